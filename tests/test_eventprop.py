@@ -11,7 +11,7 @@ import pytest
 import spikecore as sc
 from spikecore import eventprop
 from spikecore.datasets import Dataset
-from spikecore.eventprop import layer_adjoint
+from spikecore.eventprop import layer_adjoint, layer_run
 from spikecore.eventprop.membrane import flow, flow_slopes, next_spike, peak
 
 ROOT = Path(__file__).parents[1]
@@ -295,6 +295,43 @@ def test_wrong_parameters_are_refused_by_name(change, word):
         network.run(params, times)
 
 
+@pytest.mark.parametrize("value", ["a", np.ones((3, 3)) * 1j, [[1.0], [1.0, 2.0]]])
+def test_parameters_that_are_no_numbers_are_refused_by_name(value):
+    network, params, times, _, _ = small()
+    with pytest.raises(TypeError, match=r"params\['0.weight'\].* must be an array of real numbers"):
+        network.run({**params, "0.weight": value}, times)
+
+
+def test_a_loss_or_gradient_that_is_not_finite_is_refused():
+    network, params, times, labels, loss = small(1.0)
+    with pytest.raises(ValueError, match="inputs have no samples"):
+        eventprop.gradient(network, params, np.zeros((0, 3)), np.zeros(0, int), loss)
+    with np.errstate(all="ignore"):
+        late = eventprop.first_spike_loss(tau=2.0, late=1.0, tau_late=0.01)
+        with pytest.raises(ValueError, match=r"loss=first_spike_loss\(.* is (inf|nan).*give it larger time constants"):
+            eventprop.gradient(network, params, times, labels, late)
+        tiny = {**params, "0.tau_mem": np.array(1e-200), "0.tau_syn": np.array(1e-200)}
+        with pytest.raises(ValueError, match="the derivative by '0.tau_mem' is not finite"):
+            eventprop.gradient(network, tiny, times, labels, loss)
+
+
+@pytest.mark.parametrize("weight", [1e6, 1e300])
+def test_a_run_that_would_not_end_is_refused(weight, monkeypatch):
+    monkeypatch.setattr(layer_run, "MOST_SPIKES", 500)
+    network, params, times, _, _ = small(1.0)
+    params["0.weight"][:] = weight
+    with pytest.raises(ValueError, match=r"3 neurons fires more than 500 times in one sample: give smaller weights"):
+        network.run(params, times)
+
+
+@pytest.mark.parametrize("weight", [1.7e308, -1.7e308])
+def test_a_current_that_overflows_is_refused(weight):
+    network = eventprop.Network([eventprop.Layer(2, 1)], 40.0)
+    params = {**network.init(0), "0.weight": np.full((1, 2), weight)}
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="current .* not finite: give smaller weights"):
+        network.run(params, eventprop.Spikes([[1.0, 1.0, 1.0]], [[0, 1, 0]]))
+
+
 def test_wrong_input_and_losses_are_refused():
     network, params, times, labels, loss = small()
     for inputs, word in ((times[:, :2], "times"), (-times, "time"), (times * np.nan, "NaN")):
@@ -337,6 +374,18 @@ def test_a_silent_network_is_woken():
     awake = eventprop.fit(network, data, loss, epochs=40, wake=0.1, progress=False, validation=data)
     assert awake.history[-1]["silent"] < 0.5
     assert {"val_loss", "val_accuracy"} < set(awake.history[-1])
+
+
+@pytest.mark.parametrize(
+    "options", [{"learn": "1.weight"}, {"optimizer": sc.Adam(groups=(sc.Group("0.weight", frozen=True),))}]
+)
+def test_weights_that_are_not_learned_are_not_woken(options):
+    network = eventprop.Network([eventprop.Layer(3, 4, mean=0.1), eventprop.Layer(4, 2, mean=0.1)], 40.0)
+    data = Dataset(np.random.default_rng(0).uniform(0.0, 10.0, (8, 3)), np.arange(8) % 2)
+    loss, first = eventprop.first_spike_loss(tau=1.0), network.init(0)
+    fitted = eventprop.fit(network, data, loss, epochs=2, wake=0.1, progress=False, **options)
+    np.testing.assert_array_equal(fitted.params["0.weight"], first["0.weight"])
+    np.testing.assert_allclose(fitted.params["1.weight"], first["1.weight"] + 0.2)
 
 
 @pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="examples/ is not part of this tree")

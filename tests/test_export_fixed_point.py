@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
@@ -19,6 +19,7 @@ whole = st.integers(-(2**20), 2**20)
 # ---- grids of constants ---------------------------------------------------------------------------------------------
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.lists(whole, min_size=1, max_size=9), st.integers(-30, 30))
 def test_a_constant_has_the_coarsest_grid_that_fits(numbers, fraction):
     array = np.ldexp(np.array(numbers, "float64"), -fraction)

@@ -50,6 +50,8 @@ POSSIBLE: Dict[str, Any] = {
     "memory": "8GB",
     "save_within": 20.0,
     "early_stopping": {"patience": 5, "monitor": "val_loss"},
+    "pruning": {"amount": 0.9, "end": 10},
+    "rewiring": {"amount": 0.9, "fraction": 0.3},
     "schedule": "cosine",
 }
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

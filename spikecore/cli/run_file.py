@@ -96,8 +96,12 @@ class Train(Section):
     )
     compile: bool = Field(False, description="torch.compile for neighbouring layers without state, on the torch engine")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
-    pruning: Optional[AnyPruning] = Field(None, description="how many connections to take away, and when")  # type: ignore[valid-type]
-    rewiring: Optional[AnyRewiring] = Field(None, description="a sparse network whose connections move")  # type: ignore[valid-type]
+    pruning: Optional[AnyPruning] = Field(  # type: ignore[valid-type]
+        None, description="how many connections to take away, and when; with optimizer.keep_zeros = true"
+    )
+    rewiring: Optional[AnyRewiring] = Field(  # type: ignore[valid-type]
+        None, description="a sparse network whose connections move; with optimizer.keep_zeros = true"
+    )
 
     @field_validator("learning")
     @classmethod

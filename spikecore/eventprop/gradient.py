@@ -14,6 +14,7 @@ from spikecore.eventprop.network import Network, Run
 from spikecore.eventprop.spikes import Spikes
 
 By = Literal["numpy", "torch"]
+OVERFLOW = "give it larger time constants; one that is small against times makes exp overflow"
 
 
 class Gradient(NamedTuple):
@@ -48,7 +49,13 @@ def values_of(network: Network, run: Run, loss: EventLoss) -> np.ndarray:
 
 
 def loss_and_slopes(loss: EventLoss, values: np.ndarray, targets: ArrayLike) -> Tuple[float, np.ndarray]:
-    """The mean loss, and its derivatives by what it reads, by the rules of the words it is written in."""
+    """The mean loss, and its derivatives by what it reads, by the rules of the words it is written in.
+
+    Raises:
+        ValueError: there are no samples, or the loss or a derivative is not finite.
+    """
+    if not len(values):
+        raise ValueError("eventprop: inputs have no samples, so there is no mean loss")
     engine = get_engine("numpy", dtype="float64")
     code = loss.code(targets, *values.shape)
 
@@ -56,6 +63,8 @@ def loss_and_slopes(loss: EventLoss, values: np.ndarray, targets: ArrayLike) -> 
         return engine.xp.mean(loss.per_sample(engine, lifted, constant)), ()
 
     value, _, slopes = engine.value_and_grad(objective, values, code)
+    if not (np.isfinite(value) and np.isfinite(slopes).all()):
+        raise ValueError(f"eventprop: loss={loss!r} is {float(value)}, or its derivative is not finite: {OVERFLOW}")
     return float(value), np.asarray(slopes)
 
 
@@ -86,7 +95,8 @@ def gradient(
             slower, to check with.
 
     Raises:
-        ValueError: an argument has another shape or is out of range, or the loss does not fit the last layer.
+        ValueError: an argument has another shape or is out of range, the loss does not fit the last layer, or the loss
+            or a derivative is not finite.
         TypeError: ``loss`` is none of ``eventprop``.
     """
     if engine not in get_args(By):
@@ -99,7 +109,7 @@ def gradient(
         from spikecore.eventprop.autograd import gradients
 
         grads, by_inputs = gradients(network, layers, network.spikes_of(inputs), run, loss, targets)
-        return Gradient(value, grads, by_inputs, run)
+        return _finite(Gradient(value, grads, by_inputs, run))
     last = run.records[-1].spikes
     by_times, by_maxima = np.zeros(last.times.shape), np.zeros(values.shape)
     if loss.reads == "times":
@@ -115,4 +125,19 @@ def gradient(
         by_times = pulled.times
         if number:
             by_maxima = np.zeros(run.records[number - 1].maxima.shape)
-    return Gradient(value, {name: found[name] for name in params}, by_times, run)
+    return _finite(Gradient(value, {name: found[name] for name in params}, by_times, run))
+
+
+def _finite(found: Gradient) -> Gradient:
+    """The gradient as it is.
+
+    Raises:
+        ValueError: a derivative is not finite; the message names it.
+    """
+    for name, value in {**found.grads, "inputs": found.inputs}.items():
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"eventprop.gradient: the derivative by {name!r} is not finite: a peak only just touches the "
+                "threshold, where there is none, or constants or weights are extreme: change the parameters a little"
+            )
+    return found

@@ -9,6 +9,9 @@ import numpy as np
 from spikecore.eventprop.membrane import flow, next_spike, peak
 from spikecore.eventprop.spikes import Spikes
 
+MOST_SPIKES = 50_000  # of a layer in one sample: far more than is of use, and a run still ends within seconds
+REMEDY = "give smaller weights, larger thresholds or time constants tau_mem; in training also a smaller learning rate"
+
 
 class Crossing(NamedTuple):
     """Some neurons' spikes; arrays with an entry per spike."""
@@ -56,7 +59,11 @@ class LayerRun(NamedTuple):
 
 
 def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float, fires: bool) -> LayerRun:
-    """Run a layer from rest at time 0 to ``duration``; ``params`` by their short names."""
+    """Run a layer from rest at time 0 to ``duration``; ``params`` by their short names.
+
+    Raises:
+        ValueError: it fires so often that the run would not end, or a current is too large for a number.
+    """
     weight, tau_mem, tau_syn = params["weight"], params["tau_mem"], params["tau_syn"]
     arrived, order = spikes.delayed(params.get("delay"))
     alive = arrived.times < duration
@@ -71,8 +78,11 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
     highest_after = np.zeros((batch, neurons))
     tau_m, tau_s, theta = (np.broadcast_to(x, (batch, neurons)) for x in (tau_mem, tau_syn, threshold))
     intervals, found, found_at = [], [], []
+    fired = np.zeros(batch, np.intp)
     for event in range(events):
         syn = syn + np.where(alive[:, event, None], kicks[arrived.sources[:, event]], 0.0)
+        if not np.isfinite(syn).all():
+            raise ValueError(f"eventprop: a current of a layer of {neurons} neurons is not finite: {REMEDY}")
         rest = np.repeat((until[:, event] - times[:, event])[:, None], neurons, axis=1)
         crossings = []
         if fires:
@@ -86,6 +96,12 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
                     break
                 where, after = where[hit], after[hit]
                 syn_then = np.exp(-after / own[1][hit]) * state[1][hit]
+                fired += np.bincount(where // neurons, minlength=batch)
+                if fired.max() > MOST_SPIKES:
+                    raise ValueError(
+                        f"eventprop: a layer of {neurons} neurons fires more than {MOST_SPIKES} times in one sample: "
+                        f"{REMEDY}"
+                    )
                 crossings.append(Crossing(where, after, state[0][hit], state[1][hit], syn_then))
                 mem.ravel()[where], syn.ravel()[where] = 0.0, syn_then
                 rest.ravel()[where] -= after

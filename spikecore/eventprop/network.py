@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Uni
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike, Checked, Count, Size, checked
+from spikecore.arguments import ArrayLike, Checked, Count, Size, checked, is_array, shown
 from spikecore.eventprop.layer_run import LayerRun, run_layer
 from spikecore.eventprop.membrane import flow, peak
 from spikecore.eventprop.spikes import Spikes
@@ -169,6 +169,7 @@ class Network(Concise, Checked):
 
         Raises:
             ValueError: one is missing, unknown, of another shape, not finite, or out of range.
+            TypeError: one holds no real numbers.
         """
         if not isinstance(params, Mapping):
             raise TypeError(f"eventprop: params={params!r} must be arrays by name, as network.init() gives them")
@@ -178,6 +179,11 @@ class Network(Concise, Checked):
             raise ValueError(f"eventprop: params must be {', '.join(shapes)}; missing: {missing}, unknown: {extra}")
         layers: List[Arrays] = [{} for _ in self.layers]
         for name, allowed in shapes.items():
+            if not is_array(params[name]):
+                raise TypeError(
+                    f"eventprop: params[{name!r}]={shown(params[name])} must be an array of real numbers; of a tensor "
+                    "that requires a gradient give tensor.detach()"
+                )
             value = np.asarray(params[name], dtype=np.float64)
             number, short = name.split(".")
             if value.shape not in allowed:
@@ -217,7 +223,8 @@ class Network(Concise, Checked):
             inputs: ``eventprop.Spikes``; or times (batch, inputs), one spike for each input, inf for none.
 
         Raises:
-            ValueError: a parameter or an input has another shape or is out of range.
+            ValueError: a parameter or an input has another shape or is out of range, or a layer fires more than 50,000
+                times in one sample.
         """
         return self.simulate(self.layer_params(params), self.spikes_of(inputs))
 

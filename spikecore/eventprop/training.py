@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def fit(
         learn: patterns of the names of parameters to learn; default all weights and delays. A delay that an update
             makes negative is set to 0; time constants and thresholds that leave their range are an error.
         wake: added to all weights of a neuron that fires for no sample of a batch, >= 0. Such a neuron has no gradient
-            and would stay silent. Default 0.
+            and would stay silent. Weights that are not learned stay as they are. Default 0.
         validation: data to evaluate after each epoch; None, the default: none.
         seed: of the first parameters and of the order of samples, >= 0; default 0.
         progress: whether to show a bar; None, the default, shows one on a terminal and in a notebook.
@@ -112,6 +112,7 @@ def fit(
     if not names:
         raise ValueError(f"eventprop.fit: learn={learn!r} matches no parameter; the network has {', '.join(now)}")
     specs = optimizer.by_name(names)
+    learned = {name for name, spec in specs.items() if spec is not None}
     slots: Dict[str, Any] = {name: {} for name in names}
     loader = Loader(data, batch_size=batch_size, shuffle=True, seed=seed)
     history: List[Dict[str, float]] = []
@@ -129,7 +130,7 @@ def fit(
                     now[name], slots[name] = spec.update(xp, now[name], found.grads[name], slots[name], step, rate)
                 if name.endswith(".delay"):
                     now[name] = np.maximum(now[name], 0.0)
-            sums["silent"] += _woken(network, now, found.run, wake) * len(inputs)
+            sums["silent"] += _woken(network, now, found.run, wake, learned) * len(inputs)
             sums["loss"] += found.loss * len(inputs)
             if loss.labels:
                 sums["accuracy"] += (loss.predict(values_of(network, found.run, loss)) == targets).sum()
@@ -144,14 +145,14 @@ def fit(
     return Fitted(now, history)
 
 
-def _woken(network: Network, params: Arrays, run: Any, wake: float) -> float:
-    """The share of neurons that did not fire in a batch; their weights grow by ``wake``."""
+def _woken(network: Network, params: Arrays, run: Any, wake: float, learned: Set[str]) -> float:
+    """The share of neurons that did not fire in a batch; their weights grow by ``wake`` if they are learned."""
     silent, neurons = 0, 0
     for number, layer in enumerate(network.layers):
         if layer.threshold is None:
             continue
         quiet = run.spikes[number].counts(layer.out_features).sum(0) == 0
         silent, neurons = silent + int(quiet.sum()), neurons + layer.out_features
-        if wake:
+        if wake and f"{number}.weight" in learned:
             params[f"{number}.weight"] = params[f"{number}.weight"] + wake * quiet[:, None]
     return silent / max(neurons, 1)

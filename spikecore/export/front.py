@@ -8,11 +8,11 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, Union
+from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple
 
 from spikecore.api.core.messages import unknown
 from spikecore.api.training.model import Model
-from spikecore.arguments import checked
+from spikecore.arguments import PathLike, checked
 
 Target = Literal["c", "onnx", "torch", "nir"]
 
@@ -77,7 +77,7 @@ class Exported:
 
 
 @checked
-def export(model: Model, path: Union[str, os.PathLike[str]], to: Optional[Target] = None, **options: Any) -> Exported:
+def export(model: Model, path: PathLike, to: Optional[Target] = None, **options: Any) -> Exported:
     """Write a trained network as something that runs without this library.
 
     Args:
@@ -105,11 +105,14 @@ def export(model: Model, path: Union[str, os.PathLike[str]], to: Optional[Target
         draft = replace(draft, contents=dict(zip([place.name], draft.contents.values())))
     kept = [name for name in draft.starters if (place.parent / name).exists()]
     contents = {name: content for name, content in draft.contents.items() if name not in kept}
-    notes = (*draft.notes, *(f"{place.parent / name} was there and stays as it is" for name in kept))
+    notes = (
+        *draft.notes,
+        *(f"{place.parent / name} was there and stays as it is; for a new one, delete it first" for name in kept),
+    )
     return Exported(target, _written(place.parent, contents), notes)
 
 
-def target_of(path: Union[str, os.PathLike[str]], to: Optional[str] = None) -> str:
+def target_of(path: PathLike, to: Optional[str] = None) -> str:
     """The target that is meant.
 
     Args:

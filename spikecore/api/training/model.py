@@ -356,7 +356,9 @@ class Model(FitEvaluate):
         return {name: math.prod(shape) for name, shape in self.executor.shapes().items()}
 
     def _zeros(self) -> Dict[str, int]:
-        """The number of connections that do not exist, by weight."""
+        """The number of connections that do not exist, by weight; nothing where this process holds a part of each."""
+        if self.executor.divides:  # whoever asks may be alone
+            return {}
         return {row.name: row.possible - row.existing for row in sparsity(self).weights}
 
     def _size(self) -> str:
