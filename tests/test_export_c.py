@@ -15,9 +15,7 @@ from tests.stream_rig import spikes
 
 pytestmark = needs_compiler
 STEPS = 8
-WHOLE = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"  # need whole sequences
-ALL = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS]
-CASES = {f"n{i}": case for i, case in enumerate(ALL) if not case.name.startswith(WHOLE)}
+CASES = {f"n{i}": case for i, case in enumerate(cases.STEPWISE)}
 
 
 def model_of(case):

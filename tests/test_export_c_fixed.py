@@ -56,7 +56,9 @@ FUNCTIONS = "SLSTM SConv2dLSTM AssociativeLeaky CLIF LIAF EIF AdEx SigmaDelta EI
 QUOTIENTS = "ILIF ILIF-delayed AvgPool2d-overlapping AvgPool1d LayerNorm LayerNorm-plain GroupNorm GroupNorm-plain"
 STATISTICS = "InstanceNorm1d InstanceNorm2d AdaptiveAvgPool1d Upsample-linear BatchNorm3d BatchNorm1d-length"
 UNFOLDED = "BatchNorm1d BatchNorm1d-plain BatchNorm2d ThresholdDependentBatchNorm1d ThresholdDependentBatchNorm2d"
-WIDE = "Izhikevich BalancedResonateAndFire TsodyksMarkram LIAF-membrane count-pool"
+WIDE = "Izhikevich BalancedResonateAndFire TsodyksMarkram LIAF-membrane count-pool Delay-fractions Delay-gaussian"
+#: Connections that ``quantize`` refuses.
+DELAYED = {case.name for case in CASES.values() if case.name.startswith("DelayedLinear")} | {"delays"}
 REFUSED = {name for line in (FUNCTIONS, QUOTIENTS, STATISTICS, UNFOLDED, WIDE) for name in line.split()}
 
 
@@ -73,12 +75,12 @@ def compare_cases(chosen, folder):
 
 
 def test_some_neurons_and_layers(tmp_path):
-    compare_cases({k: c for k, c in list(CASES.items())[::20] if c.name not in REFUSED}, tmp_path)
+    compare_cases({k: c for k, c in list(CASES.items())[::20] if c.name not in REFUSED | DELAYED}, tmp_path)
 
 
 @pytest.mark.slow
 def test_every_neuron_and_layer(tmp_path):
-    compare_cases({k: c for k, c in CASES.items() if c.name not in REFUSED}, tmp_path)
+    compare_cases({k: c for k, c in CASES.items() if c.name not in REFUSED | DELAYED}, tmp_path)
 
 
 @pytest.mark.slow
@@ -87,6 +89,13 @@ def test_cases_without_an_exact_form_are_refused(name):
     (case,) = [case for case in CASES.values() if case.name == name]
     with pytest.raises(sc.ExportError):
         fixed_step(quantised(case), INPUTS)
+
+
+@pytest.mark.parametrize("name", sorted(DELAYED))
+def test_delayed_weights_have_no_grid(name):
+    (case,) = [case for case in CASES.values() if case.name == name]
+    with pytest.raises(ValueError, match="weights with delays have no grid"):
+        quantised(case)
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------

@@ -25,9 +25,6 @@ from tests.drawn_networks import drawn_model  # noqa: E402
 from tests.zoo_rig import NARROW  # noqa: E402
 
 STEPS, BATCH = 6, 2
-CASES = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS]
-WHOLE = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"
-BY_STEPS = [case for case in CASES if not case.name.startswith(WHOLE)]
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 
@@ -78,12 +75,12 @@ def check(case, run, **options):
         np.testing.assert_allclose(after[name], state, **CLOSE)
 
 
-@pytest.mark.parametrize("case", BY_STEPS, ids=repr)
+@pytest.mark.parametrize("case", cases.STEPWISE, ids=repr)
 def test_a_step_gives_what_the_network_gives(case):
     check(case, steps)
 
 
-@pytest.mark.parametrize("case", [slow_unless(case in cases.NETWORKS, case) for case in BY_STEPS], ids=repr)
+@pytest.mark.parametrize("case", [slow_unless(case in cases.NETWORKS, case) for case in cases.STEPWISE], ids=repr)
 def test_a_sequence_gives_what_the_network_gives(case):
     check(case, sequence, sequence=True)
 
@@ -181,7 +178,7 @@ def any_batch(model, batch, x, **options):
     return run, run.run(None, {"input": x, **rest})[0]
 
 
-@pytest.mark.parametrize("case", [slow_unless(case in cases.NETWORKS, case) for case in BY_STEPS], ids=repr)
+@pytest.mark.parametrize("case", [slow_unless(case in cases.NETWORKS, case) for case in cases.STEPWISE], ids=repr)
 def test_batches_of_any_size(case):
     model = sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
     for batch in (1, 5):

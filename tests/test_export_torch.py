@@ -22,8 +22,6 @@ from spikecore.export.weight_names import weight_names  # noqa: E402
 from tests.conformance import cases  # noqa: E402
 
 STEPS, BATCH = 6, 2
-CASES = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS]
-WHOLE = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 
@@ -53,11 +51,7 @@ QUICK = {case.name for case in [*cases.LAYERS, *cases.NETWORKS]}  # all words
 
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow)
-        for case in CASES
-        if not case.name.startswith(WHOLE)
-    ],
+    [pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow) for case in cases.STEPWISE],
     ids=repr,
 )
 def test_a_step_gives_what_the_network_gives(case):
@@ -70,7 +64,7 @@ def test_a_step_gives_what_the_network_gives(case):
 SOME = "Leaky-channels", "SConv2dLSTM", "convolutional", "Identity"
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in SOME], ids=repr)
+@pytest.mark.parametrize("case", [case for case in cases.STEPWISE if case.name in SOME], ids=repr)
 def test_a_file_gives_what_the_network_gives(case, tmp_path):
     model = model_of(case)
     (file,) = sc.export(model, tmp_path / "net.pt2", to="torch", batch_size=BATCH).files
