@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.core.tree import flatten
+from tests.export_rig import assert_outputs
 
+#: What sums in another order and another ``exp`` may change in float32, over some steps.
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 STRICT = "-std=c99 -Wall -Wextra -Wconversion -Wdouble-promotion -Wshadow -pedantic -Werror -ffp-contract=off".split()
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 needs_compiler = pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
@@ -92,10 +96,8 @@ def assert_same(net, model, x, exact=True):
         net: the network in C.
         model: the model.
         x: samples, (time, batch, *features).
-        exact: whether outputs must be equal to the bit; else they may differ by 1e-5.
+        exact: whether outputs must be equal to the bit; else spikes must, and other numbers may differ by ``CLOSE``.
     """
-    from spikecore.api.core.tree import flatten
-
     expected = model(x)
     spikes = np.broadcast_to(expected.spikes, (*x.shape[:2], *expected.spikes.shape[2:]))
     for b in range(x.shape[1]):
@@ -103,9 +105,9 @@ def assert_same(net, model, x, exact=True):
         if exact:
             np.testing.assert_array_equal(out, spikes[:, b].reshape(len(x), -1))
         else:
-            np.testing.assert_allclose(out, spikes[:, b].reshape(len(x), -1), rtol=1e-5, atol=1e-5)
+            assert_outputs(out, spikes[:, b].reshape(len(x), -1), CLOSE)
         for name, state in flatten(expected.state).items():
-            np.testing.assert_allclose(states[name], np.asarray(state)[b].reshape(-1), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(states[name], np.asarray(state)[b].reshape(-1), **CLOSE)
 
 
 # ---- programs: the same steps on every compiler and machine ---------------------------------------------------------
@@ -152,12 +154,20 @@ CALL = """    {{
     }}"""
 
 
-def program(models, folder):
-    """Export models, and write a program that runs some steps of each; returns its sources."""
+def program(models, folder, main=PROGRAM, call=CALL, **options):
+    """Export models, and write a program that runs some steps of each; returns its sources.
+
+    Args:
+        models: by name, a word of C.
+        folder: where the files go.
+        main: the program, without what it includes and what it does.
+        call: what it does with a network.
+        **options: of the export.
+    """
     for name, model in models.items():
-        sc.export(model, folder / name, example=False)
-    calls = [CALL.format(p=name, P=name.upper(), steps=PROGRAM_STEPS) for name in models]
-    text = PROGRAM.replace("INCLUDES", "\n".join(f'#include "{name}.h"' for name in models))
+        sc.export(model, folder / name, example=False, **options)
+    calls = [call.format(p=name, P=name.upper(), steps=PROGRAM_STEPS) for name in models]
+    text = main.replace("INCLUDES", "\n".join(f'#include "{name}.h"' for name in models))
     (folder / "program.c").write_text(text.replace("CALLS", "\n".join(calls)))
     return [folder / f"{name}.c" for name in [*models, "program"]]
 
@@ -173,13 +183,17 @@ def assert_prints(printed, models):
         x = drawn_inputs((PROGRAM_STEPS, 1, *model.input_shape))
         spikes = model(x).spikes
         expected = np.broadcast_to(spikes, (PROGRAM_STEPS, *spikes.shape[1:])).reshape(PROGRAM_STEPS, -1)
-        np.testing.assert_allclose(lines[name], expected, rtol=1e-5, atol=1e-5, err_msg=f"{name}: {model.network}")
+        assert_outputs(lines[name], expected, {**CLOSE, "err_msg": f"{name}: {model.network}"})
+
+
+def seeds(shape):
+    """The numbers from which the program draws."""
+    found = [1]
+    for _ in range(int(np.prod(shape))):
+        found.append((found[-1] * 1664525 + 1013904223) % 2**32)
+    return np.reshape(found[1:], shape)
 
 
 def drawn_inputs(shape):
     """What the program's ``drawn`` gives."""
-    seed, found = 1, []
-    for _ in range(int(np.prod(shape))):
-        seed = (seed * 1664525 + 1013904223) % 2**32
-        found.append((seed >> 28) / 8)
-    return np.array(found, "float32").reshape(shape)
+    return ((seeds(shape) >> 28) / 8).astype("float32")

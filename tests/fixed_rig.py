@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -12,7 +13,8 @@ from numpy.lib.stride_tricks import as_strided
 import spikecore as sc
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.fixed_step import fixed_step
-from tests.c_rig import COMPILERS, STRICT, called
+from tests import c_rig
+from tests.c_rig import COMPILERS, PROGRAM_STEPS, STRICT, called, seeds
 
 TYPES = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "uint32": np.uint32}
 
@@ -258,7 +260,6 @@ def drawn(seed):
 
 # ---- programs: the same steps on every compiler and machine ---------------------------------------------------------
 
-PROGRAM_STEPS = 6
 PROGRAM = """#include <stdio.h>
 INCLUDES
 static uint32_t seed;
@@ -295,28 +296,17 @@ CALL = """    {{
     }}"""
 
 
-def program(models, folder):
-    """Export models, and write a program that runs some steps of each; returns its sources."""
-    for name, model in models.items():
-        sc.export(model, folder / name, example=False, dtype="fixed")
-    calls = [CALL.format(p=name, P=name.upper(), steps=PROGRAM_STEPS) for name in models]
-    text = PROGRAM.replace("INCLUDES", "\n".join(f'#include "{name}.h"' for name in models))
-    (folder / "program.c").write_text(text.replace("CALLS", "\n".join(calls)))
-    return [folder / f"{name}.c" for name in [*models, "program"]]
+program = partial(c_rig.program, main=PROGRAM, call=CALL, dtype="fixed")
 
 
 def printed_by(models):
     """What the program must print."""
     lines = []
     for name, model in models.items():
-        step, seed, saturated = fixed_step(model), 1, 0
+        step, saturated = fixed_step(model), 0
         kind, states = step.formats[step.graph.x], step.graph.rest()
-        for _ in range(PROGRAM_STEPS):
-            numbers = []
-            for _ in range(int(np.prod(model.input_shape))):
-                seed = (seed * 1664525 + 1013904223) % 2**32
-                numbers.append(kind.low + (seed >> 8) % (kind.high - kind.low + 1))
-            x = np.reshape(numbers, (1, *model.input_shape)) * 2.0**-kind.fraction
+        for row in seeds((PROGRAM_STEPS, 1, *model.input_shape)):
+            x = (kind.low + (row >> 8) % (kind.high - kind.low + 1)) * 2.0**-kind.fraction
             saturated += cut_off(run(step, x, states))
             y, states = step.graph.step(x.astype(step.graph.dtype), states)
             lines.append(" ".join(map(str, [name, saturated, *integers(y, step.formats[step.tasks.output].fraction)])))

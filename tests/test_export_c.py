@@ -9,17 +9,13 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import EMPTY, Init, Params
 from tests.c_rig import assert_same, in_c, needs_compiler
-from tests.conformance import cases
 from tests.drawn_networks import drawn_model
+from tests.export_rig import BY_STEPS, model_of
 from tests.stream_rig import spikes
 
 pytestmark = needs_compiler
 STEPS = 8
-CASES = {f"n{i}": case for i, case in enumerate(cases.STEPWISE)}
-
-
-def model_of(case):
-    return sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
+CASES = {f"n{i}": case for i, case in enumerate(BY_STEPS)}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +110,24 @@ def test_layers_of_ones_own(tmp_path):
     for name, net in in_c(models, tmp_path).items():
         x = np.random.default_rng(0).normal(size=(2, 1, *models[name].input_shape)).astype("float32")
         assert_same(net, models[name], x, exact=False)
+
+
+@dataclass(frozen=True)
+class Flags(sc.Leaky):
+    """A neuron of a user that compares flags and weighs them: C reads ``a == b > c`` as ``a == (b > c)``."""
+
+    def step(self, engine, params, state, x):
+        xp, mem = engine.xp, state.mem
+        flags = xp.equal(x, mem) > (x < 1.0), xp.equal(x > 0.5, mem > 0.2), (x < 1.0) <= (mem < 0.5)
+        weight = np.arange(16, dtype="float32").reshape(4, 4)
+        weighed = xp.linear(x > 1.5, weight) + xp.linear(xp.astype(x > 0.5, "float32"), weight[::-1].copy())
+        return sum(2**i * xp.astype(flag, "float32") for i, flag in enumerate(flags)) + 8 * weighed, sc.State(mem=x)
+
+
+def test_flags_as_operands(tmp_path):
+    model = sc.Model(sc.Sequential(Flags()), "numpy", input_shape=(4,))
+    x = np.random.default_rng(0).integers(0, 3, (20, 1, 4)).astype("float32")
+    assert_same(in_c({"net": model}, tmp_path)["net"], model, x)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 import spikecore as sc
 from tests.c_rig import COMPILERS, STRICT, assert_prints, called, needs_compiler, program
 from tests.drawn_networks import drawn_model
-from tests.test_export_c import CASES, Named, model_of
+from tests.export_rig import model_of
+from tests.test_export_c import CASES, Named
 
 pytestmark = needs_compiler
 

@@ -44,6 +44,7 @@ MOVES = [
     lambda xp, x, y, axis, draw: xp.clip(x, -1.0, 1.5),
     lambda xp, x, y, axis, draw: xp.where(x > 0.25, x, -1.0),
     lambda xp, x, y, axis, draw: xp.astype(x > y, "float32"),
+    lambda xp, x, y, axis, draw: xp.astype(xp.equal(xp.equal(x, y), x > 0.25), "float32"),
     lambda xp, x, y, axis, draw: xp.flip(x, axis=axis),
     lambda xp, x, y, axis, draw: padded(xp, x, axis, draw),
     lambda xp, x, y, axis, draw: part(x, axis, slice(draw.randint(0, min(1, x.shape[axis] - 1)), None)),

@@ -309,6 +309,17 @@ def test_pruned_weights_are_stored_without_zeros(tmp_path):
     assert assert_equal(in_fixed_point({"net": model}, tmp_path, inputs="spikes")["net"], model, x, inputs="spikes")[0]
 
 
+def test_more_weights_than_16_bits_count(tmp_path):
+    layers = sc.Quantized(sc.Linear(800, 900, bias=False), sc.ScaledInteger(8)), sc.IF(state_quant=sc.FixedPoint(8, 4))
+    model = sc.Model(sc.Sequential(*layers), "numpy", seed=0, input_shape=(800,))
+    random = np.random.default_rng(0)
+    weight = np.rint(random.normal(size=(900, 800)) * 20) * (random.random((900, 800)) < 0.1)
+    assert np.count_nonzero(weight) > 2**16
+    model.load_state({**model.state(), "params": {"0.weight": (weight / 64).astype("float32")}})
+    x = random.integers(0, 2, (2, 800)).astype("float32")
+    assert assert_equal(in_fixed_point({"net": model}, tmp_path, inputs="spikes")["net"], model, x, inputs="spikes")[0]
+
+
 @pytest.mark.parametrize("bits", [8, 12])
 def test_inputs_are_quantised_as_the_library_does(tmp_path, bits):
     grid = sc.FixedPoint(bits, 5)

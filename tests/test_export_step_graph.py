@@ -9,7 +9,7 @@ import spikecore as sc
 from spikecore.api.core.layer import Init, Stateless
 from spikecore.api.core.tree import Tree, flatten
 from spikecore.export.recording import step_graph
-from tests.conformance import cases
+from tests.export_rig import BY_STEPS, WHOLE, model_of
 
 STEPS = 8
 
@@ -22,9 +22,9 @@ def run(graph, x):
     return np.stack(outputs), dict(zip([state.name for state in graph.states], states))
 
 
-@pytest.mark.parametrize("case", cases.STEPWISE, ids=repr)
+@pytest.mark.parametrize("case", BY_STEPS, ids=repr)
 def test_a_graph_gives_what_the_network_gives(case):
-    model = sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
+    model = model_of(case)
     x = np.random.default_rng(1).random((STEPS, 2, *case.shape), dtype="float32") * 2
     found, states = run(step_graph(model, batch_size=2), x)
     expected = model(x)
@@ -35,7 +35,7 @@ def test_a_graph_gives_what_the_network_gives(case):
         np.testing.assert_allclose(states[name], state, **close)
 
 
-@pytest.mark.parametrize("case", [case for case in cases.EXPORTS if case not in cases.STEPWISE], ids=repr)
+@pytest.mark.parametrize("case", WHOLE, ids=repr)
 def test_a_layer_that_needs_whole_sequences_is_refused(case):
     with pytest.raises(sc.ExportError, match="cannot run one step by itself"):
         step_graph(sc.Model(case.layer, "numpy", input_shape=case.shape))

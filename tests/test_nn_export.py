@@ -173,6 +173,15 @@ def test_every_module_that_goes_on_from_its_own_state_is_refused(lif):
         exported(lif, (inputs()[0],))
 
 
+def test_a_pair_of_no_states_is_no_state():
+    lif = snn.DeltaLeaky(beta=0.9)
+    with pytest.raises(RuntimeError, match=LOST):
+        exported(lif, (inputs()[0], (None, None)))
+    mem = torch.zeros(3, 6)
+    spk, _ = exported(lif, (inputs()[0], (mem, None)))(inputs()[0], (mem, None))
+    assert torch.equal(spk, lif(inputs()[0], (mem, None))[0])
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("module", [Loop, Run])
 def test_a_sequence_is_written_down_whole(way, module):

@@ -8,7 +8,7 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple
+from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, cast
 
 from spikecore.api.core.messages import unknown
 from spikecore.api.training.model import Model
@@ -139,7 +139,7 @@ def target_of(path: PathLike, to: Optional[str] = None) -> str:
 
 def writer_of(to: str) -> Writer:
     """The module of a target."""
-    return importlib.import_module(WRITERS[to])  # type: ignore[return-value]
+    return cast(Writer, importlib.import_module(WRITERS[to]))
 
 
 def checked_options(to: str, options: Mapping[str, Any]) -> None:

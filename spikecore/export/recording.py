@@ -102,7 +102,7 @@ def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) ->
     after = flatten(whole.state)
     pairs = [("its output", np.stack(parts), expected)]
     pairs += [(f"its state {s.name}", found, np.asarray(after[s.name])) for s, found in zip(graph.states, states)]
-    for what, found, wanted in pairs:
+    for what, found, wanted in pairs:  # close: a layer of the user's may compute in float32 all the same
         if not np.allclose(found, wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
             raise ExportError(
                 f"{layer_name(network)} does something else at every step: after {steps} steps {what} is not that of a "

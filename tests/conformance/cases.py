@@ -297,9 +297,6 @@ NETWORKS = [
                                  sc.Leaky(threshold=0.2), sc.DelayedLinear(4, 3, 2, kernel="gaussian"))),
     Case("count-pool", sc.Sequential(sc.Conv2d(1, 2, 3), sc.IF(threshold=0.3), sc.CountMaxPool2d(2)), (1, 6, 6)),
 ]  # fmt: skip
-EXPORTS = [*NEURONS, *VARIANTS, *LAYERS, *DELAYS, *NETWORKS]  # what writers of other formats are tried on
-SEQUENCES = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"  # those that need whole sequences
-STEPWISE = [case for case in EXPORTS if not case.name.startswith(SEQUENCES)]
 TRAINED_ONLY = [  # these draw or keep statistics, so they do not run step by step
     Case(
         "normalised",

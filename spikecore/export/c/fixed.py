@@ -48,7 +48,8 @@ class Fixed:
     @property
     def span(self) -> Tuple[float, float]:
         """The least and the largest number."""
-        return tuple(float(Fraction(n) / Fraction(2) ** self.fraction) for n in (self.low, self.high))  # type: ignore
+        step = Fraction(2) ** -self.fraction
+        return float(self.low * step), float(self.high * step)
 
     def rounds_in(self, dtype: str) -> bool:
         """Whether a floating-point type does not have all of these numbers."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from spikecore.export.c.fixed import Fixed
 from spikecore.export.errors import ExportError
-from spikecore.export.simplify import VIEWS
 from spikecore.export.step_graph import Node, StepGraph, Value
 
 FOLLOWING = {"multiply": "add", "add": "floor", "floor": "clip"}  # the words of a quantiser
@@ -50,7 +49,7 @@ def _first_quantiser(graph: StepGraph) -> Optional[Fixed]:
             return None
         (node,) = nodes
         value = node.out
-        if node.word in (*VIEWS, "permute_dims"):
+        if node.word in ("reshape", "permute_dims"):
             continue
         if node.word != word:
             return None

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import numpy as np
 
 from spikecore.export.c.fixed import Fixed, aligned, fixed, integers
+from spikecore.export.c.source import COMPARISONS
 from spikecore.export.c.tasks import Task
 
 FLAG = Fixed(0, 0, 1)
@@ -215,8 +216,8 @@ def _row_sums(task: Task) -> Tuple[int, Any, Any]:
     whole = integers(weight, kind.fraction)
     whole = whole.astype(object) if kind.largest * whole.size >= 1 << 62 else whole
     axes = 0 if task.word == "product" else tuple(range(1, weight.ndim - 1))
-    sums = (np.ravel(part.sum(axis=axes)) for part in (np.maximum(whole, 0), np.minimum(whole, 0)))
-    return (kind.fraction, *([int(n) for n in part] for part in sums))  # type: ignore[return-value]
+    above, below = (np.ravel(part.sum(axis=axes)).tolist() for part in (np.maximum(whole, 0), np.minimum(whole, 0)))
+    return kind.fraction, above, below
 
 
 def partial_sums(call: Call) -> Optional[Fixed]:
@@ -249,7 +250,7 @@ RULES: Dict[str, Rule] = {
     "sign": _sign,
     "astype": _astype,
     "copy": _same,
-    **dict.fromkeys("spike greater greater_equal less less_equal equal not_equal".split(), _flag),
+    **dict.fromkeys(("spike", *COMPARISONS), _flag),
     **dict.fromkeys("logical_and logical_or logical_not any all".split(), _flag),
     "sum": _sum,
     **dict.fromkeys(("max", "min"), _same),

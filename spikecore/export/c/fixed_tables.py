@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 import numpy as np
 
 from spikecore.export.c.fixed import Fixed, fixed, integers
+from spikecore.export.c.weight_rows import sparse_rows
 
 #: Weights of fewer than eight bits: how many stand in a byte.
 PER_BYTE = {2: 4, 4: 2}
@@ -42,7 +43,12 @@ class Weights:
     rows: np.ndarray
     bits: int
     shifts: Optional[np.ndarray] = None
-    sparse: Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]] = None
+    sparse: Optional[Tuple[np.ndarray, ...]] = None
+
+    @property
+    def arrays(self) -> Tuple[np.ndarray, ...]:
+        """The tables, that of the numbers last."""
+        return self.sparse or (self.bytes,)
 
     @property
     def bytes(self) -> np.ndarray:
@@ -65,7 +71,7 @@ def weights_of(array: np.ndarray, outputs: np.ndarray) -> Weights:
     if _bits(_range(shifted)) < bits:
         rows, bits, shifts = shifted, _bits(_range(shifted)), finer.astype("uint8")
     values = rows.astype(f"int{max(bits, 8)}")
-    return Weights(rows, bits, shifts, _sparse(values, _size(rows, bits)))
+    return Weights(rows, bits, shifts, sparse_rows(values, _size(rows, bits)))
 
 
 def _range(rows: np.ndarray) -> Fixed:
@@ -98,17 +104,3 @@ def packed(rows: np.ndarray, bits: int) -> np.ndarray:
     padded[:, : rows.shape[1]] = rows & ((1 << bits) - 1)
     parts = padded.reshape(-1, per, length) << (bits * np.arange(per))[:, None]
     return np.asarray(parts.sum(axis=1), "uint8")
-
-
-def _sparse(values: np.ndarray, size: int) -> Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Row starts, columns and values of what is not zero, if they take less than ``size`` bytes."""
-    at, places = np.nonzero(values)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=len(values)))])
-    parts = smallest(starts), smallest(places, values.shape[1] - 1), values[at, places]
-    return parts if sum(part.nbytes for part in parts) < size else None
-
-
-def smallest(array: np.ndarray, largest: Optional[int] = None) -> np.ndarray:
-    """Counts in the smallest unsigned type that has them."""
-    most = int(array.max(initial=0)) if largest is None else largest
-    return array.astype("uint8" if most < 1 << 8 else "uint16" if most < 1 << 16 else "uint32")

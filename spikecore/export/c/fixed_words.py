@@ -10,12 +10,21 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from spikecore.export.c.fixed import Fixed, fixed
 from spikecore.export.c.fixed_rules import Call, bounds, reciprocal
-from spikecore.export.c.source import COMPARISON, LOGIC, PREFIX, PRODUCT, SUM, Text, call, choice, infix
+from spikecore.export.c.source import (
+    COMPARISON,
+    COMPARISONS,
+    LOGIC,
+    PREFIX,
+    PRODUCT,
+    SUM,
+    Text,
+    call,
+    choice,
+    compared,
+    infix,
+)
 
-COMPARISONS = {
-    "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
-}  # fmt: skip
-#: Those of them that hold between equal numbers.
+#: Comparisons that hold between equal numbers.
 REFLEXIVE = frozenset(("greater_equal", "less_equal", "equal"))
 
 #: Functions of the file, by name; PREFIX stands for that of the network. ``~(~n >> bits)`` is a shift to the right for
@@ -124,7 +133,7 @@ class FixedWords:
             a, b = (number.at(fraction, bits) for number in given)
             if a == b:  # of which compilers warn
                 return literal(int(word in REFLEXIVE))
-            return _compared(a, COMPARISONS[word], b)
+            return compared(a, COMPARISONS[word], b)
         if word in ("multiply", "divide", "pow"):
             return self._product(word, known, given, result)
         own: Callable[..., Text] = getattr(self, f"_{word}")
@@ -174,10 +183,10 @@ class FixedWords:
         return infix(a, "-", b, SUM)
 
     def _maximum(self, a: Text, b: Text) -> Text:
-        return a if a == b else choice(_compared(a, ">", b), a, b)
+        return a if a == b else choice(compared(a, ">", b), a, b)
 
     def _minimum(self, a: Text, b: Text) -> Text:
-        return a if a == b else choice(_compared(a, "<", b), a, b)
+        return a if a == b else choice(compared(a, "<", b), a, b)
 
     def _negative(self, a: Number, result: Fixed) -> Text:
         bits = bits_of(a.kind, result)
@@ -188,16 +197,16 @@ class FixedWords:
             return a.text
         bits = bits_of(a.kind, result)
         x = a.at(a.kind.fraction, bits)
-        return narrow(choice(_compared(x, "<", ZERO), _minus(x), x), bits, result)
+        return narrow(choice(compared(x, "<", ZERO), _minus(x), x), bits, result)
 
     def _sign(self, a: Number, result: Fixed) -> Text:
-        above, below = (_compared(a.text, sign, ZERO) for sign in "><")
+        above, below = (compared(a.text, sign, ZERO) for sign in "><")
         if a.kind.low >= 0:
             return above
         return infix(above, "-", below, SUM)
 
     def _spike(self, a: Number, result: Fixed) -> Text:
-        return _compared(a.text, ">", ZERO)
+        return compared(a.text, ">", ZERO)
 
     def _where(self, condition: Number, yes: Number, no: Number, result: Fixed) -> Text:
         bits = bits_of(result)
@@ -247,13 +256,9 @@ class FixedWords:
         return narrow(self.helper("round64", wide(a.text, a.kind, 64), Text(str(shift))), 64, result)
 
 
-def _compared(a: Text, sign: str, b: Text) -> Text:
-    return Text(f"{a.at(COMPARISON + 1)} {sign} {b.at(COMPARISON + 1)}", COMPARISON)
-
-
 def _truth(a: Number) -> Text:
     """Whether a number is not zero."""
-    return a.text if a.text.binds in (LOGIC, COMPARISON) else _compared(a.text, "!=", ZERO)
+    return a.text if a.text.binds in (LOGIC, COMPARISON) else compared(a.text, "!=", ZERO)
 
 
 def _floored(kind: Fixed) -> Fixed:

@@ -7,68 +7,17 @@ for spikes, weights alone. The order of the sum of each result is that of a matr
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.export.c.source import OUTER, Lines, index, merged
+from spikecore.export.c.source import OUTER, Lines, bracketed, flat, index, merged
 from spikecore.export.c.tasks import Task
+from spikecore.export.c.weight_rows import row_function, sparse_rows
 from spikecore.export.step_graph import Value
 
 if TYPE_CHECKING:
     from spikecore.export.c.float_source import StepSource
-
-#: Functions of the file; PREFIX, PLACE and START stand for names.
-FUNCTIONS = {
-    "rows": """/* out = in * weights: adds the row of weights of each input that is not zero, times the input. */
-static void PREFIX_rows(const float *restrict in, int ins, const float *restrict weights, float *restrict out, int outs)
-{
-    for (int o = 0; o < outs; ++o) {
-        out[o] = 0.0f;
-    }
-    for (int i = 0; i < ins; ++i, weights += outs) {
-        const float v = in[i];
-        if (v != 0.0f) {
-            for (int o = 0; o < outs; ++o) {
-                out[o] += v * weights[o];
-            }
-        }
-    }
-}""",
-    "spike_rows": """/* The same for spikes: adds the row of weights of each input that fires. */
-static void PREFIX_spike_rows(const float *restrict in, int ins, const float *restrict weights, float *restrict out,
-                              int outs)
-{
-    for (int o = 0; o < outs; ++o) {
-        out[o] = 0.0f;
-    }
-    for (int i = 0; i < ins; ++i, weights += outs) {
-        if (in[i] != 0.0f) {
-            for (int o = 0; o < outs; ++o) {
-                out[o] += weights[o];
-            }
-        }
-    }
-}""",
-    "sparse": """\
-/* out = in * weights: the weights of input i that are not zero are those from starts[i] to starts[i + 1]. */
-static void PREFIX_sparse_PLACE(const float *restrict in, int ins, const uint32_t *restrict starts,
-                                const PLACE_t *restrict places, const float *restrict weights, float *restrict out,
-                                int outs)
-{
-    for (int o = 0; o < outs; ++o) {
-        out[o] = 0.0f;
-    }
-    for (int i = 0; i < ins; ++i) {
-        const float v = in[i];
-        if (v != 0.0f) {
-            for (uint32_t e = starts[i]; e < starts[i + 1]; ++e) {
-                out[places[e]] += v * weights[e];
-            }
-        }
-    }
-}""",
-}
 
 
 class Kernels:
@@ -90,13 +39,6 @@ class Kernels:
             task.word, self._reduce
         )(lines, task)
 
-    def function(self, name: str, place: str = "") -> str:
-        """A function of the file, which is then written; returns its name."""
-        text = FUNCTIONS[name].replace("PREFIX", self.step.prefix).replace("PLACE", place)
-        full = f"{self.step.prefix}_{name}" + (f"_{place}" if place else "")
-        self.functions[full] = text
-        return full
-
     def _ends(self, task: Task) -> Tuple[str, str]:
         """The first number that a task reads, and the first one that it writes."""
         source = task.views()[0]
@@ -114,27 +56,64 @@ class Kernels:
         if rows > 1:
             lines.loops([rows], "r")
             source, target = f"{source} + {ins} * r", f"{target} + {outs} * r"
-        table = sparse_rows(weight)
-        if table is None:
-            name = self.step.table("weight", weight, task.layer, where=task.where)
-            function = self.function("spike_rows" if self._spikes(task) else "rows")
-            lines.add(f"{function}({source}, {ins}, {name}, {target}, {outs});")
-        else:
-            starts, places, values, kind = self._sparse_tables(task, table)
-            function = self.function("sparse", kind)
-            lines.add(f"{function}({source}, {ins}, {starts}, {places}, {values}, {target}, {outs});")
+        self._row(lines, task, source, target)
         if rows > 1:
             lines.close()
 
-    def _sparse_tables(self, task: Task, table: Sequence[np.ndarray]) -> Tuple[str, str, str, str]:
-        starts, places, values = table
-        kind = str(places.dtype)
-        named = [
-            self.step.table("starts", starts, task.layer, "uint32_t", task.where),
-            self.step.table("places", places, task.layer, f"{kind}_t", task.where),
-            self.step.table("weight", values, task.layer, where=task.where),
-        ]
-        return named[0], named[1], named[2], kind
+    def _row(self, lines: Lines, task: Task, source: str, target: str) -> None:
+        """A row of inputs times the matrix of weights."""
+        arrays = stored(task.options["weight"])
+        form, added = ("rows", ("out[o]", "weights[o]")) if len(arrays) == 1 else ("sparse", ("*to", "weights[e]"))
+        of = self.step.type_of(task.views()[0].root)
+        kinds = [form, *(str(array.dtype) for array in arrays[1:-1]), *([] if of == "float" else ["of", of])]
+        name = "_".join([self.step.prefix, *(["spike"] if self._spikes(task) else []), *kinds])
+        self._add_rows(lines, task, (source, target), form, name, arrays, SUM=self._sum(task, *added))
+
+    def _add_rows(
+        self,
+        lines: Lines,
+        task: Task,
+        ends: Tuple[str, str],
+        form: str,
+        name: str,
+        arrays: Sequence[np.ndarray],
+        **words: str,
+    ) -> None:
+        """Write the call of a function that adds rows of weights up, and the function.
+
+        Args:
+            lines, task: where the call goes, and the product that it is.
+            ends: the first number that it reads, and the first one that it writes.
+            form, words: as for ``row_function``; the words that the types of the numbers say are filled in.
+            name: of the function.
+            arrays: the tables of the weight, as ``stored`` returns them.
+        """
+        (ins, outs), (source, target) = task.options["weight"].shape, ends
+        known = {
+            "NAME": name,
+            "IN": self.step.type_of(task.views()[0].root),
+            "OUT": self.step.type_of(task.out),
+            "VARIABLE": self.variable(task.out),
+            "ZERO": self.zero,
+            **dict(zip(("WEIGHT", "PLACE", "START"), map(type_in_c, arrays[::-1]))),
+        }
+        self.functions[name] = row_function(form, self._spikes(task), {**known, **words})
+        lines.add(f"{name}({source}, {ins}, {', '.join(self._tables(task, arrays))}, {target}, {outs});")
+
+    def _sum(self, task: Task, to: str, weight: str) -> str:
+        """The statement that adds an input ``v`` times a weight to ``to``."""
+        return f"{to} += {self._times(task, weight)}"
+
+    def _times(self, task: Task, weight: str) -> str:
+        """A weight times the input ``v``."""
+        return weight if self._spikes(task) else f"v * {weight}"
+
+    def _tables(self, task: Task, arrays: Sequence[np.ndarray]) -> Tuple[str, ...]:
+        """Tables of a weight; returns their names."""
+        labels = ("starts", "places", "weight")[-len(arrays) :]
+        return tuple(self.step.table(n, a, task.layer, type_in_c(a), task.where) for n, a in zip(labels, arrays))
+
+    # ---- maps ----
 
     # ---- maps ----
 
@@ -184,18 +163,21 @@ class Kernels:
 
     def _contribution(self, lines: Lines, task: Task, rows: np.ndarray, row: str, places: int) -> None:
         """What an input adds at one place: a row of weights, for all filters."""
-        factor, table = "" if self._spikes(task) else "v * ", sparse_rows(rows)
-        stride = "" if places == 1 else f"{places} * "
-        if table is None:
-            name = self.step.table("weight", rows, task.layer, where=task.where)
-            lines.add(f"const float *const w = {name} + ({row}) * {rows.shape[1]};")
-            lines.loops([rows.shape[1]], "f")
-            lines.add(f"to[{stride}f] += {factor}w[f];")
-        else:
-            starts, where, values, _ = self._sparse_tables(task, table)
-            lines.add(f"const int row = {row};")
-            lines.open(f"for (uint32_t e = {starts}[row]; e < {starts}[row + 1]; ++e)")
-            lines.add(f"to[{stride}{where}[e]] += {factor}{values}[e];")
+        names, stride = self._tables(task, stored(rows)), "" if places == 1 else f"{places} * "
+        if len(names) > 1:
+            self._sparse_contribution(lines, task, names, row, stride)
+            return
+        lines.add(f"const float *const w = {names[0]} + ({row}) * {rows.shape[1]};")
+        lines.loops([rows.shape[1]], "f")
+        lines.add(f"{self._sum(task, f'to[{stride}f]', 'w[f]')};")
+        lines.close()
+
+    def _sparse_contribution(self, lines: Lines, task: Task, names: Sequence[str], row: str, stride: str) -> None:
+        """The same where only weights that are not zero are stored."""
+        starts, where, values = names
+        lines.add(f"const int row = {row};")
+        lines.open(f"for (uint32_t e = {starts}[row]; e < {starts}[row + 1]; ++e)")
+        lines.add(f"{self._sum(task, f'to[{stride}{where}[e]]', f'{values}[e]')};")
         lines.close()
 
     def _window(self, lines: Lines, task: Task) -> None:
@@ -328,25 +310,11 @@ REDUCED: Dict[str, Callable[[str], Reduced]] = {
 }
 
 
-def bracketed(address: str) -> str:
-    """An address as what is indexed."""
-    return f"({address})" if " " in address else address
+def stored(weight: np.ndarray) -> Tuple[np.ndarray, ...]:
+    """The tables of a matrix of weights: (beginnings of rows, columns, values) without zeros, or all of it alone."""
+    return sparse_rows(weight, weight.nbytes, "uint32") or (weight,)
 
 
-def flat(variables: Sequence[str], sizes: Sequence[int]) -> str:
-    """The place of a number in an array without gaps."""
-    text = variables[0]
-    for v, n in zip(variables[1:], sizes[1:]):
-        text = f"({text}) * {n} + {v}" if " " in text else f"{text} * {n} + {v}"
-    return text
-
-
-def sparse_rows(weight: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows of weights without zeros, as (starts, places, values), if that is smaller; else None."""
-    rows, columns = weight.shape
-    kind = np.dtype("uint8" if columns <= 1 << 8 else "uint16" if columns <= 1 << 16 else "uint32")
-    at, places = np.nonzero(weight)
-    if len(at) * (weight.itemsize + kind.itemsize) + (rows + 1) * 4 >= weight.nbytes:
-        return None
-    starts = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=rows))])
-    return starts.astype(np.uint32), places.astype(kind), weight[at, places]
+def type_in_c(array: np.ndarray) -> str:
+    """The type of the numbers of a table."""
+    return "float" if array.dtype == np.float32 else f"{array.dtype}_t"

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Sequence
 
 import numpy as np
 
-from spikecore.export.c.source import COMPARISON, LOGIC, PREFIX, PRODUCT, SUM, Text, call, choice, infix
+from spikecore.export.c.source import COMPARISONS, LOGIC, PREFIX, PRODUCT, SUM, Text, call, choice, compared, infix
 from spikecore.export.c.tasks import ELEMENTWISE
 
 #: The type of C for the numbers of an array.
@@ -34,8 +34,6 @@ static inline float PREFIX_sign(float a)
 }
 _OPERATORS = {
     "add": ("+", SUM), "subtract": ("-", SUM), "multiply": ("*", PRODUCT), "divide": ("/", PRODUCT),
-    "greater": (">", COMPARISON), "greater_equal": (">=", COMPARISON), "less": ("<", COMPARISON),
-    "less_equal": ("<=", COMPARISON), "equal": ("==", COMPARISON), "not_equal": ("!=", COMPARISON),
 }  # fmt: skip
 _OF_FLAGS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 _LOGIC = {"logical_and": "&&", "logical_or": "||"}
@@ -86,6 +84,8 @@ class Words:
         word = _OF_FLAGS.get(word, word) if out == "bool" else word
         if word in _OPERATORS:
             return infix(operands[0], _OPERATORS[word][0], operands[1], _OPERATORS[word][1])
+        if word in COMPARISONS:
+            return compared(operands[0], COMPARISONS[word], operands[1])
         if word in _LOGIC:
             return Text(f" {_LOGIC[word]} ".join(o.at(LOGIC + 1) for o in operands), LOGIC)
         if word in _FUNCTIONS and dtypes[0] == "float32":
@@ -105,7 +105,7 @@ class Words:
         return Text(f"-{a.at(PREFIX + 1)}", PREFIX)
 
     def _abs(self, a: Text, **_: Any) -> Text:
-        return choice(infix(a, "<", Text("0"), COMPARISON), self._negative(a), a)
+        return choice(compared(a, "<", Text("0")), self._negative(a), a)
 
     def _round(self, a: Text, **_: Any) -> Text:
         return a  # whole numbers
@@ -116,13 +116,13 @@ class Words:
         return Text(f"!{a.at(PREFIX)}", PREFIX)
 
     def _isfinite(self, a: Text, **_: Any) -> Text:
-        return infix(infix(a, "-", a, SUM), "==", _ZERO, COMPARISON)
+        return compared(infix(a, "-", a, SUM), "==", _ZERO)
 
     def _maximum(self, a: Text, b: Text, out: str, **_: Any) -> Text:
-        return self.helper("max", a, b) if out == "float32" else choice(infix(a, ">", b, COMPARISON), a, b)
+        return self.helper("max", a, b) if out == "float32" else choice(compared(a, ">", b), a, b)
 
     def _minimum(self, a: Text, b: Text, out: str, **_: Any) -> Text:
-        return self.helper("min", a, b) if out == "float32" else choice(infix(a, "<", b, COMPARISON), a, b)
+        return self.helper("min", a, b) if out == "float32" else choice(compared(a, "<", b), a, b)
 
     def _clip(self, a: Text, low: Any, high: Any, out: str, **_: Any) -> Text:
         raised = a if low is None else self._maximum(a, literal(low, out), out)
@@ -132,11 +132,11 @@ class Words:
         if out == "float32":
             return self.helper("sign", a)
         zero, one = literal(0, out), literal(1, out)
-        less = choice(infix(a, "<", zero, COMPARISON), literal(-1, out), zero)
-        return choice(infix(a, ">", zero, COMPARISON), one, less)
+        less = choice(compared(a, "<", zero), literal(-1, out), zero)
+        return choice(compared(a, ">", zero), one, less)
 
     def _spike(self, a: Text, **_: Any) -> Text:
-        return choice(infix(a, ">", _ZERO, COMPARISON), _ONE, _ZERO)
+        return choice(compared(a, ">", _ZERO), _ONE, _ZERO)
 
     def _where(self, condition: Text, yes: Text, no: Text, **_: Any) -> Text:
         return choice(condition, yes, no)
@@ -156,7 +156,7 @@ class Words:
         if source == dtype:
             return a
         if dtype == "bool":
-            return infix(a, "!=", literal(0, source), COMPARISON)
+            return compared(a, "!=", literal(0, source))
         if source == "bool":
             return choice(a, literal(1, dtype), literal(0, dtype))
         return Text(f"({TYPES[dtype]}){a.at(PREFIX)}", PREFIX)

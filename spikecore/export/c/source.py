@@ -41,6 +41,10 @@ RESERVED = frozenset(
 )
 #: How tightly an expression holds together: from the conditional operator to a name.
 CHOICE, LOGIC, COMPARISON, SUM, PRODUCT, PREFIX, NAME = range(7)
+#: The words that compare two numbers, as operators.
+COMPARISONS = {
+    "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
 #: Variables of loops, from the outermost to the innermost.
 VARIABLES = tuple(f"{letter}{turn}" for turn in ("", *range(2, 9)) for letter in "ijklmn")
 #: Those around an inner loop, whose variables begin with k.
@@ -67,6 +71,11 @@ class Text:
 def infix(a: Text, operator: str, b: Text, binds: int) -> Text:
     """An operator between two operands; the left one is computed first, so that no rounding changes."""
     return Text(f"{a.at(binds)} {operator} {b.at(binds + 1)}", binds)
+
+
+def compared(a: Text, operator: str, b: Text) -> Text:
+    """A comparison; one within it stands in brackets: C would compute ``a == b > c`` as ``a == (b > c)``."""
+    return Text(f"{a.at(COMPARISON + 1)} {operator} {b.at(COMPARISON + 1)}", COMPARISON)
 
 
 def call(function: str, *arguments: Text) -> Text:
@@ -110,6 +119,19 @@ def index(strides: Iterable[int], offset: int = 0, variables: Sequence[str] = VA
     terms += [str(offset)] if offset or not terms else []
     less = [v if s == -1 else f"{-s} * {v}" for s, v in zip(strides, variables) if s < 0]
     return " - ".join([" + ".join(terms), *less])
+
+
+def bracketed(address: str) -> str:
+    """An address as what is indexed."""
+    return f"({address})" if " " in address else address
+
+
+def flat(variables: Sequence[str], sizes: Sequence[int]) -> str:
+    """The place of a number in an array without gaps."""
+    text = variables[0]
+    for v, n in zip(variables[1:], sizes[1:]):
+        text = f"({text}) * {n} + {v}" if " " in text else f"{text} * {n} + {v}"
+    return text
 
 
 class Lines:

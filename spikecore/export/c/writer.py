@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Tuple
 
-from spikecore.api.core.tree import leaves
+import numpy as np
+
 from spikecore.api.training.model import Model
-from spikecore.api.training.visitor import weights_of
-from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.example import FLOAT_MAIN, starters
 from spikecore.export.c.files import Pieces, StateField, header, source, title
 from spikecore.export.c.fixed_step import fixed_step
@@ -93,7 +92,7 @@ def network(
 
 def _label(plan: Plan, model: Model) -> None:
     """Name constants after the parameters that they are."""
-    names = {leaf.tobytes(): name for name, leaf in leaves(weights_of(model, NumpyEngine())[0])}
+    names = {np.asarray(array, plan.graph.dtype).tobytes(): name for name, array in model.params().items()}
     for value, array in plan.tasks.constants.items():
         if array.size > 1 and array.tobytes() in names:
             plan.tasks.labels[value] = names[array.tobytes()].rpartition(".")[2]

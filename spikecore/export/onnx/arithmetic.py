@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from spikecore.export.onnx.body import Axes, Call, Operand, Sizes, axes_of
+from spikecore.export.onnx.body import Axes, Call, Operand, Sizes, axes_of, element
 from spikecore.export.step_graph import Value
 
 # ---- arithmetic ----------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def _reduce(kind: str, c: Call, x: Operand, axis: Axes = None, keepdims: bool = 
 
 def _any_all(kind: str, c: Call, x: Operand, axis: Axes = None, keepdims: bool = False) -> str:
     axes = axes_of(axis, len(c.shape_of(x)))
-    flags = c.part("Cast", c.read(x, bool), to=6)  # int32
+    flags = c.part("Cast", c.read(x, bool), to=element(np.int32))
     return c.cast(c.part(kind, flags, axes=axes, keepdims=int(keepdims)) if axes else flags)
 
 

@@ -134,7 +134,7 @@ class Call:
 
     def shape_of(self, operand: Operand) -> Tuple[int, ...]:
         """Shape of an operand."""
-        return tuple(self.graph.shapes[operand]) if type(operand) is Value else np.shape(operand)  # type: ignore[arg-type]
+        return self.graph.shapes[operand] if isinstance(operand, Value) else np.shape(operand)
 
     def read(self, operand: Operand, dtype: Any = None) -> str:
         """The name of an operand, cast where it has another type."""

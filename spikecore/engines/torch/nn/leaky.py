@@ -137,7 +137,7 @@ class DeltaLeaky(Leaky):
                 "init_hidden=False pass the pair (mem, mem_prev), None in it for at rest; with True pass no state"
             )
         if self._goes_on(written_down()):
-            self._refuse_lost((mem, mem))
+            self._refuse_lost(() if mem is None else (mem[0], mem[0]))  # a step does not read mem_prev
         before, _ = (self.mem, self.mem_prev) if mem is None else mem
         x = working(input_)
         engine, params = self._ready(x)
