@@ -618,7 +618,7 @@ LEFT_OUT = {
     **dict.fromkeys("Metrics SynapticOperations Exported".split(), "results"),
     **dict.fromkeys("EventLoss Fitted Gradient Run SurrogateBias".split(), "results, and a base without arguments"),
     **dict.fromkeys("EnergyEstimate HardwareReport Known LayerRow Memory Objection".split(), "results"),
-    "Chip": "made of a chip file, whose mistakes test_hardware has",
+    "Chip": "made of a chip file, whose mistakes test_hardware_files has",
     "to_neurobench": "needs a package; nonsense is refused in test_neurobench",
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),

@@ -36,6 +36,18 @@ def crossing(self, x):
     return torch.relu(self.one(a + b)) + torch.relu(self.two(a)) + b
 
 
+def asserting(self, x):
+    torch._assert(x.size(0) == 5, "")
+    return self.one(x)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Weights of some seeds leave all ReLUs of a layer at 0, which is refused for another reason."""
+    torch.manual_seed(0)
+
+
+torch.manual_seed(0)
 X, MAPS = torch.rand(5, 4) - 0.5, torch.rand(5, 2, 6, 6)
 LAYERS = {"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)}
 CONV = nn.Conv2d(2, 2, 1)
@@ -74,6 +86,7 @@ REFUSED = {
         MAPS,
         r"fails on 2 samples of shape",
     ),
+    "says nothing": (Calls(asserting, **LAYERS), X, r"fails on 2 samples of shape \(4,\): While executing .*_assert"),
     "cat of space": (Calls(lambda self, x: torch.cat([self.c(x), x], 2), c=CONV), MAPS, r"dim=2; only channels"),
     "unknown": (nn.Sequential(CONV, nn.PixelShuffle(1)), MAPS, r"layer 1 \(PixelShuffle\): conversion does not know"),
     "negative threshold": (net(QCFS(4)), X, r"layer 1 \(QCFS\): its threshold is -1; .* train it again"),

@@ -160,6 +160,21 @@ def test_a_peak_below_the_threshold_is_no_spike_and_one_above_is():
         assert network.run(params, [[0.0]]).spikes[0].present.sum() == spikes
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_membrane_that_is_highest_when_the_next_spike_arrives_follows_its_time(engine):
+    """A rising membrane that a second spike pulls down: V(t2 - t1) is the highest, and has the slope (I - V) / tau."""
+    if engine == "torch":
+        pytest.importorskip("torch")
+    network = eventprop.Network([eventprop.Layer(2, 2, tau_mem=20.0, tau_syn=5.0, threshold=None)], 40.0)
+    params = {**network.init(0), "0.weight": np.array([[3.0, -30.0], [0.0, 0.0]])}
+    found = eventprop.gradient(network, params, [[1.0, 5.0]], [0], eventprop.max_membrane_loss(), engine=engine)
+    mem, syn = 3.0 * flow(4.0, 20.0, 5.0).gain, 3.0 * np.exp(-4.0 / 5.0)
+    np.testing.assert_allclose(found.run.maxima, [[mem, 0.0]], rtol=1e-14)
+    by_mem = -1.0 / (1.0 + np.exp(mem))  # of -log softmax(V, 0)_0
+    by_time = by_mem * (syn - mem) / 20.0
+    np.testing.assert_allclose(found.inputs, [[-by_time, by_time]], rtol=1e-12)  # roundings of float64
+
+
 # ---- the same network in time steps ---------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from training_rig import same
 
 import spikecore as sc
 from spikecore import functional, spikegen
@@ -82,17 +83,6 @@ class Interrupted(Loader):
                 self.at = 1 << 30
                 ctrl_c()
             yield batch
-
-
-def same(one, other):
-    a, b = one.state(), other.state()
-    assert (a["step"], a["lr"]) == (b["step"], b["lr"])
-    for part in ("params", "buffers", "optimizer"):
-        assert list(a[part]) == list(b[part])
-        assert all(np.array_equal(a[part][name], b[part][name]) for name in a[part]), part
-    times = ("seconds", "samples_per_s")
-    rows = [[{key: x for key, x in row.items() if key not in times} for row in m.history] for m in (one, other)]
-    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("saved", [False, True], ids=["same model", "from a file"])

@@ -144,7 +144,7 @@ def observe(module: fx.GraphModule, x: torch.Tensor, seen: Callable[[str, torch.
         with torch.no_grad():
             return Observer(module, seen).run(x)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        first = str(error).splitlines()[0]
+        first = str(error).strip().splitlines()[0]  # torch.fx adds the call, also where an assert says nothing
         raise ConversionError(
             f"convert: the network fails on {len(x)} samples of shape {tuple(x.shape[1:])}: {first}. Give batches "
             "(batch, *features); forward must take them with any number of samples"

@@ -72,11 +72,10 @@ def gradients(
     code = torch.tensor(loss.code(targets, len(rows), network.layers[-1].out_features))
     total = loss.per_sample(engine, torch.stack(rows), code).mean()
     leaves = [value for own in params for value in own.values()] + [entering]
-    *by_params, by_inputs = (
-        torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-        if (total.requires_grad)
-        else [torch.zeros_like(leaf) for leaf in leaves]
-    )
+    if total.requires_grad:
+        *by_params, by_inputs = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    else:  # nothing fires
+        *by_params, by_inputs = (torch.zeros_like(leaf) for leaf in leaves)
     names = [f"{number}.{name}" for number, own in enumerate(params) for name in own]
     return {name: each.numpy() for name, each in zip(names, by_params)}, by_inputs.numpy()
 

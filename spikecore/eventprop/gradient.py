@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Literal, Mapping, NamedTuple, Tuple, Union, get_args
+from typing import Any, Dict, Literal, Mapping, NamedTuple, Tuple, Union, get_args
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def loss_and_slopes(loss: EventLoss, values: np.ndarray, targets: ArrayLike) -> 
     engine = get_engine("numpy", dtype="float64")
     code = loss.code(targets, *values.shape)
 
-    def objective(lifted, constant):  # type: ignore[no-untyped-def]
+    def objective(lifted: Any, constant: Any) -> Tuple[Any, Tuple[()]]:
         return engine.xp.mean(loss.per_sample(engine, lifted, constant)), ()
 
     value, _, slopes = engine.value_and_grad(objective, values, code)

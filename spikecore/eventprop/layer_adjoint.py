@@ -18,7 +18,7 @@ from typing import Any, Dict, Mapping, NamedTuple
 import numpy as np
 
 from spikecore.eventprop.layer_run import LayerRun
-from spikecore.eventprop.membrane import flow_slopes
+from spikecore.eventprop.membrane import flow_slopes, rise
 
 
 class LayerGradient(NamedTuple):
@@ -49,8 +49,8 @@ class _Sums:
     def cross(self, where: Any, syn_then: Any, by_time: Any) -> None:
         """Back over the spikes of some neurons."""
         tau = self.tau_mem[where]
-        slope = (syn_then - self.threshold[where]) / tau
-        self.mem[where] = (self.mem[where] * syn_then / tau - by_time) / slope
+        before, after = rise(self.threshold[where], syn_then, tau), rise(0.0, syn_then, tau)
+        self.mem[where] = (self.mem[where] * after - by_time) / before
         self.by_threshold[where] -= self.mem[where]
 
     def peak(self, where: Any, t: Any, mem: Any, syn: Any, by_peak: Any) -> Any:
@@ -60,7 +60,7 @@ class _Sums:
         self.by_syn[where] += by_peak * syn * slopes.gain_syn
         self.mem[where] += by_peak * course.beta
         self.syn[where] += by_peak * course.gain
-        return (course.alpha * syn - course.beta * mem - course.gain * syn) / self.tau_mem[where]
+        return rise(course.mem(mem, syn), course.syn(syn), self.tau_mem[where])
 
 
 def pull_layer(

@@ -95,7 +95,7 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
                 if not hit.any():
                     break
                 where, after = where[hit], after[hit]
-                syn_then = np.exp(-after / own[1][hit]) * state[1][hit]
+                syn_then = flow(after, own[0][hit], own[1][hit]).syn(state[1][hit])
                 fired += np.bincount(where // neurons, minlength=batch)
                 if fired.max() > MOST_SPIKES:
                     raise ValueError(
@@ -111,13 +111,13 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
         else:
             at = np.minimum(peak(mem, syn, tau_m, tau_s), rest)
             course = flow(at, tau_m, tau_s)
-            top = course.beta * mem + course.gain * syn
+            top = course.mem(mem, syn)
             better = top > maxima
             maxima, highest = np.where(better, top, maxima), np.where(better, event, highest)
             highest_after = np.where(better, at, highest_after)
         intervals.append(Interval(crossings, rest, mem, syn))
         course = flow(rest, tau_m, tau_s)
-        mem, syn = course.beta * mem + course.gain * syn, course.alpha * syn
+        mem, syn = course.mem(mem, syn), course.syn(syn)
     out, sorting = _in_order(found, found_at, batch, neurons)
     return LayerRun(out, maxima, arrived, order, alive, intervals, sorting, highest, highest_after)
 

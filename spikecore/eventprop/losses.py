@@ -9,6 +9,7 @@ import numpy as np
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
+from spikecore.api.functional.loss import nll
 from spikecore.arguments import Checked
 from spikecore.printing import Concise
 
@@ -52,7 +53,7 @@ class EventLoss(Concise, Checked):
 
 
 @dataclass(frozen=True)
-class first_spike_loss(EventLoss):  # noqa: N801
+class first_spike_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
     """Cross-entropy of the first spike times, t_n, and a penalty of late ones.
 
         -log softmax(-t / tau)_y + late (exp(t_y / tau_late) - 1)
@@ -76,15 +77,15 @@ class first_spike_loss(EventLoss):  # noqa: N801
     tau_late: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, low in (("tau", 0.0), ("tau_late", 0.0)):
-            if not getattr(self, name) > low:
+        for name in ("tau", "tau_late"):
+            if not getattr(self, name) > 0.0:
                 raise ValueError(f"first_spike_loss: {name}={getattr(self, name)!r} must be > 0")
         if not self.late >= 0.0:
             raise ValueError(f"first_spike_loss: late={self.late!r} must be >= 0")
 
     def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
         xp = engine.xp
-        loss = -xp.sum(targets * xp.log_softmax(values * (-1.0 / self.tau), axis=-1), axis=-1)
+        loss = nll(engine, values * (-1.0 / self.tau), targets)
         if self.late:
             right = xp.sum(targets * values, axis=-1)
             loss = loss + self.late * (xp.exp(right * (1.0 / self.tau_late)) - 1.0)
@@ -92,7 +93,7 @@ class first_spike_loss(EventLoss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class spike_time_loss(EventLoss):  # noqa: N801
+class spike_time_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
     """Squared distance of the first spike times from target times: sum_n (t_n - target_n)^2 / 2.
 
     Targets are times (batch, neurons). A neuron that does not fire counts as firing at the network's duration.
@@ -106,7 +107,7 @@ class spike_time_loss(EventLoss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class max_membrane_loss(EventLoss):  # noqa: N801
+class max_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
     """Cross-entropy of the highest membrane over time of neurons that do not fire: -log softmax(max_t V)_y.
 
     The last layer needs ``threshold=None``.
@@ -117,5 +118,4 @@ class max_membrane_loss(EventLoss):  # noqa: N801
     reads: ClassVar[Reads] = "maxima"
 
     def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
-        xp = engine.xp
-        return -xp.sum(targets * xp.log_softmax(values, axis=-1), axis=-1)
+        return nll(engine, values, targets)

@@ -20,10 +20,9 @@ from typing import Any, NamedTuple, Tuple
 import numpy as np
 
 NEWTON_STEPS = 100  # a peak that touches the threshold halves the error with each step
-CLOSE = (
-    1e-9  # a step this small, in tau_syn, leaves an error of its square; of a peak that touches the threshold, no more
-)
-# than rounding can tell
+# A step this small, in tau_syn, leaves an error of its square, or where a peak touches the threshold one that rounding
+# hides.
+CLOSE = 1e-9
 
 
 class Flow(NamedTuple):
@@ -32,6 +31,14 @@ class Flow(NamedTuple):
     beta: Any  # of V by V
     gain: Any  # c, of V by I
     alpha: Any  # of I by I
+
+    def mem(self, mem: Any, syn: Any) -> Any:
+        """The membrane at the end, from the state at the beginning."""
+        return self.beta * mem + self.gain * syn
+
+    def syn(self, syn: Any) -> Any:
+        """The current at the end."""
+        return self.alpha * syn
 
 
 class FlowSlopes(NamedTuple):
@@ -61,20 +68,30 @@ def _moment(z: Any, alpha: Any, whole: Any) -> Any:
 
 def flow(t: Any, tau_mem: Any, tau_syn: Any) -> Flow:
     """The course of a state over a time t without events."""
+    return _flow(t, tau_mem, tau_syn)[0]
+
+
+def _flow(t: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Flow, Any, Any]:
+    """``flow``, and z and the integral that it is made of."""
     alpha, beta = np.exp(-t / tau_syn), np.exp(-t / tau_mem)
-    return Flow(beta, t / tau_mem * _whole(t * (1.0 / tau_syn - 1.0 / tau_mem), alpha, beta), alpha)
+    z = t * (1.0 / tau_syn - 1.0 / tau_mem)
+    whole = _whole(z, alpha, beta)
+    return Flow(beta, t / tau_mem * whole, alpha), z, whole
 
 
 def flow_slopes(t: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Flow, FlowSlopes]:
     """``flow``, and its derivatives by the time constants."""
-    alpha, beta = np.exp(-t / tau_syn), np.exp(-t / tau_mem)
-    z = t * (1.0 / tau_syn - 1.0 / tau_mem)
-    whole = _whole(z, alpha, beta)
+    course, z, whole = _flow(t, tau_mem, tau_syn)
+    beta, gain, alpha = course
     moment = _moment(z, alpha, whole)
-    gain = t / tau_mem * whole
     by_mem = -gain / tau_mem + t * t * (whole - moment) / tau_mem**3
     by_syn = t * t * moment / (tau_mem * tau_syn**2)
-    return Flow(beta, gain, alpha), FlowSlopes(beta * t / tau_mem**2, by_mem, by_syn, alpha * t / tau_syn**2)
+    return course, FlowSlopes(beta * t / tau_mem**2, by_mem, by_syn, alpha * t / tau_syn**2)
+
+
+def rise(mem: Any, syn: Any, tau_mem: Any) -> Any:
+    """dV/dt."""
+    return (syn - mem) / tau_mem
 
 
 def peak(mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
@@ -100,7 +117,7 @@ def next_spike(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any, thre
     found = np.full(mem.shape, np.inf)
     end = np.minimum(peak(mem, syn, tau_mem, tau_syn), within)
     course = flow(np.where(np.isinf(end), 0.0, end), tau_mem, tau_syn)
-    highest = np.where(np.isinf(end), 0.0, course.beta * mem + course.gain * syn)
+    highest = np.where(np.isinf(end), 0.0, course.mem(mem, syn))
     crosses = (highest > threshold) & (end > 0.0)
     if not crosses.any():
         return found
@@ -109,8 +126,8 @@ def next_spike(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any, thre
     t = np.zeros_like(mem)
     for _ in range(NEWTON_STEPS):
         course = flow(t, taus[0], taus[1])
-        v, i = course.beta * mem + course.gain * syn, course.alpha * syn
-        slope = (i - v) / taus[0]
+        v, i = course.mem(mem, syn), course.syn(syn)
+        slope = rise(v, i, taus[0])
         step = np.where(slope > 0.0, (taus[2] - v) / np.where(slope > 0.0, slope, 1.0), 0.0)
         later = np.minimum(t + np.maximum(step, 0.0), end)
         close = later - t <= CLOSE * taus[1]

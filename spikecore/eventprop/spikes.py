@@ -54,8 +54,7 @@ class Spikes(Checked):
         times = np.asarray(times, dtype=np.float64)
         if times.ndim != 2 or np.isnan(times).any():
             raise ValueError(f"Spikes.of: times of shape {times.shape} must be (batch, inputs), without NaN")
-        order = np.argsort(times, axis=1, kind="stable")
-        return cls(np.take_along_axis(times, order, 1), order)
+        return in_order(times, np.broadcast_to(np.arange(times.shape[1]), times.shape))[0]
 
     @property
     def present(self) -> np.ndarray:
@@ -75,7 +74,7 @@ class Spikes(Checked):
     @checked
     def counts(self, neurons: Size) -> np.ndarray:
         """How often each neuron fires, (batch, neurons)."""
-        rows = np.broadcast_to(np.arange(len(self.times))[:, None], self.times.shape)[self.present]
+        rows, _ = np.nonzero(self.present)
         flat = np.bincount(rows * neurons + self.sources[self.present], minlength=len(self.times) * neurons)
         return flat.reshape(len(self.times), neurons)
 
@@ -83,6 +82,10 @@ class Spikes(Checked):
         """The spikes with the delay of each source added, in their new order, and what order that is."""
         if delay is None:
             return self, np.broadcast_to(np.arange(self.times.shape[1]), self.times.shape)
-        times = self.times + delay[self.sources]
-        order = np.argsort(times, axis=1, kind="stable")
-        return Spikes(np.take_along_axis(times, order, 1), np.take_along_axis(self.sources, order, 1)), order
+        return in_order(self.times + delay[self.sources], self.sources)
+
+
+def in_order(times: np.ndarray, sources: np.ndarray) -> Tuple[Spikes, np.ndarray]:
+    """Spikes (batch, spikes) in any order in that of time, and what order that is."""
+    order = np.argsort(times, axis=1, kind="stable")
+    return Spikes(np.take_along_axis(times, order, 1), np.take_along_axis(sources, order, 1)), order

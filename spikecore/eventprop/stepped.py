@@ -41,7 +41,7 @@ def to_model(
     params: Mapping[str, ArrayLike],
     dt: float,
     *,
-    surrogate: Surrogate = fast_sigmoid(),  # noqa: B008
+    surrogate: Surrogate = fast_sigmoid(),  # noqa: B008  (immutable)
     engine: Union[None, EngineName, Engine] = "numpy",
 ) -> Model:
     """The network in steps of ``dt``: an ``sc.Model`` of ``Linear`` and ``Synaptic`` with the same time constants.
@@ -111,7 +111,7 @@ def frames(network: Network, inputs: Union[Spikes, ArrayLike], dt: float) -> np.
     spikes, steps = network.spikes_of(inputs), _steps(network, dt)
     found = np.zeros((steps, len(spikes.times), network.layers[0].in_features))
     there = spikes.times < network.duration
-    rows = np.broadcast_to(np.arange(len(spikes.times))[:, None], spikes.times.shape)[there]
+    rows, _ = np.nonzero(there)
     step = np.rint(spikes.times[there] / dt).astype(np.intp)
     inside = step < steps
     np.add.at(found, (step[inside], rows[inside], spikes.sources[there][inside]), 1.0)
@@ -149,7 +149,7 @@ def surrogate_bias(
     targets: ArrayLike,
     dt: float,
     *,
-    surrogate: Surrogate = fast_sigmoid(),  # noqa: B008
+    surrogate: Surrogate = fast_sigmoid(),  # noqa: B008  (immutable)
 ) -> SurrogateBias:
     """The surrogate gradient of the weights against the exact gradient, of the same network, loss and batch.
 

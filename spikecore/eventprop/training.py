@@ -64,7 +64,7 @@ def fit(
     loss: EventLoss,
     *,
     params: Optional[Mapping[str, ArrayLike]] = None,
-    optimizer: Optimizer = Adam(lr=5e-3),  # noqa: B008
+    optimizer: Optimizer = Adam(lr=5e-3),  # noqa: B008  (immutable)
     schedule: Optional[Schedule] = None,
     epochs: Count = 10,
     batch_size: Size = 64,

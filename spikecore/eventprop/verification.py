@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
 import numpy as np
 
 from spikecore.api.core.engines import get_engine
-from spikecore.api.verification.gradient import directions, slope_along
-from spikecore.api.verification.report import DIFFERENCES, Report
+from spikecore.api.verification.gradient import directions, slope_along, smallest_scale
+from spikecore.api.verification.report import Report
+from spikecore.api.verification.verify import add_slopes
 from spikecore.arguments import ArrayLike, checked
 from spikecore.eventprop.gradient import gradient, loss_and_slopes, values_of
 from spikecore.eventprop.losses import EventLoss
 from spikecore.eventprop.network import Network
-from spikecore.eventprop.spikes import Spikes
+from spikecore.eventprop.spikes import Spikes, in_order
 
 LIMIT = 1e-10  # of the relative difference of both gradients in float64
 
@@ -71,8 +71,7 @@ def verify(
             changed = [dict(own) for own in layers]
             moved = spikes
             if name == "inputs":
-                order = np.argsort(value, axis=1, kind="stable")
-                moved = Spikes(np.take_along_axis(value, order, 1), np.take_along_axis(spikes.sources, order, 1))
+                moved, _ = in_order(value, spikes.sources)
             else:
                 number, short = name.split(".")
                 changed[int(number)][short] = value
@@ -84,14 +83,15 @@ def verify(
     places: Dict[str, Any] = {f"{n}.{short}": value for n, own in enumerate(layers) for short, value in own.items()}
     places["inputs"] = spikes.times
     slopes = {**found.grads, "inputs": found.inputs}
-    sizes = [float(np.sqrt((g * g).mean())) if g.size else 0.0 for g in slopes.values()]
-    floor = 1e-4 * max(sizes)
+    floor = smallest_scale(host, slopes.values())
     report.silent = floor == 0.0
-    for name, value in places.items():
-        if not value.size:
-            continue
-        for direction in directions(host, name, slopes[name]):
-            slope = slope_along(host, name, value, slopes[name], direction, loss_at(name), floor)
-            errors = abs(slope.analytic - slope.numeric) / math.sqrt(value.size), slope.error
-            report.add(DIFFERENCES, f"gradient {name}", value.shape, errors, slope.limit)
+    add_slopes(
+        report,
+        (
+            slope_along(host, name, value, slopes[name], direction, loss_at(name), floor)
+            for name, value in places.items()
+            if value.size
+            for direction in directions(host, name, slopes[name])
+        ),
+    )
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from spikecore.api.core.messages import unknown
 from spikecore.printing import columns, in_bytes, table
 
 #: Limits: what each counts. Those of the second group are about convolutions, those of the third about processors.
@@ -78,6 +79,9 @@ class Chip:
         energy: joules by operation.
         conditions: process, voltage and method of the energies.
         notes: what a user should know beside the numbers.
+
+    Raises:
+        ValueError: a limit, an ability or an energy has an unknown name, or names a source that is none of ``sources``.
     """
 
     name: str
@@ -89,6 +93,14 @@ class Chip:
     energy: Mapping[str, Known] = field(default_factory=dict)
     conditions: str = ""
     notes: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind, allowed in (("limits", LIMITS), ("supports", SUPPORTS), ("energy", ENERGY)):
+            for name, known in getattr(self, kind).items():
+                if name not in allowed:
+                    raise ValueError(f"Chip: {kind}: {unknown('key', name, allowed)}")
+                if known.source not in self.sources:
+                    raise ValueError(f"Chip: {kind}.{name}: {unknown('source', known.source, self.sources)}")
 
     def limit(self, name: str) -> Optional[Any]:
         """A limit's value, or None if it is not known."""

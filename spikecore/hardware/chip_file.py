@@ -66,10 +66,10 @@ def read(path: Path) -> Chip:
     except toml.TOMLDecodeError as error:
         raise ChipFileError(f"{path}: {error}") from None
     reader = _Reader(tables)
-    made = reader.chip()
+    fields = reader.fields()
     if reader.problems:
         raise ChipFileError("\n".join(f"{path}: {problem}" for problem in reader.problems))
-    return made
+    return Chip(**fields)
 
 
 def _toml() -> Any:
@@ -78,21 +78,21 @@ def _toml() -> Any:
         import tomllib
     except ImportError:
         try:
-            import tomli as tomllib  # type: ignore[no-redef]
+            import tomli as tomllib  # type: ignore[no-redef]  # the same module under its older name
         except ImportError as error:
             raise ImportError('chip files need tomli before Python 3.11: pip install "spikecore[cli]"') from error
     return tomllib
 
 
 class _Reader:
-    """Turns the tables of a file into a ``Chip``, and collects what is wrong with them."""
+    """Turns the tables of a file into the fields of a ``Chip``, and collects what is wrong with them."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self.tables = tables
         self.problems: List[str] = []
         self.sources: Dict[str, str] = {}
 
-    def chip(self) -> Chip:
+    def fields(self) -> Dict[str, Any]:
         self._known("", self.tables, TOP)
         name, maker, about = (self._text(key) for key in ("name", "maker", "about"))
         limits = self._table("limits")
@@ -105,10 +105,10 @@ class _Reader:
             self._wrong("energy.conditions", conditions, "a text: process, voltage and method")
         if energy and not conditions:
             self.problems.append("energy.conditions is missing: say process, voltage and method, in a text")
-        return Chip(
-            name,
-            maker,
-            about,
+        return dict(
+            name=name,
+            maker=maker,
+            about=about,
             sources=self.sources,
             limits=self._entries("limits", limits, LIMITS, self._limit),
             supports=self._entries("supports", self._table("supports"), SUPPORTS, self._support),

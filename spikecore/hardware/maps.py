@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List
 
 from spikecore.hardware.chip import Chip
 from spikecore.hardware.needs import Need
@@ -13,8 +13,8 @@ def map_objections(chip: Chip, need: Need) -> List[Objection]:
     """What a chip objects to in a convolution; limits that are not known are not checked."""
     layer: Any = need.layer
     sizes = {
-        "kernel_size": (_all(layer.kernel_size), "Use smaller kernels, several in a row for a large field of view"),
-        "padding": (_all(layer.padding), "Pad less"),
+        "kernel_size": (layer.kernel_size, "Use smaller kernels, several in a row for a large field of view"),
+        "padding": (layer.padding, "Pad less"),
         "channels": ((layer.out_channels,), "Use fewer channels"),
         "input_size": (need.shape[1:], "Pool or crop the input"),
         "output_size": (need.out[1:], "Use a larger stride, or pool before"),
@@ -25,12 +25,8 @@ def map_objections(chip: Chip, need: Need) -> List[Objection]:
         if limit is not None and max(values) > limit:
             reason = f"it is {max(values)}, the chip allows {limit}"
             found.append(Objection(need.name, name.replace("_", " "), reason, remedy))
-    strides, allowed = _all(layer.stride), chip.limit("strides")
-    if allowed is not None and any(one not in allowed for one in strides):
-        reason = f"it is {strides}, the chip allows {', '.join(map(str, allowed))}"
+    allowed = chip.limit("strides")
+    if allowed is not None and any(one not in allowed for one in layer.stride):
+        reason = f"it is {layer.stride}, the chip allows {', '.join(map(str, allowed))}"
         found.append(Objection(need.name, "stride", reason, f"Use one of {', '.join(map(str, allowed))}"))
     return found
-
-
-def _all(option: Any) -> Tuple[int, ...]:
-    return tuple(option) if isinstance(option, tuple) else (option,)

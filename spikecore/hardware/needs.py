@@ -157,15 +157,13 @@ def _convolved(layer: Any, present: Any, channels: int, shape: Shape, out: Shape
         channels: input channels.
         shape, out: of the input and the output.
     """
-    axes = len(out) - 1
-    options = [_spread(getattr(layer, name), axes) for name in ("stride", "padding", "dilation")]
     kernel = present.shape[2:]
     into = present.sum(axis=1)  # (channels out, *kernel)
     groups = present.reshape(layer.groups, -1, *present.shape[1:]).sum(axis=1)
     outof = groups.reshape(channels, *kernel)
-    for axis in range(axes):
+    for axis in range(len(kernel)):
         size = shape[1 + axis]
-        stride, padding, dilation = (option[axis] for option in options)
+        stride, padding, dilation = layer.stride[axis], layer.padding[axis], layer.dilation[axis]
         places = np.arange(out[1 + axis])[:, None] * stride - padding + np.arange(kernel[axis])[None, :] * dilation
         lands = (places >= 0) & (places < size)
         reached = np.zeros((size, kernel[axis]), dtype=int)
@@ -179,10 +177,6 @@ def _convolved(layer: Any, present: Any, channels: int, shape: Shape, out: Shape
 def _over(counts: Any, places: Any, axis: int) -> Any:
     """Replace the axis of taps by one of places, each with the sum of the taps that fall there."""
     return np.moveaxis(np.tensordot(places, counts, axes=(1, 1 + axis)), 0, 1 + axis)
-
-
-def _spread(option: Any, axes: int) -> Tuple[int, ...]:
-    return tuple(option) if isinstance(option, tuple) else (option,) * axes
 
 
 def _joined(found: List[Need]) -> List[Need]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore.api.core.layer import EMPTY, Layer, Params, Result, layer_name
+from spikecore.api.core.layer import Layer, Params, Result, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import walk
@@ -17,6 +17,7 @@ from spikecore.api.layers.sample_normalisation import LayerNorm
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.activity import products_met
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, unquantized
 from spikecore.arguments import ArrayLike, Size, checked
@@ -226,24 +227,15 @@ class _Count(Visitor):
         axes = tuple(range(1, values.ndim))
         spikes = ((values == 0) | (values == 1) | (values == -1)).all(axis=axes)
         present = params.weight != 0.0
-        effective = self._products(layer, present, x != 0.0) * (self.steps // len(values))
-        self.operations[0] += float(effective[~spikes].sum())
-        self.operations[1] += float(effective[spikes].sum())
-        one = self._products(layer, present == present, x[:1, ...] == x[:1, ...])
-        self.operations[2] += float(one.sum()) * self.steps
+        effective = products_met(self.engine, layer, present, x != 0.0)
+        repeated = self.steps // len(values)
+        self.operations[0] += float(effective[~spikes].sum()) * repeated
+        self.operations[1] += float(effective[spikes].sum()) * repeated
+        full = self.engine.xp.ones_like(params.weight), self.engine.xp.ones_like(x[:1, ...])
+        self.operations[2] += float(products_met(self.engine, layer, *full).sum()) * self.steps
         zeros = self.engine.to_numpy(present)
         self.zeros += int(zeros.size - zeros.sum())
         self.weights += zeros.size
-
-    def _products(self, layer: Any, weights: Any, inputs: Any) -> Any:
-        """The number of products of a weight and an input that are both there, by time step."""
-        engine = self.engine.exact()  # half precision does not count beyond 256
-        counting = replace(layer, bias=False, weight_init=None, bias_init=None)
-        ones = Params(weight=engine.xp.astype(weights, engine.dtype))
-        active = engine.xp.astype(inputs, engine.dtype)
-        met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
-        counts = engine.to_numpy(met).astype("float64")
-        return counts.sum(axis=tuple(range(1, counts.ndim)))
 
     def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
         if products:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Optional, get_args
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
+from spikecore.api.functional.loss import nll
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
@@ -107,7 +108,7 @@ class ce_temporal_loss(Loss):  # noqa: N801
         times = spike_times(engine, values, lengths=lengths)[0, ...]
         logits = -times if self.inverse == "negate" else 1.0 / (times + 1.0)
         code = one_hot(engine, targets, values.shape[2])
-        return self._reduced(engine, -engine.xp.sum(code * engine.xp.log_softmax(logits, axis=-1), axis=-1), code)
+        return self._reduced(engine, nll(engine, logits, code), code)
 
     def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return -spike_times(engine, values, lengths=steps.lengths)[0, ...]

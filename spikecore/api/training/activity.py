@@ -266,22 +266,34 @@ def _operations(engine: Any, layer: Layer, active: Any, params: Params = Params(
     layer = layer.without_delays() if isinstance(layer, DelayedLinear) else layer
     exists = {name: engine.to_numpy(params[name]) != 0 for name in layer.connections if name in params}
     if isinstance(layer, (Linear, *CONVOLUTIONS)) and not all(mask.all() for mask in exists.values()):
-        engine = engine.exact()
-        counting = replace(layer, bias=False, weight_init=None, bias_init=None)
-        ones = Params({name: engine.asarray(mask * 1.0) for name, mask in exists.items()})
-        met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
-        return _total(engine, met)
+        return float(products_met(engine, layer, engine.asarray(exists["weight"] * 1.0), active).sum())
     if isinstance(layer, (Linear, OneToOne, *SUMS)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return _total(engine, active) * fan_out
     if not isinstance(layer, CONVOLUTIONS):
         return None
+    alike = replace(layer, out_channels=layer.groups, bias=False, weight_init=None, bias_init=None)
+    like = shapes_of(alike, tuple(active.shape[2:])).params.weight
+    met = products_met(engine, alike, engine.xp.ones(tuple(like.shape)), active)
+    return float(met.sum()) * (layer.out_channels // layer.groups)
+
+
+def products_met(engine: Any, layer: Any, weights: Any, inputs: Any) -> Any:
+    """The number of products of a weight and an input that are both there, at each output of a connection.
+
+    Args:
+        engine: the engine.
+        layer: a linear layer or a convolution.
+        weights, inputs: arrays of the engine, true or 1 where there is a weight or an input.
+
+    Returns:
+        A NumPy array in float64, of the shape of the layer's output.
+    """
     engine = engine.exact()  # half precision does not count beyond 256
-    counting = replace(layer, out_channels=layer.groups, bias=False, weight_init=None, bias_init=None)
-    like = shapes_of(counting, tuple(active.shape[2:])).params.weight
-    ones = Params(weight=engine.asarray(engine.xp.ones(tuple(like.shape))))
-    met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
-    return _total(engine, met) * (layer.out_channels // layer.groups)
+    counting = replace(layer, bias=False, weight_init=None, bias_init=None)
+    ones, active = (engine.xp.astype(x, engine.dtype) for x in (weights, inputs))
+    met, _ = counting.apply(engine, Params(weight=ones), EMPTY, active, train=False, key=None)
+    return engine.to_numpy(met).astype("float64")
 
 
 def _table(rows: Sequence[Tuple[str, ...]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Key, Layer, Pass
@@ -170,7 +170,7 @@ class _Point:
         self.smooth, self.function, self.argument, self.constants = smooth, function, argument, constants
         _, _, grads = smooth.value_and_grad(function, argument, *constants)
         self.grads = [g for _, g in leaves(grads)]
-        self.floor = 1e-4 * max(_norm(smooth, g) / math.sqrt(max(1, math.prod(g.shape))) for g in self.grads)
+        self.floor = smallest_scale(smooth, self.grads)
 
     def moved(self, index: int, value: Any) -> Tree:
         """All parameters, one of them with another value."""
@@ -207,6 +207,11 @@ def directions(engine: Any, name: str, g: Any) -> Iterator[Any]:
     if norm > 0:
         yield g / norm
     yield 2.0 * engine.uniform(("verify", name), tuple(g.shape)) - 1.0
+
+
+def smallest_scale(engine: Any, grads: Iterable[Any]) -> float:
+    """The size of an entry below which a gradient counts as zero, beside the largest of several gradients."""
+    return 1e-4 * max(_norm(engine, g) / math.sqrt(max(1, math.prod(g.shape))) for g in grads)
 
 
 def _norm(engine: Any, x: Any) -> float:

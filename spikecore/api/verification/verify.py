@@ -12,7 +12,7 @@ it changes is measured and reported, without a verdict: how much is too much dep
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, engines, get_engine
@@ -27,7 +27,7 @@ from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.training.data import lengths_of
-from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
+from spikecore.api.verification.gradient import Gradient, Problem, Slope, gradient, slopes
 from spikecore.api.verification.report import (
     APPROXIMATION,
     DIFFERENCES,
@@ -324,18 +324,22 @@ def _approximation(report: Report, problem: Problem, engine: Engine, exact: Engi
 
 
 def _differences(report: Report, problem: Problem, reference: Engine) -> None:
-    check = DIFFERENCES
     stuck = sorted({type(s).__name__ for s in _surrogates(problem.network) if not s.has_antiderivative})
     if stuck:
-        report.note(check, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
+        report.note(DIFFERENCES, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
         return
     try:
         smooth = reference.smooth()
     except NotImplementedError:
         smooth = host().smooth()
     report.differentiated = smooth.name
-    worst: Dict[str, Any] = {}
-    for slope in slopes(smooth, problem):
+    add_slopes(report, slopes(smooth, problem))
+
+
+def add_slopes(report: Report, found: Iterable[Slope]) -> None:
+    """Add a row for each parameter, with the worst of its slopes."""
+    worst: Dict[str, Slope] = {}
+    for slope in found:
         if slope.name not in worst or slope.error / slope.limit > worst[slope.name].error / worst[slope.name].limit:
             worst[slope.name] = slope
     for name, slope in worst.items():
@@ -344,9 +348,9 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
             name = f"{name}, beside the given values"
         if slope.error > slope.limit and slope.blurred:
             name = f"gradient {name}: too small to see in the loss, whose rounding is larger"
-            report.note(check, name, slope.shape, UNCHECKED)
+            report.note(DIFFERENCES, name, slope.shape, UNCHECKED)
         else:
-            report.add(check, f"gradient {name}", slope.shape, errors, slope.limit)
+            report.add(DIFFERENCES, f"gradient {name}", slope.shape, errors, slope.limit)
 
 
 def _surrogates(network: Layer) -> List[Any]:
