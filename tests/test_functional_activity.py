@@ -146,3 +146,9 @@ def test_attention_counts_pairs_of_spikes(engine):
     summed = {row.name: row for row in report.synapses}["2.gate.0"]
     assert summed.synops == engine.to_numpy(out.states["1"].spikes).sum() / 3
     assert (summed.macs, summed.binary) == (7 * 12, True)
+
+
+def test_a_network_of_attention_alone_has_a_name_in_the_report(engine):
+    one = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.2))
+    report = F.activity(sc.Model(sc.SpikingSelfAttention(one, one, one, 2), engine), X.reshape(7, 3, 4, 3))
+    assert report.synapses[-1].name == "(the network)"

@@ -54,6 +54,7 @@ def test_a_schedule_in_updates():
     totals = [int(seen["0.weight"].sum()) for seen in watching.seen]
     cubic = [0.0] * 4 + [1 - (4 / 7) ** 3] * 3 + [1 - (1 / 7) ** 3] + [1.0] * 4
     assert totals == [round(96 * 0.8 * s) for s in cubic]
+    assert [sc.Pruning(0.8, start=5, end=5).sparsity(epoch) for epoch in (4, 5, 6)] == [0.0, 0.8, 0.8]
 
 
 @ENGINES

@@ -250,6 +250,33 @@ def test_the_integers_are_the_weights():
     assert {"3.neuron.syn", "3.neuron.mem", "8.mem"} <= set(found.states)
 
 
+def test_the_integers_are_those_of_the_network_where_rounding_is_close():
+    """A weight of 0.35 is between 3 and 4 times 0.1: float32 decides, as the network computes."""
+    coarse = sc.ScaledInteger(8, scale=0.1, power_of_two=False)
+    model = sc.Model(sc.Quantized(sc.Linear(4, 1, bias=False), coarse), input_shape=(4,))
+    weights = {"weight": np.array([[0.05, 0.15, 0.35, 0.45]], "float32")}
+    model.load_state({**model.state(), "params": weights})
+    (array,) = sc.integers(model).arrays.values()
+    out = model(np.eye(4, dtype="float32")[None]).spikes
+    assert np.round(out.reshape(-1) / 0.1).tolist() == array.integers.reshape(-1).tolist()
+
+
+def test_a_weight_that_is_not_finite_has_no_integer():
+    model = sc.Model(sc.Sequential(sc.Linear(2, 1)), input_shape=(2,))
+    state = model.state()
+    state["params"]["0.weight"][0, 1] = np.nan
+    model.load_state(state)
+    with pytest.raises(ValueError, match=r"integers: 0.weight holds NaN or infinity"):
+        sc.integers(sc.quantize(model))
+
+
+def test_constants_of_a_neuron_are_those_that_it_computes_with():
+    """Of 32nds, 0.95312499 is 30 in float64, and 31 in float32."""
+    neuron = sc.QuantizedNeuron(sc.Leaky(beta=0.95312499), sc.ScaledInteger(8, scale=1 / 32))
+    found = sc.integers(sc.Model(neuron, input_shape=(4,))).arrays["beta"]
+    assert found.integers * found.scale == neuron.prepare(sc.get_engine("numpy"), sc.Params()).beta == 30 / 32
+
+
 def test_the_report_lists_everything():
     model = sc.Model(everything(), seed=1)
     report = sc.quantization_report(full(model), data(), num_steps=STEPS)

@@ -69,11 +69,15 @@ class Grid(Concise, Checked, abc.ABC):
     def quantised(self, engine: Engine, x: Array, axis: int = 0, learned: Any = None) -> Any:
         """The nearest values on the grid, with the straight-through derivative; arguments as for ``scale_of``."""
         scale = self.scale_of(engine, x, axis, learned)
-        return rounded(engine, x * (1.0 / scale) if type(scale) is float else x / scale, *self.limits) * scale
+        return self.integers(engine, x, scale) * scale
+
+    def integers(self, engine: Engine, x: Array, scale: Any) -> Any:
+        """The integers of ``quantised`` as floating-point numbers; ``scale``: from ``scale_of``."""
+        return rounded(engine, x * (1.0 / scale) if type(scale) is float else x / scale, *self.limits)
 
     def number(self, value: float) -> float:
         """A constant on the grid."""
-        return float(self.quantised(NUMBERS, value))  # type: ignore[arg-type]
+        return float(self.quantised(NUMBERS, value))  # type: ignore[arg-type]  # a number in place of an array
 
 
 def rounded(engine: Engine, x: Array, lowest: int, highest: int) -> Any:

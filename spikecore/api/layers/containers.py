@@ -372,7 +372,7 @@ def with_children(container: Container, children: Dict[str, Layer]) -> Container
         others = {f.name: getattr(container, f.name) for f in fields(container) if f.name != "layers"}
         return type(container)(*children.values(), **others)
     if is_dataclass(container) and set(children) <= {f.name for f in fields(container)}:
-        return replace(container, **children)  # type: ignore[type-var]
+        return replace(container, **children)  # type: ignore[type-var]  # a dataclass, as was asked
     raise TypeError(f"{layer_name(container)} is a container whose layers cannot be replaced: they are not its fields")
 
 

@@ -81,7 +81,7 @@ class Quantized(Stateless):
         grids = {name: self.grid(name) for name in params}
         scales = {name: name + SCALE for name, grid in grids.items() if grid is not None and grid.learns}
         held = {name: params[scale] for name, scale in scales.items() if scale in params}
-        return Params({n: v for n, v in params.items() if n not in {name + SCALE for name in held}}), held
+        return Params({name: v for name, v in params.items() if name not in scales.values()}), held
 
     def init(self, key: Key, shape: Shape) -> Init:
         first = self.layer.init(key, shape)

@@ -55,7 +55,7 @@ class QuantizedNeuron(Stepper):
         return self.neuron.connections
 
     @property
-    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
         return self.neuron.state
 
     @property

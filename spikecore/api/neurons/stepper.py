@@ -140,11 +140,11 @@ class Fed(Stepper):
         neuron: the neuron.
     """
 
-    neuron: Any
+    neuron: Stepper
 
     @property
-    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
-        return self.neuron.state  # type: ignore[no-any-return]
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return self.neuron.state
 
     def init(self, key: Any, shape: Any) -> Any:
         return self.neuron.init(key, shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.core.host import host
-from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, layer_name, shapes_of
+from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Branches, Container, Sequential
@@ -209,7 +209,7 @@ class _Notes(Visitor):
             dense += _multiplied(a, b) * self.passes
         if products:
             dense_energy = dense * self.energy.multiply_accumulate
-            row = Synapses(path, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
+            row = Synapses(path or WHOLE, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
             self.synapses.append(row)
 
     def _is_binary(self, x: Any) -> bool:
@@ -253,7 +253,7 @@ def operations(network: Layer, shape: Shape) -> int:
     return total
 
 
-def _operations(engine: Any, layer: Layer, active: Any, params: Params = Params()) -> Optional[float]:  # noqa: B008
+def _operations(engine: Any, layer: Layer, active: Any, params: Tree = EMPTY) -> Optional[float]:
     """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections.
 
     Args:

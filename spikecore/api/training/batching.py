@@ -159,6 +159,16 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
     return ""
 
 
+def check_feeds(owner: str, x: Any, num_steps: Optional[int], encoder: Optional[Encoder]) -> None:
+    """Refuse ``num_steps`` and an encoder without a batch, where x may be None.
+
+    Raises:
+        ValueError: names the function.
+    """
+    if x is None and (num_steps is not None or encoder is not None):
+        raise ValueError(f"{owner}: num_steps and encoder need x, the batch that they are for")
+
+
 def check_finite(engine: Any, x: Any, remedy: str = " (check_finite=False lets it through)") -> None:
     """Refuse NaN and infinity; the message names the index and the value of the first, and a remedy if there is one."""
     xp = engine.xp

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple, cast
 
-from spikecore.api.core.host import host, to_numpy
+from spikecore.api.core.host import host
 from spikecore.api.core.layer import Layer, Params, Tree
-from spikecore.api.core.tree import map_leaves
 from spikecore.api.layers.containers import Container, Sequential, with_children
 from spikecore.api.layers.linear import Identity, Linear
 from spikecore.api.layers.normalisation import RunningNorm, _BatchNorm
@@ -52,7 +51,7 @@ def fold_batch_norm(model: Model) -> Model:
     model.executor  # noqa: B018  (raises without weights)
     params, buffers = weights_of(model, host())
     network, params, buffers = _folded(model.network, params, buffers)
-    return with_network(model, network, map_leaves(to_numpy, params), map_leaves(to_numpy, buffers))
+    return with_network(model, network, params, buffers)
 
 
 def _folded(layer: Layer, params: Params, buffers: Tree) -> Tuple[Layer, Params, Tree]:
@@ -66,12 +65,12 @@ def _folded(layer: Layer, params: Params, buffers: Tree) -> Tuple[Layer, Params,
         before = names[-1] if names and isinstance(layer, Sequential) else ""
         follows = isinstance(layers.get(before), CONNECTIONS)
         if follows and isinstance(child, NORMS):
-            connection = layers[before]
+            connection: Any = layers[before]
             line = cast(RunningNorm, child).line(
                 host().xp, params[name], statistics[name].running_mean, statistics[name].running_var
             )
             weights[before] = _scaled(connection, weights[before], *line)
-            layers[before] = connection if connection.bias else replace(connection, bias=True)  # type: ignore[attr-defined,type-var]
+            layers[before] = connection if connection.bias else replace(connection, bias=True)
             layers[name], weights[name] = Identity(), Params()
             del statistics[name]
             continue  # a second batch norm may follow

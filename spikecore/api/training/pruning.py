@@ -200,7 +200,9 @@ class Pruning(Concise, Checked):
         """The fraction of connections that do not exist at an epoch or an update."""
         if time >= self.end:
             return self.amount
-        done = max(0, time - self.start) // self.every * self.every
+        if time < self.start:
+            return 0.0
+        done = (time - self.start) // self.every * self.every
         return self.amount * (1.0 - (1.0 - done / (self.end - self.start)) ** 3)
 
     def after_step(self, model: Model, step: Step) -> None:

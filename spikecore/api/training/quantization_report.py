@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from spikecore.api.core.engines import get_engine
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Layer, Params, Result, layer_name
 from spikecore.api.core.tree import flatten
-from spikecore.api.functional.quantisers import FixedPoint, Grid
+from spikecore.api.functional.quantisers import NUMBERS, FixedPoint, Grid
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.layers.quantized import SCALE, Quantized
 from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.neurons.refractory import Refractory
-from spikecore.api.training.batching import Encoder
+from spikecore.api.training.batching import Encoder, check_feeds
+from spikecore.api.training.diagnosis import broken
 from spikecore.api.training.visitor import Visitor, weights_of
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.printing import columns
@@ -96,21 +97,22 @@ def quantization_report(
         RuntimeError: the model has no weights yet.
         ValueError: ``num_steps`` or ``encoder`` without ``x``.
     """
-    if x is None and (num_steps is not None or encoder is not None):
-        raise ValueError("quantization_report: num_steps and encoder need x, the batch that they are for")
-    rows = [_row(name, grid, value, _on(grid, value, scale), scale) for name, grid, value, scale in _arrays(model)]
+    check_feeds("quantization_report", x, num_steps, encoder)
+    rows = [_row(*array) for array in _arrays(model)]
+    rounded = {row.name for row in rows}
     if x is not None:
         seen = _States(model, x, num_steps, encoder, record=True)
         seen.run()
         rows += seen.rows
-    rounded = {name for name, _, _, _ in _arrays(model)}
-    for path, layer, own in _parts(model.network, "", host(), weights_of(model, host())[0]):
+    params, _ = weights_of(model, host())
+    for path, layer, own in _parts(model.network, "", params):
         if isinstance(layer, QuantizedNeuron) and layer.param_quant is not None:  # or what ``prepare`` makes of them
             rounded |= {f"{path}.{name}" if path else name for name in flatten(own)}
+    rounded |= {name + SCALE for name in rounded}
     floating = []
     for path, layer in walk(model.network):
-        names = [f"{path}.{name}" if path else name for name in flatten(_of(model, path))]
-        left = [name for name in names if name not in rounded and name not in {one + SCALE for one in rounded}]
+        names = [f"{path}.{name}" if path else name for name in flatten(_of(params, path))]
+        left = [name for name in names if name not in rounded]
         if left:
             floating.append(f"{path} ({layer_name(layer)}): {', '.join(left)}")
     return QuantizationReport(tuple(rows), tuple(floating))
@@ -128,20 +130,22 @@ def integers(model: Model) -> Integers:
         ``states["1.mem"]``, the fixed-point numbers of a state, and those of ``inputs`` and ``outputs`` by layer.
 
     Raises:
-        ValueError: nothing in the model is quantised.
+        ValueError: nothing in the model is quantised, or a weight is not finite.
         RuntimeError: the model has no weights yet.
     """
     arrays = {}
-    for name, grid, value, scale in _arrays(model):
-        whole = host().xp.round(host().asarray(_on(grid, value, scale)))
-        arrays[name] = IntegerArray(host().to_numpy(host().xp.astype(whole, "int64")), scale, grid.bits)
+    for name, grid, value, whole, scale in _arrays(model):
+        if broken({name: value}):
+            raise ValueError(f"integers: {name} holds NaN or infinity, for which no integer stands")
+        arrays[name] = IntegerArray(whole.astype("int64"), scale, grid.bits)
     states: Dict[str, FixedPoint] = {}
     inputs: Dict[str, FixedPoint] = {}
     outputs: Dict[str, FixedPoint] = {}
-    for path, layer, _ in _parts(model.network, "", _engine(model), None):
+    for path, layer, _ in _parts(model.network, "", None):
         if isinstance(layer, Quantized):
-            inputs.update({path: layer.input_quant} if layer.input_quant is not None else {})
-            outputs.update({path: layer.output_quant} if layer.output_quant is not None else {})
+            for found, given in ((inputs, layer.input_quant), (outputs, layer.output_quant)):
+                if given is not None:
+                    found[path] = given
         of_states = _state_grid(layer)
         if of_states is not None:
             states.update({f"{path}.{name}": of_states for name in layer.state})
@@ -153,19 +157,14 @@ def integers(model: Model) -> Integers:
 # ---- the arrays of a network -------------------------------------------------------------------------------------
 
 
-def _engine(model: Model) -> Any:
-    return get_engine("numpy", dtype="float64" if model.engine.dtype == "float64" else "float32")
-
-
-def _of(model: Model, path: str) -> Any:
+def _of(params: Any, path: str) -> Any:
     """The parameters of a layer by its dotted name."""
-    params, _ = weights_of(model, host())
     for name in path.split(".") if path else ():
         params = params[name]
     return params
 
 
-def _parts(layer: Layer, path: str, engine: Any, params: Any) -> Iterator[Tuple[str, Layer, Any]]:
+def _parts(layer: Layer, path: str, params: Any) -> Iterator[Tuple[str, Layer, Any]]:
     """The layers that hold parameters or states, inside of containers and wrappers, with their own parameters."""
     inside: Dict[str, Layer] = {}
     spelled = getattr(layer, "recurrent", layer)
@@ -179,43 +178,43 @@ def _parts(layer: Layer, path: str, engine: Any, params: Any) -> Iterator[Tuple[
         yield path, layer, params
     for name, child in inside.items():
         below = None if params is None else params[name]
-        yield from _parts(child, f"{path}.{name}" if path else name, engine, below)
+        yield from _parts(child, f"{path}.{name}" if path else name, below)
 
 
-def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any]]:
-    """Name, grid, values before rounding and scale of all weights, biases and parameters; NumPy arrays of float64."""
+def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any, Any]]:
+    """Name, grid, values before rounding, integers and scale of all weights, biases and parameters; NumPy arrays of
+    float64.
+    """
     model.executor  # noqa: B018  (raises without weights)
-    engine = _engine(model)
+    engine = model.engine.exact()
     params, _ = weights_of(model, engine)
-    for path, layer, own in _parts(model.network, "", engine, params):
-        for name, grid, value, scale in _own_arrays(layer, engine, own):
-            step = float64(scale)
-            yield f"{path}.{name}" if path else name, grid, float64(value), step if step.size > 1 else step.reshape(())
+    for path, layer, own in _parts(model.network, "", params):
+        for name, grid, *numbers in _own_arrays(layer, engine, own):
+            value, whole, scale = map(float64, numbers)
+            step = scale if scale.size > 1 else scale.reshape(())
+            yield f"{path}.{name}" if path else name, grid, value, whole, step
 
 
-def _own_arrays(layer: Layer, engine: Any, params: Params) -> Iterator[Tuple[str, Grid, Any, Any]]:
+def _own_arrays(layer: Layer, engine: Any, params: Params) -> Iterator[Tuple[str, Grid, Any, Any, Any]]:
+    """Those of one layer, by the arithmetic that it computes with."""
     if isinstance(layer, Quantized):
         own, scales = layer.split(params)
         for name, value in layer.layer.prepare(engine, own).items():
             grid = layer.grid(name)
             if grid is not None:
-                yield name, grid, value, grid.scale_of(engine, value, layer.channel_axis, scales.get(name))
+                scale = grid.scale_of(engine, value, layer.channel_axis, scales.get(name))
+                yield name, grid, value, grid.integers(engine, value, scale), scale
     if isinstance(layer, QuantizedNeuron) and layer.param_quant is not None:
         for name, value in layer.neuron.prepare(engine, params).items():
-            array = engine.asarray(value)
-            yield name, layer.param_quant, array, layer.param_quant.scale_of(engine, array)
+            words: Any = NUMBERS if type(value) is float else engine
+            scale = layer.param_quant.scale_of(words, value)
+            yield name, layer.param_quant, value, layer.param_quant.integers(words, value, scale), scale
 
 
 def _state_grid(layer: Any) -> Optional[FixedPoint]:
     """The fixed-point numbers of a layer's states; None: it has none."""
     given = getattr(layer, "state_quant", None) or getattr(getattr(layer, "neuron", None), "state_quant", None)
     return given if isinstance(given, FixedPoint) else None
-
-
-def _on(grid: Grid, value: Any, scale: Any) -> Any:
-    """The integers of an array on a grid."""
-    xp, (lowest, highest) = host().xp, grid.limits
-    return xp.clip(xp.floor(value / scale + 0.5), float(lowest), float(highest))
 
 
 def _row(name: str, grid: Grid, value: Any, whole: Any, scale: Any) -> QuantizedRow:
@@ -242,11 +241,12 @@ class _States(Visitor):
 
     def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
         """Collect one layer's rows."""
-        for below, part, _ in _parts(layer, path, self.engine, None):
+        for below, part, _ in _parts(layer, path, None):
             if isinstance(part, Quantized) and part.input_quant is not None:
                 values = float64(x if below == path else result.outputs)
-                grid, scale = part.input_quant, float64(2.0**-part.input_quant.fraction)
-                self.rows.append(_row(f"{below} input".strip(), grid, values, _on(grid, values, scale), scale))
+                grid, scale = part.input_quant, 2.0**-part.input_quant.fraction
+                whole = grid.integers(host(), values, scale)
+                self.rows.append(_row(f"{below} input".strip(), grid, values, whole, float64(scale)))
             states = _state_grid(part)
             if states is None:
                 continue
@@ -254,9 +254,5 @@ class _States(Visitor):
                 values, (low, high) = float64(result.recorded[name]), states.span
                 bound = float(((values <= low) | (values >= high)).mean())
                 where = f"{below}.{name}" if below else name
-                step = 2.0**-states.fraction
-                row = QuantizedRow(where, _named(states), float(values.min()), float(values.max()), step, NAN, bound)
-                self.rows.append(row)
-
-
-NAN = float("nan")
+                span, step = (float(values.min()), float(values.max())), 2.0**-states.fraction
+                self.rows.append(QuantizedRow(where, _named(states), *span, step, math.nan, bound))

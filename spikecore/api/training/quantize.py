@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Sequence, Tuple,
 
 from spikecore.api.core.host import float64, host, to_numpy
 from spikecore.api.core.initialisers import Initialiser
-from spikecore.api.core.layer import Layer, Params
+from spikecore.api.core.layer import EMPTY, Layer, Params
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Learn, values_of
-from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.quantisers import FixedPoint, Grid, Per, ScaledInteger
 from spikecore.api.layers.containers import Container, walk, with_children
 from spikecore.api.layers.delays import DelayedLinear
@@ -26,7 +25,7 @@ from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent
 from spikecore.api.neurons.refractory import Refractory
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.batching import Encoder
+from spikecore.api.training.batching import Encoder, check_feeds
 from spikecore.api.training.calibration import Range, Ranges, fixed_point, least_error
 from spikecore.api.training.rebuilding import with_network
 from spikecore.api.training.visitor import WHOLE, weights_of
@@ -136,19 +135,18 @@ def quantize(
         ranges,
         headroom,
     )
-    quantised, params = chooser.layer("", network, None if not held else weights_of(trained, host())[0])
-    if not held:
-        return cast(Subject, quantised if trained is None else type(trained)(quantised, trained.engine, trained.seed))
-    _, buffers = weights_of(trained, host())
-    again: Any = with_network(trained, quantised, map_leaves(to_numpy, params), map_leaves(to_numpy, buffers))
-    return cast(Subject, again)
+    params, buffers = weights_of(trained, host()) if held else (None, EMPTY)
+    quantised, params = chooser.layer("", network, params)
+    if held:
+        again: Any = with_network(trained, quantised, params, buffers)
+        return cast(Subject, again)
+    return cast(Subject, quantised if trained is None else type(trained)(quantised, trained.engine, trained.seed))
 
 
 def _seen(model: Any, states: Any, inputs: Any, x: Any, num_steps: Any, encoder: Any) -> Optional[Ranges]:
     """The ranges of a batch; None where no range is asked for."""
     asked = [f"{name}={value}" for name, value in (("states", states), ("inputs", inputs)) if isinstance(value, int)]
-    if x is None and (num_steps is not None or encoder is not None):
-        raise ValueError("quantize: num_steps and encoder need x, the batch that they are for")
+    check_feeds("quantize", x, num_steps, encoder)
     if not asked and x is not None:
         raise ValueError("quantize: x has no effect: it serves to calibrate states=BITS and inputs=BITS")
     if not asked:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
-from spikecore.api.core.host import float64, host, to_numpy
+from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Layer, Params, Tree, layer_name
-from spikecore.api.core.tree import map_leaves
 from spikecore.api.layers.containers import Container, with_children
 from spikecore.api.layers.delays import Delay, DelayedLinear
-from spikecore.api.training.batching import Encoder, Feed
+from spikecore.api.training.batching import Encoder, Feed, check_feeds
 from spikecore.api.training.rebuilding import with_network
 from spikecore.api.training.visitor import weights_of
 from spikecore.arguments import ArrayLike, Size, checked
@@ -86,15 +85,14 @@ def round_delays(
         >>> print(rounded)
         >>> model = rounded.model
     """
-    if x is None and (num_steps is not None or encoder is not None):
-        raise ValueError("round_delays: num_steps and encoder need x, the batch that they are for")
+    check_feeds("round_delays", x, num_steps, encoder)
     model.executor  # noqa: B018  (raises without weights)
     params, buffers = weights_of(model, host())
     rows: List[RoundedLayer] = []
     network, params, buffers = _rounded("", model.network, params, buffers, rows)
     if not rows:
         raise ValueError("round_delays: no layer of the network has delays; those that do are Delay and DelayedLinear")
-    after = with_network(model, network, map_leaves(to_numpy, params), map_leaves(to_numpy, buffers))
+    after = with_network(model, network, params, buffers)
     error = changed = float("nan")
     if x is not None:
         before, sums = (_sums(each, x, num_steps, encoder) for each in (model, after))

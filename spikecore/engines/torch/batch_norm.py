@@ -188,9 +188,9 @@ class Moments(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        rows, out = ctx.saved_tensors
-        slope = g[1] * (2.0 / ctx.count)
-        return ctx.order.row(g[0] / ctx.count - slope * out[0]) + rows * ctx.order.row(slope), None, None
+        rows, (mean, _) = ctx.saved_tensors
+        slope, constant = _by_rows(g, mean, ctx.count, ctx.order)
+        return constant + rows * slope, None, None
 
 
 class WithMoments(torch.autograd.Function):
@@ -215,14 +215,19 @@ class WithMoments(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Any, by_moments: Any) -> Any:
         (rows, (mean, _)), order = ctx.saved_tensors, ctx.order
-        slope = by_moments[1] * (2.0 / ctx.count)
-        line = order.row(slope), order.row(by_moments[0] / ctx.count - slope * mean)
+        line = _by_rows(by_moments, mean, ctx.count, order)
         if torch.is_grad_enabled():
             return g + rows * line[0] + line[1], None
         g = g.contiguous()  # of the neuron's kernel, which nobody else has
         use_threads(torch.get_num_threads())
         kernels.add_line(_matrix(g), _matrix(rows), *(part.contiguous().numpy() for part in line))
         return g, None
+
+
+def _by_rows(g: Any, mean: Any, count: int, order: Order) -> Tuple[Any, Any]:
+    """The derivative of moments of ``count`` values by rows is slope * rows + constant: slope and constant, as rows."""
+    slope = g[1] * (2.0 / count)
+    return order.row(slope), order.row(g[0] / count - slope * mean)
 
 
 def _matrix(rows: Any) -> Any:

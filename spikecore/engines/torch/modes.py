@@ -32,7 +32,7 @@ def written_down() -> Any:
     """
     if exporting():
         return True if read_by_dynamo() else torch._guards.TracingContext.try_get() or True
-    return torch._C._get_tracing_state()  # type: ignore[attr-defined]
+    return torch._C._get_tracing_state()  # type: ignore[attr-defined]  # torch's stubs lack it
 
 
 def unread(function: Callable[..., Any]) -> Callable[..., Any]:

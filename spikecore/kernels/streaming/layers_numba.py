@@ -133,6 +133,15 @@ def pooled(value, table, plane, oy, ox):
                 total += v
                 best = v if v > best or v != v else best
     return best if table[2] != 0 else total / F(table[7] * table[8])
+
+
+@njit(error_model="numpy", forceinline=True)
+def window_at(table, y, x, ky, kx):
+    oy, ox = y + table[11] - ky, x + table[12] - kx
+    if oy < 0 or ox < 0 or oy % table[9] != 0 or ox % table[10] != 0:
+        return -1, -1
+    oy, ox = oy // table[9], ox // table[10]
+    return (oy, ox) if oy < table[5] and ox < table[6] else (-1, -1)
 """
 
 POOL = """
@@ -151,13 +160,11 @@ def layer(address):
             plane, y, x = places[k] // (height * width), places[k] // width % height, places[k] % width
             for ky in range(table[7]):
                 for kx in range(table[8]):
-                    oy, ox = y + table[11] - ky, x + table[12] - kx
-                    if oy >= 0 and ox >= 0 and oy % table[9] == 0 and ox % table[10] == 0:
-                        oy, ox = oy // table[9], ox // table[10]
-                        if oy < rows and ox < columns:
-                            j = (plane * rows + oy) * columns + ox
-                            out[j] = pooled(value, table, plane, oy, ox)
-                            touch(table[1], j, j + 1)
+                    oy, ox = window_at(table, y, x, ky, kx)
+                    if oy >= 0:
+                        j = (plane * rows + oy) * columns + ox
+                        out[j] = pooled(value, table, plane, oy, ox)
+                        touch(table[1], j, j + 1)
     gather(table[1])
 """
 
@@ -177,16 +184,14 @@ def layer(address):
         plane, y, x = places[k] // (height * width), places[k] // width % height, places[k] % width
         for ky in range(table[7]):
             for kx in range(table[8]):
-                oy, ox = y + table[11] - ky, x + table[12] - kx
-                if oy >= 0 and ox >= 0 and oy % table[9] == 0 and ox % table[10] == 0:
-                    oy, ox = oy // table[9], ox // table[10]
-                    if oy < rows and ox < columns:
-                        j = (plane * rows + oy) * columns + ox
-                        largest = pooled(count, table, plane, oy, ox)
-                        if largest != most[j]:
-                            out[j] = largest - most[j]
-                            most[j] = largest
-                            touch(table[1], j, j + 1)
+                oy, ox = window_at(table, y, x, ky, kx)
+                if oy >= 0:
+                    j = (plane * rows + oy) * columns + ox
+                    largest = pooled(count, table, plane, oy, ox)
+                    if largest != most[j]:
+                        out[j] = largest - most[j]
+                        most[j] = largest
+                        touch(table[1], j, j + 1)
     gather(table[1])
 """
 
