@@ -205,3 +205,15 @@ def test_one_is_described_with_its_options_as_a_run_file_has_them(spikecore):
     code, _, error = spikecore("zoo", "spikforme")
     assert code == cli.USAGE
     assert "did you mean 'spikformer'?" in error
+
+
+def test_an_architecture_without_data_is_refused(spikecore):
+    code, _, error = spikecore("init", "--zoo", "sew_resnet18")
+    assert code == cli.USAGE
+    assert "spikecore init digits --zoo sew_resnet18" in error
+
+
+def test_an_option_without_its_value_is_a_wrong_usage(spikecore):
+    code, _, error = spikecore("init", "digits", "--zoo")
+    assert code == cli.USAGE
+    assert "'--zoo' requires an argument" in error

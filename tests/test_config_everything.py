@@ -148,7 +148,7 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
         {"kernel": "gaussian", "sigma": 0.3, "sigma_start": 2.0, "anneal": 3},
     ],
     "DelayedLinear": [
-        {"bias": False}, {"kernel": "gaussian", "sigma_start": 2.0, "anneal": 3},
+        {"bias": False}, {"kernel": "gaussian", "sigma": 0.3, "sigma_start": 2.0, "anneal": 3},
         {"delay_init": {"kind": "constant", "value": 1.5}},
     ],
     "EarlyStopping": [{"patience": 1}, {"monitor": "accuracy"}, {"min_delta": 0.1}, {"restore_best": False}],

@@ -84,6 +84,7 @@ def test_a_rounded_constant_and_a_delay_that_was_driven_out():
         (lambda: sc.Delay(2, sigma=0.0), "Delay: sigma=0.0 must be a finite number > 0"),
         (lambda: sc.DelayedLinear(2, 2, 0), "DelayedLinear: max_delay=0"),
         (lambda: sc.DelayedLinear(2, 2, 3, kernel="box"), "DelayedLinear: .*kernel 'box'"),
+        (lambda: sc.Delay(2, sigma=2.0), "Delay: sigma=2.0 has no effect on linear taps; take kernel='gaussian'"),
         (lambda: sc.DelayedLinear(2, 2, 3, sigma_start=2.0), "sigma_start=2.0 and anneal=None belong together"),
         (lambda: sc.DelayedLinear(2, 2, 3, sigma_start=2.0, anneal=5), "no effect on linear taps"),
         (

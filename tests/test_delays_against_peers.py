@@ -68,7 +68,7 @@ def as_snntorch_defines(x, delay, kernel, sigma):
 
 
 @ENGINES
-@pytest.mark.parametrize(("kernel", "sigma"), [("linear", 1.0), ("gaussian", 1.0), ("gaussian", 2.5)])
+@pytest.mark.parametrize(("kernel", "sigma"), [("linear", 0.5), ("gaussian", 1.0), ("gaussian", 2.5)])
 def test_snntorchs_definition(engine, kernel, sigma):
     delay = drawn(INS, 1, high=LONGEST)[..., 0]
     x, cotangent = drawn(STEPS, BATCH, INS), drawn(STEPS, BATCH, INS, low=-1.0)

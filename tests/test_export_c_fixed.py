@@ -1,5 +1,6 @@
 """C in fixed point is the quantised model, number by number and to the bit."""
 
+import subprocess
 from dataclasses import dataclass
 from typing import ClassVar, Tuple
 
@@ -359,6 +360,17 @@ def test_the_example_counts_spikes(digits, tmp_path):
     printed = called(tmp_path / "net", str(steps), input=samples)
     counts = model(test.inputs[:20], num_steps=steps).spikes.sum(axis=0)
     np.testing.assert_array_equal(np.array([line.split() for line in printed.splitlines()], "float64"), counts)
+
+
+@needs("make")
+def test_an_example_of_the_network_in_floats_is_not_built_with_the_integers(digits, tmp_path):
+    """Its pointers to floats would be taken, with a warning, for pointers to integers."""
+    _, model, _, _ = digits
+    sc.export(sc.Model(sc.Sequential(sc.Linear(64, 10), sc.Leaky()), "numpy", input_shape=(64,)), tmp_path / "net")
+    sc.export(model, tmp_path / "net", dtype="fixed")
+    built = subprocess.run(["make", "-C", str(tmp_path)], capture_output=True, text=True, timeout=300, check=False)
+    assert built.returncode != 0
+    assert "delete main.c, and export again" in built.stderr
 
 
 @pytest.mark.parametrize(

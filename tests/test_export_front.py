@@ -42,6 +42,19 @@ def test_the_ending_of_another_target_is_refused(model, tmp_path, path, to, reme
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "C99"}, "to='C99': unknown target 'C99'. Known: c, nir, onnx, torch"),
+        ({"example": "no"}, "example='no' must be True or False"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(model, tmp_path, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        sc.export(model, tmp_path / "net", **options)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("path", ["firmware/", ".", "..", "/", "", "firmware/.."])
 def test_a_folder_alone_is_refused(path):
     with pytest.raises(ValueError, match="is a folder: add the stem of the files"):

@@ -143,6 +143,7 @@ def test_ternary_weights_have_three_values():
         ),
         (lambda: sc.Leaky(state_quant=sc.ScaledInteger()), "no sc.FixedPoint"),
         (lambda: sc.quantize(sc.Linear(2, 2), states=16), "states=16: ranges are measured on data"),
+        (lambda: sc.quantize(sc.Linear(2, 2), inputs=8), r"e.g. inputs=sc.FixedPoint\(8, 4\)"),
         (lambda: sc.quantize(sc.Linear(2, 2), x=data()), "x has no effect"),
         (lambda: sc.quantize(sc.Linear(2, 2), num_steps=3), "num_steps and encoder need x"),
         (lambda: sc.quantize(sc.Linear(2, 2), scale="mse"), "needs a Model with weights"),

@@ -12,7 +12,7 @@ def test_points_lie_in_the_sign_and_classes_are_balanced():
     train, test = yin_yang(600, 300, seed=1)
     assert (len(train), len(test), train.classes) == (600, 300, ("yin", "yang", "dot"))
     x, y = train.inputs.astype(np.float64).T[:2]
-    np.testing.assert_allclose(train.inputs[:, 2:], 1.0 - train.inputs[:, :2], atol=1e-7)
+    np.testing.assert_allclose(train.inputs[:, 2:], 1.0 - train.inputs[:, :2], atol=1e-7)  # rounded to float32
     assert (np.hypot(x - 0.5, y - 0.5) <= 0.5 + 1e-6).all()
     dots = np.minimum(np.hypot(x - 0.25, y - 0.5), np.hypot(x - 0.75, y - 0.5)) < 0.1
     np.testing.assert_array_equal(dots, train.targets == 2)

@@ -175,7 +175,9 @@ def _explained(error: BaseException) -> int:
     """Print what went wrong, and return the exit code."""
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's errors; their module depends on its version
         error.show()
-        if hasattr(error, "option_name") and "sets" in [each.name for each in error.ctx.command.params]:  # type: ignore
+        context = getattr(error, "ctx", None)  # None where an option at the end of the line has no value
+        takes = [each.name for each in context.command.params] if context is not None else []
+        if hasattr(error, "option_name") and "sets" in takes:
             for key in keys_called(error.option_name.lstrip("-")):
                 print(f"{key} is a key of run files: write --set {key}=VALUE", file=sys.stderr)
         return USAGE

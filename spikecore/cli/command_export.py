@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, cast
 
 import typer
 
@@ -15,7 +15,7 @@ from spikecore.cli.options import JSON, examples, show_json
 from spikecore.cli.run_directory import MODEL, opened
 from spikecore.cli.run_file import value_of
 from spikecore.export import ExportError
-from spikecore.export.front import ENDINGS, WRITERS, checked_options, target_of
+from spikecore.export.front import ENDINGS, WRITERS, Target, checked_options, target_of
 from spikecore.export.front import export as export_to
 
 
@@ -80,7 +80,7 @@ def export(
     given = _options(target, options or [])
     model = _trained(run)
     try:
-        done = export_to(model, out or _place(run, target), to=target, **given)  # type: ignore[arg-type]
+        done = export_to(model, out or _place(run, target), to=cast(Target, target), **given)
     except ExportError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(NOT_VERIFIED) from None
@@ -95,7 +95,8 @@ def _trained(run: Path) -> Any:
     if run.is_dir():
         if not (run / MODEL).exists() and (run / "run.toml").exists():
             raise FileNotFoundError(f"{run}: holds no {MODEL} yet: run spikecore train {run} --resume first")
-        return load(opened(run).directory / MODEL, engine="numpy")  # type: ignore[operator]
+        opened(run)  # refuses other folders
+        return load(run / MODEL, engine="numpy")
     if run.suffix == ".toml":
         raise ConfigError([f"{run}: a run file has no weights yet: spikecore train {run}, then export its directory"])
     if not run.exists():

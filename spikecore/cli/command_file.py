@@ -61,6 +61,8 @@ def init(
     existing file is never replaced.
     """
     if dataset is None:
+        if zoo is not None:
+            raise ConfigError([f"--zoo {zoo}: name the data set, too, e.g. spikecore init digits --zoo {zoo}"])
         print(new_run_file.listing())
         return
     if dataset not in new_run_file.STARTS:

@@ -168,6 +168,12 @@ def surrogate_bias(
     Raises:
         ValueError: the network fires in its last layer or has delays, or an argument does not fit.
     """
+    threshold = network.layers[-1].threshold
+    if threshold is not None:
+        raise ValueError(
+            f"eventprop.surrogate_bias: the last layer of network has threshold={threshold}: it must have "
+            "threshold=None, since the loss reads its membranes"
+        )
     exact = gradient(network, params, inputs, targets, max_membrane_loss())
     model = to_model(network, params, dt, surrogate=surrogate)
     stepped = bptt(model, frames(network, inputs, dt), targets, ce_max_membrane_loss())

@@ -124,7 +124,7 @@ def target_of(path: PathLike, to: Optional[str] = None) -> str:
     """
     written, place = os.fspath(path), Path(path)
     if to is not None and to not in WRITERS:
-        raise ValueError(f"export: {unknown('to', to, tuple(WRITERS))}")
+        raise ValueError(f"export: to={to!r}: {unknown('target', to, tuple(WRITERS))}")
     if written.endswith(SEPARATORS) or place.name in ("", ".."):
         raise ValueError(f"export: path={written!r} is a folder: add the stem of the files, {str(place / 'net')!r}")
     said = next((target for target, endings in ENDINGS.items() if place.suffix.lower() in endings), None)

@@ -43,9 +43,7 @@ def chip(name: PathLike) -> Chip:
     text = str(name)
     if not text.endswith(".toml"):
         if text not in chips():
-            raise ValueError(
-                f"name={text!r}: {unknown('chip', text, chips())}; or give the path of a chip file, x.toml"
-            )
+            raise ValueError(f"{unknown('chip', text, chips())}; or give the path of a chip file, x.toml")
         return read(FOLDER / f"{text}.toml")
     return read(Path(text))
 

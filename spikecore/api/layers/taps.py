@@ -96,10 +96,10 @@ class Delayed(Layer):
             )
         if self.anneal is not None:
             at_least_one(self, anneal=self.anneal)
-            if self.kernel != "gaussian":
-                raise ValueError(
-                    f"{name}: sigma_start={self.sigma_start!r} has no effect on linear taps; take kernel='gaussian'"
-                )
+        for field in ("sigma", "sigma_start"):
+            value = getattr(self, field)
+            if self.kernel != "gaussian" and value != getattr(type(self), field):
+                raise ValueError(f"{name}: {field}={value!r} has no effect on linear taps; take kernel='gaussian'")
 
     def _counter(self, key: Key) -> Tree:
         """The buffers: how many training batches have been seen, if the width depends on it."""
@@ -122,7 +122,7 @@ class Delayed(Layer):
     def _without_width(self) -> Any:
         """The layer with linear taps."""
         layer: Any = self  # a dataclass, as every layer
-        return replace(layer, kernel="linear", sigma_start=None, anneal=None)
+        return replace(layer, kernel="linear", sigma=type(self).sigma, sigma_start=None, anneal=None)
 
     # ---- delays as numbers ----
 

@@ -145,7 +145,7 @@ def quantize(
 
 def _seen(model: Any, states: Any, inputs: Any, x: Any, num_steps: Any, encoder: Any) -> Optional[Ranges]:
     """The ranges of a batch; None where no range is asked for."""
-    asked = [f"{name}={value}" for name, value in (("states", states), ("inputs", inputs)) if isinstance(value, int)]
+    asked = {name: bits for name, bits in (("states", states), ("inputs", inputs)) if isinstance(bits, int)}
     check_feeds("quantize", x, num_steps, encoder)
     if not asked and x is not None:
         raise ValueError("quantize: x has no effect: it serves to calibrate states=BITS and inputs=BITS")
@@ -153,8 +153,9 @@ def _seen(model: Any, states: Any, inputs: Any, x: Any, num_steps: Any, encoder:
         return None
     if x is None or model is None:
         raise ValueError(
-            f"quantize: {' and '.join(asked)}: ranges are measured on data; pass a Model and x, a batch of it, or give "
-            "the numbers, e.g. states=sc.FixedPoint(16, 8)"
+            f"quantize: {' and '.join(f'{name}={bits}' for name, bits in asked.items())}: ranges are measured on data; "
+            "pass a Model and x, a batch of it, or give the numbers, e.g. "
+            f"{', '.join(f'{name}=sc.FixedPoint({bits}, {bits // 2})' for name, bits in asked.items())}"
         )
     ranges = Ranges(model, x, num_steps, encoder)
     ranges.run()

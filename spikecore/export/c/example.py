@@ -15,7 +15,7 @@ MAIN = """/* Reads numbers on stdin and prints what the network gives.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
+GUARD
 static {p}_state state;
 
 int main(int count, char **arguments)
@@ -100,8 +100,16 @@ set_target_properties({p}_example PROPERTIES C_STANDARD 99)
 """
 
 
+#: An example that was there stays, and a compiler may take pointers to floats for pointers to integers.
+FLOAT_GUARD = """
+#ifdef {P}_INPUT_STEP
+#error "{p} takes integers now, and this example floats: delete main.c, and export again"
+#endif
+"""
+
 #: What is said otherwise in the example where the network does not compute in float.
 FLOAT_MAIN = {
+    "GUARD": FLOAT_GUARD,
     "DECLARATIONS": "static float in[{P}_INPUTS], out[{P}_OUTPUTS], sum[{P}_OUTPUTS];",
     "READ": "in",
     "        CONVERT\n": "",

@@ -27,6 +27,7 @@ void {p}_quantise(const float *numbers, {p}_input *in)
 }}"""
 #: What is said otherwise in the example.
 MAIN = {
+    "GUARD": "",
     "DECLARATIONS": (
         "static float numbers[{P}_INPUTS];\n"
         "    static {p}_input in[{P}_INPUTS];\n"

@@ -51,6 +51,8 @@ def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None
         ExportError: a layer has no form in C, or in integers; or ``stem`` is no name of C, or ``dtype`` and ``inputs``
             are something else.
     """
+    if not isinstance(example, bool):
+        raise TypeError(f"export: example={example!r} must be True or False")
     if stem in HEADERS or (example and stem in TARGETS):
         what = f"{stem}.h is a header of C itself" if stem in HEADERS else f"make {stem} does something else"
         raise ExportError(f'the files are to be called {stem!r}, but {what}: choose another name, e.g. "my_{stem}"')

@@ -120,6 +120,7 @@ def layer(address):
 """
 
 #: Windows in which no input differs from zero give zero; others are computed once for each input in them.
+#: ``window_at`` is the window that has the input (y, x) at the place (ky, kx) of its kernel; negative: there is none.
 POOLED = """
 @njit(error_model="numpy", forceinline=True)
 def pooled(value, table, plane, oy, ox):
