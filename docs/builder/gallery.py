@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -23,6 +24,7 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     build = Path(config.config_file_path).parent / "build"
+    shutil.rmtree(build / FOLDER, ignore_errors=True)  # what an earlier build wrote, such as a log
     for page in PAGES:
         text = Path(files.get_file_from_path(page).abs_src_path).read_text(encoding="utf-8")
         for name in draw(text, build / FOLDER, page):
