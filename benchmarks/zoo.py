@@ -1,10 +1,13 @@
 """A training step of networks of the zoo beside SpikingJelly's modules with the same weights, on the CPU.
 
-``python -m benchmarks.zoo [NAME ...] [--frames]`` prints a table for the networks of ``PAIRS`` that are named, or all.
+``python -m benchmarks.zoo [NAME ...] [--frames] [--processor]`` prints a table for the networks of ``PAIRS`` that are
+named, or all.
 Samples are images of 3 x 32 x 32, the same at each of 4 steps; with ``--frames`` each step has one of its own. A step
 is forward, the cross entropy of the mean over time, backward and AdamW, for batches of 16. Steps of both sides
-alternate in one process with one thread. Printed are medians, the ratio with quartiles, and each side's peak of memory:
-the rise of the resident set in a process of its own, see ``peak``.
+alternate in one process with one thread. Printed are medians, the ratio with quartiles, each side's peak of memory, the
+rise of the resident set in a process of its own, see ``peak``, and how far the losses of the first two steps are apart
+in float64: the second is that of weights that both sides' gradients have changed. With ``--processor`` times are those
+of the processor, for a machine that has other work.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import torch
 
 import spikecore as sc
 from benchmarks import machine
-from benchmarks.clock import interleaved, wall
+from benchmarks.clock import interleaved, processor, wall
 from benchmarks.peak import measured
 from benchmarks.plan import Run
 from benchmarks.process import in_a_process
@@ -140,22 +143,26 @@ def their_run(name: str, frames: bool, dtype: str = "float32") -> Run:
 SIDES: Dict[str, Callable[..., Run]] = {"spikecore": our_run, "SpikingJelly": their_run}
 
 
-def row(name: str, frames: bool) -> str:
+def row(name: str, frames: bool, measure: Callable[[Run], Any]) -> str:
     """One row of the table.
 
     Raises:
-        AssertionError: the two sides have other losses at the first step. It is taken in float64: in float32 some of
-            the membranes are rounded to other sides of the threshold.
+        AssertionError: the two sides have other losses at the first steps. They are taken in float64: in float32 some
+            of the membranes are rounded to other sides of the threshold.
     """
-    first: Dict[str, Any] = {side: make(name, frames, "float64")()() for side, make in SIDES.items()}
-    assert abs(first["spikecore"] - first["SpikingJelly"]) < 1e-9, first
+    doubles = [make(name, frames, "float64") for make in SIDES.values()]
+    losses: Any = [[run()() for _ in range(2)] for run in doubles]
+    apart = max(abs(one - other) for one, other in zip(*losses))
+    assert apart < 1e-9, losses
+    del doubles
     runs = {side: make(name, frames) for side, make in SIDES.items()}
-    times = interleaved(runs, ROUNDS, WARM, wall(lambda: None), lambda side: None)
+    times = interleaved(runs, ROUNDS, WARM, measure, lambda side: None)
     low, ratio, high = statistics.quantiles([b / a for a, b in zip(times["spikecore"], times["SpikingJelly"])], n=4)
     requests = {side: {"side": side, "name": name, "frames": frames} for side in SIDES}
     peaks = {side: float(in_a_process("benchmarks.zoo", request)) for side, request in requests.items()}
     cells = [f"{statistics.median(times[side]):.0f} ms" for side in SIDES] + [f"{ratio:.2f} ({low:.2f}–{high:.2f})"]
     cells += [f"{peaks[side]:.0f} MB" for side in SIDES] + [f"{peaks['spikecore'] / peaks['SpikingJelly']:.2f}"]
+    cells += [f"{apart:.0e}"]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -170,15 +177,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which networks: {', '.join(PAIRS)}; default all")
     parser.add_argument("--frames", action="store_true", help="another frame at each step, not an image repeated")
+    parser.add_argument("--processor", action="store_true", help="processor time, not the wall clock's")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in PAIRS]
     if unknown:
         parser.error(f"unknown networks: {', '.join(unknown)}; there are {', '.join(PAIRS)}")
     print(machine.sentence(machine.describe("cpu")))
-    head = [*SIDES, "times as fast", *(f"peak, {side}" for side in SIDES), "ratio"]
+    head = [*SIDES, "times as fast", *(f"peak, {side}" for side in SIDES), "ratio", "losses apart"]
     print(f"\n| network | {' | '.join(head)} |\n|---|{'--:|' * len(head)}")
     for name in args.names or PAIRS:
-        print(row(name, args.frames), flush=True)
+        print(row(name, args.frames, processor if args.processor else wall(lambda: None)), flush=True)
 
 
 if __name__ == "__main__":

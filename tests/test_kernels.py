@@ -70,6 +70,13 @@ def test_blocks_of_several_chunks_in_torch(layer):
     check("torch", "float32", layer, steps=40, batch=5, shape=(1001,))
 
 
+@pytest.mark.parametrize("wide", [(10,), (37, 1), (37, 10)], ids=str)
+def test_parameters_that_repeat_along_the_first_axes(wide):
+    """Chunks begin anywhere in the period, and their sums are those of parts of it."""
+    beta = np.linspace(0.3, 0.9, int(np.prod(wide))).reshape(wide)
+    check("numpy", "float64", sc.Leaky(beta=L(beta), threshold=0.5), steps=3, batch=12, shape=(37, 10))
+
+
 def test_scratch_memory_does_not_grow_with_the_sequence():
     from spikecore.kernels.runtime.build import CHUNK, EVERY
     from spikecore.kernels.select import Terms, choose
@@ -77,7 +84,7 @@ def test_scratch_memory_does_not_grow_with_the_sequence():
     layer = sc.Synaptic(alpha=0.6, beta=0.7)
     params, state = flatten(layer.prepare(sc.get_engine("numpy"), Tree())), dict.fromkeys(layer.state, np.zeros((2, 3)))
     kernels = choose(Terms(True, "float32"), layer, params, state, (7, 2, 3), ())
-    assert kernels.scratch((2, 3)).nbytes == 2 * (EVERY + 1) * CHUNK * 4
+    assert kernels.scratch((2, 3), 1).nbytes == (2 * (EVERY + 1) + 1) * CHUNK * 4
     assert kernels.saved_shapes(32, (2, 3)) == []  # the first states are in the request
     assert kernels.saved_shapes(33, (2, 3)) == [(2, 2, 3)] * 2
 

@@ -21,11 +21,11 @@ import torch.nn.functional as F  # noqa: E402
 import spikecore as sc  # noqa: E402
 from spikecore.api.core.layer import Key, Pass  # noqa: E402
 from spikecore.api.core.tree import flatten, map_leaves  # noqa: E402
-from spikecore.engines.torch import normalised  # noqa: E402
+from spikecore.engines.torch import normalised, pooling  # noqa: E402
 from spikecore.engines.torch.convolution import ByteConv, conv  # noqa: E402
 from spikecore.engines.torch.pooling import max_pool2d  # noqa: E402
 from spikecore.engines.torch.product import matmul  # noqa: E402
-from spikecore.kernels.moments import add_line, moments  # noqa: E402
+from spikecore.kernels.moments import add_channel_line, add_line, channel_moments, moments  # noqa: E402
 from spikecore.kernels.small_numbers import to_bytes  # noqa: E402
 
 STEPS, BATCH, SHAPE = 5, 3, (4, 6, 5)
@@ -141,6 +141,23 @@ def test_a_line_is_added_in_place():
     np.testing.assert_allclose(g, wanted, rtol=1e-14, atol=1e-14)  # a processor may add and multiply at once
 
 
+@pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
+@pytest.mark.parametrize(("channels", "places"), [(3, 1), (5, 169), (16, 64), (600, 4)])
+def test_moments_of_channels_and_a_line_for_each(last, channels, places):
+    draw = np.random.default_rng(0)
+    x, g = draw.standard_normal((2, 6, channels * places)) + 3.0
+    axes = (6, places, channels) if last else (6, channels, places)
+    maps, over = x.reshape(axes), (0, 1) if last else (0, 2)
+    mean, variance = channel_moments(x, channels, last)
+    np.testing.assert_allclose(mean, maps.mean(over), rtol=1e-13)
+    np.testing.assert_allclose(variance, maps.var(over), rtol=1e-12)
+    slope, constant = draw.standard_normal((2, channels))
+    across = (Ellipsis,) if last else (Ellipsis, None)
+    wanted = g.reshape(axes) + slope[across] * maps + constant[across]
+    add_channel_line(g, x, slope, constant, last)
+    np.testing.assert_allclose(g.reshape(axes), wanted, rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bytes_hold_whole_numbers_and_nothing_else(dtype):
     x = np.random.default_rng(0).integers(0, 256, 5000).astype(dtype)
@@ -190,15 +207,17 @@ def test_a_convolution_of_other_numbers_is_torchs():
 
 @pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
 @pytest.mark.parametrize("options", [((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1))], ids=str)
-def test_maximum_pooling_keeps_places_alone(last, options):
+def test_maximum_pooling_keeps_places_alone(last, options, monkeypatch):
+    monkeypatch.setattr(pooling, "PIECE", 3 * 8 * 64 * 64)  # samples at once, of four
     x = whole_maps(last)  # with many equal maxima
     found, wanted = max_pool2d(x, *options), F.max_pool2d(x, *options)
     assert [kept.dtype for kept in found.grad_fn.saved_tensors] == [torch.int32]
     assert torch.equal(found, wanted)
     g = torch.randn(wanted.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
-    (one,), (other,) = (torch.autograd.grad(y, x, g, create_graph=True) for y in (found, wanted))
-    assert torch.equal(one, other)
-    assert one.stride() == other.stride()
+    for graph in (True, False):
+        (one,), (other,) = (torch.autograd.grad(y, x, g, create_graph=graph) for y in (found, wanted))
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
 
 
 @pytest.mark.parametrize("kind", ["both", "left", "gaps", "negated in passing"])

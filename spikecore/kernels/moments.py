@@ -1,4 +1,4 @@
-"""Means and variances of columns in one pass over memory, and the way back through them.
+"""Means and variances of columns, or of channels, in one pass over memory, and the way back through them.
 
 A block of rows is read twice while it is in the cache: for its mean, and for its squares around that. Blocks are then
 merged, which no mean far from zero can spoil. A run has a fixed number of parts, whoever computes them, so results do
@@ -93,6 +93,47 @@ def add_line(g: Any, x: Any, slope: Any, constant: Any) -> None:
     """
     threads = min(len(x), workers(several(x.size, COLUMNS * BLOCK)))
     _kernel(ADD_LINE, "add_line", x.dtype)(threads, x.shape, (x, g, slope[None], constant[None]))
+
+
+def channel_moments(x: Any, channels: int, last: bool) -> Tuple[Any, Any]:
+    """Mean and biased variance of each channel of samples x (samples, values of one).
+
+    Args:
+        x: without gaps.
+        channels: number of channels.
+        last: whether the channels of a place are next to each other in memory; else the places of a channel are.
+    """
+    places = _places(x.shape[1] // channels, channels, last)
+    count, mean, squares = moments(x.reshape(-1, places * channels))
+
+    def total(values: Any) -> Any:
+        parts = (-1, places, channels) if last else (-1, channels, places)
+        return values.reshape(parts).sum((0, 1) if last else (0, 2))
+
+    whole = x.size // channels
+    first = total(count * mean) / whole
+    apart = mean - _row(first, places, last)
+    variance = total(squares + count * apart * apart) / whole
+    return first.astype(x.dtype), variance.astype(x.dtype)
+
+
+def add_channel_line(g: Any, x: Any, slope: Any, constant: Any, last: bool) -> None:
+    """Add slope x + constant to g, in place; each channel has its own. g, x and ``last`` as in ``channel_moments``."""
+    places = _places(x.shape[1] // len(slope), len(slope), last)
+    line = (_row(value.astype(x.dtype), places, last) for value in (slope, constant))
+    add_line(*(a.reshape(-1, places * len(slope)) for a in (g, x)), *line)
+
+
+def _places(most: int, channels: int, last: bool) -> int:
+    """How many of the places of a sample make a row: where channels are last so many that it is read at once."""
+    if not last:
+        return most
+    return max(n for n in range(1, max(1, COLUMNS // channels) + 1) if most % n == 0)
+
+
+def _row(values: Any, places: int, last: bool) -> Any:
+    """One value per channel as a row of so many places."""
+    return np.tile(values, places) if last else np.repeat(values, places)
 
 
 @lru_cache(maxsize=None)

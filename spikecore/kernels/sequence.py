@@ -20,6 +20,8 @@ from spikecore.kernels.sinks import LONG, Sink, workers
 from spikecore.kernels.sizes import NO_NUMBA, has_numba
 from spikecore.kernels.tiles import VECTOR
 
+SHORTEST = 8  # values after which a parameter repeats, from which on a chunk adds up its sums
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceNumba(Kernels):
@@ -66,13 +68,14 @@ class SequenceNumba(Kernels):
         recorded = [allocator.empty((steps, *shape), step.dtype) for _ in step.record]
         final = [allocator.empty(shape, step.dtype) for _ in step.states]
         kept = [allocator.empty(s, step.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
-        arrays = self.rows(request.inputs), *self.given(request.params, shape), *map(self.first, request.state)
+        chunk = sink.chunk_of(shape)
+        arrays = self.rows(request.inputs), *self.given(request.params, shape, chunk), *map(self.first, request.state)
         results = *map(flat, (out, *recorded)), *final, *(map(flat, kept) if kept else final)
         behind = sink.arrays(request.params, shape, step.dtype, back=False)
         numbers = (
             steps,
             math.prod(shape),
-            sink.chunk_of(shape),
+            chunk,
             int(bool(kept)),
             *sink.table(shape, step.dtype, back=False),
         )
@@ -89,24 +92,24 @@ class SequenceNumba(Kernels):
         sink = way[0]
         own = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
-        by_state, sums = ([allocator.empty(shape, step.dtype) for _ in names] for names in (step.states, own))
-        kept = upstream.saved or [
-            allocator.copy(0.0 if s is None else s, (1, *shape), step.dtype) for s in request.state
-        ]
-        over_time = map(self.rows, (upstream.outputs, *upstream.recorded, *kept))
-        arrays = self.rows(request.inputs), *self.given(request.params, shape), *over_time, self.scratch(shape)
+        chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
+        by_state = [allocator.empty(shape, step.dtype) for _ in step.states]
+        sums = [allocator.empty(_sums_shape(np.shape(request.params[name]), shape, chunk), step.dtype) for name in own]
+        over_time = [*map(self.rows, (upstream.outputs, *upstream.recorded))]
+        over_time += map(flat, upstream.saved) if upstream.saved else map(self.first, request.state)
+        given, scratch = self.given(request.params, shape, chunk), self.scratch(shape, len(own))
+        arrays = self.rows(request.inputs), *given, *over_time, scratch
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
-        chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
         kernel = backward_of(self, *way)
         kernel(workers(shape), (request.steps, math.prod(shape), chunk, wanted.window, *table), arrays)
         by_params = by_parameter(request, own, sums)
         return Gradients(by_x if wanted.inputs else None, by_state, {**by_params, **sink.results(behind, shape)})
 
-    def scratch(self, shape: Tuple[int, ...]) -> Any:
-        """Room in which each worker of a run backwards computes states again."""
+    def scratch(self, shape: Tuple[int, ...], sums: int) -> Any:
+        """Room in which each worker of a run backwards computes states again, and this many sums over time."""
         sink = self.sink
-        room = len(self.states) * (sink.every + 1) * sink.chunk_of(shape, back=True) + sink.room(shape)
+        room = (len(self.states) * (sink.every + 1) + sums) * sink.chunk_of(shape, back=True) + sink.room(shape)
         return allocator.empty((workers(shape), room + -room % VECTOR), self.step.dtype)
 
     def rows(self, a: Any) -> Any:
@@ -114,22 +117,48 @@ class SequenceNumba(Kernels):
         return in_rows(a, self.step.dtype)
 
     def first(self, state: Any) -> Any:
-        """What a run, or a run back, begins with in one row: states, or gradients by them. Where all are zero, also as
-        None, one chunk for all.
+        """What a run, a run back, or its only block begins with in one row: states, or gradients by them. Where all are
+        zero, also as None, one chunk for all.
         """
         if state is None or state.size and not any(state.strides) and not state.item(0):
             return _chunk_of_zeros(self.step.dtype)
         return np.ascontiguousarray(state, self.step.dtype).reshape(-1)
 
-    def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
-        """The neuron's parameters and the constants, as ``arrays_of`` gives them, numbers as arrays of one element."""
-        dtype, some = self.step.dtype, []
+    def given(self, params: Dict[str, Any], shape: Tuple[int, ...], chunk: int) -> List[Any]:
+        """The neuron's parameters, with one value per neuron or with rows of a period, and the constants. Numbers are
+        arrays of one element.
+        """
+        dtype = self.step.dtype
+        some: List[Any] = []
         for i, name in zip(self.step.trace.params, self.step.params):
             a = params[name]
-            if i in self.step.rows:
+            if i not in self.step.rows:
+                some.append(np.ascontiguousarray(a, dtype).reshape(-1))
+                continue
+            own = _repeating(np.shape(a), shape)
+            rows = -(-chunk // math.prod(own)) + 1  # wherever in a row it begins, as much as a chunk lies behind
+            if rows * math.prod(own) < math.prod(shape):
+                some.append(allocator.copy(a.reshape(a.shape[-len(own) :]), (rows, *own), dtype).reshape(rows, -1))
+            else:
                 a = a if a.shape == shape else allocator.copy(a, shape, dtype)
-            some.append(np.ascontiguousarray(a, dtype).reshape(-1))
+                some.append(np.ascontiguousarray(a, dtype).reshape(1, -1))
         return [*some, self.step.constant_array]
+
+
+def _repeating(wide: Tuple[int, ...], shape: Tuple[int, ...]) -> Tuple[int, ...]:
+    """The last axes of a layer (batch, ...) over which the values of a parameter of shape ``wide`` differ: along those
+    before they repeat. () if there is one value.
+    """
+    differing = (i for i, n in enumerate(wide) if n != 1)
+    return shape[len(shape) - len(wide) + next(differing, len(wide)) :]
+
+
+def _sums_shape(wide: Tuple[int, ...], shape: Tuple[int, ...], chunk: int) -> Tuple[int, ...]:
+    """The shape of the sums of which the gradient by a parameter consists: a value per neuron, or a row per chunk."""
+    own, chunks = _repeating(wide, shape), -(-math.prod(shape) // chunk)
+    if chunks > 1 and SHORTEST <= math.prod(own) <= chunk // 2:
+        return (chunks, *(1,) * (len(shape) - len(own)), *own)
+    return (1, *shape)
 
 
 def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:

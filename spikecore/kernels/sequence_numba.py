@@ -11,7 +11,7 @@ matter of a ``Sink``.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from spikecore.kernels.emit import Source, constant_lines, filled, loads_of, row, spelled, value_of
 from spikecore.kernels.form import CONSTANT, Step
@@ -38,7 +38,9 @@ class _Run(Source):
         self.add(1, "chunks = (count + chunk - 1) // chunk")
         first, behind = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
         self.add(1, f"for own in range({first}, {behind}):", "    lo = own * chunk")
-        self.add(2, "width = min(chunk, count - lo)", *(f"row_p_{p} = {row(f'p_{p}')}" for p in step.rows))
+        self.add(2, "width = min(chunk, count - lo)")
+        for p in step.rows:  # one row with a value for each neuron, or rows of a period
+            self.add(2, f"row_p_{p} = row(p_{p} + (lo % step_p_{p} if step_p_{p} != 0 else lo) * SIZE)")
 
     def begin(self, now: str, first: str) -> None:
         """Copy what a run begins with: for every state a row, or one chunk that stands for all."""
@@ -118,7 +120,8 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     Args:
         step, sink: see ``Step`` and ``Sink``.
         by_x: how the gradient by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
-        by_params: the parameters whose gradients are, by number; each gets one sum over time per neuron.
+        by_params: the parameters whose gradients are, by number; each gets one sum over time per neuron, or, if its
+            array has rows of a period, such a row for each chunk.
     """
     states = step.trace.states
     over_time = "g", *(f"rec_{s}" for s in step.recorded), *(f"kept_{s}" for s in states)
@@ -127,13 +130,16 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     run.add(2, "room = scratch + worker * step_scratch * SIZE", *sink.chunk(True))
     run.add(2, *(f"all_{s} = room + {i} * (EVERY + 1) * chunk * SIZE" for i, s in enumerate(states)))
     run.begin("now", "last")
-    sums = {**({"sum_": "gx"} if by_x == "sum" else {}), **{f"sum_{p}": f"gp_{p}" for p in by_params}}
-    for total, array in sums.items():
-        run.add(2, f"{total} = {row(array)}", *filled(total, "F(0.0)"))
+    if by_x == "sum":
+        run.add(2, f"sum_ = {row('gx')}", *filled("sum_", "F(0.0)"))
+    for i, p in enumerate(by_params):
+        own = f"room + ({len(states)} * (EVERY + 1) + {i}) * chunk * SIZE"
+        run.add(2, f"sum_{p} = row({own} if step_gp_{p} != 0 else gp_{p} + lo * SIZE)", *filled(f"sum_{p}", "F(0.0)"))
     run.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     run.add(3, "length = min(EVERY, steps - begin)", *sink.block())
     for s in states:
-        run.add(3, f"first_{s} = {_state(s, '0')}", f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
+        run.add(3, f"first_{s} = {_state(s, '0')}")
+        run.add(3, f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')} if step_kept_{s} != 0 else row(kept_{s})")
         run.add(3, *filled(f"first_{s}", f"row_kept_{s}[j]"))
     _states_again(run)
     run.add(3, "paired = 0 if option > 0 else length - length % 2")
@@ -142,7 +148,24 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     run.add(3, "for i in range(paired - 1, 0, -2):", "    t = begin + i")
     _steps_back(run, by_x, by_params, PAIR)
     run.add(3, *sink.block_end())
+    for p in by_params:
+        run.add(2, *_folded(f"sum_{p}", f"gp_{p}"))
     return run.text()
+
+
+def _folded(sums: str, array: str) -> List[str]:
+    """A chunk's sums per neuron added up in its own row of an array, if that has rows of a period."""
+    return [
+        f"period = step_{array}",
+        "if period != 0:",
+        f"    folded, place, done = row({array} + own * period * SIZE), lo % period, 0",
+        *(f"    {line}" for line in filled("folded", "F(0.0)", "period")),
+        "    while done < width:",
+        "        length = min(period - place, width - done)",
+        "        for j in range(length):",
+        f"            folded[place + j] += {sums}[done + j]",
+        "        place, done = 0, done + length",
+    ]
 
 
 def _state(state: str, i: str) -> str:

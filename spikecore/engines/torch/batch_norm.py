@@ -15,8 +15,6 @@ import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
-from spikecore.kernels import moments as kernels
-from spikecore.kernels.runtime.openmp import use_threads
 
 PIECE = 1 << 19  # elements that stay in the cache from one operation to the next
 
@@ -166,16 +164,6 @@ def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
     return torch.stack((first, mean(torch.cat([squares(part) for part in _pieces(rows)]))))
 
 
-def with_moments(x: Any) -> Tuple[Any, Any]:
-    """A sequence that ``by_rows`` takes, and its moments over time, batch and space: for who computes with both, so
-    that there is one gradient to be made of the two.
-    """
-    rows, order = _rows(x.resolve_neg())
-    rows = rows if rows.stride(-1) == 1 else rows.contiguous()  # kernels read rows without gaps
-    rows, found = WithMoments.apply(rows, order)
-    return order.restored(rows), found
-
-
 class Moments(torch.autograd.Function):
     """The moments of rows."""
 
@@ -193,46 +181,10 @@ class Moments(torch.autograd.Function):
         return constant + rows * slope, None, None
 
 
-class WithMoments(torch.autograd.Function):
-    """Rows and their moments over all steps, by kernels."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Any, order: Order) -> Any:
-        use_threads(torch.get_num_threads())
-        count, mean, squares = kernels.moments(_matrix(rows))
-        ctx.count = rows.shape[0] * rows.shape[1] * order.places
-
-        def total(values: Any) -> Any:
-            return order.sums(torch.from_numpy(values.sum(0)))
-
-        first = total(count * mean) / ctx.count
-        apart = mean - order.row(first).numpy()
-        moments = torch.stack((first, total(squares + count * apart * apart) / ctx.count)).to(rows.dtype)
-        ctx.save_for_backward(rows, moments)
-        ctx.order = order
-        return rows.view_as(rows), moments
-
-    @staticmethod
-    def backward(ctx: Any, g: Any, by_moments: Any) -> Any:
-        (rows, (mean, _)), order = ctx.saved_tensors, ctx.order
-        line = _by_rows(by_moments, mean, ctx.count, order)
-        if torch.is_grad_enabled():
-            return g + rows * line[0] + line[1], None
-        g = g.contiguous()  # of the neuron's kernel, which nobody else has
-        use_threads(torch.get_num_threads())
-        kernels.add_line(_matrix(g), _matrix(rows), *(part.contiguous().numpy() for part in line))
-        return g, None
-
-
 def _by_rows(g: Any, mean: Any, count: int, order: Order) -> Tuple[Any, Any]:
     """The derivative of moments of ``count`` values by rows is slope * rows + constant: slope and constant, as rows."""
     slope = g[1] * (2.0 / count)
     return order.row(slope), order.row(g[0] / count - slope * mean)
-
-
-def _matrix(rows: Any) -> Any:
-    """All rows as an array that shares their memory."""
-    return rows.detach().flatten(0, 1).numpy()
 
 
 class BatchNorm(torch.autograd.Function):
@@ -285,14 +237,26 @@ def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
         if ctx.others is not None:
             ranks, count = ctx.others
             both = ranks.sum(torch.stack(both))
-        slope = -scale * inverse * both[1] / count
-        constant, slope, scale = (order.row(x) for x in (-scale * both[0] / count - mean * slope, slope, scale))
+        constant, slope, scale = map(order.row, (*through_moments(*both, mean, inverse, scale, count), scale))
         out = fresh(rows.shape, rows.dtype)
         for part in pieces:
             torch.addcmul(_at(constant, part), rows[part], _at(slope, part), out=out[part])
             out[part].addcmul_(g[part], _at(scale, part))
     shared = ((weighted, weight), (total, bias))
     return out, *(x if like is None or like.ndim == x.ndim else x.sum(0) for x, like in shared)
+
+
+def through_moments(total: Any, weighted: Any, mean: Any, inverse: Any, scale: Any, count: int) -> Tuple[Any, Any]:
+    """The gradient of scale (x - mean) by x through the moments, as constant + slope x: constant and slope.
+
+    Args:
+        total, weighted: the sums of g, the gradient by the result, and of g n, with n for the normalised x.
+        mean, inverse: of the ``count`` values of x, and 1 / sqrt(var + eps).
+        scale: inverse, times the weight if there is one.
+        count: of how many values the moments are.
+    """
+    slope = -scale * inverse * weighted / count
+    return -scale * total / count - mean * slope, slope
 
 
 def _again(ctx: Any, g: Any, wanted: Tuple[bool, ...]) -> Tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 
@@ -12,7 +12,7 @@ from spikecore.api.neurons.stepper import Noisy, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
-from spikecore.engines.torch.once import Once
+from spikecore.engines.torch.once import all_once
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
 from spikecore.kernels.base import Wanted
@@ -40,9 +40,10 @@ def fused_scan(
     window: Optional[int],
     repeating: bool,
     behind: Any = None,
+    apply: Optional[Callable[..., Any]] = None,
 ) -> Optional[Tuple[Any, State, State]]:
     """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.readout_scan``. None
-    where something else is to run.
+    where something else is to run. ``apply`` is called in the place of ``FusedScan.apply``.
 
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
@@ -78,7 +79,7 @@ def fused_scan(
         inputs, first, given = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in given]
     if target == "cpu" and not (inputs.is_contiguous() or inputs[0].is_contiguous()):
         inputs = inputs.contiguous()  # once, by all threads, for both ways
-    results = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *given)
+    results = (apply or FusedScan.apply)(kernels, steps, window or 0, inputs, *first, *given)
     if last:
         results = [from_last(x, x.ndim - 3) for x in results]
     out, rest, count = results[0], results[1:], len(kernels.record)
@@ -151,10 +152,7 @@ class FusedScan(torch.autograd.Function):
             else:
                 key = number_of(kernels)
                 gradients = torch.ops.spikecore.scan_back(inputs, operands, saved, list(grads), key, *options)
-        if torch.is_grad_enabled():  # somebody may differentiate once more
-            others = [x for x in (*grads, inputs, *operands) if x is not None]
-            gradients = Once.apply(*gradients, *others)[: len(gradients)]
-        rest = iter(gradients)
+        rest = iter(all_once(gradients, (*grads, inputs, *operands)))
         by_x = next(rest) if wanted[3] else None
         states = [next(rest) for _ in kernels.states]
         return (

@@ -2,14 +2,17 @@
 
 A normalisation with given moments is a line, scale x + shift, for each channel. The neuron's kernel takes what the
 normalisation takes, and scale and shift as two parameters more. Backwards it sums their gradients, with which the
-moments' derivative is one pass over the maps. Of both layers, their input alone is kept.
+gradient through the moments is one pass over the maps. Of both layers, their input alone is kept.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Params, Pass, Result, State, Tree
@@ -18,10 +21,17 @@ from spikecore.api.core.words import Array
 from spikecore.api.layers.containers import Container
 from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.neurons.stepper import Fed, Stepper
-from spikecore.engines.torch.batch_norm import by_rows, with_moments
+from spikecore.engines.torch.batch_norm import by_rows, through_moments
 from spikecore.engines.torch.fusing import fused_scan
+from spikecore.engines.torch.layout import are_last, to_last
+from spikecore.engines.torch.once import all_once
+from spikecore.engines.torch.operators import run as run_kernels
+from spikecore.engines.torch.operators import run_back
+from spikecore.kernels.base import Kernels
 from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.moments import add_channel_line, channel_moments
 from spikecore.kernels.recurrence import elementwise_part
+from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba, least
 
 
@@ -41,6 +51,74 @@ class Scaled(Fed):
 def scaled(norm: Any, neuron: Stepper) -> Scaled:
     """The neuron with a line in front, kept as long as the normalisation: kernels are found by it."""
     return Scaled(neuron)
+
+
+def batch_moments(x: Any) -> Any:
+    """Mean and biased variance (2, channels) of a sequence that ``by_rows`` takes."""
+    use_threads(torch.get_num_threads())
+    last = are_last(x)
+    found = channel_moments(_samples(to_last(x, 2) if last else x), x.shape[2], last)
+    return torch.from_numpy(np.stack(found))
+
+
+def _samples(x: Any) -> Any:
+    """The samples of all steps as an array (samples, values of one), which shares the memory of x without gaps."""
+    return x.numpy(force=True).reshape(x.shape[0] * x.shape[1], -1)
+
+
+class _How(NamedTuple):
+    """What a ``NormalisedScan`` is, besides tensors."""
+
+    eps: float
+    last: bool  # whether the channels are the last axis of x
+    kernels: Kernels
+    steps: int
+    window: int
+
+
+LINE = "scale", "shift"  # parameters of ``Scaled``
+FIRST = 5  # the arguments of ``NormalisedScan`` before the first states
+
+
+class NormalisedScan(torch.autograd.Function):
+    """A run over time of a neuron whose input is scale x + shift, as ``FusedScan``, where these are made of the moments
+    of x and of weight and bias, each of which may be None.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, how: _How, moments: Any, weight: Any, bias: Any, x: Any, *operands: Any) -> Any:
+        use_threads(torch.get_num_threads())
+        tensors = run_kernels(how.kernels, x, operands, how.steps, any(ctx.needs_input_grad))
+        count = 1 + len(how.kernels.record) + len(how.kernels.states)
+        ctx.how, ctx.count = how, len(operands)
+        ctx.save_for_backward(moments, weight, x, *operands, *tensors[count:])
+        ctx.set_materialize_grads(False)
+        return tuple(tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        how, kernels, ((mean, var), weight, x, *rest) = ctx.how, ctx.how.kernels, ctx.saved_tensors
+        operands, saved, wanted = rest[: ctx.count], rest[ctx.count :], ctx.needs_input_grad
+        line, before = [kernels.params.index(name) for name in LINE], FIRST + len(kernels.states)
+        by_params = [i for i in range(len(kernels.params)) if wanted[before + i] or i in line]
+        with torch.no_grad():
+            use_threads(torch.get_num_threads())
+            options = how.steps, wanted[FIRST - 1], by_params, how.window
+            gradients = iter(run_back(kernels, x, operands, saved, grads, *options))
+            by_x = next(gradients) if wanted[FIRST - 1] else None
+            by_states = [next(gradients) for _ in kernels.states]
+            found = dict(zip(by_params, gradients))
+            product, total = (found.pop(i).flatten() for i in line)
+            inverse = 1.0 / torch.sqrt(var + how.eps)
+            weighted = (product - mean * total) * inverse
+            if by_x is not None:
+                scale, samples = inverse if weight is None else inverse * weight, _samples(x)
+                part = through_moments(total, weighted, mean, inverse, scale, samples.size // len(mean))
+                constant, slope = (values.numpy() for values in part)
+                add_channel_line(_samples(by_x), samples, slope, constant, how.last)
+        by_line = (value if own else None for value, own in zip((weighted, total), wanted[2:4]))
+        results = *by_line, by_x, *by_states, *map(found.get, range(len(kernels.params)))
+        return None, None, *all_once(results, (*grads, weight, x, *operands))
 
 
 @dataclass(frozen=True)
@@ -83,17 +161,25 @@ class Normalised(Stage):
         begun = self.neuron.begin(child, params[path], below(path, self.neuron, state), x)
         if not begun.plain:
             return None
+        apply: Any = None
         if run.train:
-            x, moments = with_moments(x)
-            moved = self.norm.moved(engine, own, moments, x)
-            line = self.norm.line(engine.xp, weights, moments[0], moments[1])
+            x, last = x if are_last(x) else x.contiguous(), are_last(x)  # kernels read maps without gaps
+            with torch.no_grad():  # ``NormalisedScan`` has the gradient through the moments
+                moments = batch_moments(x)
+                moved = self.norm.moved(engine, own, moments, x)
+                line = self.norm.line(engine.xp, weights, moments[0], moments[1])
+            affine = weights.get("weight"), weights.get("bias")
+
+            def apply(*how: Any) -> Any:
+                return NormalisedScan.apply(_How(self.norm.eps, last, *how[:3]), moments, *affine, *how[3:])
+
         else:
             moved, line = own, self.norm.line(engine.xp, weights, own.running_mean, own.running_var)
-        scale, shift = (v.reshape(-1, *[1] * (x.ndim - 3)).expand(x.shape[2:]) for v in line)
+        scale, shift = (v.reshape(-1, *[1] * (x.ndim - 3)) for v in line)
         given = Params(neuron=begun.params, scale=scale, shift=shift)
         record = tuple(self.neuron.state) if child.records else ()
         steps = x.shape[0] if run.steps is None else run.steps
-        how = steps, record, run.window, run.repeating
+        how = steps, record, run.window, run.repeating, None, apply
         found = fused_scan(engine, scaled(self.norm, self.neuron), given, begun.state, x, *how)
         if found is None:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence, Tuple
 
 import torch
 
@@ -20,6 +20,15 @@ class Once(torch.autograd.Function):
             "fused kernels have no second derivative; get_engine('torch', fused=False), or snn.run(..., fused=False), "
             "differentiates the loop twice"
         )
+
+
+def all_once(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:
+    """First derivatives, some of them None, of an operation on tensors, some of them None, that has no second ones."""
+    if not torch.is_grad_enabled():  # nobody will differentiate once more
+        return tuple(results)
+    given = [x for x in results if x is not None]
+    marked = iter(Once.apply(*given, *(x for x in operands if x is not None)))
+    return tuple(None if x is None else next(marked) for x in results)
 
 
 def once(x: Any) -> Any:

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.convolution import are_last, like
-from spikecore.engines.torch.memory import KEPT, LARGE
-from spikecore.engines.torch.modes import has_data
+from spikecore.engines.torch.memory import KEPT, LARGE, fresh
+from spikecore.engines.torch.modes import has_data, in_batches
 from spikecore.engines.torch.product import in_our_hands
+
+PIECE = 1 << 20  # elements of maps whose gradient is made at once
 
 
 def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
@@ -25,7 +27,7 @@ def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
 
 
 class MaxPool(torch.autograd.Function):
-    """Maxima, and their places in four bytes each."""
+    """Maxima, and their places in four bytes each. On the way back, torch's eight bytes are those of a few samples."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
@@ -37,5 +39,13 @@ class MaxPool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (places,) = ctx.saved_tensors
-        x = like(ctx.shape, g, ctx.last)
-        return torch.ops.aten.max_pool2d_with_indices_backward(g, x, *ctx.options, places.long()), None, None, None
+        back = torch.ops.aten.max_pool2d_with_indices_backward
+        if torch.is_grad_enabled() or in_batches(g):
+            return back(g, like(ctx.shape, g, ctx.last), *ctx.options, places.long()), None, None, None
+        (samples, channels, *space), order = ctx.shape, (0, 3, 1, 2)
+        x = fresh((samples, *space, channels), g.dtype).permute(order) if ctx.last else fresh(ctx.shape, g.dtype)
+        count = max(1, PIECE // x[0].numel())
+        for begin in range(0, samples, count):
+            part = slice(begin, begin + count)
+            back.grad_input(g[part], x[part], *ctx.options, places[part].long(), grad_input=x[part])
+        return x, None, None, None
