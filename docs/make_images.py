@@ -1,6 +1,6 @@
 """Draws the committed pictures of the documentation, into docs/images: ``python docs/make_images.py``.
 
-A training run, every surrogate, and the sweep of ``sweeps.md``. The gallery's pictures are drawn by
+A training run, every surrogate, a sound, and the sweep of ``sweeps.md``. The gallery's pictures are drawn by
 ``builder/gallery.py``. Needs the extras torch, data, plot and sweep.
 """
 
@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 import spikecore as sc
 from spikecore import spikegen, spikeplot, surrogate
-from spikecore.datasets import Loader, digits
+from spikecore.datasets import Loader, Sound, digits
+from spikecore.datasets.transforms import LogMel
 
 IMAGES = Path(__file__).parent / "images"
 STEPS = 40
@@ -130,11 +131,28 @@ def sweep(picture: Path) -> None:
         os.chdir(picture.parent)
 
 
+def sound() -> Figure:
+    """A chirp as a spectrogram, as spikes at changes and as spikes when levels are passed."""
+    time = np.arange(8000) / 8000
+    chirp = Sound(np.sin(np.pi * time) * np.sin(2 * np.pi * (200 * time + 900 * time**2)), rate=8000)
+    current = LogMel(mels=20)(chirp)
+    figure = Figure(figsize=(10.0, 3.0), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    left.imshow(current.T, origin="lower", aspect="auto", cmap="gray_r")
+    left.set(title="LogMel(mels=20)", xlabel="time step", ylabel="band", yticks=[0, 5, 10, 15])
+    spikeplot.raster(spikegen.on_off(spikegen.level_crossing(current, 0.1)), middle)
+    middle.set(title="on_off(level_crossing(x, 0.1))", ylabel="ON and OFF of each band")
+    spikeplot.raster(spikegen.on_off(spikegen.threshold_crossing(current, 4)), right)
+    right.set(title="on_off(threshold_crossing(x, 4))", ylabel="ON and OFF of each level")
+    return figure
+
+
 def main() -> None:
     """Train, draw, write."""
     sweep(IMAGES.resolve() / "sweep.png")
     _, test = digits()
     IMAGES.mkdir(exist_ok=True)
+    sound().savefig(IMAGES / "sound.png", dpi=90, pil_kwargs={"optimize": True})
     surrogates().savefig(IMAGES / "surrogates.png", dpi=100, pil_kwargs={"optimize": True})
     draw(trained(), test[SAMPLE][0]).savefig(IMAGES / "digits.png", dpi=110)
 

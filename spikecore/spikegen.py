@@ -15,6 +15,7 @@ from spikecore.api.spikegen import latency_code_linear as latency_code_linear
 from spikecore.api.spikegen import latency_code_log as latency_code_log
 from spikecore.api.spikegen import latency_interpolate as latency_interpolate
 from spikecore.api.spikegen import level_crossing as level_crossing
+from spikecore.api.spikegen import on_off as on_off
 from spikecore.api.spikegen import phase as phase
 from spikecore.api.spikegen import poisson as poisson
 from spikecore.api.spikegen import population as population
@@ -26,6 +27,7 @@ from spikecore.api.spikegen import target_rate_code as target_rate_code
 from spikecore.api.spikegen import targets_convert as targets_convert
 from spikecore.api.spikegen import targets_latency as targets_latency
 from spikecore.api.spikegen import targets_rate as targets_rate
+from spikecore.api.spikegen import threshold_crossing as threshold_crossing
 from spikecore.api.spikegen import to_one_hot as to_one_hot
 from spikecore.api.spikegen import to_one_hot_inverse as to_one_hot_inverse
 

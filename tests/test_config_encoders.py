@@ -32,6 +32,7 @@ OF_SEQUENCES = {
     "sequence": [{}],
     "delta": [{"threshold": 0.2, "off_spike": True}, {"padding": True}],
     "level_crossing": [{"threshold": 0.2, "multiple": True}, {"start": 0.5}, {"off_spike": False}],
+    "threshold_crossing": [{"levels": 1, "low": 0.2}, {"levels": 1, "high": 0.8}, {"levels": 1, "start": 0.0}],
     "rate_conv": [{}],
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -309,3 +310,19 @@ def test_init_writes_files_for_recordings(spikecore):
     assert "Nothing was trained" in spikecore("train", "event_npz.toml", "-e", "numpy", "--dry-run")
     assert set(new_run_file.STARTS) >= {"nmnist", "shd", "ssc", "dvs_gesture"}
     assert "save_event_npz" in spikecore("init", "event_npz", "--out", "other.toml", code=cli.USAGE)
+
+
+def test_a_run_file_trains_on_sound(spikecore):
+    for word, frequency in (("low", 300.0), ("high", 1500.0)):
+        Path("words", word).mkdir(parents=True)
+        for speaker in range(30):
+            with wave.open(str(Path("words", word, f"{speaker:08x}_nohash_0.wav")), "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+                tone = np.sin(2 * np.pi * (frequency + speaker) * np.arange(800) / 8000)
+                file.writeframes((20_000 * tone).astype("<i2").tobytes())
+    spikecore("init", "wav_folder", "--path", "words")
+    sets = ("data.split=speakers", "data.rate=8000", "data.seconds=0.1", "train.epochs=1", "engine=numpy")
+    said = spikecore("train", "wav_folder.toml", *(word for one in sets for word in ("-s", one)))
+    assert "42 recordings, 2 classes" in said
+    assert "test_accuracy" in said
+    assert "absent" in spikecore("train", "wav_folder.toml", code=cli.DATA)  # without the lists

@@ -114,6 +114,23 @@ def test_level_crossing_follows_the_signal(engine):
     assert on(engine, spikegen.level_crossing, [1.0, 1.0], 0.5, start=0.0).tolist() == [1, 1]
 
 
+def test_threshold_crossing_marks_when_a_level_is_passed(engine):
+    x = np.array([[0.0, 0.5], [0.3, 0.2], [0.9, 0.2], [0.5, 0.8]])  # levels 0.25, 0.5 and 0.75
+    spikes = on(engine, spikegen.threshold_crossing, x, 3)
+    assert spikes[:, :3].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 0, -1]]
+    assert spikes[:, 3:].tolist() == [[0, 0, 0], [-1, -1, 0], [0, 0, 0], [1, 1, 1]]
+    assert on(engine, spikegen.threshold_crossing, x, 3, start=0.6)[0].tolist() == [-1, -1, 0, 0, 0, 0]
+    assert on(engine, spikegen.threshold_crossing, x[:, 0], 1, 0.0, 0.5).tolist() == [[0], [1], [0], [0]]
+    height = np.cumsum(spikes[:, :3].sum(axis=1))
+    np.testing.assert_array_equal(height, np.searchsorted([0.25, 0.5, 0.75], x[:, 0], side="right"))
+
+
+def test_on_off_keeps_every_spike(engine):
+    spikes = np.array([[1.0, -1.0], [0.0, 2.0]])
+    assert on(engine, spikegen.on_off, spikes).tolist() == [[1, 0, 0, 1], [0, 2, 0, 0]]
+    assert on(engine, spikegen.on_off, spikes[0]).tolist() == [1, 0, 0, 1]
+
+
 # ---- latency -------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +209,9 @@ BAD = {
     r"cutoff=2": lambda x: spikegen.population(x, 4, cutoff=2),
     r"delta: threshold=-1 must be >= 0": lambda x: spikegen.delta(x, -1),
     r"level_crossing: threshold=0 must be > 0": lambda x: spikegen.level_crossing(x, 0),
+    r"threshold_crossing: high=0.5 must exceed low=0.5": lambda x: spikegen.threshold_crossing(x, 3, 0.5, 0.5),
+    r"levels=0": lambda x: spikegen.threshold_crossing(x, 0),
+    r"no axis of features": lambda x: spikegen.on_off(1.0),
     r"at least one step": lambda x: spikegen.delta(x[:0]),
     r"sample_axis=3": lambda x: spikegen.rate_conv(x, sample_axis=3),
     r"on_target=0.0 must not be below off_target=1.0": lambda x: spikegen.latency_interpolate(x, 5, 0.0, 1.0),

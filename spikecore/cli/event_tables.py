@@ -1,4 +1,4 @@
-"""Tables ``[data]`` of recordings: events, and the transforms that make arrays of them."""
+"""Tables ``[data]`` of recordings: events and sound, and the transforms that make arrays of them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Recordings(Data):
 
     transforms: List[AnyTransform] = Field(  # type: ignore[valid-type]
         min_length=1,
-        description="what makes arrays of events, one after another, such as {kind = 'ToFrames', steps = 25}; random "
-        "ones act on what is trained on alone",
+        description="what makes arrays of recordings, one after another, such as {kind = 'ToFrames', steps = 25}; "
+        "random ones act on what is trained on alone",
     )
     lengths: bool = Field(
         False, description="whether steps that fill up the shorter recordings of a batch are left out of the loss"
@@ -118,6 +118,25 @@ class Ssc(_Folder):
     def recordings(self) -> Datasets:
         train, valid, test = datasets.ssc(self.path, download=self.download)
         return train, test if self.judge == "test" else valid
+
+
+class WavFolder(Recordings):
+    """Sound in WAV files in a folder per class, such as Google's Speech Commands."""
+
+    name: Literal["wav_folder"] = "wav_folder"
+    path: str = Field(description="the folder of the classes' folders")
+    judge: Literal["test", "valid"] = Field(
+        "test", description="which part is the test set; use the other one while you choose settings"
+    )
+    split: Literal["lists", "speakers"] = Field(
+        "lists", description="the folder's lists say what is for the test, or a hash of the speaker's name"
+    )
+    rate: int = Field(16_000, ge=1, description="samples per second that every recording is resampled to")
+    seconds: float = Field(1.0, gt=0, description="duration that every recording is cut or filled up to")
+
+    def recordings(self) -> Datasets:
+        parts = datasets.wav_folder(self.path, split=self.split, rate=self.rate, seconds=self.seconds)
+        return parts[0], parts[2] if self.judge == "test" else parts[1]
 
 
 class EventNpz(Recordings):

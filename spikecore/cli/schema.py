@@ -217,6 +217,7 @@ def named(base: type, module: Any = None) -> Dict[str, Any]:
 
 ENCODER_INTERNAL = ("data", "seed", "first", "time_var_input", "sample_axis")
 STATIC_ENCODERS = ("rate", "poisson", "latency", "burst", "phase", "population")
+SERIES = ("delta", "level_crossing", "threshold_crossing")  # encoders of sequences
 NUM_STEPS = 25
 SAMPLES_FIRST = 1  # the time axis of targets that vary in time, where the data themselves have none
 
@@ -315,7 +316,7 @@ AnyEncoder = tagged(
         "constant": _constant,
         "sequence": _sequence,
         **{name: _encoder(getattr(spikegen, name)) for name in STATIC_ENCODERS},
-        **{name: _encoder_of_sequences(getattr(spikegen, name)) for name in ("delta", "level_crossing")},
+        **{name: _encoder_of_sequences(getattr(spikegen, name)) for name in SERIES},
         "rate_conv": _encoder_of_sequences(spikegen.rate_conv, sample_axis=1),
     },
     default="constant",

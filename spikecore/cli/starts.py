@@ -74,6 +74,10 @@ STARTS: Dict[str, Start] = {
     ),
     "shd": _recorded("SHD, spoken digits as spikes of a cochlea; a download", 0, 20, _BINS),
     "ssc": _recorded("SSC, spoken words as spikes of a cochlea; a download", 0, 35, _BINS),
+    "wav_folder": Start(
+        "WAV files in a folder per class that --path names, such as Speech Commands", 40, 256, 35, 20, 1e-3,
+        {"path": "speech_commands", "transforms": [{"kind": "LogMel", "mels": 40}]}, recorded=True,
+    ),
     "event_npz": _recorded("your own recordings, in a NumPy archive that --path names", 1, 0, _FRAMES),
 }  # fmt: skip
 OWN = ("npz", "hdf5", "zarr", "npy")  # arrays whose shapes decide the sizes of the network

@@ -27,6 +27,8 @@ from spikecore.datasets.heidelberg import ssc as ssc
 from spikecore.datasets.idx import fashion_mnist as fashion_mnist
 from spikecore.datasets.idx import mnist as mnist
 from spikecore.datasets.idx import read_idx as read_idx
+from spikecore.datasets.memory_tasks import adding as adding
+from spikecore.datasets.memory_tasks import delay_recall as delay_recall
 from spikecore.datasets.mnist_sample import mnist_sample as mnist_sample
 from spikecore.datasets.nmnist import nmnist as nmnist
 from spikecore.datasets.nmnist import read_nmnist as read_nmnist
@@ -34,12 +36,16 @@ from spikecore.datasets.npy import read_npy as read_npy
 from spikecore.datasets.npz import npz as npz
 from spikecore.datasets.npz import read_npz as read_npz
 from spikecore.datasets.saccades import saccades as saccades
+from spikecore.datasets.sequential_mnist import sequential_mnist as sequential_mnist
 from spikecore.datasets.shards import Shards as Shards
+from spikecore.datasets.sound import Sound as Sound
 from spikecore.datasets.stored import StoredArray as StoredArray
 from spikecore.datasets.stored import StoredDataset as StoredDataset
 from spikecore.datasets.structured import from_structured as from_structured
 from spikecore.datasets.structured import to_structured as to_structured
 from spikecore.datasets.tonic import from_tonic as from_tonic
+from spikecore.datasets.wav import read_wav as read_wav
+from spikecore.datasets.wav_folder import wav_folder as wav_folder
 from spikecore.datasets.yin_yang import yin_yang as yin_yang
 from spikecore.datasets.zarr_arrays import read_zarr as read_zarr
 from spikecore.samples import Dataset as Dataset

@@ -11,6 +11,7 @@ import numpy as np
 from spikecore.arguments import Checked, HostArray
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.events import Events
+from spikecore.datasets.sound import Sound
 from spikecore.datasets.transforms.base import Compose, apply
 from spikecore.printing import shortened, table
 from spikecore.progress import with_bar
@@ -35,7 +36,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, row: int) -> Any:
-        """Recording number `row`: Events, or an array that a transform has made from events."""
+        """Recording number `row`: Events, a Sound, or an array that a transform has made of it."""
 
     def identity(self, row: int) -> Tuple[Any, ...]:
         """Names and numbers that change when recording number `row` changes. A cache compares them.
@@ -48,7 +49,9 @@ class Source(ABC):
 
 @dataclass(frozen=True, eq=False)
 class EventDataset(Checked, Samples):
-    """Recordings and their labels. The labels are in memory. A recording is read and transformed at each access.
+    """Recordings of events or sound, and their labels.
+
+    The labels are in memory. A recording is read and transformed at each access.
 
     `dataset[3]` is one (recording, label). A slice, a mask or an array of indices gives an EventDataset. For training,
     `map` a transform that makes arrays, and pass the result to a Loader:
@@ -172,10 +175,9 @@ class EventDataset(Checked, Samples):
         """
         items = [self._named(int(row), epoch) for row in rows]
         for item in items:
-            if isinstance(item, Events):
-                raise DataError(
-                    f"{self.name}: a batch needs arrays, not Events: dataset.map(transforms.ToFrames(steps=25))"
-                )
+            if isinstance(item, (Events, Sound)):
+                kind, example = type(item).__name__, "ToFrames(steps=25)" if isinstance(item, Events) else "LogMel()"
+                raise DataError(f"{self.name}: a batch needs arrays, not {kind}: dataset.map(transforms.{example})")
         if not self.timed:
             return np.stack(items), None
         return stacked(items, steps), np.array([len(item) for item in items])

@@ -352,6 +352,16 @@ ENCODERS = [
     ("phase-weighted", lambda x, first=0: spikegen.phase(x, 9, period=6, weighted=True)),
     ("delta", lambda x, first=0: spikegen.delta(spikegen.rate(x, 7, seed=7, first=first), off_spike=True)),
     ("level_crossing", lambda x, first=0: spikegen.level_crossing(spikegen.constant(x, 6), 0.125, start=0.0)),
+    (
+        "threshold_crossing",
+        lambda x, first=0: spikegen.threshold_crossing(x * spikegen.rate(x, 6, seed=8, first=first), 3)[..., 1::3],
+    ),
+    (
+        "on_off",
+        lambda x, first=0: spikegen.on_off(spikegen.delta(spikegen.rate(x, 6, seed=9, first=first), off_spike=True))[
+            ..., 2:6
+        ],
+    ),
     ("receptive_fields", lambda x, first=0: spikegen.population(x[..., None], 9, neurons=6)[..., 2]),
 ]
 

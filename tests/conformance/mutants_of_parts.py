@@ -78,6 +78,18 @@ def rate_ignores_its_seed(patch):
     patch.setattr(spikegen, "rate", lambda *a, seed=0, **k: right(*a, **k))
 
 
+@mutant(test_encoders.check_threshold_crossing)
+def levels_are_crossed_upwards_only(patch):
+    right = spikegen.threshold_crossing
+    patch.setattr(spikegen, "threshold_crossing", lambda *a, **k: abs(right(*a, **k)))
+
+
+@mutant(test_encoders.check_threshold_crossing)
+def off_spikes_get_no_neuron(patch):
+    right = spikegen.on_off
+    patch.setattr(spikegen, "on_off", lambda spikes: abs(right(abs(spikes))))
+
+
 @mutant(test_encoders.test_latency_of_a_sample_does_not_depend_on_the_batch)
 def latency_stretches_by_the_batch(patch):
     patch.setattr(encoders, "_stretched", lambda xp, times, x, span, linear: times * (span / xp.max(times)))

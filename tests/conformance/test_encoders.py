@@ -58,6 +58,21 @@ def test_rate(engine):
     check_rate(engine)
 
 
+def check_threshold_crossing(engine):
+    """The sum of all spikes so far is the number of levels that the signal has reached."""
+    x = np.random.default_rng(1).integers(0, 65, size=(9, 3)) / 64.0
+    spikes = engine.to_numpy(spikegen.threshold_crossing(engine.asarray(x), 5, start=0.0))
+    reached = np.cumsum(spikes.reshape(9, 3, 5).sum(axis=-1), axis=0)
+    np.testing.assert_array_equal(reached, np.searchsorted(np.arange(1, 6) / 6, x, side="right"))
+    both = engine.to_numpy(spikegen.on_off(engine.asarray(spikes)))
+    np.testing.assert_array_equal(both[:, :15] - both[:, 15:], spikes)
+    assert both.min() == 0.0
+
+
+def test_threshold_crossing(engine):
+    check_threshold_crossing(engine)
+
+
 def steps_of(engine, **options):
     spikes = engine.to_numpy(spikegen.latency(engine.asarray(GOLDEN), **options))
     return [list(np.flatnonzero(spikes[:, 0, i])) for i in range(GOLDEN.shape[1])]

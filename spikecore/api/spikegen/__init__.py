@@ -19,6 +19,8 @@ from spikecore.api.spikegen.rate import rate as rate
 from spikecore.api.spikegen.rate import rate_conv as rate_conv
 from spikecore.api.spikegen.series import delta as delta
 from spikecore.api.spikegen.series import level_crossing as level_crossing
+from spikecore.api.spikegen.series import on_off as on_off
+from spikecore.api.spikegen.series import threshold_crossing as threshold_crossing
 from spikecore.api.spikegen.targets import targets_convert as targets_convert
 from spikecore.api.spikegen.targets import targets_latency as targets_latency
 from spikecore.api.spikegen.targets import targets_rate as targets_rate

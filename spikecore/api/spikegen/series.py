@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Optional, Tuple
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.tree import Params, State
 from spikecore.api.spikegen.checks import taken
-from spikecore.arguments import ArrayLike, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 
 @checked
@@ -95,6 +95,77 @@ def level_crossing(
     spikes, _, _ = engine.scan(_Crossing(threshold, multiple), Params(), State(level=level), x, steps=x.shape[0])
     spikes = spikes + 0.0  # no negative zeros
     return spikes if off_spike else xp.maximum(spikes, xp.zeros_like(spikes))
+
+
+@checked
+def threshold_crossing(
+    data: ArrayLike, levels: Size = 8, low: float = 0.0, high: float = 1.0, start: Optional[float] = None
+) -> Any:
+    """Crossings of fixed levels: each feature gets a neuron per level, which fires when the signal passes its level.
+
+        L_k = low + k (high - low) / (levels + 1),   k = 1 ... levels
+        S_k[t] = 1 if x[t-1] < L_k <= x[t],  -1 if x[t] < L_k <= x[t-1],  else 0
+
+    Spikes are few, and say when a feature became how strong: in a spectrogram, when a sound begins and ends. `on_off`
+    makes neurons of their own for the two directions.
+
+    Args:
+        data: (time, ..., features), or (time,), one feature.
+        levels: number of levels, >= 1; default 8.
+        low, high: ends of the range that the levels divide, low < high; defaults 0 and 1.
+        start: the value before the first step; None, the default, takes that of the first step, which then has no
+            spikes.
+
+    Returns:
+        Spikes 1, -1 and 0, (time, ..., features * levels): the levels of a feature are neighbours, the lowest first.
+
+    Raises:
+        ValueError: an argument is out of range, or there is no time step.
+
+    Source: Gütig and Sompolinsky, Time-warp-invariant neuronal processing, PLoS Biology 7, 2009.
+    """
+    if not low < high:
+        raise ValueError(f"threshold_crossing: high={high!r} must exceed low={low!r}")
+    x = _signal("threshold_crossing", data, high - low, 0.0)
+    engine = engine_of(x)
+    xp = engine.xp
+    heights = [low + k * (high - low) / (levels + 1) for k in range(1, levels + 1)]
+    above = xp.astype(xp.expand_dims(x, axis=-1) >= engine.asarray(heights), engine.dtype)
+    first = above[:1, ...]
+    if start is not None:
+        first = xp.zeros_like(first) + engine.asarray([float(start >= height) for height in heights])
+    spikes = above - xp.concat([first, above[:-1, ...]], axis=0)
+    features = x.shape[-1] if x.ndim > 1 else 1
+    return xp.reshape(spikes, (*x.shape[: max(1, x.ndim - 1)], features * levels))
+
+
+@checked
+def on_off(spikes: ArrayLike) -> Any:
+    """Spikes of two directions as spikes of two neurons each: ON for upward ones, OFF for downward ones.
+
+        on_off(S) = (max(S, 0), max(-S, 0))
+
+    For what `delta(off_spike=True)`, `level_crossing` and `threshold_crossing` return. With `level_crossing` it gives
+    the code of Speech2Spikes for spectrograms.
+
+    Args:
+        spikes: (..., features), of both signs.
+
+    Returns:
+        Spikes >= 0, (..., 2 * features): ON of all features, then OFF of all features.
+
+    Raises:
+        ValueError: there is no axis of features.
+
+    Source: Stewart et al., Speech2Spikes: efficient audio encoding pipeline for real-time neuromorphic systems, NICE
+    2023.
+    """
+    engine, x = taken("on_off", spikes, "spikes")
+    xp = engine.xp
+    if not x.ndim:
+        raise ValueError("on_off: spikes of shape () have no axis of features: expected (..., features)")
+    zero = xp.zeros_like(x)
+    return xp.concat([xp.maximum(x, zero), xp.maximum(-x, zero)], axis=-1)
 
 
 def _signal(name: str, data: Any, threshold: float, least: float) -> Any:

@@ -1,4 +1,4 @@
-"""Transforms of events into events or arrays: frozen dataclasses that are called on Events. Compose chains them."""
+"""Transforms of events or sound, mostly into arrays: frozen dataclasses that are called on it. Compose chains them."""
 
 from spikecore.datasets.transforms.augment import DropEvents as DropEvents
 from spikecore.datasets.transforms.augment import Flip as Flip
@@ -18,6 +18,7 @@ from spikecore.datasets.transforms.geometry import Crop as Crop
 from spikecore.datasets.transforms.geometry import Downsample as Downsample
 from spikecore.datasets.transforms.geometry import MergePolarities as MergePolarities
 from spikecore.datasets.transforms.geometry import TimeCrop as TimeCrop
+from spikecore.datasets.transforms.sound import LogMel as LogMel
 from spikecore.datasets.transforms.surfaces import LocalTimeSurfaces as LocalTimeSurfaces
 from spikecore.datasets.transforms.surfaces import TimeSurface as TimeSurface
 from spikecore.datasets.transforms.surfaces import VoxelGrid as VoxelGrid

@@ -15,16 +15,17 @@ from spikecore.printing import Concise, call
 
 
 class Transform(Concise, Checked):
-    """A function of events. Subclasses are frozen dataclasses that define `__call__`.
+    """A function of events or sound. Subclasses are frozen dataclasses that define `__call__`.
 
-    Any callable on Events works in a Compose or a dataset. A subclass of Transform has two advantages: a cache can tell
-    one frozen dataclass from another, and `timed = False` says that the result is an array without a time axis.
+    Any callable on Events or a Sound works in a Compose or a dataset. A subclass of Transform has two advantages: a
+    cache can tell one frozen dataclass from another, and `timed = False` says that the result is an array without a
+    time axis.
     """
 
     timed: ClassVar[bool] = True
     refusal: ClassVar[Any] = DataError
 
-    def __call__(self, events: Events) -> Any:
+    def __call__(self, events: Any) -> Any:
         raise NotImplementedError
 
 

@@ -1,0 +1,151 @@
+"""Recordings of sound in a folder per class, as Google's Speech Commands are given out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from spikecore.arguments import Size
+from spikecore.datasets.errors import DataError, DataFileError, checked
+from spikecore.datasets.event_dataset import EventDataset, Source
+from spikecore.datasets.places import PathLike, stamp
+from spikecore.datasets.sound import Sound
+from spikecore.datasets.wav import read_wav
+
+PAGE = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+LISTS = ("validation_list.txt", "testing_list.txt")
+MOST_SPEAKERS = 2**27 - 1  # the published rule takes the hash modulo 2^27
+
+
+@checked
+def wav_folder(
+    path: PathLike,
+    *,
+    split: str = "lists",
+    shares: Tuple[float, float] = (0.1, 0.1),
+    classes: Optional[Tuple[str, ...]] = None,
+    rate: Optional[Size] = 16_000,
+    seconds: Optional[float] = 1.0,
+    transform: Optional[Callable[..., Any]] = None,
+) -> Tuple[EventDataset, EventDataset, EventDataset]:
+    """Read sounds from WAV files in a folder per class, as (train, validation, test).
+
+    This is how Speech Commands are given out, by Google at http://download.tensorflow.org/data/: 105,829 recordings of
+    35 words in version 0.02, 84,843 of them to train, 9,981 to validate and 11,005 to test. A recording is a `Sound`
+    until a transform makes an array of it. It is read and transformed at each access; `in_memory()` and `Cached` keep
+    the results.
+
+    Args:
+        path: the folder. Its folders are the classes, but for those whose names begin with "_" or ".", as
+            ``_background_noise_`` does.
+        split: "lists", the default: what ``validation_list.txt`` and ``testing_list.txt`` in the folder name, and the
+            rest to train. "speakers": by a hash of the speaker's name, the file's name up to "_nohash_" or its end, as
+            Speech Commands publish it: all recordings of a speaker are in one part, and stay there as others are added.
+        shares: parts of the speakers to validate and to test with split "speakers", each in [0, 1]; default (0.1, 0.1).
+        classes: names of the folders to read, in the order of their labels; None, the default: all, by name.
+        rate: samples per second that every recording is resampled to, ≥ 1; default 16,000, that of Speech Commands.
+            None: each keeps its own.
+        seconds: duration, > 0: longer recordings are cut, shorter ones get silence at their end; default 1.0. None:
+            each keeps its own.
+        transform: what is applied to each Sound, such as ``transforms.LogMel()``; None, the default: `map` adds it.
+
+    Source: P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, 2018, arXiv:1804.03209.
+
+    Raises:
+        DataFileError: the folder, a list or a file that it names is absent, or there is nothing to read. A damaged file
+            is reported when it is read.
+        DataError: an argument is out of range, or a part would be empty.
+    """
+    folder = Path(path)
+    if split not in ("lists", "speakers"):
+        raise DataError(f"wav_folder: split={split!r}: use 'lists' or 'speakers'")
+    if not (min(shares) >= 0.0 and sum(shares) <= 1.0):
+        raise DataError(f"wav_folder: shares={shares!r}: parts to validate and to test, >= 0 and at most 1 together")
+    if seconds is not None and not 0.0 < seconds < 1e6:
+        raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
+    names = _classes(folder) if classes is None else classes
+    files = [f"{name}/{file}" for name in names for file in _files(folder, name)]
+    files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
+    part = _by_lists(folder, files, names) if split == "lists" else _by_speakers(files, shares)
+    labels = {name: label for label, name in enumerate(names)}
+
+    def dataset(number: int, word: str) -> EventDataset:
+        mine = [file for file in files if part[file] == number]
+        if not mine:
+            raise DataError(f"wav_folder: {folder} has no recordings to {word} with split={split!r}")
+        targets = np.array([labels[file.partition("/")[0]] for file in mine], np.int64)
+        source = Recordings(folder, mine, rate, seconds)
+        return EventDataset(source, targets, f"{folder.resolve().name} {word}", tuple(names), transform)
+
+    return dataset(0, "train"), dataset(1, "validate"), dataset(2, "test")
+
+
+class Recordings(Source):
+    """WAV files, resampled and cut or filled up."""
+
+    def __init__(self, folder: Path, files: List[str], rate: Optional[int], seconds: Optional[float]):
+        self.folder, self.files, self.rate, self.seconds = folder, files, rate, seconds
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, row: int) -> Sound:
+        sound = read_wav(self.folder / self.files[row])
+        sound = sound if self.rate is None else sound.resampled(self.rate)
+        return sound if self.seconds is None else sound.fitted(self.seconds)
+
+    def identity(self, row: int) -> Tuple[Any, ...]:
+        return (self.files[row], *stamp(self.folder / self.files[row]), self.rate, self.seconds)
+
+
+def _classes(folder: Path) -> Tuple[str, ...]:
+    if not folder.is_dir():
+        raise DataFileError(
+            f"{folder}: no such folder; unpack Speech Commands, {PAGE}, and pass the folder of the words"
+        )
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
+    if not names:
+        raise DataFileError(f"{folder}: has no folders; need one for each class, with WAV files")
+    return tuple(names)
+
+
+def _files(folder: Path, name: str) -> List[str]:
+    if not (folder / name).is_dir():
+        raise DataFileError(f"{folder}: has no folder {name!r}; classes are the names of its folders")
+    files = [entry.name for entry in (folder / name).iterdir() if entry.suffix.lower() == ".wav"]
+    if not files:
+        raise DataFileError(f"{folder / name}: has no .wav files")
+    return files
+
+
+def _by_lists(folder: Path, files: List[str], names: Tuple[str, ...]) -> Dict[str, int]:
+    """The part of each file: 1 and 2 for those that a list names, 0 for others."""
+    part = dict.fromkeys(files, 0)
+    for number, name in enumerate(LISTS, 1):
+        path = folder / name
+        if not path.is_file():
+            raise DataFileError(f"{path}: absent; without the lists of Speech Commands, pass split='speakers'")
+        for line in filter(None, map(str.strip, path.read_text("utf-8").splitlines())):
+            if line.partition("/")[0] not in names:  # of a class that is not read
+                continue
+            if line not in part:
+                raise DataFileError(f"{path}: names {line}, which is not in {folder}")
+            if part[line] not in (0, number):
+                raise DataFileError(f"{path}: names {line}, which {LISTS[0]} names, too")
+            part[line] = number
+    return part
+
+
+def _by_speakers(files: List[str], shares: Tuple[float, float]) -> Dict[str, int]:
+    """The part of each file by its speaker."""
+    part = {}
+    for file in files:
+        speaker = re.sub(r"_nohash_.*$", "", file.partition("/")[2])
+        digest = int(hashlib.sha1(speaker.encode()).hexdigest(), 16)
+        place = digest % (MOST_SPEAKERS + 1) / MOST_SPEAKERS  # in [0, 1]
+        part[file] = 1 if place < shares[0] else 2 if place < sum(shares) else 0
+    return part
