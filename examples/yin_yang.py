@@ -4,10 +4,11 @@
     python examples/yin_yang.py --seeds 10
     python examples/yin_yang.py --quick
 
-Each coordinate of a point is the time of one spike, and the class is the neuron that fires first.
+Each coordinate of a point is the time of one spike, and the class is the output whose membrane is highest.
 """
 
 import argparse
+import math
 import statistics
 
 import numpy as np
@@ -25,23 +26,29 @@ def as_times(data):
     return Dataset(np.concatenate([times, bias], axis=1), data.targets, name=data.name, classes=data.classes)
 
 
+def falling(epoch, epochs):
+    """Half a cosine, from 1 to 0."""
+    return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+
 def trained(seed, hidden, epochs, samples, batch_size, lr):
     """Test accuracy after training."""
     train, test = (as_times(data) for data in yin_yang(samples, 1000 if samples > 1000 else 300, seed=seed))
+    taus = {"tau_mem": 10.0, "tau_syn": 5.0}
     network = sc.eventprop.Network(
         [
-            sc.eventprop.Layer(5, hidden, mean=1.5, std=0.78),
-            sc.eventprop.Layer(hidden, 3, mean=93.0 / hidden, std=20.0 / hidden),
+            sc.eventprop.Layer(5, hidden, mean=1.2, std=1.5, **taus),
+            sc.eventprop.Layer(hidden, 3, mean=0.0, std=1.0, threshold=None, **taus),
         ],
         duration=60.0,
     )
-    loss = sc.eventprop.first_spike_loss(tau=0.5, late=3e-3, tau_late=6.4)
+    loss = sc.eventprop.max_membrane_loss()
     fitted = sc.eventprop.fit(
         network,
         train,
         loss,
-        optimizer=sc.Adam(lr=lr),
-        schedule=lambda epoch, epochs: 0.94**epoch,
+        optimizer=sc.Adam(lr=lr, betas=(0.9, 0.99)),  # single gradients are large: they are to be forgotten soon
+        schedule=falling,
         epochs=epochs,
         batch_size=batch_size,
         wake=2e-3,
@@ -53,11 +60,11 @@ def trained(seed, hidden, epochs, samples, batch_size, lr):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Yin-Yang by exact gradients.")
     parser.add_argument("--seeds", type=int, default=1, help="how many networks and data sets")
-    parser.add_argument("--epochs", type=int, default=45)
-    parser.add_argument("--hidden", type=int, default=120)
-    parser.add_argument("--quick", action="store_true", help="200 samples, 30 hidden neurons, 4 epochs")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--hidden", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="400 samples, 60 hidden neurons, 10 epochs")
     args = parser.parse_args(arguments)
-    size = (30, 4, 200, 16, 0.02) if args.quick else (args.hidden, args.epochs, 5000, 64, 0.01)
+    size = (60, 10, 400, 8, 0.01) if args.quick else (args.hidden, args.epochs, 5000, 64, 0.006)
     accuracies = []
     for seed in range(args.seeds):
         accuracies.append(trained(seed, *size))

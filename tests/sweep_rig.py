@@ -559,6 +559,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     },
     "spikecore.eventprop.frames": {"network": exact_network(), "dt": 1.0},
     "spikecore.eventprop.first_spike_loss": {"tau": 0.5},
+    "spikecore.eventprop.spike_count_loss": {"tau": 0.5},
     "spikecore.spikeplot.activity_map": {"spikes": {"1": SPIKES}},
     "spikecore.spikeplot.raster": {"spikes": SPIKES[:, 0]},
     "spikecore.spikeplot.traces": {"mem": X[:, 0]},

@@ -11,7 +11,7 @@ import pytest
 import spikecore as sc
 from spikecore import eventprop
 from spikecore.datasets import Dataset
-from spikecore.eventprop import layer_adjoint, layer_run
+from spikecore.eventprop import layer_adjoint, layer_kernel, layer_run
 from spikecore.eventprop.membrane import flow, flow_slopes, next_spike, peak
 
 ROOT = Path(__file__).parents[1]
@@ -41,9 +41,12 @@ def drawn(seed):
         params["0.threshold"] = rng.uniform(0.8, 1.2, hidden)
     times = rng.uniform(0.0, 20.0, (3, 4))
     times[rng.random((3, 4)) < 0.1] = np.inf
-    kind = seed // 3 % 2
+    kind = seed // 3 % 3
     if readout:
-        loss, targets = eventprop.max_membrane_loss(), rng.integers(0, 3, 3)
+        loss = eventprop.mean_membrane_loss() if seed // 3 % 2 else eventprop.max_membrane_loss()
+        targets = rng.integers(0, 3, 3)
+    elif kind == 2:
+        loss, targets = eventprop.spike_count_loss(tau=10.0), rng.integers(0, 3, 3)
     elif kind:
         loss, targets = eventprop.spike_time_loss(), rng.uniform(5.0, 30.0, (3, 3))
     else:
@@ -108,6 +111,33 @@ def test_autograd_finds_the_same(seed):
 @pytest.mark.parametrize("seed", [1, *range(4, 200)])
 def test_autograd_finds_the_same_of_many(seed):
     assert autograd_difference(seed) < CANCELLING
+
+
+def kernel_difference(seed):
+    """The same of the kernels' gradient and NumPy's, of all that both networks did, and of the losses."""
+    pytest.importorskip("numba")
+    problem = drawn(seed)
+    ours, theirs = (eventprop.gradient(*problem, fused=fused) for fused in (True, False))
+    pairs = [(ours.grads[name], theirs.grads[name]) for name in problem[1]] + [(ours.inputs, theirs.inputs)]
+    floor = 0.1 * max(np.abs(b).max() for _, b in pairs)
+    for mine, other in zip(ours.run.records, theirs.run.records):
+        np.testing.assert_array_equal(mine.spikes.sources, other.spikes.sources)
+        np.testing.assert_allclose(mine.spikes.times, other.spikes.times, rtol=ROUNDING)
+    np.testing.assert_allclose(ours.run.maxima, theirs.run.maxima, rtol=ROUNDING)
+    np.testing.assert_allclose(ours.run.means, theirs.run.means, rtol=CANCELLING)
+    np.testing.assert_allclose(ours.loss, theirs.loss, rtol=ROUNDING)
+    return max(np.abs(a - b).max() / max(np.abs(b).max(), floor) for a, b in pairs)
+
+
+@pytest.mark.parametrize("seed", range(QUICK))
+def test_kernels_find_the_same(seed):
+    assert kernel_difference(seed) < CANCELLING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(QUICK, 200))
+def test_kernels_find_the_same_of_many(seed):
+    assert kernel_difference(seed) < CANCELLING
 
 
 # ---- the membrane ---------------------------------------------------------------------------------------------------
@@ -177,6 +207,22 @@ def test_a_membrane_that_is_highest_when_the_next_spike_arrives_follows_its_time
     by_mem = -1.0 / (1.0 + np.exp(mem))  # of -log softmax(V, 0)_0
     by_time = by_mem * (syn - mem) / 20.0
     np.testing.assert_allclose(found.inputs, [[-by_time, by_time]], rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_mean_membrane_is_that_of_its_course(fused):
+    """Of two spikes, one of which arrives late: the closed form against the trapezoidal rule."""
+    if fused:
+        pytest.importorskip("numba")
+    network = eventprop.Network([eventprop.Layer(2, 1, tau_mem=20.0, tau_syn=5.0, threshold=None)], 40.0)
+    params = {**network.init(0), "0.weight": np.array([[3.0, -2.0]])}
+    run = network.run(params, [[1.0, 35.0]], fused=fused)
+    t = np.linspace(0.0, 40.0, 40001)
+    course = sum(
+        w * np.where(t > at, flow(np.maximum(t - at, 0.0), 20.0, 5.0).gain, 0.0) for w, at in ((3, 1), (-2, 35))
+    )
+    trapezoids = (course[1:] + course[:-1]).sum() / 2.0 / 40000.0
+    np.testing.assert_allclose(run.means, trapezoids, rtol=1e-6)  # of second order in steps of 0.001
 
 
 # ---- the same network in time steps ---------------------------------------------------------------------------------
@@ -251,7 +297,7 @@ def test_a_wrong_gradient_is_found(wrong, monkeypatch):
 
     monkeypatch.setattr(layer_adjoint._Sums, "cross", cross)
     network, params, times, labels, loss = small(1.0)
-    assert not eventprop.verify(network, params, times[:1], labels[:1], loss).ok
+    assert not eventprop.verify(network, params, times[:1], labels[:1], loss, fused=False).ok
 
 
 # ---- edges ----------------------------------------------------------------------------------------------------------
@@ -335,21 +381,27 @@ def test_a_loss_or_gradient_that_is_not_finite_is_refused():
             eventprop.gradient(network, tiny, times, labels, loss)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("weight", [1e6, 1e300])
-def test_a_run_that_would_not_end_is_refused(weight, monkeypatch):
+def test_a_run_that_would_not_end_is_refused(weight, fused, monkeypatch):
+    if fused:
+        pytest.importorskip("numba")
     monkeypatch.setattr(layer_run, "MOST_SPIKES", 500)
     network, params, times, _, _ = small(1.0)
     params["0.weight"][:] = weight
     with pytest.raises(ValueError, match=r"3 neurons fires more than 500 times in one sample: give smaller weights"):
-        network.run(params, times)
+        network.run(params, times, fused=fused)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("weight", [1.7e308, -1.7e308])
-def test_a_current_that_overflows_is_refused(weight):
+def test_a_current_that_overflows_is_refused(weight, fused):
+    if fused:
+        pytest.importorskip("numba")
     network = eventprop.Network([eventprop.Layer(2, 1)], 40.0)
     params = {**network.init(0), "0.weight": np.full((1, 2), weight)}
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="current .* not finite: give smaller weights"):
-        network.run(params, eventprop.Spikes([[1.0, 1.0, 1.0]], [[0, 1, 0]]))
+        network.run(params, eventprop.Spikes([[1.0, 1.0, 1.0]], [[0, 1, 0]]), fused=fused)
 
 
 def test_wrong_input_and_losses_are_refused():
@@ -371,6 +423,31 @@ def test_wrong_input_and_losses_are_refused():
     delayed = eventprop.Network([eventprop.Layer(3, 2, delay=1.0)], 40.0)
     with pytest.raises(ValueError, match="delays"):
         eventprop.to_model(delayed, delayed.init(0), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("taus", "threshold"),
+    [
+        *(((tau, tau), threshold) for tau in (1e-6, 1e3, 1e-200) for threshold in (0.1, None)),
+        *((taus, None) for taus in ((1e-3, 5.0), (5.0, 1e-3), (1e-14, 5.0))),  # fast membranes would fire without end
+    ],
+)
+def test_kernels_find_the_same_at_extremes(taus, threshold):
+    """Intervals after which nothing is left of a state, and membranes that follow the current at once."""
+    pytest.importorskip("numba")
+    layer = eventprop.Layer(3, 5, tau_mem=taus[0], tau_syn=taus[1], threshold=threshold, mean=1.0, std=0.5)
+    network, times = eventprop.Network([layer], 40.0), np.random.default_rng(0).uniform(0.0, 20.0, (4, 3))
+    ours, theirs = (network.run(network.init(0), times, fused=fused) for fused in (True, False))
+    np.testing.assert_array_equal(ours.spikes[0].sources, theirs.spikes[0].sources)
+    np.testing.assert_allclose(ours.spikes[0].times, theirs.spikes[0].times, rtol=ROUNDING)
+    np.testing.assert_allclose(ours.maxima, theirs.maxima, rtol=ROUNDING)
+
+
+def test_kernels_need_numba(monkeypatch):
+    monkeypatch.setattr(layer_kernel, "has_numba", lambda: False)
+    network, params, times, _, _ = small()
+    with pytest.raises(RuntimeError, match="fused=True, but Numba is not installed"):
+        network.run(params, times, fused=True)
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -414,5 +491,5 @@ def test_weights_that_are_not_learned_are_not_woken(options):
 @pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="examples/ is not part of this tree")
 def test_the_example_learns_yin_yang(capsys):
     found = runpy.run_path(str(ROOT / "examples" / "yin_yang.py"))["main"](["--quick"])
-    assert found > 0.45  # a third by chance
+    assert found > 0.6  # a third by chance
     assert "test points" in capsys.readouterr().out

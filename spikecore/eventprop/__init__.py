@@ -10,7 +10,14 @@ fitted = sc.eventprop.fit(network, data, loss)
 from __future__ import annotations
 
 from spikecore.eventprop.gradient import Gradient, gradient
-from spikecore.eventprop.losses import EventLoss, first_spike_loss, max_membrane_loss, spike_time_loss
+from spikecore.eventprop.losses import (
+    EventLoss,
+    first_spike_loss,
+    max_membrane_loss,
+    mean_membrane_loss,
+    spike_count_loss,
+    spike_time_loss,
+)
 from spikecore.eventprop.network import Layer, Network, Run
 from spikecore.eventprop.spikes import Spikes
 from spikecore.eventprop.stepped import SurrogateBias, frames, surrogate_bias, to_model
@@ -32,6 +39,8 @@ __all__ = [
     "frames",
     "gradient",
     "max_membrane_loss",
+    "mean_membrane_loss",
+    "spike_count_loss",
     "spike_time_loss",
     "surrogate_bias",
     "to_model",

@@ -68,7 +68,7 @@ def gradients(
     params = [{name: torch.tensor(value, requires_grad=True) for name, value in own.items()} for own in layers]
     entering = torch.tensor(np.where(spikes.present, spikes.times, network.duration), requires_grad=True)
     engine = get_engine("torch", dtype="float64", device="cpu")
-    rows = [_sample(network, params, entering[row], spikes, run, row) for row in range(len(spikes.times))]
+    rows = [_sample(network, params, entering[row], spikes, run, row, loss) for row in range(len(spikes.times))]
     code = torch.tensor(loss.code(targets, len(rows), network.layers[-1].out_features))
     total = loss.per_sample(engine, torch.stack(rows), code).mean()
     leaves = [value for own in params for value in own.values()] + [entering]
@@ -80,7 +80,9 @@ def gradients(
     return {name: each.numpy() for name, each in zip(names, by_params)}, by_inputs.numpy()
 
 
-def _sample(network: Network, params: List[Dict[str, Any]], entering: Any, spikes: Spikes, run: Run, row: int) -> Any:
+def _sample(
+    network: Network, params: List[Dict[str, Any]], entering: Any, spikes: Spikes, run: Run, row: int, loss: EventLoss
+) -> Any:
     """What the loss reads of one sample, (neurons,)."""
     count = int(spikes.present[row].sum())
     times, sources = entering[:count], spikes.sources[row, :count].tolist()
@@ -89,6 +91,8 @@ def _sample(network: Network, params: List[Dict[str, Any]], entering: Any, spike
         arrivals = times + own["delay"][sources] if "delay" in own and sources else times
         record = run.records[number]
         if network.layers[number].threshold is None:
+            if loss.reads == "means":
+                return _means(own, arrivals, sources, duration)
             return _maxima(own, arrivals, sources, record, row, float(duration))
         fired: List[List[Any]] = [[] for _ in range(network.layers[number].out_features)]
         ordered, places = [], []
@@ -98,13 +102,25 @@ def _sample(network: Network, params: List[Dict[str, Any]], entering: Any, spike
                 ordered.append(fired[neuron][-1])
                 places.append(neuron)
         times, sources = (torch.stack(ordered) if ordered else torch.zeros(0, dtype=torch.float64)), places
+    if loss.reads == "counts":
+        engine = get_engine("torch", dtype="float64", device="cpu")
+        return torch.stack([sum((loss.share(engine, duration - at) for at in each), 0.0 * duration) for each in fired])
     return torch.stack([each[0] if each else duration for each in fired])
+
+
+def _means(own: Dict[str, Any], arrivals: Any, sources: List[int], duration: Any) -> Any:
+    """The mean membrane of each neuron of a layer that does not fire: the integral of the sum over events."""
+    left, neurons = torch.clamp(duration - arrivals, min=0.0)[None], len(own["weight"])
+    tau_mem, tau_syn = (torch.broadcast_to(own[name], (neurons,))[:, None] for name in ("tau_mem", "tau_syn"))
+    responses = [_response(left[0], tau_mem[n, 0], tau_syn[n, 0]) for n in range(neurons)]
+    each = tau_syn * (1.0 - torch.exp(-left / tau_syn)) - tau_mem * torch.stack(responses)
+    return (own["weight"][:, sources] * each).sum(1) / duration
 
 
 def _maxima(own: Dict[str, Any], arrivals: Any, sources: List[int], record: Any, row: int, duration: float) -> Any:
     """The highest membrane of each neuron of a layer that does not fire."""
     found = []
-    ends = np.append(np.minimum(record.arrived.times[row], duration), duration)
+    ends = np.append(np.minimum(record.arrivals.spikes.times[row], duration), duration)
     order = np.argsort(arrivals.detach().numpy(), kind="stable")
     for neuron in range(len(own["weight"])):
         event, after = int(record.highest[row, neuron]), float(record.highest_after[row, neuron])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Literal, Mapping, NamedTuple, Tuple, Union, get_args
+from typing import Any, Dict, Literal, Mapping, NamedTuple, Optional, Tuple, Union, get_args
 
 import numpy as np
 
 from spikecore.api.core.engines import get_engine
 from spikecore.arguments import ArrayLike, checked, unknown
-from spikecore.eventprop.layer_adjoint import pull_layer
+from spikecore.eventprop.layer_kernel import pull
 from spikecore.eventprop.losses import EventLoss
 from spikecore.eventprop.network import Network, Run
 from spikecore.eventprop.spikes import Spikes
@@ -40,12 +40,34 @@ def values_of(network: Network, run: Run, loss: EventLoss) -> np.ndarray:
         ValueError: the last layer fires and the loss reads membranes, or the other way round.
     """
     fires = network.layers[-1].threshold is not None
-    if fires != (loss.reads == "times"):
+    if fires != (loss.reads in ("times", "counts")):
         what = (
             "needs a last layer with threshold=None" if fires else "needs a last layer that fires: give it a threshold"
         )
         raise ValueError(f"eventprop: loss={loss!r} {what}")
-    return np.minimum(run.times, network.duration) if fires else run.maxima
+    if loss.reads == "counts":
+        left = _left(network, run)
+        return run.spikes[-1].sums(_shares(loss, left, np.zeros(left.shape))[0], network.layers[-1].out_features)
+    if loss.reads == "times":
+        return np.minimum(run.times, network.duration)
+    return run.maxima if loss.reads == "maxima" else run.means
+
+
+def _left(network: Network, run: Run) -> np.ndarray:
+    """How long before the end the spikes of the last layer happen, (batch, spikes); 0 where there is none."""
+    return network.duration - np.minimum(run.spikes[-1].times, network.duration)
+
+
+def _shares(loss: EventLoss, left: np.ndarray, by_shares: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """What spikes count, and from the derivatives by that those by the time left, by the rules of the words."""
+    engine = get_engine("numpy", dtype="float64")
+
+    def objective(lifted: Any, constant: Any) -> Tuple[Any, Any]:
+        shares = loss.share(engine, lifted)
+        return engine.xp.sum(shares * constant), shares
+
+    _, shares, slopes = engine.value_and_grad(objective, left, by_shares)
+    return np.asarray(shares), np.asarray(slopes)
 
 
 def loss_and_slopes(loss: EventLoss, values: np.ndarray, targets: ArrayLike) -> Tuple[float, np.ndarray]:
@@ -77,6 +99,7 @@ def gradient(
     loss: EventLoss,
     *,
     engine: By = "numpy",
+    fused: Optional[bool] = None,
 ) -> Gradient:
     """The exact gradient of a loss by weights, time constants, thresholds, delays and the times of the input's spikes.
 
@@ -93,16 +116,18 @@ def gradient(
         engine: "numpy", the default: EventProp, backwards from event to event (Wunderlich & Pehle, 2021). "torch":
             autograd through the equation that every spike time solves, which is another way to the same numbers;
             slower, to check with.
+        fused: whether layers run in compiled kernels, see ``Network.run``; default None, the large ones.
 
     Raises:
         ValueError: an argument has another shape or is out of range, the loss does not fit the last layer, or the loss
             or a derivative is not finite.
+        RuntimeError: ``fused`` is true, and Numba is not installed.
         TypeError: ``loss`` is none of ``eventprop``.
     """
     if engine not in get_args(By):
         raise ValueError(f"eventprop.gradient: {unknown('engine', engine, get_args(By))}")
     layers = network.layer_params(params)
-    run = network.run(params, inputs)
+    run = network.run(params, inputs, fused=fused)
     values = values_of(network, run, loss)
     value, slopes = loss_and_slopes(loss, values, targets)
     if engine == "torch":
@@ -110,21 +135,26 @@ def gradient(
 
         grads, by_inputs = gradients(network, layers, network.spikes_of(inputs), run, loss, targets)
         return _finite(Gradient(value, grads, by_inputs, run))
-    last = run.records[-1].spikes
-    by_times, by_maxima = np.zeros(last.times.shape), np.zeros(values.shape)
+    last = run.spikes[-1]
+    by_times, by_maxima, by_integrals = (np.zeros(shape) for shape in (last.times.shape, values.shape, values.shape))
     if loss.reads == "times":
         times, places = last.first(values.shape[1])
         rows, neurons = np.nonzero(np.isfinite(times))
         by_times[rows, places[rows, neurons]] = slopes[rows, neurons]
-    else:
+    elif loss.reads == "counts":
+        by_shares = np.where(last.present, np.take_along_axis(slopes, last.sources, 1), 0.0)
+        by_times = -_shares(loss, _left(network, run), by_shares)[1]
+    elif loss.reads == "maxima":
         by_maxima = slopes
+    else:
+        by_integrals = slopes / network.duration
     found: Dict[str, np.ndarray] = {}
     for number in reversed(range(len(layers))):
-        pulled = pull_layer(layers[number], run.records[number], by_times, by_maxima)
+        pulled = pull(layers[number], run.records[number], by_times, by_maxima, by_integrals)
         found.update({f"{number}.{name}": np.asarray(each) for name, each in pulled.params.items()})
         by_times = pulled.times
         if number:
-            by_maxima = np.zeros(run.records[number - 1].maxima.shape)
+            by_maxima = by_integrals = np.zeros(run.records[number - 1].maxima.shape)
     return _finite(Gradient(value, {name: found[name] for name in params}, by_times, run))
 
 

@@ -13,12 +13,12 @@ spike of source j arrives, with weight w: dL/dw += p_I and dL/dt_j += w (p_I / t
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from spikecore.eventprop.layer_run import LayerRun
-from spikecore.eventprop.membrane import flow_slopes, rise
+from spikecore.eventprop.layer_run import Arrivals, LayerRun
+from spikecore.eventprop.membrane import Flow, FlowSlopes, flow_slopes, rise
 
 
 class LayerGradient(NamedTuple):
@@ -26,6 +26,31 @@ class LayerGradient(NamedTuple):
 
     params: Dict[str, np.ndarray]
     times: np.ndarray
+
+
+def pull_flow(
+    p_mem: Any, p_syn: Any, mem: Any, syn: Any, course: Flow, slopes: FlowSlopes
+) -> Tuple[Any, Any, Any, Any]:
+    """Back over a time without events, at whose beginning the state was (mem, syn).
+
+    Returns:
+        p_V and p_I at that beginning, and what the time adds to the derivatives by tau_mem and tau_syn.
+    """
+    by_mem = p_mem * (mem * slopes.beta_mem + syn * slopes.gain_mem)
+    by_syn = p_mem * syn * slopes.gain_syn + p_syn * syn * slopes.alpha_syn
+    return p_mem * course.beta, p_mem * course.gain + p_syn * course.alpha, by_mem, by_syn
+
+
+def pull_spike(p_mem: Any, by_time: Any, syn: Any, threshold: Any, tau_mem: Any) -> Any:
+    """p_V before a spike, from p_V after it, the derivative by its time, and the current then."""
+    return (p_mem * rise(0.0, syn, tau_mem) - by_time) / rise(threshold, syn, tau_mem)
+
+
+def pull_integral(
+    by: Any, kicks: Any, mem: Any, syn: Any, tau_mem: Any, tau_syn: Any
+) -> Tuple[Any, Any, Any, Any, Any]:
+    """From the derivative by a membrane's ``integral`` to those by mem, syn, tau_mem, tau_syn and kicks."""
+    return -tau_mem * by, -tau_syn * by, -mem * by, (kicks - syn) * by, tau_syn * by
 
 
 class _Sums:
@@ -40,71 +65,90 @@ class _Sums:
 
     def back(self, where: Any, t: Any, mem: Any, syn: Any) -> None:
         """Some neurons back over a time t without events, at whose beginning their states were ``mem`` and ``syn``."""
-        p_mem, p_syn = self.mem[where], self.syn[where]
-        course, slopes = flow_slopes(t, self.tau_mem[where], self.tau_syn[where])
-        self.by_mem[where] += p_mem * (mem * slopes.beta_mem + syn * slopes.gain_mem)
-        self.by_syn[where] += p_mem * syn * slopes.gain_syn + p_syn * syn * slopes.alpha_syn
-        self.mem[where], self.syn[where] = p_mem * course.beta, p_mem * course.gain + p_syn * course.alpha
+        course = flow_slopes(t, self.tau_mem[where], self.tau_syn[where])
+        self.mem[where], self.syn[where], by_mem, by_syn = pull_flow(
+            self.mem[where], self.syn[where], mem, syn, *course
+        )
+        self.by_mem[where] += by_mem
+        self.by_syn[where] += by_syn
 
     def cross(self, where: Any, syn_then: Any, by_time: Any) -> None:
         """Back over the spikes of some neurons."""
-        tau = self.tau_mem[where]
-        before, after = rise(self.threshold[where], syn_then, tau), rise(0.0, syn_then, tau)
-        self.mem[where] = (self.mem[where] * after - by_time) / before
+        self.mem[where] = pull_spike(self.mem[where], by_time, syn_then, self.threshold[where], self.tau_mem[where])
         self.by_threshold[where] -= self.mem[where]
 
     def peak(self, where: Any, t: Any, mem: Any, syn: Any, by_peak: Any) -> Any:
         """Add what the loss gets from membranes at a time t after an interval's beginning; returns their slopes."""
         course, slopes = flow_slopes(t, self.tau_mem[where], self.tau_syn[where])
-        self.by_mem[where] += by_peak * (mem * slopes.beta_mem + syn * slopes.gain_mem)
-        self.by_syn[where] += by_peak * syn * slopes.gain_syn
-        self.mem[where] += by_peak * course.beta
-        self.syn[where] += by_peak * course.gain
+        for mine, more in zip(
+            (self.mem, self.syn, self.by_mem, self.by_syn), pull_flow(by_peak, 0.0, mem, syn, course, slopes)
+        ):
+            mine[where] += more
         return rise(course.mem(mem, syn), course.syn(syn), self.tau_mem[where])
 
 
 def pull_layer(
-    params: Mapping[str, np.ndarray], ran: LayerRun, by_times: np.ndarray, by_maxima: np.ndarray
+    params: Mapping[str, np.ndarray],
+    ran: LayerRun,
+    by_times: np.ndarray,
+    by_maxima: np.ndarray,
+    by_integrals: np.ndarray,
 ) -> LayerGradient:
-    """From the loss's derivatives by a layer's spike times and maxima to those by its parameters and its input."""
+    """From the loss's derivatives by spike times, maxima and integrals to those by a layer's parameters and input."""
     weight = params["weight"]
     batch, neurons = ran.maxima.shape
-    events = len(ran.intervals)
+    intervals, sorting, *end = ran.way
+    events = len(intervals)
+    came, order, all_alive, _, _ = ran.arrivals
     sums = _Sums(params, batch, neurons)
-    there = ran.sorting >= 0
+    kicks, mem_then, syn_then = (x.reshape(-1) for x in end)
+    sums.mem, sums.syn, sums.by_mem, sums.by_syn, by_kicks = pull_integral(
+        by_integrals.reshape(-1), kicks, mem_then, syn_then, sums.tau_mem, sums.tau_syn
+    )
+    there = sorting >= 0
     last = int(there.sum())
     by_crossing = np.zeros(last)
-    by_crossing[ran.sorting[there]] = by_times[there]
+    by_crossing[sorting[there]] = by_times[there]
     arrivals, times = np.zeros((events, batch, neurons)), np.zeros((batch, events))
     for event in reversed(range(events)):
-        interval = ran.intervals[event]
+        interval = intervals[event]
         sums.back(slice(None), *(x.reshape(-1) for x in interval[1:]))
         here = np.nonzero(((ran.highest == event) & (by_maxima != 0.0)).reshape(-1))[0]
         if len(here):
             rest, mem, syn, after, g = (x.reshape(-1)[here] for x in (*interval[1:], ran.highest_after, by_maxima))
             slope = sums.peak(here, after, mem, syn, g)
             if event + 1 < events:  # at a peak dV/dt = 0; but a membrane can be highest when the next spike arrives
-                moved = np.where((after == rest) & ran.alive[here // neurons, event + 1], g * slope, 0.0)
+                moved = np.where((after == rest) & all_alive[here // neurons, event + 1], g * slope, 0.0)
                 times[:, event + 1] += np.bincount(here // neurons, moved, batch)
         for crossing in reversed(interval.crossings):
             first = last - len(crossing.where)
             sums.cross(crossing.where, crossing.syn_then, by_crossing[first:last])
             sums.back(crossing.where, crossing.after, crossing.mem, crossing.syn)
             last = first
-        alive = ran.alive[:, event, None]
-        kick = np.where(alive, weight.T[ran.arrived.sources[:, event]], 0.0)
-        arrivals[event] = np.where(alive, sums.syn.reshape(batch, neurons), 0.0)
+        alive = all_alive[:, event, None]
+        kick = np.where(alive, weight.T[came.sources[:, event]], 0.0)
+        arrivals[event] = np.where(alive, (sums.syn + by_kicks).reshape(batch, neurons), 0.0)
         moves = sums.syn / sums.tau_syn - sums.mem / sums.tau_mem
         times[:, event] += (kick * moves.reshape(batch, neurons)).sum(1)
-    sources = ran.arrived.sources
-    found = {"weight": _by_source(arrivals.reshape(-1, neurons), sources.T.reshape(-1), weight.shape[1]).T}
-    for name, value in (("tau_mem", sums.by_mem), ("tau_syn", sums.by_syn), ("threshold", sums.by_threshold)):
+    by_weight = _by_source(arrivals.reshape(-1, neurons), came.sources.T.reshape(-1), weight.shape[1]).T
+    by_neuron = [each.reshape(batch, neurons).sum(0) for each in (sums.by_mem, sums.by_syn, sums.by_threshold)]
+    return by_name(params, ran.arrivals, by_weight, by_neuron, times)
+
+
+def by_name(
+    params: Mapping[str, np.ndarray], arrivals: Arrivals, by_weight: np.ndarray, by_neuron: Any, by_times: np.ndarray
+) -> LayerGradient:
+    """A layer's derivatives by name, from those by weights, by both time constants and the threshold of each neuron,
+    and by the times of arrival.
+    """
+    found = {"weight": by_weight}
+    for name, value in zip(("tau_mem", "tau_syn", "threshold"), by_neuron):
         if name in params:
-            found[name] = value.sum() if np.ndim(params[name]) == 0 else value.reshape(batch, neurons).sum(0)
+            found[name] = value.sum() if np.ndim(params[name]) == 0 else value
     if "delay" in params:
-        found["delay"] = np.bincount(sources.reshape(-1), times.reshape(-1), weight.shape[1])
-    by_input = np.zeros_like(times)
-    np.put_along_axis(by_input, ran.order, times, 1)
+        found["delay"] = np.bincount(arrivals.spikes.sources.ravel(), by_times.ravel(), by_weight.shape[1])
+    by_input = np.zeros_like(by_times)
+    np.put_along_axis(by_input, arrivals.order, by_times, 1)
     return LayerGradient(found, by_input)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple
+from typing import Any, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
-from spikecore.eventprop.membrane import flow, next_spike, peak
+from spikecore.eventprop.membrane import crest, flow, integral, next_spike
 from spikecore.eventprop.spikes import Spikes
 
 MOST_SPIKES = 50_000  # of a layer in one sample: far more than is of use, and a run still ends within seconds
@@ -32,58 +32,109 @@ class Interval(NamedTuple):
     syn: np.ndarray
 
 
+class Intervals(NamedTuple):
+    """The way of all neurons from event to event.
+
+    Attributes:
+        intervals: one for each column of the arrivals.
+        sorting: for each of the layer's spikes, (batch, spikes), the place among all crossings; -1: no spike.
+        kicks: (batch, neurons) the sum of all weights that arrived.
+        mem, syn: (batch, neurons) states at the end.
+    """
+
+    intervals: List[Interval]
+    sorting: np.ndarray
+    kicks: np.ndarray
+    mem: np.ndarray
+    syn: np.ndarray
+
+
+class Arrivals(NamedTuple):
+    """What reaches a layer.
+
+    Attributes:
+        spikes: the input, delayed.
+        order: places of these spikes in the input.
+        alive: (batch, events) which arrive within the duration.
+        until: (batch, events) when the next one arrives, or the run ends.
+        rest: (batch, events) how long that takes.
+    """
+
+    spikes: Spikes
+    order: np.ndarray
+    alive: np.ndarray
+    until: np.ndarray
+    rest: np.ndarray
+
+
 class LayerRun(NamedTuple):
     """What a layer did with its input.
 
     Attributes:
         spikes: of its neurons; none if it has no threshold.
         maxima: (batch, neurons), the highest membrane of a layer without threshold; of others 0.
-        arrived: the input, delayed.
-        order: places of the arrived spikes in the input.
-        alive: (batch, events) which arrived within the duration.
-        intervals: one for each column of ``arrived``.
-        sorting: for each column of ``spikes``' flattened entries the place among all crossings.
+        integrals: (batch, neurons), the membrane of a layer without threshold, integrated over time; of others 0.
+        arrivals: what it ran on.
         highest: (batch, neurons) the interval in which the membrane is highest; -1: at rest.
         highest_after: (batch, neurons) how long after the interval's beginning.
+        way: what the derivative needs: ``Intervals``, or ``layer_kernel.Crossings``.
     """
 
     spikes: Spikes
     maxima: np.ndarray
-    arrived: Spikes
-    order: np.ndarray
-    alive: np.ndarray
-    intervals: List[Interval]
-    sorting: np.ndarray
+    integrals: np.ndarray
+    arrivals: Arrivals
     highest: np.ndarray
     highest_after: np.ndarray
+    way: Any
 
 
-def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float, fires: bool) -> LayerRun:
-    """Run a layer from rest at time 0 to ``duration``; ``params`` by their short names.
+def arrivals_of(spikes: Spikes, delay: Optional[np.ndarray], duration: float) -> Arrivals:
+    """The spikes that enter a layer as what reaches it."""
+    arrived, order = spikes.delayed(delay)
+    times = np.minimum(arrived.times, duration)
+    batch, events = times.shape
+    until = np.concatenate([times[:, 1:], np.full((batch, 1), duration)], axis=1) if events else times
+    return Arrivals(arrived, order, arrived.times < duration, until, until - times)
+
+
+def too_many(neurons: int) -> ValueError:
+    """The error of a layer whose run would hardly end."""
+    return ValueError(
+        f"eventprop: a layer of {neurons} neurons fires more than {MOST_SPIKES} times in one sample: {REMEDY}"
+    )
+
+
+def too_large(neurons: int) -> ValueError:
+    """The error of a layer with a current that no number holds."""
+    return ValueError(f"eventprop: a current of a layer of {neurons} neurons is not finite: {REMEDY}")
+
+
+def run_layer(params: Mapping[str, np.ndarray], arrivals: Arrivals, fires: bool) -> LayerRun:
+    """Run a layer from rest at time 0 to the end; ``params`` by their short names.
 
     Raises:
         ValueError: it fires so often that the run would not end, or a current is too large for a number.
     """
     weight, tau_mem, tau_syn = params["weight"], params["tau_mem"], params["tau_syn"]
-    arrived, order = spikes.delayed(params.get("delay"))
-    alive = arrived.times < duration
-    batch, events = arrived.times.shape
+    until = arrivals.until
+    batch, events = until.shape
     neurons = weight.shape[0]
     threshold = params.get("threshold", np.inf)
     kicks = weight.T
-    times = np.minimum(arrived.times, duration)
-    until = np.concatenate([times[:, 1:], np.full((batch, 1), duration)], axis=1) if events else times
-    mem, syn = np.zeros((batch, neurons)), np.zeros((batch, neurons))
+    mem, syn, total = np.zeros((3, batch, neurons))
     maxima, highest = np.zeros((batch, neurons)), np.full((batch, neurons), -1)
     highest_after = np.zeros((batch, neurons))
     tau_m, tau_s, theta = (np.broadcast_to(x, (batch, neurons)) for x in (tau_mem, tau_syn, threshold))
     intervals, found, found_at = [], [], []
     fired = np.zeros(batch, np.intp)
     for event in range(events):
-        syn = syn + np.where(alive[:, event, None], kicks[arrived.sources[:, event]], 0.0)
+        alive, sources = arrivals.alive[:, event, None], arrivals.spikes.sources[:, event]
+        kick = np.where(alive, kicks[sources], 0.0)
+        syn, total = syn + kick, total + kick
         if not np.isfinite(syn).all():
-            raise ValueError(f"eventprop: a current of a layer of {neurons} neurons is not finite: {REMEDY}")
-        rest = np.repeat((until[:, event] - times[:, event])[:, None], neurons, axis=1)
+            raise too_large(neurons)
+        rest = np.repeat(arrivals.rest[:, event, None], neurons, axis=1)
         crossings = []
         if fires:
             where = np.nonzero(((syn > theta) & (rest > 0.0)).ravel())[0]  # a crossing needs I > threshold
@@ -98,10 +149,7 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
                 syn_then = flow(after, own[0][hit], own[1][hit]).syn(state[1][hit])
                 fired += np.bincount(where // neurons, minlength=batch)
                 if fired.max() > MOST_SPIKES:
-                    raise ValueError(
-                        f"eventprop: a layer of {neurons} neurons fires more than {MOST_SPIKES} times in one sample: "
-                        f"{REMEDY}"
-                    )
+                    raise too_many(neurons)
                 crossings.append(Crossing(where, after, state[0][hit], state[1][hit], syn_then))
                 mem.ravel()[where], syn.ravel()[where] = 0.0, syn_then
                 rest.ravel()[where] -= after
@@ -109,9 +157,7 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
                 found_at.append(until[where // neurons, event] - rest.ravel()[where])
                 where = where[syn_then > own[2][hit]]
         else:
-            at = np.minimum(peak(mem, syn, tau_m, tau_s), rest)
-            course = flow(at, tau_m, tau_s)
-            top = course.mem(mem, syn)
+            at, top = crest(mem, syn, rest, tau_m, tau_s)
             better = top > maxima
             maxima, highest = np.where(better, top, maxima), np.where(better, event, highest)
             highest_after = np.where(better, at, highest_after)
@@ -119,7 +165,9 @@ def run_layer(params: Mapping[str, np.ndarray], spikes: Spikes, duration: float,
         course = flow(rest, tau_m, tau_s)
         mem, syn = course.mem(mem, syn), course.syn(syn)
     out, sorting = _in_order(found, found_at, batch, neurons)
-    return LayerRun(out, maxima, arrived, order, alive, intervals, sorting, highest, highest_after)
+    integrals = np.zeros((batch, neurons)) if fires else integral(total, mem, syn, tau_m, tau_s)
+    way = Intervals(intervals, sorting, total, mem, syn)
+    return LayerRun(out, maxima, integrals, arrivals, highest, highest_after, way)
 
 
 def _in_order(found: List[Any], found_at: List[Any], batch: int, neurons: int) -> Any:

@@ -13,14 +13,15 @@ from spikecore.api.functional.loss import nll
 from spikecore.arguments import Checked
 from spikecore.printing import Concise
 
-Reads = Literal["times", "maxima"]
+Reads = Literal["times", "counts", "maxima", "means"]
 
 
 class EventLoss(Concise, Checked):
     """Base of the losses of ``spikecore.eventprop``.
 
     A subclass says what it reads, "times" (first spikes, (batch, neurons); the network's duration for a neuron that
-    does not fire) or "maxima" (the highest membranes), and writes ``per_sample`` in words.
+    does not fire), "counts" (of spikes, each with its ``share``), "maxima" (the highest membranes) or "means" (those
+    over time), and writes ``per_sample`` in words.
     """
 
     reads: ClassVar[Reads] = "times"
@@ -28,6 +29,10 @@ class EventLoss(Concise, Checked):
 
     def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
         """The loss of each sample, (batch,); targets are one-hot codes, or times for a loss without labels."""
+        raise NotImplementedError
+
+    def share(self, engine: Engine, left: Array) -> Any:
+        """What spikes count that happen so long before the end, in words, for a loss that reads "counts"."""
         raise NotImplementedError
 
     def code(self, targets: Any, batch: int, neurons: int) -> np.ndarray:
@@ -48,7 +53,7 @@ class EventLoss(Concise, Checked):
         return np.eye(neurons)[targets]
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The class of each sample: the first to fire, or the highest membrane."""
+        """The class of each sample: the first to fire, or the highest value."""
         return values.argmin(1) if self.reads == "times" else values.argmax(1)
 
 
@@ -107,6 +112,40 @@ class spike_time_loss(EventLoss):  # noqa: N801  (written as snnTorch writes los
 
 
 @dataclass(frozen=True)
+class spike_count_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+    """Cross-entropy of smooth spike counts c_n: -log softmax(c)_y.
+
+        c_n = sum_k 1 - exp(-(duration - t_k) / tau)
+
+    A spike counts nothing at the network's end, and the more the earlier it happens, up to 1. So a count does not jump
+    where a spike passes the end, and has a derivative by each spike's time. It does jump where a peak touches the
+    threshold. ``accuracy`` asks for the largest of these counts.
+
+    Args:
+        tau: how long before the end a spike counts 63 %, > 0, in the unit of the network's times.
+
+    Source: M. van Rossum, A novel spike distance, Neural Computation 2001, for spikes seen through an exponential; c_n
+    is the integral of that.
+
+    Raises:
+        ValueError: ``tau`` is out of range.
+    """
+
+    tau: float
+    reads: ClassVar[Reads] = "counts"
+
+    def __post_init__(self) -> None:
+        if not self.tau > 0.0:
+            raise ValueError(f"spike_count_loss: tau={self.tau!r} must be > 0")
+
+    def share(self, engine: Engine, left: Array) -> Any:
+        return 1.0 - engine.xp.exp(left * (-1.0 / self.tau))
+
+    def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
+        return nll(engine, values, targets)
+
+
+@dataclass(frozen=True)
 class max_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
     """Cross-entropy of the highest membrane over time of neurons that do not fire: -log softmax(max_t V)_y.
 
@@ -116,6 +155,23 @@ class max_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes l
     """
 
     reads: ClassVar[Reads] = "maxima"
+
+    def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
+        return nll(engine, values, targets)
+
+
+@dataclass(frozen=True)
+class mean_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+    """Cross-entropy of the mean membrane over time of neurons that do not fire: -log softmax(mean_t V)_y.
+
+    The last layer needs ``threshold=None``. Every spike of the layer before counts at all times after it, where
+    ``max_membrane_loss`` asks for those before the highest membrane alone.
+
+    Source: Nowotny, Turner & Knight, Loss shaping enhances exact gradient learning with EventProp in spiking neural
+    networks, 2022.
+    """
+
+    reads: ClassVar[Reads] = "means"
 
     def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
         return nll(engine, values, targets)

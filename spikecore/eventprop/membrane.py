@@ -10,7 +10,8 @@ so that after a time t, with beta = exp(-t / tau_mem) and alpha = exp(-t / tau_s
     c    = tau_syn / (tau_mem - tau_syn) (beta - alpha)
          = t / tau_mem integral_0^1 exp(-t (1 - s) / tau_mem - t s / tau_syn) ds
 
-The integral also holds for equal time constants; the functions below compute it and its first moment.
+The integral also holds for equal time constants; the functions below compute it and its first moment. They take arrays;
+``layer_numba.py`` compiles all but the last for single numbers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NEWTON_STEPS = 100  # a peak that touches the threshold halves the error with ea
 # A step this small, in tau_syn, leaves an error of its square, or where a peak touches the threshold one that rounding
 # hides.
 CLOSE = 1e-9
+NOT_FOUND = "eventprop: a spike time was not found; please report the network and its input"
 
 
 class Flow(NamedTuple):
@@ -50,20 +52,25 @@ class FlowSlopes(NamedTuple):
     alpha_syn: Any
 
 
+def pick(condition: Any, a: Any, b: Any) -> Any:
+    """Values of ``a`` where the condition holds, of ``b`` elsewhere."""
+    return np.where(condition, a, b)
+
+
 def _whole(z: Any, alpha: Any, beta: Any) -> Any:
     """The integral over s in [0, 1] of alpha^s beta^(1-s), with beta = alpha e^z."""
-    z = np.where(np.abs(z) < 1e-300, 1e-300, z)
-    return np.where(z < 1.0, alpha * (np.expm1(np.minimum(z, 1.0)) / z), (beta - alpha) / z)
+    z = pick(np.abs(z) < 1e-300, 1e-300, z)
+    return pick(z < 1.0, alpha * (np.expm1(np.minimum(z, 1.0)) / z), (beta - alpha) / z)
 
 
 def _moment(z: Any, alpha: Any, whole: Any) -> Any:
     """The integral over s in [0, 1] of s alpha^s beta^(1-s)."""
     small = np.abs(z) < 0.5
-    near = np.where(small, z, 0.0)
+    near = pick(small, z, 0.0)
     series: Any = 1.0 / 39916800.0  # alpha times the sum of z^k / (k + 2)!, by Horner's rule
     for denominator in (3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0):
         series = series * near + 1.0 / denominator
-    return np.where(small, alpha * series, (whole - alpha) / np.where(small, 1.0, z))
+    return pick(small, alpha * series, (whole - alpha) / pick(small, 1.0, z))
 
 
 def flow(t: Any, tau_mem: Any, tau_syn: Any) -> Flow:
@@ -94,18 +101,43 @@ def rise(mem: Any, syn: Any, tau_mem: Any) -> Any:
     return (syn - mem) / tau_mem
 
 
+def integral(kicks: Any, mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
+    """Of a membrane over time that began at rest and did not fire, from the sum of all that arrived and the state.
+
+    It is what both equations above are when integrated: tau_syn (kicks - I) is the integral of I, and V's is that of I
+    without tau_mem V.
+    """
+    return tau_syn * (kicks - syn) - tau_mem * mem
+
+
 def peak(mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
     """The time at which a rising membrane is highest, V = I; 0 if it does not rise, inf if it rises for ever."""
     rises = syn > mem
     q = (tau_mem - tau_syn) / tau_mem
-    u = np.where(rises & (syn > 0.0), 1.0 - mem / np.where(syn == 0.0, 1.0, syn), 0.0)
+    u = pick(rises & (syn > 0.0), 1.0 - mem / pick(syn == 0.0, 1.0, syn), 0.0)
     ends = q * u < 1.0
-    x = np.where(ends, -q * u, 0.0)
+    x = pick(ends, -q * u, 0.0)
     # tau_syn log(1 + x) / (-q); as q goes to 0 this is tau_syn u
-    safe = np.where(np.abs(x) < 1e-8, 1.0, x)
-    ratio = np.where(np.abs(x) < 1e-8, 1.0 - x / 2.0, np.log1p(safe) / safe)
+    safe = pick(np.abs(x) < 1e-8, 1.0, x)
+    ratio = pick(np.abs(x) < 1e-8, 1.0 - x / 2.0, np.log1p(safe) / safe)
     forever = rises & (~ends | (syn <= 0.0))  # towards 0 from below
-    return np.where(forever, np.inf, np.where(rises, tau_syn * u * ratio, 0.0))
+    return pick(forever, np.inf, pick(rises, tau_syn * u * ratio, 0.0))
+
+
+def crest(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Any, Any]:
+    """When a membrane is highest in [0, within], and how high; (inf, 0) for one that rises for ever."""
+    end = np.minimum(peak(mem, syn, tau_mem, tau_syn), within)
+    course = flow(pick(np.isinf(end), 0.0, end), tau_mem, tau_syn)
+    return end, pick(np.isinf(end), 0.0, course.beta * mem + course.gain * syn)
+
+
+def closer(t: Any, end: Any, mem: Any, syn: Any, tau_mem: Any, tau_syn: Any, threshold: Any) -> Any:
+    """One step of Newton's method from a time t before the crossing; not beyond ``end``, the membrane's crest."""
+    course = flow(t, tau_mem, tau_syn)
+    v = course.beta * mem + course.gain * syn
+    slope = rise(v, course.alpha * syn, tau_mem)
+    step = pick(slope > 0.0, (threshold - v) / pick(slope > 0.0, slope, 1.0), 0.0)
+    return np.minimum(t + np.maximum(step, 0.0), end)
 
 
 def next_spike(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any, threshold: Any) -> Any:
@@ -115,9 +147,7 @@ def next_spike(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any, thre
     safeguard.
     """
     found = np.full(mem.shape, np.inf)
-    end = np.minimum(peak(mem, syn, tau_mem, tau_syn), within)
-    course = flow(np.where(np.isinf(end), 0.0, end), tau_mem, tau_syn)
-    highest = np.where(np.isinf(end), 0.0, course.mem(mem, syn))
+    end, highest = crest(mem, syn, within, tau_mem, tau_syn)
     crosses = (highest > threshold) & (end > 0.0)
     if not crosses.any():
         return found
@@ -125,16 +155,12 @@ def next_spike(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any, thre
     taus = [np.broadcast_to(tau, crosses.shape)[crosses] for tau in (tau_mem, tau_syn, threshold)]
     t = np.zeros_like(mem)
     for _ in range(NEWTON_STEPS):
-        course = flow(t, taus[0], taus[1])
-        v, i = course.mem(mem, syn), course.syn(syn)
-        slope = rise(v, i, taus[0])
-        step = np.where(slope > 0.0, (taus[2] - v) / np.where(slope > 0.0, slope, 1.0), 0.0)
-        later = np.minimum(t + np.maximum(step, 0.0), end)
+        later = closer(t, end, mem, syn, *taus)
         close = later - t <= CLOSE * taus[1]
         t = later
         if close.all():
             break
     else:
-        raise FloatingPointError("eventprop: a spike time was not found; please report the network and its input")
+        raise FloatingPointError(NOT_FOUND)
     found[crosses] = t
     return found

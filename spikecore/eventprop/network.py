@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Uni
 import numpy as np
 
 from spikecore.arguments import ArrayLike, Checked, Count, Size, checked, is_array, shown
-from spikecore.eventprop.layer_run import LayerRun, run_layer
+from spikecore.eventprop import layer_kernel
+from spikecore.eventprop.layer_run import LayerRun
 from spikecore.eventprop.membrane import flow, peak
 from spikecore.eventprop.spikes import Spikes
 from spikecore.printing import Concise
@@ -102,12 +103,14 @@ class Run(NamedTuple):
         spikes: the spikes of each layer, the last one's at the end.
         times: (batch, neurons), the first spikes of the last layer; inf: none.
         maxima: (batch, neurons), the highest membranes of a last layer without threshold; of others zeros.
+        means: (batch, neurons), the means over time of these membranes; of others zeros.
         records: what the derivative needs, one record per layer.
     """
 
     spikes: List[Spikes]
     times: np.ndarray
     maxima: np.ndarray
+    means: np.ndarray
     records: List[LayerRun]
 
 
@@ -215,24 +218,30 @@ class Network(Concise, Checked):
             raise ValueError(f"eventprop: inputs have a time {spikes.times.min()}; the simulation begins at 0")
         return spikes
 
-    def run(self, params: Mapping[str, ArrayLike], inputs: Union[Spikes, ArrayLike]) -> Run:
+    def run(
+        self, params: Mapping[str, ArrayLike], inputs: Union[Spikes, ArrayLike], *, fused: Optional[bool] = None
+    ) -> Run:
         """Simulate the network from event to event, without steps of time.
 
         Args:
             params: arrays by name, as ``init`` gives them.
             inputs: ``eventprop.Spikes``; or times (batch, inputs), one spike for each input, inf for none.
+            fused: whether a layer runs in a compiled kernel, to the same numbers up to rounding; None, the default: a
+                large one does if Numba is installed.
 
         Raises:
             ValueError: a parameter or an input has another shape or is out of range, or a layer fires more than 50,000
                 times in one sample.
+            RuntimeError: ``fused`` is true, and Numba is not installed.
         """
-        return self.simulate(self.layer_params(params), self.spikes_of(inputs))
+        return self.simulate(self.layer_params(params), self.spikes_of(inputs), fused)
 
-    def simulate(self, layers: Sequence[Arrays], spikes: Spikes) -> Run:
+    def simulate(self, layers: Sequence[Arrays], spikes: Spikes, fused: Optional[bool] = None) -> Run:
         """``run``, without checks; ``layers``: what ``layer_params`` returns."""
         records = []
         for layer, own in zip(self.layers, layers):
-            records.append(run_layer(own, spikes, self.duration, layer.threshold is not None))
+            records.append(layer_kernel.run(own, spikes, self.duration, layer.threshold is not None, fused))
             spikes = records[-1].spikes
         times, _ = spikes.first(self.layers[-1].out_features)
-        return Run([record.spikes for record in records], times, records[-1].maxima, records)
+        last = records[-1]
+        return Run([record.spikes for record in records], times, last.maxima, last.integrals / self.duration, records)

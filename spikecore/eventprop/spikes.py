@@ -65,10 +65,9 @@ class Spikes(Checked):
     def first(self, neurons: Size) -> Tuple[np.ndarray, np.ndarray]:
         """The first spike of each neuron: its time, inf if it has none, and its place in the row; (batch, neurons)."""
         times, places = np.full((len(self.times), neurons), np.inf), np.zeros((len(self.times), neurons), np.intp)
-        for place in reversed(range(self.times.shape[1])):
-            rows = np.nonzero(self.present[:, place])[0]
-            columns = self.sources[rows, place]
-            times[rows, columns], places[rows, columns] = self.times[rows, place], place
+        rows, found = (each[::-1] for each in np.nonzero(self.present))  # of several, NumPy keeps the last: the first
+        columns = self.sources[rows, found]
+        times[rows, columns], places[rows, columns] = self.times[rows, found], found
         return times, places
 
     @checked
@@ -76,6 +75,12 @@ class Spikes(Checked):
         """How often each neuron fires, (batch, neurons)."""
         rows, _ = np.nonzero(self.present)
         flat = np.bincount(rows * neurons + self.sources[self.present], minlength=len(self.times) * neurons)
+        return flat.reshape(len(self.times), neurons)
+
+    def sums(self, values: np.ndarray, neurons: int) -> np.ndarray:
+        """The sum over the spikes of each neuron, (batch, neurons), of values (batch, spikes)."""
+        rows, places = np.nonzero(self.present)
+        flat = np.bincount(rows * neurons + self.sources[rows, places], values[rows, places], len(self.times) * neurons)
         return flat.reshape(len(self.times), neurons)
 
     def delayed(self, delay: Optional[np.ndarray]) -> Tuple[Spikes, np.ndarray]:

@@ -11,6 +11,7 @@ from spikecore.api.core.engines import get_engine
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.arguments import ArrayLike, Count, Size, checked
 from spikecore.eventprop.gradient import gradient, loss_and_slopes, values_of
+from spikecore.eventprop.layer_kernel import pays
 from spikecore.eventprop.losses import EventLoss
 from spikecore.eventprop.network import Arrays, Network
 from spikecore.progress import Progress
@@ -34,7 +35,13 @@ class Fitted(NamedTuple):
 
 @checked
 def evaluate(
-    network: Network, params: Mapping[str, ArrayLike], data: Dataset, loss: EventLoss, *, batch_size: Size = 256
+    network: Network,
+    params: Mapping[str, ArrayLike],
+    data: Dataset,
+    loss: EventLoss,
+    *,
+    batch_size: Size = 256,
+    fused: Optional[bool] = None,
 ) -> Dict[str, float]:
     """The mean loss, and the accuracy if targets are class labels.
 
@@ -44,13 +51,16 @@ def evaluate(
         data: spike times (samples, inputs), one per input, inf for none, and targets.
         loss: a loss of ``eventprop``.
         batch_size: number of samples at once, at least 1; default 256.
+        fused: whether layers run in compiled kernels, see ``Network.run``; None, the default: where it pays off.
 
     Raises:
         ValueError: an argument has another shape, or the loss does not fit the last layer.
+        RuntimeError: ``fused`` is true, and Numba is not installed.
     """
+    fused = pays(_connections(network), len(data)) if fused is None else fused
     loss_sum, right = 0.0, 0
     for inputs, targets in Loader(data, batch_size=batch_size):
-        values = values_of(network, network.run(params, inputs), loss)
+        values = values_of(network, network.run(params, inputs, fused=fused), loss)
         loss_sum += loss_and_slopes(loss, values, targets)[0] * len(inputs)
         right += int((loss.predict(values) == targets).sum()) if loss.labels else 0
     found = {"loss": loss_sum / len(data)}
@@ -73,6 +83,7 @@ def fit(
     validation: Optional[Dataset] = None,
     seed: Count = 0,
     progress: Optional[bool] = None,
+    fused: Optional[bool] = None,
 ) -> Fitted:
     """Train a network by the exact gradient of its loss.
 
@@ -93,11 +104,13 @@ def fit(
         validation: data to evaluate after each epoch; None, the default: none.
         seed: of the first parameters and of the order of samples, >= 0; default 0.
         progress: whether to show a bar; None, the default, shows one on a terminal and in a notebook.
+        fused: whether layers run in compiled kernels, see ``Network.run``; None, the default: where it pays off.
 
     Source: of ``wake``, Göltz et al., 2021.
 
     Raises:
         ValueError: an argument is out of range, has another shape, or ``learn`` matches nothing.
+        RuntimeError: ``fused`` is true, and Numba is not installed.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"eventprop.fit: optimizer={optimizer!r} must be an optimiser such as sc.Adam(lr=0.005)")
@@ -116,13 +129,14 @@ def fit(
     slots: Dict[str, Any] = {name: {} for name in names}
     loader = Loader(data, batch_size=batch_size, shuffle=True, seed=seed)
     history: List[Dict[str, float]] = []
+    fused = pays(_connections(network), epochs * len(data)) if fused is None else fused
     step = 0
     for epoch in range(epochs):
         lr = optimizer.lr * (1.0 if schedule is None else schedule(epoch, epochs))
         sums = {"loss": 0.0, "accuracy": 0.0, "silent": 0.0}
         bar = Progress(f"epoch {epoch + 1}/{epochs}", len(loader), progress)
         for inputs, targets in bar.over(loader):
-            found = gradient(network, now, inputs, targets, loss)
+            found = gradient(network, now, inputs, targets, loss, fused=fused)
             step += 1
             for name, spec in specs.items():
                 if spec is not None:
@@ -139,10 +153,14 @@ def fit(
         if not loss.labels:
             del row["accuracy"]
         if validation is not None:
-            after = evaluate(network, now, validation, loss)
+            after = evaluate(network, now, validation, loss, fused=fused)
             row.update({f"val_{name}": value for name, value in after.items()})
         history.append(row)
     return Fitted(now, history)
+
+
+def _connections(network: Network) -> int:
+    return sum(layer.in_features * layer.out_features for layer in network.layers)
 
 
 def _woken(network: Network, params: Arrays, run: Any, wake: float, learned: Set[str]) -> float:
