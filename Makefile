@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow faults peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
+.PHONY: help demo test test-jax slow faults peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	  tests/test_ipu_loop.py tests/test_ipu_parts.py tests/test_ipu_plain.py tests/test_ipu_signatures.py tests/test_ipu_simulation.py \
 	  tests/test_ipu_front_end.py tests/test_ipu_lowering.py tests/test_ipu_layers.py tests/test_ipu_optimizers.py \
 	  tests/test_ipu_hardware_simulated.py tests/test_devices.py
+
+# JAX comes with the plugin; it is no part of the extras.
+test-jax: .venv/extras-test  ## the JAX engine: its own tests and the conformance suite (installs jax; takes long)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable plugins/spikecore-jax
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" plugins/spikecore-jax/tests
+	$(PYTEST) --pyargs spikecore.conformance --engine jax
 
 coverage: .venv/extras-test  ## the default suite with branch coverage
 	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage

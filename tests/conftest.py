@@ -6,25 +6,14 @@ import os
 import sys
 
 import pytest
-from conformance.rig import absent, selected
+from conformance.own_engines import absent, texts
 
+pytest_plugins = ["spikecore.conformance.plugin"]
 os.environ.setdefault("SPIKECORE_BACKGROUND", "0")  # what a test compiles, it compiles itself
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--engine",
-        action="append",
-        metavar="NAME",
-        help="run the conformance suite on this engine only (repeatable): one of the suite's own, or any name that "
-        "spikecore.get_engine knows, a third party's included",
-    )
-
-
-def pytest_report_header(config):
-    names, missing = selected(config)
-    absentees = "".join(f"; not here: {name} ({reason})" for name, reason in missing.items())
-    return f"conformance engines: {', '.join(names)}{absentees}"
+def pytest_configure(config):
+    config.option.engine = texts(config.option.engine)
 
 
 def pytest_runtest_setup(item):

@@ -3,7 +3,7 @@
 import numpy as np
 
 import spikecore as sc
-from tests.conformance import cases
+from spikecore.conformance import cases
 
 CASES = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.DELAYS, *cases.NETWORKS]
 _SEQUENCES = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"  # how their names begin

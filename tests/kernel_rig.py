@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, NamedTuple
 
 import numpy as np
-from conformance.cases import NEURONS, Case
 
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, unflatten
+from spikecore.conformance.cases import NEURONS, Case
 from spikecore.kernels.base import Request, Upstream, Wanted
 from spikecore.kernels.trace import NotElementwise, trace
 

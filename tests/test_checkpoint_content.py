@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.cases import LAYERS, NEURONS
 from safetensors.numpy import save as to_bytes
 
 import spikecore as sc
@@ -20,6 +19,7 @@ from spikecore.api.core.tree import flatten
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.training import checkpoint
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.conformance.cases import LAYERS, NEURONS
 
 X, Y = np.random.default_rng(0).random((4, 2)).astype("float32"), np.arange(4) % 2
 

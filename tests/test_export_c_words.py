@@ -7,13 +7,13 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.core import words
+from spikecore.conformance import cases
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.files import header, source
 from spikecore.export.c.plan import planned
 from spikecore.export.c.writer import pieces
 from spikecore.export.step_graph import Node, StepGraph, StepState, Value
 from tests.c_rig import COMPILERS, STRICT, InC, called, needs_compiler
-from tests.conformance import cases
 from tests.export_rig import FLAGS, KEYS, NUMBERS
 
 CREATED = "zeros_like", "ones_like", "stop_gradient"  # no words of a graph

@@ -15,12 +15,12 @@ import numpy as np  # noqa: E402
 import spikecore as sc  # noqa: E402
 from spikecore.api.core import words  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
+from spikecore.conformance import cases  # noqa: E402
 from spikecore.engines.numpy.engine import NumpyEngine  # noqa: E402
 from spikecore.export.onnx import writer  # noqa: E402
 from spikecore.export.onnx.operators import OPERATORS  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
 from spikecore.export.step_graph import Node, StepGraph, StepState, Value  # noqa: E402
-from tests.conformance import cases  # noqa: E402
 from tests.drawn_networks import drawn_model  # noqa: E402
 from tests.export_rig import BY_STEPS, FLAGS, KEYS, NUMBERS, assert_outputs, model_of  # noqa: E402
 from tests.zoo_rig import NARROW  # noqa: E402

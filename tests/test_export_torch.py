@@ -16,10 +16,10 @@ import numpy as np  # noqa: E402
 import spikecore as sc  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
 from spikecore.api.layers.containers import Branches  # noqa: E402
+from spikecore.conformance import cases  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
 from spikecore.export.torch_writer import StepModule  # noqa: E402
 from spikecore.export.weight_names import weight_names  # noqa: E402
-from tests.conformance import cases  # noqa: E402
 from tests.export_rig import BY_STEPS, assert_outputs, model_of  # noqa: E402
 
 STEPS, BATCH = 6, 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conformance.rig import ENGINES, absent, make
+from conformance.own_engines import ENGINES, absent, make
 
 import spikecore as sc
 from spikecore import functional as F

@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from conformance.rig import ENGINES, absent, assert_close, differences, make, normal
+from conformance.own_engines import ENGINES, absent, make
 
 from spikecore import functional as F
+from spikecore.conformance.rig import assert_close, differences, normal
 
 PRESENT = [name for name in ENGINES if not absent(name)]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conformance.rig import ENGINES, absent, assert_close, make, normal
+from conformance.own_engines import ENGINES, absent, make
 
 import spikecore as sc
+from spikecore.conformance.rig import assert_close, normal
 from spikecore.functional.stdp_learner import STDP, RewardSTDP
 
 PRESENT = [name for name in ENGINES if not absent(name)]

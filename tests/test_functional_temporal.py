@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conformance.rig import ENGINES, absent, assert_close, differences, make, normal
+from conformance.own_engines import ENGINES, absent, make
 
 import spikecore as sc
 from spikecore import functional as F
 from spikecore.api.core.tree import State, Tree
 from spikecore.api.layers.network import Output
+from spikecore.conformance.rig import assert_close, differences, normal
 
 PRESENT = [name for name in ENGINES if not absent(name)]
 LABELS = np.array([2, 0, 1, 1])

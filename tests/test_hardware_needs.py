@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from conformance import cases
 from hardware_rig import model, small
 
 import spikecore as sc
+from spikecore.conformance import cases
 from spikecore.hardware.needs import levels_fit, needs_of
 from spikecore.hardware.resets import reset_of
 

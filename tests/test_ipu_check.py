@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
 import torch.nn.functional as F
-from conformance import cases
 from torch import nn
 
 import spikecore as sc
 from spikecore import functional
+from spikecore.conformance import cases
 from spikecore.engines.ipu import findings
 from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.findings import NotForIpu

@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
-from conformance import cases
 from ipu_rig import LOSS, NET, NORMALISED, batch, difference, fitted, model
 
 import spikecore as sc
 from spikecore import functional
 from spikecore.api.core import engines as core
 from spikecore.api.core.layer import Key, ShapeError
+from spikecore.conformance import cases
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.options import IpuOptions
 

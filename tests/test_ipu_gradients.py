@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
-from conformance import cases
-from conformance.rig import error
 from ipu_rig import batch
 
 import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import Key
 from spikecore.api.verification.gradient import Problem, gradient
+from spikecore.conformance import cases
+from spikecore.conformance.rig import error
 from spikecore.datasets import Loader, digits
 from spikecore.engines.ipu.findings import NotForIpu
 

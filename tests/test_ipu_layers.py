@@ -11,8 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
-from conformance import cases
-from conformance.rig import error
 from ipu_rig import batch, fitted, model
 from test_ipu_lowering import gradient as on_device
 
@@ -21,6 +19,8 @@ from spikecore import functional
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.verification.gradient import Problem, gradient
+from spikecore.conformance import cases
+from spikecore.conformance.rig import error
 from spikecore.engines.ipu import simulation
 from spikecore.engines.ipu.traced import TracedEngine, TracedPass
 from spikecore.engines.ipu.words import words

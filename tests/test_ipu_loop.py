@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
-from conformance import cases
 from ipu_rig import NET, batch, difference, fitted, model, others, some
 
 import spikecore as sc
 from spikecore.api.core.tree import leaves
+from spikecore.conformance import cases
 from spikecore.engines.ipu import looped, simulation
 from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.module import InferenceModule, Layout

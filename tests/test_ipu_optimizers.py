@@ -114,3 +114,8 @@ def test_a_missing_optimiser_array_is_told():
     half = {f"Accl1___params.{name}": torch.zeros(1) for name, _ in leaves(params)}
     with pytest.raises(KeyError, match=r"no 'Accl2___params\.0\.weight'"):
         optimizers.slots(sc.Adam(), params, half)
+
+
+def test_zeros_are_not_kept():
+    with pytest.raises(NotImplementedError, match="keep_zeros=True: engine 'ipu' updates all weights"):
+        executor("ipu", sc.SGD(lr=0.1, keep_zeros=True), simulate=True)

@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
-from conformance import cases
 from ipu_rig import NET, NORMALISED, batch, difference, fitted, model, others, some
 
 import spikecore as sc
@@ -19,6 +18,7 @@ from spikecore import functional
 from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Result
 from spikecore.api.core.tree import State, map_leaves
 from spikecore.api.layers.containers import walk
+from spikecore.conformance import cases
 from spikecore.engines.ipu.device_state import DeviceStates
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.findings import NotForIpu

@@ -12,13 +12,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
-from conformance import cases
 from ipu_rig import batch, fitted, model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spikecore as sc
 from spikecore.api.core.tree import Params, State
 from spikecore.api.core.words import WORDS
+from spikecore.conformance import cases
 from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.plain import PlainEngine

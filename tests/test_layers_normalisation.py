@@ -6,12 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
-from conformance.rig import absent, assert_close, cotangents, differentiate, make, normal, run
+from conformance.own_engines import absent, make
 
 import spikecore as sc
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.tree import Params, Tree
+from spikecore.conformance.rig import assert_close, cotangents, differentiate, normal, run
 
 torch = pytest.importorskip("torch", reason="torch is the oracle here")
 

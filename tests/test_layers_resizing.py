@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
-from conformance.rig import absent, assert_close, make, normal, run
+from conformance.own_engines import absent, make
 
 import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.tree import Params
 from spikecore.api.training.checkpoint import build, describe, known_classes
+from spikecore.conformance.rig import assert_close, normal, run
 
 torch = pytest.importorskip("torch", reason="torch is the oracle here")
 nn = torch.nn

@@ -6,10 +6,10 @@ import threading
 
 import numpy as np
 import pytest
-from conformance import reference
-from conformance.rig import assert_close, normal
 
 import spikecore as sc
+from spikecore.conformance import reference
+from spikecore.conformance.rig import assert_close, normal
 from spikecore.engines.numpy import samples
 from spikecore.kernels.runtime import blas
 

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conformance import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
 from spikecore import datasets, functional, printing, surrogate
+from spikecore.conformance import cases
 
 NAMES = {
     **vars(surrogate),

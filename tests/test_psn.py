@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conformance.rig import assert_close, assert_trees_close, differentiate, normal, run
 
 import spikecore as sc
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.tree import Tree, flatten
+from spikecore.conformance.rig import assert_close, assert_trees_close, differentiate, normal, run
 
 STEPS = 9
 NUMPY = sc.get_engine("numpy", dtype="float64")

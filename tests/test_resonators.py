@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conformance.rig import assert_close, assert_trees_close, differentiate, normal, parameters, run
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Tree, flatten
+from spikecore.conformance.rig import assert_close, assert_trees_close, differentiate, normal, parameters, run
 
 NUMPY = sc.get_engine("numpy", dtype="float64")
 

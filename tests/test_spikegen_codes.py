@@ -7,10 +7,11 @@ import warnings
 
 import numpy as np
 import pytest
-from conformance.rig import ENGINES, absent, assert_close, make
+from conformance.own_engines import ENGINES, absent, make
 
 import spikecore as sc
 from spikecore import spikegen
+from spikecore.conformance.rig import assert_close
 
 PRESENT = [name for name in ENGINES if not absent(name)]
 VALUES = np.array([[0.0, 0.005, 0.01, 0.02, 0.1, 0.5, 1.0]])

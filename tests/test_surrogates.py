@@ -11,11 +11,12 @@ import pickle
 
 import numpy as np
 import pytest
-from conformance.rig import absent, assert_close, differentiate, make, normal
+from conformance.own_engines import absent, make
 
 import spikecore as sc
 from spikecore import surrogate
 from spikecore.api.training.checkpoint import build, describe, known_classes
+from spikecore.conformance.rig import assert_close, differentiate, normal
 from spikecore.surrogate import LSO, SFS, SSO, Surrogate, custom_surrogate
 
 TORCH = ["torch"] if importlib.util.find_spec("torch") else []

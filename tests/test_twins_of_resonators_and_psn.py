@@ -17,11 +17,10 @@ with warnings.catch_warnings():
     pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed (extra 'peers')")
     from spikingjelly.activation_based import neuron as peer
     from spikingjelly.activation_based import surrogate as peer_surrogate
-from conformance.rig import error, run  # noqa: E402
-
 import spikecore as sc  # noqa: E402
 from spikecore.api.core.layer import Key, Pass  # noqa: E402
 from spikecore.api.core.tree import Params, Tree, map_leaves  # noqa: E402
+from spikecore.conformance.rig import error, run  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # SpikingJelly warns of its own affairs
 ENGINES = pytest.mark.parametrize("engine", ["numpy", "torch"])

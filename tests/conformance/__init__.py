@@ -1,9 +1,7 @@
-"""The conformance suite: one set of tests, every engine.
+"""The conformance suite on this repository's engines, and what tests the suite itself: mutants that it must find.
 
-Checks are plain functions ``check_*(engine, case)``; the tests call them for each engine and case, and
-``test_suite_has_teeth.py`` calls them on broken engines, where they must fail. ``cases.py`` is the table of cases: a
-new neuron is one line there. Its witnesses, from near to far: its equations as a plain loop (``reference.py``), numbers
-that snnTorch computed (``golden.py``), finite differences in smooth mode, and every other engine.
+The cases are in ``spikecore/conformance``. Each file of tests there has one of the same name here, which runs it and
+adds what takes no engine from outside.
 
-    pytest tests/conformance --engine NAME        # any engine that spikecore.get_engine knows, a third party's included
+    pytest tests/conformance --engine NAME        # a name of own_engines.py, or any engine, a third party's included
 """

@@ -1,28 +1,16 @@
-"""The fixture ``engine``: every engine that is present, in float64. ``engine32``: the same in float32."""
+"""The suite's fixtures, and ``absentee``: the engines of this repository that are not here."""
 
 from __future__ import annotations
 
-import pytest
+from spikecore.conformance import fixtures
+from spikecore.conformance.fixtures import engine, engine32, inside, pytest_pyfunc_call  # noqa: F401
 
-from .rig import make, selected
-
-FIXTURES = {"engine": "float64", "engine32": "float32"}
+from . import own_engines
 
 
 def pytest_generate_tests(metafunc):
-    names, missing = selected(metafunc.config)
-    for fixture in FIXTURES:
-        if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, names, indirect=True)
+    fixtures.pytest_generate_tests(metafunc)
     if "absentee" in metafunc.fixturenames:  # one skip for each engine that is not here, not a thousand
-        metafunc.parametrize("absentee", list(missing.items()), ids=list(missing))
-
-
-@pytest.fixture(scope="session")
-def engine(request):
-    return make(request.param, FIXTURES["engine"])
-
-
-@pytest.fixture(scope="session")
-def engine32(request):
-    return make(request.param, FIXTURES["engine32"])
+        every = metafunc.config.getoption("--engine") == own_engines.texts(None)
+        away = own_engines.missing() if every else {}
+        metafunc.parametrize("absentee", list(away.items()), ids=list(away))

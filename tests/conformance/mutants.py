@@ -8,10 +8,9 @@ import spikecore as sc
 from spikecore.api.core import rules
 from spikecore.api.core.tree import State, map_leaves
 from spikecore.api.neurons import base
+from spikecore.conformance import cases, golden, test_neurons, test_scan
 from spikecore.engines.numpy import bptt
 from spikecore.engines.numpy.engine import NumpyEngine
-
-from . import cases, golden, test_neurons, test_scan
 
 NEURON = {case.name: case for case in cases.NEURONS}
 DELAYED, ZERO = NEURON["Leaky-subtract-delayed"], NEURON["Leaky-zero-delayed"]

@@ -14,10 +14,7 @@ from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
 from spikecore.api.training import optimizers as optim
 from spikecore.api.training import pruning, rewiring
-from spikecore.engines.numpy.engine import NumpyEngine
-from spikecore.engines.numpy.executor import NumpyExecutor
-
-from . import (
+from spikecore.conformance import (
     cases,
     golden,
     test_encoders,
@@ -32,6 +29,9 @@ from . import (
     test_surrogates,
     test_words,
 )
+from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.engines.numpy.executor import NumpyExecutor
+
 from .mutants import mutant, with_method
 
 SGD, ADAM, ADAMW = (

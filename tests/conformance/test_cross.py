@@ -10,9 +10,8 @@ import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import flatten
 from spikecore.api.verification.gradient import Problem, slopes
-
-from . import cases
-from .rig import differentiate, error, normal
+from spikecore.conformance import cases
+from spikecore.conformance.rig import differentiate, error, normal
 
 pytestmark = pytest.mark.slow
 PARTS = ("outputs", "recorded", "state")

@@ -15,8 +15,7 @@ from spikecore.api.core.tree import Tree, flatten, map_leaves
 from spikecore.api.neurons.parallel import Parallel
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.checkpoint import known_classes
-
-from .rig import assert_close, normal
+from spikecore.conformance.rig import assert_close, normal
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 

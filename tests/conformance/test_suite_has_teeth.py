@@ -9,8 +9,9 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.core import rules, words
+from spikecore.conformance import cases, test_words
 
-from . import cases, mutants, mutants_of_parts, test_words
+from . import mutants, mutants_of_parts
 from .mutants import MUTANTS, with_words
 
 assert mutants_of_parts.mutant is mutants.mutant  # both tables are full

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import inspect
 import random
+from types import MappingProxyType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -19,6 +20,7 @@ from typing import (
     ContextManager,
     Dict,
     List,
+    Mapping,
     Optional,
     Sequence,
     Tuple,
@@ -54,6 +56,9 @@ class Engine(abc.ABC):
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
         plans_memory: whether its executors keep a memory budget.
+        lacks: what it does not do, each with the reason: "gradients" (it only evaluates), "training", "groups" and
+            "keep_zeros" of optimisers, "reading" (values in a loss by NumPy). It raises ``NotImplementedError`` with
+            the reason in the message; the conformance suite then skips the case and reports the reason.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Engine(abc.ABC):
     modules: Tuple[str, ...] = ()
     has_double: bool = True
     plans_memory: bool = False
+    lacks: Mapping[str, str] = MappingProxyType({})
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         engine = super().__new__(cls)
@@ -104,6 +110,11 @@ class Engine(abc.ABC):
     def to_numpy(self, x: Array) -> Any:
         """The values as a NumPy array on the host, detached."""
 
+    @classmethod
+    def of(cls, x: Any) -> Engine:
+        """The engine for ``x``, an array of one of its libraries: in the dtype of ``x``, and on its device."""
+        return cls(dtype="float64" if str(getattr(x, "dtype", "")).endswith("float64") else "float32")  # type: ignore[no-any-return]
+
     @abc.abstractmethod
     def uniform(self, key: Seed, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
         """Random numbers k * 2**-24 in [0, 1), bit-identical on every engine (see ``api/core/random.py``).
@@ -129,6 +140,15 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def stop_gradient(self, x: Array) -> Any:
         """The identity, with derivative zero."""
+
+    def entry(self, x: Array, index: Array) -> Any:
+        """The entry ``x[index]`` along the first axis, which stays with the size 1; ``index`` is one whole number as an
+        array, which may change from step to step.
+
+        The default reads the index on the host. An engine whose ``scan`` traces a step once needs its own.
+        """
+        place = int(self.to_numpy(index))
+        return x[place : place + 1, ...]  # type: ignore[index]  # an array of this engine
 
     @abc.abstractmethod
     def scan(

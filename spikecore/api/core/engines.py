@@ -91,10 +91,15 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     if not status.available:
         usable = ", ".join(s.name for s in engines() if s.available)
         raise EngineUnavailable(f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}")
+    return _constructed(name, _maker(entry), options)
+
+
+def _maker(entry: Any) -> Any:
+    """The class of an engine, imported."""
     if not isinstance(entry, EngineEntry):
-        return _constructed(name, entry.load(), options)
+        return entry.load()
     module, _, attribute = entry.target.partition(":")
-    return _constructed(name, getattr(importlib.import_module(module), attribute), options)
+    return getattr(importlib.import_module(module), attribute)
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
@@ -154,11 +159,11 @@ def engine_of(x: Any) -> Engine:
         return get_engine("cupy", dtype=_float_name(x))
     if root == "array_api_strict":
         return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
-    for name, entry in _known().items():
+    for entry in _known().values():
         if isinstance(entry, EngineStatus):  # its package is broken
             continue
         if root in (entry if isinstance(entry, EngineEntry) else entry.load()).modules:
-            return get_engine(name)
+            return _maker(entry).of(x)  # type: ignore[no-any-return]
     raise TypeError(
         f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
     )

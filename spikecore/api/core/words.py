@@ -10,6 +10,7 @@ Every engine follows these conventions:
 * ``axis`` is an int, a tuple of ints or None; ``keepdims`` is a bool.
 * ``clip(x, low, high)`` takes Python numbers; its derivative is one for ``low <= x <= high``, else zero.
 * ``pow(x, n)`` takes a constant exponent.
+* ``take_slice(x, index)`` takes ints, slices and ``...``, alone or as a tuple; a new axis is ``expand_dims``.
 * ``astype(x, dtype)`` takes a dtype *name*: "bool", "int64", "float32", "float64".
 * ``linear(x, weight, bias)`` is x W^T + b for ``x`` (rows, features); ``bias`` None gives x W^T.
 * ``conv(x, weight, bias, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space
@@ -28,6 +29,8 @@ Every engine follows these conventions:
 * ``max_pool`` gives its gradient to the first maximum in row-major order.
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
+* Python's operators on arrays are those of the array's library. Their values are those of the words, and so are their
+  derivatives, but for one: some libraries differentiate ``abs`` at 0 as 1. What is differentiated takes ``xp.abs``.
 """
 
 from __future__ import annotations

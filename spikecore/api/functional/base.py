@@ -130,7 +130,8 @@ class Loss(LossBase):
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         """Refuse values and targets that do not fit each other; this may copy them to the host."""
         check_sequence(self.reads, values)
-        (time, batch, classes), given = values.shape, Steps(engine, values, lengths).lengths
+        (time, batch, classes), counted = values.shape, Steps(engine, values, lengths)
+        given = cast(Optional[List[int]], counted.lengths)  # as users give them
         self.check_targets(engine, targets, batch, classes, time, given or [time] * batch)
 
     def check_targets(

@@ -128,7 +128,7 @@ class event_rate_loss(Regulariser):  # noqa: N801  (lava-dl's name)
             )
 
     def cost(self, engine: Engine, spikes: Array, steps: Steps) -> Any:
-        rate = engine.xp.mean(steps.mean(abs(spikes)))
+        rate = engine.xp.mean(steps.mean(engine.xp.abs(spikes)))
         above, below = (relu(engine.xp, x) for x in (rate - self.max_rate, self.min_rate - rate))
         return above * above + below * below
 

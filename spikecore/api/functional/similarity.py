@@ -110,4 +110,4 @@ class spike_similarity_loss(Loss):  # noqa: N801
             p = engine.xp.clip(found, ROUNDING, 1.0 - ROUNDING)
             return -(same * engine.xp.log(p) + (1.0 - same) * engine.xp.log(1.0 - p))
         apart = found - same
-        return abs(apart) if self.distance == "l1" else apart * apart
+        return engine.xp.abs(apart) if self.distance == "l1" else apart * apart

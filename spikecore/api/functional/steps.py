@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Optional
+from typing import Any, List, NamedTuple, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.words import Array
+
+
+class CheckedLengths(NamedTuple):
+    """Lengths that ``checked_lengths`` has accepted, as an array (batch,) of the engine in its dtype.
+
+    An engine that compiles a training step passes them to the loss: their values are not known while it traces.
+    """
+
+    array: Any
 
 
 class Steps:
@@ -16,7 +25,8 @@ class Steps:
     Args:
         engine: the engine of ``values``.
         values: (time, batch, ...).
-        lengths: one whole number in [1, time] per sample (list or array); None, the default: all steps count.
+        lengths: one whole number in [1, time] per sample (list or array); None, the default: all steps count. An engine
+            passes ``CheckedLengths``, which are not checked again.
 
     Raises:
         ShapeError: there is not one length per sample.
@@ -25,20 +35,28 @@ class Steps:
 
     def __init__(self, engine: Any, values: Any, lengths: Any = None) -> None:
         self.engine, self.total = engine, int(values.shape[0])
-        self.lengths: Optional[List[int]] = None
-        if lengths is not None:
+        self.lengths: Union[None, List[int], CheckedLengths] = None
+        if isinstance(lengths, CheckedLengths):
+            self.lengths = lengths
+        elif lengths is not None:
             self.lengths = checked_lengths(engine, lengths, self.total, values.shape[1])
 
     def counts(self, axes: int) -> Any:
         """The number of steps that count: one number, or an array (batch, 1, ..., 1) with ``axes`` axes."""
         if self.lengths is None:
             return float(self.total)
-        return self.engine.xp.reshape(self.engine.asarray(self.lengths), (-1,) + (1,) * (axes - 1))
+        known = isinstance(self.lengths, CheckedLengths)
+        array = self.lengths.array if known else self.engine.asarray(self.lengths)  # type: ignore[union-attr]
+        return self.engine.xp.reshape(array, (-1,) + (1,) * (axes - 1))
 
     def whole(self, rate: float) -> Any:
         """int(rate * number of steps): one number, or an array with one per sample, (batch, 1)."""
         if self.lengths is None:
             return int(self.total * rate)
+        if isinstance(self.lengths, CheckedLengths):
+            xp = self.engine.xp
+            exact = xp.floor(xp.astype(self.lengths.array, "float64") * rate)  # rounded as the integers below
+            return xp.expand_dims(xp.astype(exact, self.engine.dtype), axis=1)
         return self.engine.asarray([[int(n * rate)] for n in self.lengths])
 
     def counting(self, axes: int) -> Any:

@@ -73,7 +73,7 @@ class Rule:
 
     def due(self, engine: Any, state: State) -> Any:
         """The targets of the next step."""
-        return self.targets.at(int(engine.to_numpy(state.count))) if self.targets.vary else self.targets.values
+        return engine.entry(self.targets.values, state.count) if self.targets.vary else self.targets.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +126,7 @@ class LearningRun:
             self.ready = self.rule.prepare(self.engine, self.params, x[0, ...])
         if self.state is None:
             self.state = self.rule.rest(self.engine, self.ready, x[0, ...])
+        self.rule.targets.check(int(self.engine.to_numpy(self.state.count)), x.shape[0] if steps is None else steps)
         rule: Any = self.rule if self.watch is None else _Watched(self.rule, self.watch)
         spikes, _, self.state = self.engine.scan(rule, self.ready, self.state, x, steps=steps)
         net, states = self.state.net, Recorded()

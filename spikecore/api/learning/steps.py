@@ -63,7 +63,8 @@ class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
     def evaluate(self, engine: Engine, out: Output, targets: Any) -> Any:
         steps, samples = (int(n) for n in out.spikes.shape[:2])
         by_step = targets_of(engine, self, targets, steps, samples)
-        costs = [evaluate(self.loss, engine, _one_step(out, t), by_step.at(t)) for t in range(steps)]
+        by_step.check(0, steps)
+        costs = [evaluate(self.loss, engine, _one_step(out, t), by_step.between(t, t + 1)) for t in range(steps)]
         total = sum(costs[1:], costs[0])
         return total / float(steps) if self.over_time == "mean" else total
 
@@ -151,15 +152,14 @@ class Targets:
         """The targets of the steps start, ..., stop - 1."""
         return self.values[start:stop, ...] if self.vary else self.values
 
-    def at(self, step: int) -> Any:
-        """The targets of one step, with a time axis of 1 if they have one.
+    def check(self, done: int, more: int) -> None:
+        """Refuse ``more`` steps after ``done`` that are not all there.
 
         Raises:
             ValueError: there are fewer targets than steps.
         """
-        if self.vary and step >= self.values.shape[0]:
+        if self.vary and done + more > self.values.shape[0]:
             raise ValueError(f"targets end after {self.values.shape[0]} steps, but the inputs have more")
-        return self.between(step, step + 1)
 
 
 def targets_of(engine: Engine, loss: Any, values: Any, steps: Optional[int], samples: Optional[int]) -> Targets:

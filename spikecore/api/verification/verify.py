@@ -95,7 +95,8 @@ def verify(
     reference = get_engine(chosen, **({} if isinstance(chosen, Engine) else {"dtype": "float64"}))
     reference = reference.with_dtype("float64").unfused().exact()
     check_engine(model.network, reference)
-    problem = _problem(model, reference, x, targets, loss, feed, lengths)
+    with reference.isolated():
+        problem = _problem(model, reference, x, targets, loss, feed, lengths)
     title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
     engine = model.engine.exact()
     report = Report(title, engine.name, reference.name, independent=not isinstance(engine, type(reference)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, Callable, Tuple
 
 from spikecore.api.core.engine import Executor
@@ -40,6 +41,13 @@ class IpuEngine(PlainEngine):
         ValueError: an option is unknown or out of range, or float64 without ``simulate``.
     """
 
+    lacks = MappingProxyType(
+        {
+            "groups": "engine 'ipu' trains all parameters with the same options",
+            "keep_zeros": "engine 'ipu' updates all weights",
+            "reading": "a program for an IPU reads nothing back",
+        }
+    )
     together = "use engine 'torch' (--engine torch), or here one process with engine_options replication_factor"
 
     def __init__(

@@ -1,66 +1,18 @@
-"""Which engines the suite runs on, and small tools for its checks."""
+"""Small tools of the checks: data, comparing, running a layer on an engine."""
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
+import pytest
 
-import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, rebuild
 
-# The suite's own engines: what get_engine calls them, and with which options.
-ENGINES = {
-    "numpy": ("numpy", {}),
-    "numpy-strict": ("numpy", {"namespace": "array_api_strict"}),
-    "torch": ("torch", {}),
-    "cupy": ("cupy", {}),
-    "torch-cuda": ("torch", {"device": "cuda"}),
-    "ipu": ("ipu", {"simulate": True, "host_gradients": True}),  # the ops on this machine, executors in the simulation
-}
 
-
-def absent(name):
-    """Why an engine cannot run here; None if it can. numpy, strict and torch are required: without them tests fail."""
-    if name == "numpy-strict" and sys.version_info < (3, 9):
-        return "array-api-strict needs Python 3.9"
-    if name == "cupy":
-        try:
-            import cupy
-        except ImportError:
-            return "cupy is not installed"
-        return None if cupy.cuda.is_available() else "cupy finds no CUDA device"
-    if name in ("ipu_model", "ipu-device"):
-        return absent_ipu(device=name == "ipu-device")
-    if name == "torch-cuda":
-        import torch
-
-        return None if torch.cuda.is_available() else "torch finds no CUDA device"
-    return None
-
-
-def absent_ipu(device):
-    """Why PopTorch cannot run here, on an IPU (``device``) or on the IPU Model of its SDK."""
-    try:
-        import poptorch
-    except ImportError:
-        return "poptorch is not installed (it comes with Graphcore's Poplar SDK)"
-    return None if not device or poptorch.ipuHardwareIsAvailable() else "PopTorch finds no IPU"
-
-
-def selected(config):
-    """The engines that run, and why the others do not."""
-    if config.getoption("--engine"):
-        return config.getoption("--engine"), {}
-    missing = {name: reason for name in ENGINES for reason in [absent(name)] if reason}
-    return [name for name in ENGINES if name not in missing], missing
-
-
-def make(name, dtype="float64"):
-    """An engine by the suite's name for it, or by get_engine's."""
-    known, options = ENGINES.get(name, (name, {}))
-    return sc.get_engine(known, dtype=dtype, **options)
+def need(engine, what):
+    """Skip a case that an engine cannot do, if its class says so and why."""
+    if what in engine.lacks:
+        pytest.skip(f"{engine.name} lacks {what}: {engine.lacks[what]}")
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------

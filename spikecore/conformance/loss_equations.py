@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from .reference import nll
+from spikecore.conformance.reference import nll
 
 
 def cut(values, lengths):

@@ -1,0 +1,340 @@
+"""What users meet of the engine besides the conformance suite: 64 bits, devices, compilation, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax", reason="the engine computes with JAX: pip install jax")
+
+import jax
+import jax.numpy as jnp
+
+import spikecore as sc
+from spikecore import functional
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import flatten
+from spikecore.conformance.rig import assert_close, assert_trees_close, differentiate, normal, run
+
+NET = sc.Sequential(
+    sc.Linear(6, 8), sc.Leaky(beta=sc.learn(0.8), threshold=0.5), sc.Dropout(0.3), sc.Linear(8, 3), sc.Leaky(beta=0.7)
+)
+X, LABELS = np.abs(normal(7, 10, 6)) + 0.3, np.arange(10) % 3
+
+
+def data(batches=4):
+    return [(X + 0.1 * i, LABELS) for i in range(batches)]
+
+
+def trained(engine, epochs=2, net=NET, **options):
+    model = sc.Model(net, engine=engine, dtype="float64", seed=3)
+    return fitted(model, epochs, **options)
+
+
+def fitted(model, epochs, **options):
+    model.fit(data(), optimizer=sc.Adam(lr=0.01), epochs=epochs, progress=False, **options)
+    return model
+
+
+def assert_same_weights(a, b, limit=1e-10):
+    for name, x in b.params().items():
+        assert_close(a.params()[name], x, limit, name)
+
+
+# ---- 64 bits -------------------------------------------------------------------------------------------------------
+
+
+def test_the_users_switch_for_64_bits_stays():
+    assert not jax.config.jax_enable_x64
+    out = trained("jax", 1)(X)
+    assert out.spikes.dtype == "float64"
+    assert not jax.config.jax_enable_x64
+    assert (jnp.ones(2) + 1.0).dtype == "float32"
+
+
+def test_float64_outside_is_refused_and_not_cut_to_float32():
+    engine = sc.get_engine("jax", dtype="float64")
+    x = engine.asarray([1.0, 2.0])
+    with pytest.raises(RuntimeError, match=r"sum: .*with engine.isolated\(\)"):
+        engine.xp.sum(x)
+    with pytest.raises(RuntimeError, match="dtype='float64'"):
+        sc.get_engine("jax").xp.zeros((2,), dtype="float64")
+    with engine.isolated():
+        assert engine.xp.sum(x).dtype == "float64"
+
+
+def test_a_users_global_switch_changes_nothing():
+    program = (
+        "import jax; jax.config.update('jax_enable_x64', True)\n"
+        "import spikecore as sc, numpy as np\n"
+        "model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky()), engine='jax')\n"
+        "model.fit([(np.ones((4, 5, 3)), [0, 1, 0, 1, 1])], epochs=1, progress=False)\n"
+        "assert model(np.ones((4, 5, 3))).spikes.dtype == 'float32', model\n"
+        "assert all(x.dtype == 'float32' for x in model.params().values())\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
+# ---- engines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float16"}, "dtype='float16' must be one of float32, float64"),
+        ({"device": "tpu"}, "device='tpu': JAX has no such platform here"),
+        ({"device": "cpu:7"}, r"device='cpu:7', devices=1: JAX has 1 device\(s\) here: cpu"),
+        ({"device": "cpu:x"}, "device='cpu:x' must be a platform"),
+        ({"devices": 0}, "devices=0 must be a number of devices, at least 1"),
+        ({"devices": 2}, "devices=2: JAX has 1"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        sc.get_engine("jax", **options)
+
+
+def test_engines_can_be_copied_and_sent_to_processes():
+    engine = sc.get_engine("jax", dtype="float64", checkpoint_every=3)
+    for other in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine)), engine.with_dtype("float64")):
+        assert repr(other) == repr(engine)
+    assert "JaxEngine" in repr(sc.engine_of(jnp.ones(2)))
+    assert sc.engine_of(engine.asarray(1.0)).dtype == "float64"
+
+
+def test_losses_encoders_and_metrics_take_jax_arrays():
+    probability = jnp.asarray(np.random.default_rng(0).random((5, 4)), "float32")
+    spikes = sc.spikegen.rate(probability, num_steps=6, seed=1)
+    assert isinstance(spikes, jax.Array)
+    assert (np.asarray(spikes) == sc.spikegen.rate(np.asarray(probability), num_steps=6, seed=1)).all()
+    found = functional.ce_rate_loss()(spikes, [0, 1, 2, 3, 0])
+    assert_close(np.asarray(found), functional.ce_rate_loss()(np.asarray(spikes), [0, 1, 2, 3, 0]), 1e-6)
+
+
+def test_explain_says_what_is_compiled():
+    said = sc.get_engine("jax").explain(NET)
+    assert "1 (Leaky): compiled: Leaky.step in a lax.scan over time, by XLA for cpu" in said
+    assert "times its outputs" in sc.get_engine("jax").explain(sc.Sequential(sc.Leaky(), sc.Linear(8, 2)))
+
+
+# ---- what runs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_linear_within_the_scan_computes_what_it_computes_behind_it(window):
+    """Batches of at least four times its outputs go this way; smaller ones, and those of the suite, do not."""
+    net, x = sc.Sequential(sc.Leaky(beta=sc.learn(0.8)), sc.Linear(6, 2), sc.Leaky()), normal(9, 16, 6) + 0.5
+    engines = [sc.get_engine(name, dtype="float64") for name in ("jax", "numpy")]
+    calls = []
+    plain = type(engines[0]).readout_scan
+    engines[0].readout_scan = lambda *a, **o: calls.append(plain(engines[0], *a, **o)) or calls[-1]
+    with engines[0].isolated():
+        outputs = [run(engine, net, x, record=("2",)) for engine in engines]
+        grads = [differentiate(engine, net, x, record=("2",), window=window)[1] for engine in engines]
+    assert all(call is not None for call in calls)
+    assert len(calls) == 2
+    assert_close(outputs[0].outputs, outputs[1].outputs)
+    assert_trees_close(outputs[0].state, outputs[1].state, 1e-12)
+    assert_trees_close(grads[0], grads[1], 1e-11)
+
+
+@pytest.mark.parametrize("every", [1, 4, 9, 20])
+def test_checkpoint_every_changes_memory_only(every):
+    layer, x = sc.Synaptic(alpha=sc.learn(0.5), beta=sc.learn(0.7)), normal(9, 2, 3) + 0.5
+    engines = [sc.get_engine("jax", dtype="float64", **o) for o in ({"checkpoint_every": every}, {})]
+    with engines[0].isolated():
+        found, expected = (differentiate(engine, layer, x)[1] for engine in engines)
+        kept, whole = (run(engine, layer, x) for engine in engines)
+    assert_trees_close(found, expected, 1e-13)
+    assert_trees_close(kept.recorded, whole.recorded, 0.0)
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+def test_training_is_that_of_numpy_and_each_step_the_same_code():
+    """Dropout draws other numbers in each step and epoch; neither these nor a schedule are traced again."""
+    ours, theirs = (trained(name, 3, schedule=sc.schedule.cosine(), clip_norm=0.5) for name in ("jax", "numpy"))
+    assert ours.executor.traces == 1
+    assert ours.executor._step._cache_size() == 1
+    assert_same_weights(ours, theirs)
+
+
+@pytest.mark.parametrize("spec", [sc.SGD(lr=0.1, momentum=0.9, dampening=0.5), sc.RMSprop(lr=0.01, momentum=0.5)])
+def test_the_first_update_has_no_code_of_its_own(spec):
+    models = [sc.Model(NET, engine=name, dtype="float64") for name in ("jax", "numpy")]
+    for model in models:
+        model.fit(data(), optimizer=spec, epochs=1, progress=False)
+    assert models[0].executor.traces == 1
+    assert_same_weights(*models)
+
+
+def test_lengths_are_data():
+    losses = []
+    for name in ("jax", "numpy"):
+        engine = sc.get_engine(name, dtype="float64")
+        init = NET.init(Key((0,)), (6,))
+        executor = engine.compile(NET, init.params, init.buffers, functional.ce_rate_loss(), sc.SGD(lr=0.1))
+        with engine.isolated():
+            losses.append([executor.step(X, LABELS, key=Key((n,)), lengths=[n] * 9 + [7])[0] for n in (7, 3, 5)])
+        assert name == "numpy" or executor.traces == 1
+        with pytest.raises(ValueError, match=r"lengths\[0\] = 8"), engine.isolated():
+            executor.step(X, LABELS, key=Key((0,)), lengths=[8] * 10)
+    assert_close(np.array(losses[0]), np.array(losses[1]))
+
+
+def test_batches_that_wait_for_one_update():
+    ours, theirs = (trained(name, 2, accumulate=2) for name in ("jax", "numpy"))
+    assert_same_weights(ours, theirs)
+
+
+def test_frozen_parameters_stay():
+    groups = (sc.Group("0.*", frozen=True),)
+    model = sc.Model(NET, engine="jax", seed=3)
+    before = model.params() if model.input_shape else sc.Model(NET, engine="numpy", seed=3).params()
+    model.fit(data(), optimizer=sc.Adam(lr=0.01, groups=groups), epochs=1, progress=False)
+    after = model.params()
+    assert (after["0.weight"] == before["0.weight"].astype("float32")).all()
+    assert (after["3.weight"] != before["3.weight"].astype("float32")).any()
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    model = sc.Model(NET, engine="jax", seed=3)
+    before = model.params()
+
+    def loss(out, targets):
+        return sc.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
+
+    with pytest.raises(sc.DivergedError, match="The weights are those before this batch"):
+        model.fit(data(1), loss, optimizer=sc.Adam(lr=0.01), epochs=1, progress=False)
+    for name, x in model.params().items():
+        np.testing.assert_array_equal(x, before[name])
+
+
+def test_a_loss_that_looks_at_values_is_refused_by_name():
+    def loss(out, targets):
+        return out.spikes.sum() if out.spikes.sum() > 0 else out.membrane.sum()
+
+    with pytest.raises(NotImplementedError, match="can therefore not look at the values of arrays"):
+        sc.Model(NET, engine="jax").fit(data(1), loss, progress=False)
+
+
+def test_arrays_that_are_read_out_outlive_the_buffers_that_training_uses_again():
+    model = trained("jax", 1)
+    engine, executor = model.engine, model.executor
+    held = {name: engine.to_numpy(x) for name, x in flatten(executor.params).items()}
+    copies = {name: x.copy() for name, x in held.items()}
+    fitted(model, 2)
+    for name, x in held.items():
+        np.testing.assert_array_equal(x, copies[name])
+
+
+@pytest.mark.parametrize(("first", "second"), [("jax", "numpy"), ("numpy", "jax"), ("jax", "torch"), ("torch", "jax")])
+def test_checkpoints_to_and_fro(first, second, tmp_path):
+    whole = trained("numpy", 4)
+    path = tmp_path / "model.sc"
+    trained(first, 2).save(path)
+    other = fitted(sc.load(path, engine=second), 2)
+    assert other.engine.name == second
+    assert_same_weights(other, whole)
+
+
+def test_a_file_names_its_engine(tmp_path):
+    trained("jax", 1).save(tmp_path / "model.sc")
+    assert sc.load(tmp_path / "model.sc").engine.name == "jax"
+
+
+def test_verify_both_ways():
+    ours, theirs = trained("jax", 1), trained("numpy", 1)
+    for model, against in ((ours, "numpy"), (ours, "torch"), (theirs, "jax")):
+        report = sc.verify(model, X, LABELS, against=against)
+        assert report.ok, report
+
+
+def test_learning_forward_in_time():
+    net = sc.Sequential(sc.Linear(4, 3), sc.Leaky(beta=0.8, threshold=0.5))
+    x, wanted = np.abs(normal(4, 2, 4)), np.abs(normal(4, 2, 3))
+    loss = functional.mse_membrane_loss(time_var_targets=True)
+    found, expected = (
+        sc.backprop.rtrl(sc.Model(net, engine=name, dtype="float64"), x, wanted, loss) for name in ("jax", "numpy")
+    )
+    for name, g in expected.grads.items():
+        assert_close(found.grads[name], g, 1e-11, name)
+
+
+# ---- several devices, run files ------------------------------------------------------------------------------------
+
+SEVERAL = """
+import jax, numpy as np, spikecore as sc
+assert len(jax.devices()) == 4
+def loss(out, y):
+    weights = sc.engine_of(out.spikes).asarray([1.0, 2.0, 1.0])
+    return sc.functional.ce_rate_loss().compute(sc.engine_of(out.spikes), out.membrane * weights, y)
+net = sc.Sequential(sc.Linear(6, 8), sc.BatchNorm1d(8), sc.Leaky(beta=np.linspace(0.5, 0.9, 8)), sc.Dropout(0.2),
+                    sc.Linear(8, 3), sc.Leaky(beta=0.7))
+x = np.abs(np.random.default_rng(0).normal(size=(6, 8, 6))) + 0.3
+weights = []
+for options in ({"devices": 4}, {}, {"device": "cpu:2"}):
+    model = sc.Model(net, engine="jax", dtype="float64", **options)
+    batches = [(x, np.arange(8) % 3), (x + 0.1, np.arange(8) % 3)]
+    model.fit(batches, loss, optimizer=sc.Adam(lr=0.01), epochs=3, progress=False)
+    executor, placed = model.executor, model.executor.batch(x, np.arange(8) % 3)
+    assert [len(a.devices()) for a in placed] == [options.get("devices", 1)] * 2, placed
+    if options.get("devices"):
+        assert not placed[0].sharding.is_fully_replicated and placed[0].addressable_shards[0].data.shape == (6, 2, 6)
+        assert executor.batch(x[:, :3], [0, 1, 2])[0].sharding.is_fully_replicated, "three samples on four devices"
+    assert executor.traces == 1 and executor._step._cache_size() == 1, executor._step._cache_size()
+    assert options.get("device", "cpu") == model.engine.device
+    assert sc.engine_of(model(x).spikes).device == model.engine.device
+    weights.append(model.params())
+for other in weights[1:]:
+    for name, values in weights[0].items():
+        if name != "0.bias":  # before a BatchNorm it has no gradient but rounding
+            assert abs(values - other[name]).max() <= 1e-11 * abs(other[name]).max(), name
+"""
+
+
+def test_several_devices_share_a_batch():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    subprocess.run([sys.executable, "-c", SEVERAL], check=True, timeout=600, env=environment)
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "jax.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="spikecore's documentation is not here")
+def test_the_page_of_the_documentation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```\{ \.python \.skip \}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    for code in blocks:
+        exec(code, names)
+    assert (tmp_path / "digits.sc").is_file()
+    theirs = sc.Model(names["net"], engine="numpy", seed=0)
+    train, test = names["train"], names["test"]
+    theirs.fit(train.inputs, train.targets, optimizer=sc.Adam(lr=5e-3), epochs=10, num_steps=15, progress=False)
+    ours, others = (m.evaluate(test.inputs, test.targets, num_steps=15) for m in (names["model"], theirs))
+    assert abs(ours["accuracy"] - others["accuracy"]) <= 0.01, "the digits"
+
+
+def test_the_command_line_trains_with_it(tmp_path):
+    def spikecore(*arguments):
+        command = [sys.executable, "-m", "spikecore", *map(str, arguments)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    spikecore("init", "digits")
+    said = spikecore("train", "digits.toml", "--engine", "jax", "--set", "train.epochs=1")
+    assert "accuracy" in said
+    assert "jax" in spikecore("engines")

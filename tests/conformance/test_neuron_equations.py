@@ -1,0 +1,3 @@
+"""Neurons by their equations: the suite's cases."""
+
+from spikecore.conformance.test_neuron_equations import *  # noqa: F403
