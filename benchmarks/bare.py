@@ -58,12 +58,13 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     rest = [kernels.first(None) for _ in kernels.states]
     blocks = kernels.saved_shapes(len(x), shape)  # of a single one, the first states are what the way back begins with
     kept = [sequence.flat(allocator.zeros(s, x.dtype)) for s in blocks or [(1, *shape) for _ in kernels.states]]
-    given, scratch, threads = kernels.given(flatten(params), shape), kernels.scratch(shape), workers(shape)
-    count, chunks = math.prod(shape), [kernels.sink.chunk_of(shape, back) for back in (False, True)]
+    scratch, threads, count = kernels.scratch(shape, 0), workers(shape), math.prod(shape)
+    chunks = [kernels.sink.chunk_of(shape, back) for back in (False, True)]
+    there, back = (kernels.given(flatten(params), shape, chunk) for chunk in chunks)
 
     def call() -> Callable[[], Evidence]:
-        forward(threads, (len(x), count, chunks[0], int(bool(blocks))), (inputs, *given, *rest, outputs, *now, *kept))
-        arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
+        forward(threads, (len(x), count, chunks[0], int(bool(blocks))), (inputs, *there, *rest, outputs, *now, *kept))
+        arrays = inputs, *back, gradient, *kept, scratch, *rest, *by_state, by_inputs
         backward(threads, (len(x), count, chunks[1], 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 

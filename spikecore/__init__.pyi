@@ -10,6 +10,7 @@ from spikecore import init as init
 from spikecore import neurobench as neurobench
 from spikecore import nir as nir
 from spikecore import nn as nn
+from spikecore import plasticity as plasticity
 from spikecore import schedule as schedule
 from spikecore import spikegen as spikegen
 from spikecore import spikeplot as spikeplot
@@ -160,6 +161,7 @@ from spikecore.api.training.round_delays import round_delays as round_delays
 from spikecore.api.training.sparsity import sparsity as sparsity
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
+from spikecore.eventprop.model_bias import surrogate_bias as surrogate_bias
 from spikecore.export.errors import ExportError as ExportError
 from spikecore.export.front import Exported as Exported
 from spikecore.export.front import export as export

@@ -419,5 +419,7 @@ CLASSES: Dict[str, Rule] = {
     "FixedPoint": _of_class("FixedPoint", "a spikecore.FixedPoint"),
     "Initialiser": _of_class("Initialiser", "an initialiser such as spikecore.init.orthogonal()"),
     "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
+    "LearningReport": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify(..., learning=...)"),
+    "SurrogateBias": Rule(lambda value: hasattr(value, "cases"), "a report of sc.surrogate_bias"),
     "ConversionReport": Rule(lambda value: hasattr(value, "num_steps"), "a report of Conversion.report"),
 }

@@ -1,8 +1,9 @@
 """Learning through time; see docs/learning.md.
 
 For a ``Model`` on any engine: ``bptt`` (with ``window=`` truncated), ``online`` (e-prop, OSTL, OTTT) and ``rtrl`` give
-gradients, ``model.fit(learning=..., update_every=..., window=...)`` trains. For networks of ``spikecore.nn`` modules:
-``BPTT``, ``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.
+gradients, ``learned`` gives that of any rule, and ``model.fit(learning=..., update_every=..., window=...)`` trains.
+Rules with options: ``eprop``, ``ottt``, ``sltt``, ``decolle``. For networks of ``spikecore.nn`` modules: ``BPTT``,
+``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ from typing import TYPE_CHECKING, Any, List
 
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.learning.gradients import bptt as bptt
+from spikecore.api.learning.gradients import learned as learned
 from spikecore.api.learning.gradients import online as online
 from spikecore.api.learning.gradients import rtrl as rtrl
+from spikecore.api.learning.learning_rules import decolle as decolle
+from spikecore.api.learning.learning_rules import eprop as eprop
+from spikecore.api.learning.learning_rules import ottt as ottt
+from spikecore.api.learning.learning_rules import sltt as sltt
 from spikecore.api.learning.steps import per_step as per_step
 
 if TYPE_CHECKING:

@@ -24,11 +24,12 @@ def pixels(figure):
 
 
 def shown_texts(figure):
-    """The texts that are drawn: matplotlib also keeps tick labels outside the view."""
+    """The texts that are drawn: matplotlib also keeps tick labels outside the view, and those of axes without any."""
     yield from (text for legend in figure.legends for text in legend.get_texts())
     for ax in figure.axes:
-        yield from (ax.title, ax.xaxis.label, ax.yaxis.label)
-        for axis in (ax.xaxis, ax.yaxis):
+        yield ax.title
+        for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
+            yield axis.label
             low, high = sorted(axis.get_view_interval())
             yield from (text for at, text in zip(axis.get_ticklocs(), axis.get_ticklabels()) if low <= at <= high)
 

@@ -48,6 +48,9 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
     "callable": (*NUMBERLESS, 3, NAN, True),
     "layer": (*NUMBERLESS, 3, True, sc.Leaky),
     "surrogate": (*NUMBERLESS, "atan", 3, True, sc.surrogate.atan),
+    "surrogates": (*NUMBERLESS, "atan", 3, True, sc.surrogate.atan, [3], []),
+    "steps of time": (*NUMBERLESS, "0.5", NAN, INF, -INF, True, HUGE, 0, -1, [0.5, 0], []),
+    "divisions": (*NUMBERLESS, "3", 2.5, NAN, INF, True, HUGE, 0, -1, [1, 2.5], [True], []),
     "quant": (*FOREIGN, "nonsense", 3, True, functional.quant.state_quant, sc.ScaledInteger()),
     "grid": (*FOREIGN, "nonsense", 3, True, sc.FixedPoint, functional.quant.state_quant()),
     "bits": (*FOREIGN, "nonsense", 2.5, NAN, True, [3, 4], HUGE, 0, -1, 1, 25, sc.ScaledInteger()),
@@ -82,6 +85,8 @@ ANNOTATIONS = {
     "HostArray": "array",
     "Seed": "seed",
     "Weighted": "model",
+    **{kind: "word" for kind in ("Union[Kind, LearningRule]", "Feedback", "Trace")},
+    "Kappa": "float",
     "Colour": "word",
     "str, Colormap": "word",
     "bool, Callable[[str], Any]": "bool",
@@ -100,6 +105,10 @@ ANNOTATIONS = {
     "Surrogate": "surrogate",
     **{"Grid": "grid", "FixedPoint": "grid", "Union[None, int, FixedPoint]": "bits"},
     **{"Union[Scale, float, Tuple[float, ...]]": "scale", "How": "word", "Subject": "model", "Target": "word"},
+    "Union[None, Kind, LearningRule]": "word",
+    **{"Union[LearningReport, Mapping[str, LearningReport]]": "model", "SurrogateBias": "model"},
+    **{"Union[float, Sequence[float]]": "steps of time", "Union[Size, Sequence[int]]": "divisions"},
+    **{f"Union[{none}Surrogate, Sequence[Surrogate]]": "surrogates" for none in ("", "None, ")},
     "Sizes": "sizes",
     "PathLike": "path",
     "np.ndarray": "array",
@@ -111,6 +120,8 @@ ANNOTATIONS = {
     "Record": "record",
     **{name: "callable" for name in ("Encoder", "Schedule")},
     "Callbacks": "callbacks",
+    **{"Union[Kind, LearningRule, Plasticity]": "word", "Plasticity": "model", "Connection": "layer"},
+    "Mapping[str, Union[Entry, Sequence[Entry]]]": "mapping",
     "Initialiser": "initialiser",
     "Sequence[Group]": "groups",
     "Each": "word",
@@ -454,6 +465,11 @@ def exact_network() -> Any:
     return sc.eventprop.Network(layers, duration=20.0)
 
 
+def exact_model() -> Any:
+    """A model of 5 inputs that has a counterpart with exact spike times."""
+    return sc.eventprop.to_model(exact_network(), exact_network().init(0), 1.0)
+
+
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
@@ -467,7 +483,17 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.nir.export_to_nir": {"module": model},
     "spikecore.convert.convert": {"ann": lambda: rectified(), "data": [(X[0], LABELS)], "input_shape": 5},
     "spikecore.convert.QCFS": {"levels": 4},
+    "spikecore.spikeplot.gradient_agreement": {"reports": lambda: sc.verify(model(), X, LABELS, learning="bptt")},
+    "spikecore.spikeplot.surrogate_bias": {
+        "report": lambda: sc.surrogate_bias(exact_model(), SPIKES, LABELS, substeps=1)
+    },
     "spikecore.spikeplot.conversion_curves": {"report": lambda: converted()},
+    "spikecore.plasticity.Plasticity": {"rules": {"0": sc.plasticity.STDP()}},
+    "spikecore.plasticity.Normalize": {"total": 1.0},
+    "spikecore.plasticity.vote": {"counts": np.ones((3, 4)), "labels": [0, 1, 1, 0], "num_classes": 2},
+    "spikecore.plasticity.weighted_vote": {"counts": np.ones((3, 4)), "shares": np.ones((4, 2))},
+    "spikecore.plasticity.neuron_shares": {"counts": np.ones((3, 4)), "targets": [0, 1, 1], "num_classes": 2},
+    "spikecore.plasticity.neuron_labels": {"counts": np.ones((3, 4)), "targets": [0, 1, 1], "num_classes": 2},
     "spikecore.functional.stdp_learner.stdp_conv1d_single_step": maps(1),
     "spikecore.functional.stdp_learner.stdp_conv2d_single_step": maps(2),
     "spikecore.datasets.from_tonic": {"sensor": (4, 3)},
@@ -557,10 +583,12 @@ OWN: Dict[str, Dict[str, Any]] = {
         }
         for name in ("fit", "evaluate")
     },
+    "spikecore.surrogate_bias": {"model": lambda: exact_model(), "x": SPIKES},
     "spikecore.eventprop.frames": {"network": exact_network(), "dt": 1.0},
     "spikecore.eventprop.first_spike_loss": {"tau": 0.5},
     "spikecore.eventprop.spike_count_loss": {"tau": 0.5},
     "spikecore.spikeplot.activity_map": {"spikes": {"1": SPIKES}},
+    "spikecore.spikeplot.weights": {"weight": np.ones((3, 4))},
     "spikecore.spikeplot.raster": {"spikes": SPIKES[:, 0]},
     "spikecore.spikeplot.traces": {"mem": X[:, 0]},
     "spikecore.spikeplot.stack": {"mem": X[:, 0]},
@@ -597,8 +625,8 @@ MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
     "spikecore.convert spikecore.eventprop spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
-    "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
-    "spikecore.tracking spikecore.utils spikecore.zoo"
+    "spikecore.init spikecore.nn spikecore.plasticity spikecore.schedule spikecore.spikegen spikecore.spikeplot "
+    "spikecore.surrogate spikecore.tracking spikecore.utils spikecore.zoo"
 ).split()
 METHODS = {
     "spikecore.Model": (
@@ -623,7 +651,10 @@ LEFT_OUT = {
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("Metrics SynapticOperations Exported".split(), "results"),
     **dict.fromkeys("EventLoss Fitted Gradient Run SurrogateBias".split(), "results, and a base without arguments"),
+    **dict.fromkeys("BiasCase BiasLines GradientAgreement".split(), "results"),
     **dict.fromkeys("EnergyEstimate HardwareReport Known LayerRow Memory Objection".split(), "results"),
+    **dict.fromkeys("Trace Product Signals".split(), "parts of a rule of a user's own"),
+    "LocalRule": "abstract",
     "Chip": "made of a chip file, whose mistakes test_hardware_files has",
     "to_neurobench": "needs a package; nonsense is refused in test_neurobench",
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),

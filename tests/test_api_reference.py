@@ -26,6 +26,7 @@ MODULES = {  # with what each needs
     "spikecore.neurobench": "numpy",
     "spikecore.nir": "nir",
     "spikecore.nn": "torch",
+    "spikecore.plasticity": "numpy",
     "spikecore.schedule": "numpy",
     "spikecore.spikegen": "numpy",
     "spikecore.spikeplot": "matplotlib",
@@ -43,7 +44,7 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
         name: f"spikecore.{name}"
         for name in "backprop convert datasets eventprop functional hardware init neurobench nir schedule".split()
     },
-    **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils zoo".split()},
+    **{name: f"spikecore.{name}" for name in "plasticity spikegen spikeplot surrogate tracking utils zoo".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")
 

@@ -31,6 +31,13 @@ def test_the_tree_names_every_folder_and_no_other():
     assert {name for name in folders_in_tree() if name} == there
 
 
+def test_the_source_distribution_has_every_folder():
+    named = re.findall(r"^(\w+)/ ", PAGE.read_text("utf-8").split("```text")[1].split("```")[0], re.MULTILINE)
+    assert {"plugins", "tests"} <= set(named)
+    included = re.search(r"targets\.sdist\]\ninclude = \[(.*)\]", (ROOT / "pyproject.toml").read_text("utf-8")).group(1)
+    assert set(named) | {"spikecore"} <= set(re.findall(r'"(.*?)"', included))
+
+
 def test_every_name_is_a_file():
     for folder, text in folders_in_tree().items():
         below = {path.name for path in (ROOT / "spikecore" / folder).rglob("*.py")}

@@ -147,7 +147,7 @@ def test_the_leak_of_a_factorised_trace_is_that_of_a_silent_neuron(reset, delay)
     }
     for neuron, expected in leaks.items():
         fields = neuron.prepare(ENGINE, Params())
-        found = Factorised(Block((), "0", neuron), lambda path: Params()).leak(ENGINE, fields, np.zeros((2, 3)))
+        found = Factorised(Block((), "0", neuron, "0"), lambda path: Params()).leak(ENGINE, fields, np.zeros((2, 3)))
         assert {name: dict(row) for name, row in found.items()} == expected
 
 

@@ -345,6 +345,17 @@ def test_json_is_all_that_stands_on_stdout(spikecore):
     assert spikecore("verify", "run", "--samples", "1")[1].splitlines()[0] == report["verdict"]
     assert len(spikecore("verify", "run", "--samples", "1", "--table")[1].splitlines()) > len(report["rows"])
     assert {"check", "name", "shape", "max_abs", "max_rel", "limit", "verdict"} == set(report["rows"][0])
+    rule = ["--set", 'train.learning={kind="eprop", feedback="random"}', "--learning", "eprop"]
+    code, said, error = spikecore(
+        "verify", "run", "--samples", "1", "--against", "numpy", "-e", "numpy", *rule, "--json"
+    )
+    assert code == 0, error
+    report = json.loads(said)
+    assert set(report) == {*"ok verdict learning rows omissions loss exact_loss remarks".split()}
+    assert set(report["rows"][0]) == {*"name shape cosine ratio difference verdict".split()}
+    assert "feedback='random'" in report["learning"]  # the option of the run file
+    assert any("random" in each["what"] for each in report["omissions"])
+    assert Path("run/learning.txt").read_text().splitlines()[0] == report["verdict"]
     assert [status["name"] for status in json.loads(spikecore("engines", "--json")[1])] == [
         e.name for e in sc.engines()
     ]

@@ -16,7 +16,7 @@ from conformance import own_engines
 from test_readme import python_blocks
 
 from spikecore.api.core.words import WORDS
-from spikecore.conformance import fixtures, on_demand, report
+from spikecore.conformance import fixtures, on_demand, plugin, report
 from spikecore.conformance.report import Outcome, Run
 from spikecore.conformance.selection import Chosen, chosen, selected
 
@@ -81,6 +81,25 @@ def test_an_option_needs_a_value():
         chosen("torch:cuda")
 
 
+def test_an_engine_that_cannot_be_read_is_a_mistake_of_usage():
+    config = SimpleNamespace(getoption=lambda name: ["torch:cuda"])
+    with pytest.raises(pytest.UsageError, match="--engine torch:cuda: 'cuda' must be option=value"):
+        plugin.pytest_configure(config)
+
+
+def test_the_suite_chooses_dtypes_itself():
+    with pytest.raises(ValueError, match="--engine torch:dtype=float64: the suite runs in both dtypes, so leave dtype"):
+        chosen("torch:dtype=float64")
+
+
+def test_a_label_stands_for_one_engine():
+    with pytest.raises(
+        ValueError, match="--engine numpy: there are two engines of this label; give one another, as in"
+    ):
+        selected(["numpy", "torch", "numpy"])
+    assert len(selected(["numpy", "other=numpy"])[0]) == 2
+
+
 def test_an_engine_that_is_not_there_is_refused_before_any_test():
     with pytest.raises(pytest.Collector.CollectError, match="--engine lits: unknown engine 'lits'"):
         fixtures.check("lits", chosen("lits").make)
@@ -133,6 +152,7 @@ def test_a_lack_is_a_skip_only_if_the_class_says_so():
     assert skipped(NotImplementedError("lists: no such word"), lacks) is None
     assert skipped(AssertionError("it only evaluates"), lacks) is None
     assert skipped(NotImplementedError("it only evaluates"), {}) is None
+    assert skipped(NotImplementedError("lists: no such word"), {"gradients": ""}) is None, "no reason is none"
 
 
 # ---- the report ----------------------------------------------------------------------------------------------------
@@ -220,7 +240,7 @@ def test_the_suite_runs_from_anywhere_on_any_engine(tmp_path):
     assert lists["passed"] > 6
     assert [row["reason"] for row in lists["skips"]] == ["lists lacks gradients: engine 'lists' only evaluates"]
     assert lists["parts"]["words"]["expand_dims"]["verdict"] == "passed"
-    assert [one["test"].partition("::")[2] for one in single["failures"]] == ["test_value_in_float32[x-exp]"]
+    assert [one["test"] for one in single["failures"]] == ["test_words.py::test_value_in_float32[x-exp]"]
     assert single["skips"][0]["reason"] == "x has no float64 (has_double is False)"
     assert data["deselected"] > 100
     assert not data["whole"]

@@ -19,7 +19,7 @@ def test_the_bit_to_recall_is_the_one_at_the_store_cue(distractors):
     x, y = whole(parts)
     assert x.shape == (80, 53, 4)
     assert x.dtype == np.float32
-    assert np.bincount(y).tolist() == [40, 40]
+    assert [np.bincount(part.targets).tolist() for part in parts] == [[30, 30], [10, 10]]
     delays = set()
     for sample, bit in zip(x, y):
         stored, recalled = np.nonzero(sample[:, 2])[0], np.nonzero(sample[:, 3])[0]
@@ -102,7 +102,7 @@ def images(count, shape, seed=0):
 @pytest.mark.parametrize("shape", [(36,), (6, 6), (1, 6, 6)])
 def test_pixels_and_rows_come_one_after_another(shape):
     pair = images(4, shape), images(3, shape, 1)
-    by_pixels, by_rows = sequential_mnist(pair), sequential_mnist(pair, by="rows")
+    by_pixels, by_rows = sequential_mnist(pair), sequential_mnist([*pair], by="rows")
     for before, pixels, rows in zip(pair, by_pixels, by_rows):
         assert pixels.inputs.shape == (len(before), 36, 1)
         assert rows.inputs.shape == (len(before), 6, 6)

@@ -295,6 +295,12 @@ def test_lists_say_what_is_for_the_test(folder):
     assert (len(only), only.classes) == (4, ("no",))
 
 
+def test_hidden_files_are_no_recordings(folder):
+    """macOS puts ``._NAME`` beside a file that it copies to a foreign disk."""
+    (folder / "no" / "._bb05582b_nohash_0.wav").write_bytes(b"Mac OS X")
+    assert len(wav_folder(folder, seconds=0.1)[0]) == 9
+
+
 def test_speakers_are_where_the_published_rule_puts_them(folder):
     """Four of them are in the lists of Speech Commands 0.02, two for validation and two for tests."""
     parts = wav_folder(folder, split="speakers")
@@ -334,6 +340,7 @@ def test_a_damaged_recording_is_named_when_it_is_read(folder):
         (None, {"shares": (0.0, 0.5), "split": "speakers"}, "no recordings to validate"),
         (None, {"seconds": -1.0}, "seconds=-1.0"),
         (None, {"classes": ("maybe",)}, "no folder 'maybe'"),
+        (None, {"classes": ("no", "yes", "no")}, "name each folder once"),
         (lambda f: (f / "testing_list.txt").unlink(), {}, "testing_list.txt: absent.*split='speakers'"),
         (lambda f: (f / "testing_list.txt").write_text("no/x.wav"), {}, "names no/x.wav, which is not in"),
         (

@@ -256,13 +256,14 @@ def test_without_spikes_a_step_is_exact():
 def test_a_surrogate_is_right_in_the_last_layer_and_biased_before_it():
     network = eventprop.Network([eventprop.Layer(4, 10), eventprop.Layer(10, 3, threshold=None)], 40.0)
     params, times = network.init(0), np.random.default_rng(0).uniform(0.0, 15.0, (4, 4))
-    found = eventprop.surrogate_bias(network, params, times, [0, 1, 2, 0], 0.05)
+    report = eventprop.surrogate_bias(network, params, times, [0, 1, 2, 0], 0.05)
+    (found,) = report.cases
     # errors of the order of dt / tau_syn, one per cent
     assert found.cosine["1.weight"] > 0.999
     assert abs(found.ratio["1.weight"] - 1.0) < 0.05
     assert found.cosine["0.weight"] < 0.95
-    assert abs(found.loss - found.exact_loss) < 0.05 * found.exact_loss
-    assert "cosine" in str(found)
+    assert abs(found.loss - report.exact_loss) < 0.05 * report.exact_loss
+    assert "cosine" in str(report)
 
 
 # ---- verify, and gradients that are wrong ---------------------------------------------------------------------------
@@ -486,6 +487,29 @@ def test_weights_that_are_not_learned_are_not_woken(options):
     fitted = eventprop.fit(network, data, loss, epochs=2, wake=0.1, progress=False, **options)
     np.testing.assert_array_equal(fitted.params["0.weight"], first["0.weight"])
     np.testing.assert_allclose(fitted.params["1.weight"], first["1.weight"] + 0.2)
+
+
+def test_a_schedule_scales_waking():
+    network = eventprop.Network([eventprop.Layer(3, 4, mean=0.1), eventprop.Layer(4, 2, mean=0.1)], 40.0)
+    data, first = Dataset(np.ones((8, 3)), np.arange(8) % 2), network.init(0)
+    options = {"epochs": 2, "wake": 0.1, "schedule": lambda epoch, epochs: 1.0 - epoch / epochs, "progress": False}
+    fitted = eventprop.fit(network, data, eventprop.first_spike_loss(tau=1.0), **options)
+    for name in ("0.weight", "1.weight"):
+        np.testing.assert_allclose(fitted.params[name], first[name] + 0.1 * (1.0 + 0.5))
+
+
+def test_a_large_gradient_is_scaled_as_a_whole():
+    network, first, times, labels, loss = small(1.0)
+    names = ["0.weight", "1.weight"]
+    grads = eventprop.gradient(network, first, times, labels, loss).grads
+    norm = np.sqrt(sum((grads[name] ** 2).sum() for name in names))
+    options = {"params": first, "optimizer": sc.SGD(lr=1.0), "epochs": 1, "learn": names, "progress": False}
+    for clip_norm, factor in ((norm / 4.0, 0.25), (4.0 * norm, 1.0), (None, 1.0)):
+        fitted = eventprop.fit(network, Dataset(times, labels), loss, clip_norm=clip_norm, **options).params
+        for name in names:
+            np.testing.assert_allclose(fitted[name], first[name] - factor * grads[name], rtol=1e-4)  # it adds 1e-6
+    with pytest.raises(ValueError, match="clip_norm=0.0 must be > 0, or None"):
+        eventprop.fit(network, Dataset(times, labels), loss, clip_norm=0.0, **options)
 
 
 @pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="examples/ is not part of this tree")

@@ -97,6 +97,25 @@ def test_reward_modulated_stdp(engine, name, tau):
     assert_close(engine.to_numpy(one), 2.0 * zeta[0].sum(0) / (tau or 1.0), 1e-12)
 
 
+@pytest.mark.parametrize("tau", [None, 5.0])
+def test_a_reward_at_the_end(engine, tau):
+    """A sequence with a reward after its last step is its steps, without a reward before; the trace goes on."""
+    layer, weight, pre, post = case("linear")
+    rule, w, reward = RewardSTDP(layer, 4.0, 6.0, tau_eligibility=tau, **WEIGHING), engine.asarray(weight), [1.0, -2, 3]
+    total, state = 0.0, None
+    for t in range(len(pre)):
+        given = reward if t == len(pre) - 1 or tau is None else 0.0
+        change, state = rule.step(w, state, pre[t], post[t], given)
+        total = total + engine.to_numpy(change)
+    _, between = rule.run(w, pre[:2], post[:2], None, 0.0)
+    at_once, final = rule.run(w, pre[2:], post[2:], between, reward)
+    before = 0.0 if tau is not None else engine.to_numpy(rule.run(w, pre[:2], post[:2], None, reward)[0])
+    assert_close(engine.to_numpy(at_once) + before, total, 1e-12)
+    assert set(final) == set(state)
+    for name in final:
+        assert_close(engine.to_numpy(final[name]), engine.to_numpy(state[name]), 1e-12, name)
+
+
 def test_causal_pairs_strengthen(engine):
     """The window of STDP: input before output strengthens, after it weakens, less the further apart."""
     rule, sizes = STDP(sc.Linear(1, 1), f_pre=lambda w: 1.0, f_post=lambda w: 1.0), []
@@ -142,7 +161,8 @@ BAD = {
         np.ones((2, 3)), None, np.ones((1, 3)), np.ones((1, 3))),
     r"reward of shape \(2,\), expected \(\) or \(1,\)": lambda: RewardSTDP(sc.Linear(3, 2)).step(
         np.ones((2, 3)), None, np.ones((1, 3)), np.ones((1, 2)), np.ones(2)),
-    r"each step has its own reward": lambda: RewardSTDP(sc.Linear(3, 2)).run(np.ones((2, 3)), None, None),
+    r"2 steps of pre spikes, 3 of post spikes": lambda: STDP(sc.Linear(3, 2)).run(
+        np.ones((2, 3)), np.ones((2, 1, 3)), np.ones((3, 1, 2))),
 }  # fmt: skip
 
 

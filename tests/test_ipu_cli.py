@@ -69,7 +69,7 @@ def test_check_refuses(run_file, capsys):
     ("line", "said"),
     [
         ("update_every = 2", "parts: update_every=2 does not divide the 3 steps of a sequence"),
-        ('learning = "eprop"', "learning: learning='eprop' needs gradients, which stay on the device"),
+        ('learning = "eprop"', "learning: learning=eprop() needs gradients, which stay on the device"),
     ],
 )
 def test_check_refuses_ways_of_learning(run_file, capsys, line, said):

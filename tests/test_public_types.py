@@ -23,8 +23,8 @@ MODULES = (
     "spikecore spikecore.backprop spikecore.convert spikecore.datasets spikecore.datasets.transforms "
     "spikecore.eventprop spikecore.functional spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
-    "spikecore.init spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
-    "spikecore.utils spikecore.zoo"
+    "spikecore.init spikecore.plasticity spikecore.schedule spikecore.spikegen spikecore.spikeplot "
+    "spikecore.surrogate spikecore.tracking spikecore.utils spikecore.zoo"
 ).split()
 AT_MOST = 0.10
 #: Names that are Any for type checkers and something else when a program runs.

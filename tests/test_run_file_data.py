@@ -271,7 +271,6 @@ def test_mistakes_are_named_before_anything_is_written(spikecore, data, message)
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["train.accumulate=2", "train.learning=eprop"], "run.toml: train: accumulate=2 makes one update of several"),
         (["train.accumulate=2", "train.update_every=1"], "run.toml: train: accumulate=2 makes one update of several"),
         (["train.window=2", "train.learning=eprop"], "remove one of the two keys"),
         (["data.sensor=[8]"], "data.sensor = [8] (from --set data.sensor=[8]): must have at least 2 entries"),

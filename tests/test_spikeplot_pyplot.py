@@ -79,6 +79,7 @@ OWN = {
     "spike_count": lambda: spikeplot.spike_count(SPIKES),
     "animator": lambda: spikeplot.animator(SPIKES.reshape(60, 3, 4)),
     "activity_map": lambda: spikeplot.activity_map({"0": SPIKES}),
+    "weights": lambda: spikeplot.weights(MEM[:, :4]),
     "training_curves": lambda: spikeplot.training_curves([{"loss": 1.0}, {"loss": 0.5}]),
     "surrogate_curves": lambda: spikeplot.surrogate_curves({"one": (MEM[:, 0], MEM[:, 1])}),
     "event_frames": lambda: spikeplot.event_frames(np.ones((2, 2, 4, 4))),

@@ -148,7 +148,8 @@ def test_ctrl_c_ends_the_build(tmp_path):
     page.write_text(
         f"# %%\nimport time\nopen({str(tmp_path / 'began')!r}, 'w').close()\ntime.sleep(300)", encoding="utf-8"
     )
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import execute\n"
+    code = "import signal, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import execute\n"
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background ignores Ctrl-C
     code += "execute.executed([Path(sys.argv[2])], Path(sys.argv[3]))"
     command = [sys.executable, "-c", code, str(BUILDER), str(page), str(tmp_path / "out")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -13,26 +13,26 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
-PAGES, FOLDER = ("gallery.md", "index.md", "tracking.md", "converting.md"), "pictures"
+FOLDER = "pictures"
 STYLE = Path(__file__).with_name("matplotlibrc")  # for light and for dark pages
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMAGE = re.compile(rf"!\[[^\]]*\]\({FOLDER}/([^)]+)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pictures to the files of the site."""
+    """Add the pictures of all pages that show some to the files of the site."""
     from mkdocs.structure.files import File
 
     build = Path(config.config_file_path).parent / "build"
     shutil.rmtree(build / FOLDER, ignore_errors=True)  # what an earlier build wrote, such as a log
-    for page in PAGES:
-        text = Path(files.get_file_from_path(page).abs_src_path).read_text(encoding="utf-8")
-        for name in draw(text, build / FOLDER, page):
+    for page in list(files.documentation_pages()):
+        text = page.content_string
+        for name in draw(text, build / FOLDER, page.src_uri) if IMAGE.search(text) else ():
             files.append(File(f"{FOLDER}/{name}", str(build), config.site_dir, config.use_directory_urls))
     return files
 
 
-def draw(text: str, directory: Path, page: str = PAGES[0]) -> List[str]:
+def draw(text: str, directory: Path, page: str = "gallery.md") -> List[str]:
     """Run the page's code in `directory`; returns the names of the pictures that the page shows."""
     import matplotlib
 
@@ -40,7 +40,7 @@ def draw(text: str, directory: Path, page: str = PAGES[0]) -> List[str]:
     directory.mkdir(parents=True, exist_ok=True)
     for name in names:
         (directory / name).unlink(missing_ok=True)  # an old one must not stand in for one that is no longer drawn
-    namespace: Dict[str, Any] = {"__name__": "gallery"}
+    namespace: Dict[str, Any] = {"__name__": "__main__"}  # a module that exists: dataclasses look for theirs
     with inside(directory), matplotlib.rc_context({"figure.dpi": 100}, fname=str(STYLE)):
         for block in BLOCK.finditer(text):
             line = text.count("\n", 0, block.start(1))

@@ -10,6 +10,8 @@ import typer
 
 from spikecore.api.core.engines import engines
 from spikecore.api.core.messages import unknown
+from spikecore.api.learning.learning_rules import NAMES
+from spikecore.api.verification.learning_report import LearningReport
 from spikecore.cli.exit_codes import NOT_VERIFIED
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import (
@@ -35,6 +37,14 @@ AGAINST = typer.Option(
     help="The reference engine. Default: another one than the engine.",
 )
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
+RULE = typer.Option(
+    None,
+    "--learning",
+    metavar="RULE",
+    autocompletion=lambda incomplete: [name for name in NAMES if name.startswith(incomplete)],
+    help=f"Measure how close a learning rule's gradient is to the exact one, instead: {', '.join(NAMES)}. The rule of "
+    "the run file has the options that the run file gives it.",
+)
 TABLE = typer.Option(False, "--table", help="Show every comparison with its figures and its limit.")
 
 
@@ -64,6 +74,7 @@ SPIKES = typer.Option(
     "spikecore verify runs/digits-001",
     "spikecore verify runs/digits-001 --table",
     "spikecore verify runs/digits-001 --json",
+    "spikecore verify runs/digits-001 --learning eprop",
 )
 def verify(
     run: Path = RUN,
@@ -71,6 +82,7 @@ def verify(
     sets: Optional[List[str]] = SETS,
     against: Optional[str] = AGAINST,
     samples: int = SAMPLES,
+    learning: Optional[str] = RULE,
     table: bool = TABLE,
     as_json: bool = JSON,
     simulate: bool = SIMULATE,
@@ -79,16 +91,24 @@ def verify(
 
     Compares the engine's gradients with those of the reference engine, and these with finite differences. A run file
     is verified with initial weights. A run directory is verified with its trained weights, and the table of every
-    comparison is written to its report.txt. Exits with 1 if a gradient is not verified.
+    comparison is written to its report.txt. With --learning, compares the gradient of a learning rule with the exact
+    one, parameter by parameter; the report is written to learning.txt. Exits with 1 if a gradient is not verified.
     """
+    if learning is not None and learning not in NAMES:
+        raise ConfigError([f"--learning {learning}: {unknown('rule', learning, NAMES)}"])
     run = run.parent if run.name == MODEL else run
     job = of_file_or_directory(run, engine, simulated(sets, simulate))
     names = [known.name for known in engines()]
     if against is not None and against not in names:
         raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
-    report = job.verify(job.model(), samples, against)
+    if learning is None:
+        report = job.verify(job.model(), samples, against)
+    else:
+        report = job.verify_learning(job.model(), learning, samples, against)
     if as_json:
-        show_json(_verified(report))
+        show_json(_verified(report) if learning is None else _compared(report))
+    elif learning is not None:
+        print(report)
     else:
         print(report.table() if table else report)
     if not report.ok:
@@ -138,6 +158,20 @@ def _checked(job: Run, target: str, samples: Optional[int]) -> Any:
     except (FileNotFoundError, ChipFileError) as error:
         raise ConfigError([f"--for {line}" for line in str(error).split("\n")]) from None
     return job.fits(described, 8 if samples is None else samples)
+
+
+def _compared(report: LearningReport) -> Dict[str, Any]:
+    """The report of ``verify --learning`` for scripts."""
+    return {
+        "ok": report.ok,
+        "verdict": report.verdict,
+        "learning": report.learning,
+        "rows": [{**row.agreement._asdict(), "verdict": row.verdict} for row in report.rows],
+        "omissions": [{"parameters": names, "what": what} for names, what in report.omissions],
+        "loss": report.loss,
+        "exact_loss": report.exact_loss,
+        "remarks": report.remarks,
+    }
 
 
 def _verified(report: Any) -> Dict[str, Any]:

@@ -43,8 +43,8 @@ from spikecore.datasets import DataFileError, Loader
 from spikecore.hardware import Chip, HardwareReport, check
 from spikecore.tracking import Tracker
 
-RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
-    "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
+RUN, MODEL, BEST, HISTORY, RESULT, REPORT, LEARNING = (
+    "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt learning.txt".split()
 )
 
 
@@ -178,7 +178,7 @@ class Run:
     def first(self, data: Any, count: int) -> Tuple[Any, Any, Any]:
         """The first samples as one batch (inputs, targets, lengths); lengths are None if all steps count."""
         options = {**self.config.data.for_all(), "batch_size": count, "workers": 0}
-        return next(iter(batches(Loader(data[:count], shuffle=False, **options))))
+        return next(iter(batches(Loader(data[:count], shuffle=False, **options), self.loss)))
 
     # ---- training, evaluation, verification, pictures ----
 
@@ -245,7 +245,7 @@ class Run:
 
         Raises:
             ConfigError: a group of the optimiser matches no parameter, a name of pruning no layer, or a way of learning
-                excludes another key.
+                excludes another key or cannot learn the network.
             NotImplementedError: the engine does not learn in this way.
         """
         train = self.config.train
@@ -260,11 +260,14 @@ class Run:
             train.optimizer.make().by_name(model.params())
         except ValueError as error:
             raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
-        way = Learning(train.learning, train.update_every)
+        way = Learning(train.learning.make(), train.update_every)
         processes = 1 if train.parallel == "none" else self.ranks.size
         try:
             way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
             check_compile(model.engine, train.compile, train.parallel, train.memory)
+            assert model.input_shape is not None  # the model is built
+            with model.engine.isolated():
+                way.check_network(model.executor, self.loss, model.input_shape)
         except ValueError as error:
             raise ConfigError([f"{self.name}: train: {error}"]) from None
 
@@ -279,7 +282,7 @@ class Run:
         if options.memory is None:
             return None
         check_memory(options.parallel, options.memory)
-        way = Learning(options.learning, options.update_every)
+        way = Learning(options.learning.make(), options.update_every)
         budget = budget_of(model.engine, way, options.memory, options.accumulate)
         batch = self.first(self.train_set, -(-self.config.data.batch_size // self.ranks.size))
         feed, optimizer = Feed(**self.feeding), options.optimizer.make()
@@ -334,7 +337,7 @@ class Run:
             callbacks=callbacks,
             metric=self.metric,
             window=options.window,
-            learning=options.learning,
+            learning=options.learning.make(),
             update_every=options.update_every,
             accumulate=options.accumulate,
             parallel=options.parallel,
@@ -419,6 +422,35 @@ class Run:
                 tracker.report(model, report)
         return report
 
+    def verify_learning(self, model: Model, kind: Any, samples: int = 8, against: Optional[str] = None) -> Any:
+        """Compare a learning rule with the exact gradient on the first training samples; write learning.txt.
+
+        Args:
+            model: the model.
+            kind: the name of the rule. If it is the run file's own, it has the options of the run file.
+            samples, against: as for ``verify``.
+
+        Returns:
+            a ``LearningReport``.
+
+        Raises:
+            ConfigError: the rule does not take the network, the loss or the samples.
+        """
+        from spikecore.api.verification.verify import verify
+
+        train = self.config.train
+        own = kind == train.learning.kind
+        rule: Any = train.learning.make() if own else kind
+        inputs, targets, lengths = self.first(self.train_set, samples)
+        options: Dict[str, Any] = {"lengths": lengths, "window": train.window if own else None, **self.feeding}
+        reference: Any = against
+        try:
+            report = verify(model, inputs, targets, self.loss, reference, learning=rule, **options)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: --learning {kind}: {error}"]) from None
+        self._write(LEARNING, f"{report}\n")
+        return report
+
     def check(self) -> Any:
         """Check whether an IPU would accept the network and train it correctly. Nothing is compiled.
 
@@ -430,10 +462,10 @@ class Run:
         options = dict(self.config.engine_options) if self.config.engine == "ipu" else {}
         engine: Any = get_engine("ipu", dtype=self.config.dtype, **{**options, "simulate": True})
         config = self.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
-        inputs, targets, lengths = next(iter(batches(self.loader(self.train_set))))
+        inputs, targets, lengths = next(iter(batches(self.loader(self.train_set), self.loss)))
         train, model = self.config.train, Run(config, None, self.name).new_model()
         optimizer, feeding = train.optimizer.make(), self.feeding
-        method: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
+        method: Any = {"window": train.window, "learning": train.learning.make(), "update_every": train.update_every}
         options = {"engine": engine, "lengths": lengths, **method, **feeding}
         return check_model(model, inputs, targets, self.loss, optimizer, **options)
 

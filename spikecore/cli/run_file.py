@@ -18,6 +18,7 @@ from typing_extensions import Annotated, Literal
 
 from spikecore.api.core.engines import ENVIRONMENT, entry_of
 from spikecore.api.core.messages import unknown
+from spikecore.api.learning.learning_rules import BPTT
 from spikecore.api.learning.steps import stepwise
 from spikecore.api.training.budgets import bytes_of
 from spikecore.api.training.together import Parallel
@@ -27,6 +28,7 @@ from spikecore.cli.network_table import Network
 from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
 from spikecore.cli.schema import (
     AnyEncoder,
+    AnyLearning,
     AnyLoss,
     AnyMetric,
     AnyOptimizer,
@@ -80,7 +82,7 @@ class Train(Section):
     schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
     clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the gradient of all parameters")
     window: Optional[int] = Field(None, ge=1, description="truncated BPTT: number of steps in each window")
-    learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="rule that computes gradients")
+    learning: AnyLearning = Field({}, description="rule that computes gradients, back in time or forward")
     update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
     accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update of the weights")
     parallel: Parallel = Field(
@@ -105,11 +107,11 @@ class Train(Section):
 
     @field_validator("learning")
     @classmethod
-    def _forward(cls, value: str, info: Any) -> str:
+    def _forward(cls, value: Any, info: Any) -> Any:
         """Learning forward in time has no window, and takes only losses that are sums over single steps."""
-        if value != "bptt" and info.data.get("window") is not None:
+        if value.kind != BPTT and info.data.get("window") is not None:
             raise ValueError("does not go back in time, and window is for 'bptt': remove one of the two keys")
-        if value != "bptt" and "loss" in info.data:
+        if value.kind != BPTT and "loss" in info.data:
             stepwise(_with_costs(info.data["loss"], info.data.get("regularisers", [])))
         return value
 

@@ -45,6 +45,7 @@ from spikecore.api.core.layer import Layer
 from spikecore.api.core.parameters import Learn, Param, learn, learn_tau
 from spikecore.api.functional import quant, quantisers
 from spikecore.api.functional.metrics import NAMED, OWN
+from spikecore.api.learning.learning_rules import BPTT, RULES
 from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.surrogate.special import Formula
@@ -324,6 +325,7 @@ AnyEncoder = tagged(
 AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
 AnyRegulariser = tagged(named(functional.Regulariser, functional))
 AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
+AnyLearning = tagged({BPTT: lambda: BPTT, **RULES}, default=BPTT)
 TYPES[Sequence[Group]] = List[model_of("Group", Group, fields_of(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(named(Optimizer), default="Adam")
 AnySchedule = tagged(named(object, schedule), default="constant")

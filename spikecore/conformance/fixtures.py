@@ -69,7 +69,7 @@ def pytest_pyfunc_call(pyfuncitem):
     if not isinstance(error, NotImplementedError) or engine is None:
         return
     for what, why in engine.lacks.items():
-        if why in str(error):
+        if why and why in str(error):
             try:
                 need(engine, what)
             except pytest.skip.Exception as skip:

@@ -39,7 +39,11 @@ def pytest_addoption(parser: Any) -> None:
 
 
 def pytest_configure(config: Any) -> None:
-    """Begin the report, if one is asked for."""
+    """Read the engines, and begin the report, if one is asked for."""
+    try:
+        selected(config.getoption("--engine"))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", "slow: takes many seconds; `-m 'not slow'` leaves it out")
     if any(config.getoption(name) for name in OUTPUTS):
         config.pluginmanager.register(Watch(config), "spikecore.conformance.watch")
@@ -91,7 +95,8 @@ class Watch:
         about = dict(report.user_properties).get(PROPERTY)
         if about is not None and (report.when == "call" or not report.passed):
             label, parts = about
-            self.outcomes.append(Outcome(label, report.nodeid, parts, report.outcome, _why(report)))
+            test = f"test_{parts[-1][1]}.py::{report.nodeid.partition('::')[2]}"  # a file by itself has no name there
+            self.outcomes.append(Outcome(label, test, parts, report.outcome, _why(report)))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -24,7 +24,7 @@ def chosen(text: str) -> Chosen:
     """Read ``[LABEL=]NAME[:option=value,...]``; the label is by default all that follows it.
 
     Raises:
-        ValueError: an option has no value.
+        ValueError: an option has no value, or is the dtype.
     """
     head, _, tail = text.partition(":")
     label, separator, name = head.partition("=")
@@ -33,6 +33,8 @@ def chosen(text: str) -> Chosen:
         option, equals, value = pair.partition("=")
         if not equals or not option:
             raise ValueError(f"--engine {text}: {pair!r} must be option=value, as in torch:device=cuda")
+        if option == "dtype":
+            raise ValueError(f"--engine {text}: the suite runs in both dtypes, so leave dtype out")
         options[option] = _value(value)
     return Chosen(label, name, options) if separator else Chosen(text, head, options)
 
@@ -50,9 +52,20 @@ def selected(texts: Optional[Sequence[str]]) -> Tuple[List[Chosen], Dict[str, st
 
     Args:
         texts: what stands behind each ``--engine``; None or none: every engine that can be used here.
+
+    Raises:
+        ValueError: a text cannot be read, or two engines have the same label.
     """
     if texts:
-        return [chosen(text) for text in texts], {}
+        found = {}
+        for text in texts:
+            one = chosen(text)
+            if one.label in found:
+                raise ValueError(
+                    f"--engine {text}: there are two engines of this label; give one another, as in LABEL={one.name}"
+                )
+            found[one.label] = one
+        return list(found.values()), {}
     known = sc.engines()
     missing = {status.name: status.why for status in known if not status.available}
     return [chosen(status.name) for status in known if status.available], missing

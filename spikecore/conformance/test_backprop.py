@@ -42,11 +42,12 @@ def assert_equal_to_bptt(found, expected, layers=None, limit=1e-10):
 
 # ---- eligibility: exact for the last layer of neurons --------------------------------------------------------------
 
-COUPLED = ("RLeaky", "RLeaky-maps", "RSynaptic", "SLSTM", "SConv2dLSTM", "LinearLeaky", "LeakyParallel",
+RECURRENT_LAYERS = ("RLeaky", "RLeaky-maps", "RSynaptic")
+COUPLED = ("SLSTM", "SConv2dLSTM", "LinearLeaky", "LeakyParallel",
            "LeakyParallel-tau", "LeakyParallel-dense", "AssociativeLeaky", "MaskedPSN", "StateSpace",
            *(case.name for case in cases.WHOLE))  # fmt: skip
 SOME = ("Leaky-subtract-immediate", "Leaky-zero-delayed", "Synaptic", "ALIF", "Izhikevich")
-ELEMENTWISE = [case for case in (*cases.LEAKY[:6], *cases.FAMILY) if case.name not in COUPLED]
+ELEMENTWISE = [case for case in (*cases.LEAKY[:6], *cases.FAMILY) if case.name not in (*COUPLED, *RECURRENT_LAYERS)]
 
 
 def check_last_layer(engine, case, trace="exact", loss=RATE):

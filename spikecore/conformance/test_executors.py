@@ -10,7 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import Key
-from spikecore.api.core.tree import flatten, map_leaves
+from spikecore.api.core.tree import Tree, flatten, map_leaves
 from spikecore.conformance import cases
 from spikecore.conformance.rig import assert_close, assert_trees_close, host, normal
 
@@ -65,6 +65,64 @@ def test_a_step_is_a_gradient_and_its_application(engine):
         assert_close(mean[name], (3.0 * single[0][name] + single[1][name]) / 4.0, 1e-12, name)
 
 
+NEURONS = sc.Sequential(
+    *NETWORK.layers[2:]
+)  # without what a batch moves (buffers), and what rounding alone moves (0.bias)
+
+
+def check_hold(engine):
+    """A gradient that was made elsewhere waits beside those of batches, and counts by its weight."""
+    x, key = normal(7, 5, 8) + 0.4, Key((0, "epoch", 0))
+    executor, other = (compiled(engine, network=NEURONS, shape=(8,)) for _ in range(2))
+    if not executor.carries:
+        pytest.skip("the gradient stays on the device")
+    given = []
+    for scale in (1.0, 2.0, 3.0):
+        other.add(scale * x, LABELS, key=key)
+        given.append(other.gradient())
+    first, second, third = (flatten(host(engine, grads)) for grads in given)
+    mean = {name: (3.0 * first[name] + second[name] + 2.0 * third[name]) / 6.0 for name in first}
+
+    def wait():
+        executor.hold(given[0], 3.0)
+        executor.add(2.0 * x, LABELS, key=key)
+        executor.hold(given[2], 2.0)
+
+    wait()
+    found = flatten(host(engine, executor.gradient()))
+    for name, expected in mean.items():
+        assert_close(found[name], expected, 1e-12, name)
+    wait()
+    executor.update()
+    other.apply(Tree({name: engine.asarray(grad) for name, grad in mean.items()}))
+    assert_states_close(executor.state(), other.state(), 1e-12)
+
+
+def test_a_gradient_from_elsewhere_waits_for_an_update(engine):
+    check_hold(engine)
+
+
+def check_assign(engine):
+    """Parameters from elsewhere take the place of the executor's, which trains on; the optimiser stays as it is."""
+    executor, other = compiled(engine), compiled(engine)
+    if not executor.carries:
+        pytest.skip("the parameters stay on the device")
+    train(executor, 2)
+    before = executor.state()
+    halves = map_leaves(lambda x: engine.asarray(0.5 * engine.to_numpy(x)), executor.params)
+    kept = host(engine, halves)
+    executor.assign(halves)
+    after = {**before, "params": flatten(kept)}
+    assert_states_close(executor.state(), after, 0.0)
+    other.load(after)
+    assert train(executor, 2, start=2) == train(other, 2, start=2)
+    assert_trees_close(host(engine, halves), kept, 0.0)
+
+
+def test_parameters_are_assigned(engine):
+    check_assign(engine)
+
+
 @functools.lru_cache(maxsize=None)
 def long_training(steps):
     """The losses of a long training run on the numpy engine, in float64, and the state after it."""
@@ -101,12 +159,11 @@ def test_resume_is_bit_identical(engine, spec):
 def check_moves_between_engines(engine, spec):
     """Two steps on one engine, two on the other: the same as four on either."""
     numpy = sc.get_engine("numpy", dtype="float64")
-    network = sc.Sequential(*NETWORK.layers[2:])  # without the bias that only rounding moves
     x = normal(7, 5, 8) + 0.4
-    whole = compiled(numpy, spec, network, shape=(8,))
+    whole = compiled(numpy, spec, NEURONS, shape=(8,))
     train(whole, 4, x=x)
     for before, after in ((engine, numpy), (numpy, engine)):
-        one, two = compiled(before, spec, network, shape=(8,)), compiled(after, spec, network, shape=(8,))
+        one, two = compiled(before, spec, NEURONS, shape=(8,)), compiled(after, spec, NEURONS, shape=(8,))
         train(one, 2, x=x)
         two.load(one.state())
         train(two, 2, start=2, x=x)

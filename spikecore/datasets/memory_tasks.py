@@ -35,8 +35,8 @@ def delay_recall(
         0 1 0 1 1 | value, store |  0 1 1 0 ... (delay)  | recall
 
     The sample ends with the recall period. The target, int64 (samples,), is the value that was shown during the store
-    period, 0 or 1, equally many of each. Nothing but that period tells it: other values are drawn independently. A
-    network must hold it for ``delay`` steps, so one that forgets guesses, 50 %.
+    period, 0 or 1, equally many of each in either part (one more 0 in an odd number). Nothing but that period tells it:
+    other values are drawn independently. A network must hold it for ``delay`` steps, so one that forgets guesses, 50 %.
 
     Args:
         train: number of training samples, at least 1; default 1000.
@@ -70,7 +70,7 @@ def delay_recall(
         )
     generator = np.random.default_rng(seed)
     samples = train + test
-    targets = generator.permutation(np.arange(samples) % VALUES)
+    targets = np.concatenate([generator.permutation(np.arange(part) % VALUES) for part in (train, test)])
     store = steps - 2 * period - generator.integers(shortest, longest + 1, samples)  # the step it starts at
     # Which period a step is in, counted from the store period; the recall period is apart, at the end.
     time = np.arange(steps)

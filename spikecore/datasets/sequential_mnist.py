@@ -47,7 +47,7 @@ def sequential_mnist(
         raise DataError(f"sequential_mnist: by={by!r}: use 'pixels' or 'rows'")
     if seed < 0:
         raise DataError(f"sequential_mnist: seed={seed!r} must be an integer >= 0")
-    if isinstance(images, tuple):
+    if isinstance(images, (tuple, list)):
         if download:
             raise DataError("sequential_mnist: download=True needs the folder of MNIST, not images that were read")
         train, test = images

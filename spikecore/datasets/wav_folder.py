@@ -41,14 +41,14 @@ def wav_folder(
 
     Args:
         path: the folder. Its folders are the classes, but for those whose names begin with "_" or ".", as
-            ``_background_noise_`` does.
+            ``_background_noise_`` does; files in these whose names begin with "." are left out, too.
         split: "lists", the default: what ``validation_list.txt`` and ``testing_list.txt`` in the folder name, and the
             rest to train. "speakers": by a hash of the speaker's name, the file's name up to "_nohash_" or its end, as
             Speech Commands publish it: all recordings of a speaker are in one part, and stay there as others are added.
         shares: parts of the speakers to validate and to test with split "speakers", each in [0, 1]; default (0.1, 0.1).
         classes: names of the folders to read, in the order of their labels; None, the default: all, by name.
         rate: samples per second that every recording is resampled to, ≥ 1; default 16,000, that of Speech Commands.
-            None: each keeps its own.
+            None: each keeps its own, on which the bands of ``LogMel`` depend unless its ``high`` is given.
         seconds: duration, > 0: longer recordings are cut, shorter ones get silence at their end; default 1.0. None:
             each keeps its own.
         transform: what is applied to each Sound, such as ``transforms.LogMel()``; None, the default: `map` adds it.
@@ -68,6 +68,8 @@ def wav_folder(
     if seconds is not None and not 0.0 < seconds < 1e6:
         raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
     names = _classes(folder) if classes is None else classes
+    if len(set(names)) < len(names):
+        raise DataError(f"wav_folder: classes={classes!r}: name each folder once")
     files = [f"{name}/{file}" for name in names for file in _files(folder, name)]
     files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
     part = _by_lists(folder, files, names) if split == "lists" else _by_speakers(files, shares)
@@ -116,7 +118,8 @@ def _classes(folder: Path) -> Tuple[str, ...]:
 def _files(folder: Path, name: str) -> List[str]:
     if not (folder / name).is_dir():
         raise DataFileError(f"{folder}: has no folder {name!r}; classes are the names of its folders")
-    files = [entry.name for entry in (folder / name).iterdir() if entry.suffix.lower() == ".wav"]
+    entries = (entry for entry in (folder / name).iterdir() if not entry.name.startswith("."))
+    files = [entry.name for entry in entries if entry.suffix.lower() == ".wav"]
     if not files:
         raise DataFileError(f"{folder / name}: has no .wav files")
     return files

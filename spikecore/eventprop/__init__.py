@@ -9,6 +9,7 @@ fitted = sc.eventprop.fit(network, data, loss)
 
 from __future__ import annotations
 
+from spikecore.eventprop.bias import BiasCase, SurrogateBias, surrogate_bias
 from spikecore.eventprop.gradient import Gradient, gradient
 from spikecore.eventprop.losses import (
     EventLoss,
@@ -20,11 +21,12 @@ from spikecore.eventprop.losses import (
 )
 from spikecore.eventprop.network import Layer, Network, Run
 from spikecore.eventprop.spikes import Spikes
-from spikecore.eventprop.stepped import SurrogateBias, frames, surrogate_bias, to_model
+from spikecore.eventprop.stepped import frames, to_model
 from spikecore.eventprop.training import Fitted, evaluate, fit
 from spikecore.eventprop.verification import verify
 
 __all__ = [
+    "BiasCase",
     "EventLoss",
     "Fitted",
     "Gradient",

@@ -149,7 +149,9 @@ class spike_count_loss(EventLoss):  # noqa: N801  (written as snnTorch writes lo
 class max_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
     """Cross-entropy of the highest membrane over time of neurons that do not fire: -log softmax(max_t V)_y.
 
-    The last layer needs ``threshold=None``.
+    The last layer needs ``threshold=None``. A membrane begins at 0, so its highest is at least 0. A neuron whose
+    membrane stays below 0 has no gradient, like a rectifier below 0: give the last layer first weights of a positive
+    mean, ``Layer(..., mean=0.5)``.
 
     Source: Wunderlich & Pehle, 2021, for MNIST.
     """

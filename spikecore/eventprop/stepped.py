@@ -1,4 +1,4 @@
-"""The same network in time steps: a ``Model`` of ``Synaptic`` neurons, and what a surrogate makes of its gradient.
+"""The same network in time steps: a ``Model`` of ``Synaptic`` neurons.
 
 Over one step of dt without spikes the neurons of both are the same, with alpha = exp(-dt / tau_syn), beta = exp(-dt /
 tau_mem) and weights times ``flow``'s gain c(dt): ``Synaptic`` adds its current to the membrane as it is.
@@ -6,27 +6,23 @@ tau_mem) and weights times ``flow``'s gain c(dt): ``Synaptic`` adds its current 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Union
+from typing import Any, Dict, List, Mapping, Union
 
 import numpy as np
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
-from spikecore.api.functional.loss import ce_max_membrane_loss
+from spikecore.api.core.parameters import learn
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.layers.linear import Linear
-from spikecore.api.learning.gradients import bptt
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.surrogate.base import Surrogate
 from spikecore.api.surrogate.smooth import fast_sigmoid
 from spikecore.api.training.model import Model
 from spikecore.arguments import ArrayLike, checked
-from spikecore.eventprop.gradient import gradient
-from spikecore.eventprop.losses import max_membrane_loss
-from spikecore.eventprop.membrane import flow
+from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Network
 from spikecore.eventprop.spikes import Spikes
-from spikecore.printing import columns
 
 
 def _steps(network: Network, dt: float) -> int:
@@ -42,6 +38,8 @@ def to_model(
     dt: float,
     *,
     surrogate: Surrogate = fast_sigmoid(),  # noqa: B008  (immutable)
+    reset_delay: bool = False,
+    learn_constants: bool = False,
     engine: Union[None, EngineName, Engine] = "numpy",
 ) -> Model:
     """The network in steps of ``dt``: an ``sc.Model`` of ``Linear`` and ``Synaptic`` with the same time constants.
@@ -53,6 +51,9 @@ def to_model(
         params: arrays by name.
         dt: the step, > 0, in the unit of the time constants.
         surrogate: the derivative of a spike when the model is trained; default ``fast_sigmoid()``.
+        reset_delay: whether a spike resets the membrane in the following step, which has no gradient; default False: in
+            its own, with the surrogate's gradient. Delayed, the membrane stays at 0 for one step longer.
+        learn_constants: whether training changes decays and thresholds, too; default False.
         engine: the model's engine, an instance or a name; default "numpy", in float64.
 
     Returns:
@@ -64,6 +65,7 @@ def to_model(
             layers do not have.
     """
     _steps(network, dt)
+    constant: Any = learn if learn_constants else lambda value: value
     parts: List[Any] = []
     weights: Dict[str, np.ndarray] = {}
     for number, (layer, own) in enumerate(zip(network.layers, network.layer_params(params))):
@@ -71,13 +73,13 @@ def to_model(
             raise ValueError(f"eventprop.to_model: layers[{number}] has delays; a model in time steps takes none here")
         course = flow(np.float64(dt), own["tau_mem"], own["tau_syn"])
         fires = layer.threshold is not None
-        reset: Dict[str, Any] = {"reset_mechanism": "zero", "reset_delay": False}
+        reset: Dict[str, Any] = {"reset_mechanism": "zero", "reset_delay": reset_delay}
         parts += [
             Linear(layer.in_features, layer.out_features, bias=False),
             Synaptic(
-                alpha=_plain(course.alpha),
-                beta=_plain(course.beta),
-                threshold=_plain(own["threshold"]) if fires else 1.0,
+                alpha=constant(_plain(course.alpha)),
+                beta=constant(_plain(course.beta)),
+                threshold=constant(_plain(own["threshold"])) if fires else 1.0,
                 surrogate=surrogate,
                 **(reset if fires else {"reset_mechanism": "none"}),
             ),
@@ -90,6 +92,32 @@ def to_model(
     state["params"].update({name: value.astype(dtypes[name]) for name, value in weights.items()})
     model.load_state(state)
     return model
+
+
+def gradients_by_network(
+    network: Network, params: Mapping[str, ArrayLike], dt: float, grads: Mapping[str, np.ndarray]
+) -> Dict[str, np.ndarray]:
+    """The gradients by a network's parameters, from those by its model's in steps of ``dt`` with learned constants."""
+    found: Dict[str, np.ndarray] = {}
+    for number, own in enumerate(network.layer_params(params)):
+        course, slopes = flow_slopes(np.float64(dt), own["tau_mem"], own["tau_syn"])
+        by_weight, neuron = grads[f"{2 * number}.weight"], f"{2 * number + 1}"
+        by_gain = (by_weight * own["weight"]).sum(1)
+        found[f"{number}.weight"] = np.reshape(course.gain, (-1, 1)) * by_weight
+        found[f"{number}.tau_mem"] = like(own["tau_mem"], by_gain * slopes.gain_mem) + like(
+            own["tau_mem"], grads[f"{neuron}.beta"] * slopes.beta_mem
+        )
+        found[f"{number}.tau_syn"] = like(own["tau_syn"], by_gain * slopes.gain_syn) + like(
+            own["tau_syn"], grads[f"{neuron}.alpha"] * slopes.alpha_syn
+        )
+        if "threshold" in own:
+            found[f"{number}.threshold"] = like(own["threshold"], grads[f"{neuron}.threshold"])
+    return found
+
+
+def like(parameter: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """A derivative per neuron as that of a parameter, which may be one for all neurons."""
+    return np.asarray(value if np.ndim(parameter) else np.sum(value))
 
 
 def _plain(value: Any) -> Any:
@@ -116,74 +144,3 @@ def frames(network: Network, inputs: Union[Spikes, ArrayLike], dt: float) -> np.
     inside = step < steps
     np.add.at(found, (step[inside], rows[inside], spikes.sources[there][inside]), 1.0)
     return found
-
-
-class SurrogateBias(NamedTuple):
-    """How a surrogate gradient differs from the exact one, per parameter; print it for a table.
-
-    Attributes:
-        cosine: of the angle between both gradients, by name: 1 for the same direction.
-        ratio: the norm of the surrogate gradient divided by that of the exact one, by name.
-        loss, exact_loss: the loss of the network in time steps, and of the exact one.
-    """
-
-    cosine: Dict[str, float]
-    ratio: Dict[str, float]
-    loss: float
-    exact_loss: float
-
-    def __str__(self) -> str:
-        head = ("parameter", "cosine", "norm ratio")
-        rows = [(name, f"{self.cosine[name]:.3f}", f"{self.ratio[name]:.3g}") for name in self.cosine]
-        return f"{columns([head, *rows])}\nloss {self.loss:.4g} in time steps, {self.exact_loss:.4g} exact"
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-@checked
-def surrogate_bias(
-    network: Network,
-    params: Mapping[str, ArrayLike],
-    inputs: Union[Spikes, ArrayLike],
-    targets: ArrayLike,
-    dt: float,
-    *,
-    surrogate: Surrogate = fast_sigmoid(),  # noqa: B008  (immutable)
-) -> SurrogateBias:
-    """The surrogate gradient of the weights against the exact gradient, of the same network, loss and batch.
-
-    The loss is the cross-entropy of the highest membranes, which both forms of the network have: in time steps
-    ``ce_max_membrane_loss``, exactly ``max_membrane_loss``. The gradient of the last layer's weights passes no spike of
-    its own and differs only by the time step; those of earlier layers show what the surrogate does.
-
-    Args:
-        network: a network whose last layer has threshold=None, without delays.
-        params: arrays by name.
-        inputs: as for ``eventprop.gradient``.
-        targets: class labels (batch,).
-        dt: the time step, > 0. The smaller, the closer the losses.
-        surrogate: what takes the place of the derivative of a spike; default ``fast_sigmoid()``.
-
-    Raises:
-        ValueError: the network fires in its last layer or has delays, or an argument does not fit.
-    """
-    threshold = network.layers[-1].threshold
-    if threshold is not None:
-        raise ValueError(
-            f"eventprop.surrogate_bias: the last layer of network has threshold={threshold}: it must have "
-            "threshold=None, since the loss reads its membranes"
-        )
-    exact = gradient(network, params, inputs, targets, max_membrane_loss())
-    model = to_model(network, params, dt, surrogate=surrogate)
-    stepped = bptt(model, frames(network, inputs, dt), targets, ce_max_membrane_loss())
-    cosine, ratio = {}, {}
-    for number, own in enumerate(network.layer_params(params)):
-        gain = flow(np.float64(dt), own["tau_mem"], own["tau_syn"]).gain
-        ours = stepped.grads[f"{2 * number}.weight"] * np.reshape(gain, (-1, 1))
-        theirs = exact.grads[f"{number}.weight"]
-        norms = float(np.linalg.norm(ours)), float(np.linalg.norm(theirs))
-        product = norms[0] * norms[1]
-        cosine[f"{number}.weight"] = float((ours * theirs).sum()) / product if product else float("nan")
-        ratio[f"{number}.weight"] = norms[0] / norms[1] if norms[1] else float("nan")
-    return SurrogateBias(cosine, ratio, stepped.loss, exact.loss)

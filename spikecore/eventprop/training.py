@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
+from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
 from spikecore.api.core.engines import get_engine
+from spikecore.api.training.clipping import check_clip_norm, clipped
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.arguments import ArrayLike, Count, Size, checked
 from spikecore.eventprop.gradient import gradient, loss_and_slopes, values_of
@@ -80,6 +81,7 @@ def fit(
     batch_size: Size = 64,
     learn: Union[str, Sequence[str]] = ("*.weight", "*.delay"),
     wake: float = 0.0,
+    clip_norm: Optional[float] = None,
     validation: Optional[Dataset] = None,
     seed: Count = 0,
     progress: Optional[bool] = None,
@@ -93,14 +95,17 @@ def fit(
         loss: a loss of ``eventprop``.
         params: where to begin; None, the default: ``network.init(seed)``.
         optimizer: default Adam(lr=0.005).
-        schedule: a schedule (epoch, epochs) -> factor of the learning rate, asked before each epoch; None, the default:
-            constant.
+        schedule: a schedule (epoch, epochs) -> factor of the learning rate and of ``wake``, asked before each epoch;
+            None, the default: constant.
         epochs: number of passes over the data, >= 0; default 10.
         batch_size: number of samples for one update, at least 1; default 64.
         learn: patterns of the names of parameters to learn; default all weights and delays. A delay that an update
             makes negative is set to 0; time constants and thresholds that leave their range are an error.
         wake: added to all weights of a neuron that fires for no sample of a batch, >= 0. Such a neuron has no gradient
-            and would stay silent. Weights that are not learned stay as they are. Default 0.
+            and would stay silent. A schedule scales it as it scales the learning rate: late in training, new spikes
+            disturb a network that hardly learns any more. Weights that are not learned stay as they are. Default 0.
+        clip_norm: largest Euclidean norm of the gradient by all learned parameters together, > 0: a larger gradient is
+            scaled to it. None, the default: no limit.
         validation: data to evaluate after each epoch; None, the default: none.
         seed: of the first parameters and of the order of samples, >= 0; default 0.
         progress: whether to show a bar; None, the default, shows one on a terminal and in a notebook.
@@ -116,6 +121,7 @@ def fit(
         raise TypeError(f"eventprop.fit: optimizer={optimizer!r} must be an optimiser such as sc.Adam(lr=0.005)")
     if not 0.0 <= wake < np.inf:
         raise ValueError(f"eventprop.fit: wake={wake!r} must be a finite number >= 0")
+    check_clip_norm(clip_norm)
     xp = get_engine("numpy", dtype="float64").xp
     given = network.init(seed) if params is None else params
     network.layer_params(given)
@@ -124,27 +130,28 @@ def fit(
     names = [name for name in now if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if not names:
         raise ValueError(f"eventprop.fit: learn={learn!r} matches no parameter; the network has {', '.join(now)}")
-    specs = optimizer.by_name(names)
-    learned = {name for name, spec in specs.items() if spec is not None}
+    learned = {name: spec for name, spec in optimizer.by_name(names).items() if spec is not None}
     slots: Dict[str, Any] = {name: {} for name in names}
     loader = Loader(data, batch_size=batch_size, shuffle=True, seed=seed)
     history: List[Dict[str, float]] = []
     fused = pays(_connections(network), epochs * len(data)) if fused is None else fused
     step = 0
     for epoch in range(epochs):
-        lr = optimizer.lr * (1.0 if schedule is None else schedule(epoch, epochs))
+        factor = 1.0 if schedule is None else schedule(epoch, epochs)
+        lr = optimizer.lr * factor
         sums = {"loss": 0.0, "accuracy": 0.0, "silent": 0.0}
         bar = Progress(f"epoch {epoch + 1}/{epochs}", len(loader), progress)
         for inputs, targets in bar.over(loader):
             found = gradient(network, now, inputs, targets, loss, fused=fused)
             step += 1
-            for name, spec in specs.items():
-                if spec is not None:
-                    rate = optimizer.rate(spec, lr)
-                    now[name], slots[name] = spec.update(xp, now[name], found.grads[name], slots[name], step, rate)
+            grads = {name: spec.existing(xp, now[name], found.grads[name]) for name, spec in learned.items()}
+            grads = clipped(xp, grads, clip_norm)
+            for name, spec in learned.items():
+                rate = optimizer.rate(spec, lr)
+                now[name], slots[name] = spec.update(xp, now[name], grads[name], slots[name], step, rate)
                 if name.endswith(".delay"):
                     now[name] = np.maximum(now[name], 0.0)
-            sums["silent"] += _woken(network, now, found.run, wake, learned) * len(inputs)
+            sums["silent"] += _woken(network, now, found.run, wake * factor, learned) * len(inputs)
             sums["loss"] += found.loss * len(inputs)
             if loss.labels:
                 sums["accuracy"] += (loss.predict(values_of(network, found.run, loss)) == targets).sum()
@@ -163,7 +170,7 @@ def _connections(network: Network) -> int:
     return sum(layer.in_features * layer.out_features for layer in network.layers)
 
 
-def _woken(network: Network, params: Arrays, run: Any, wake: float, learned: Set[str]) -> float:
+def _woken(network: Network, params: Arrays, run: Any, wake: float, learned: Collection[str]) -> float:
     """The share of neurons that did not fire in a batch; their weights grow by ``wake`` if they are learned."""
     silent, neurons = 0, 0
     for number, layer in enumerate(network.layers):

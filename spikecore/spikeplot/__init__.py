@@ -12,10 +12,12 @@ Wrong arguments raise ValueError. A missing matplotlib raises an ImportError tha
 from __future__ import annotations
 
 from spikecore.spikeplot.activity import activity_map
+from spikecore.spikeplot.agreement import BiasLines, GradientAgreement, gradient_agreement, surrogate_bias
 from spikecore.spikeplot.animation import animator
 from spikecore.spikeplot.conversion import conversion_curves
 from spikecore.spikeplot.counts import SpikeCount, spike_count
 from spikecore.spikeplot.events import event_animation, event_frames
+from spikecore.spikeplot.fields import weights
 from spikecore.spikeplot.membranes import Traces, traces
 from spikecore.spikeplot.predictions import predictions
 from spikecore.spikeplot.rasters import raster
@@ -25,6 +27,8 @@ from spikecore.spikeplot.training import training_curves
 from spikecore.spikeplot.verification import GradientErrors, gradient_errors
 
 __all__ = [
+    "BiasLines",
+    "GradientAgreement",
     "GradientErrors",
     "SpikeCount",
     "Stack",
@@ -35,12 +39,15 @@ __all__ = [
     "conversion_curves",
     "event_animation",
     "event_frames",
+    "gradient_agreement",
     "gradient_errors",
     "predictions",
     "raster",
     "spike_count",
     "stack",
+    "surrogate_bias",
     "surrogate_curves",
     "traces",
     "training_curves",
+    "weights",
 ]

@@ -359,6 +359,28 @@ def resuming_forgets_the_slots(patch):
     patch.setattr(NumpyExecutor, "load_slots", lambda self, slots: None)
 
 
+@mutant(test_executors.check_hold)
+def a_gradient_from_elsewhere_replaces_those_that_wait(patch):
+    right = NumpyExecutor.hold
+
+    def hold(self, grads, weight):
+        self._grads = None
+        right(self, grads, weight)
+
+    patch.setattr(NumpyExecutor, "hold", hold)
+
+
+@mutant(test_executors.check_assign)
+def new_parameters_restart_the_optimizer(patch):
+    right = NumpyExecutor.assign
+
+    def assign(self, params):
+        right(self, params)
+        self.load_slots({})
+
+    patch.setattr(NumpyExecutor, "assign", assign)
+
+
 @mutant(test_surrogates.check_derivative, sc.surrogate.atan())
 def arctangent_of_the_docstring(patch):
     patch.setattr(sc.surrogate.atan, "derivative", lambda self, xp, u: 1.0 / (np.pi * (1.0 + (np.pi * u) ** 2)))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import spikecore as sc
-from spikecore import backprop, datasets, functional, init, schedule, spikegen, surrogate
+from spikecore import backprop, datasets, functional, init, plasticity, schedule, spikegen, surrogate
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ model.fit(
 )
 model.fit([(X, LABELS)], lambda out, targets: out.spikes.mean(), schedule=lambda epoch, epochs: 0.5, num_steps=2)
 model.fit(datasets.Loader(X, LABELS, batch_size=2), num_steps=2, learning="bptt")
+local = plasticity.Plasticity({"3": (plasticity.STDP(), plasticity.Bounds()), "5.connection": plasticity.RewardSTDP()})
+model.fit(X, learning=plasticity.Plasticity(local.rules, reward=lambda out, targets: 1.0), num_steps=2)
+learns = model.stream(learning=local)
+learns.step(X[:1], reward=1.0)
+print(learns.params()["3.weight"])
 
 
 class Stop:
@@ -73,6 +78,7 @@ own = sc.Model(sc.Sequential(sc.Flatten(), drawn), "numpy", input_shape=(1, 4, 4
 groups = [sc.Group("*.bias", weight_decay=0.0), sc.Group("*.beta", lr=1e-2)]
 adam = sc.Adam(lr=1e-3, groups=groups)
 own.fit([(X, LABELS)], optimizer=adam, num_steps=2, callbacks=(Stop(),), schedule=schedule.one_cycle(), progress=False)
+own.fit([(X, LABELS)], num_steps=2, learning=backprop.eprop("random", kappa=0.5, seed=1), progress=False)
 own.train_step(X, LABELS, optimizer=sc.SGD(lr=0.1), num_steps=2, clip_norm=1.0, seed=(3, "a"), first=4)["loss"]
 value, grads = own.value_and_grad(X, LABELS, num_steps=2)
 own.apply({name: 0.5 * grad for name, grad in grads.items()}, optimizer=adam)

@@ -93,6 +93,7 @@ def test_a_users_global_switch_changes_nothing():
         ({"device": "tpu"}, "device='tpu': JAX has no such platform here"),
         ({"device": "cpu:7"}, r"device='cpu:7', devices=1: JAX has 1 device\(s\) here: cpu"),
         ({"device": "cpu:x"}, "device='cpu:x' must be a platform"),
+        ({"device": ":0"}, "device=':0' must be a platform"),
         ({"devices": 0}, "devices=0 must be a number of devices, at least 1"),
         ({"devices": 2}, "devices=2: JAX has 1"),
         ({"checkpoint_every": 0}, "checkpoint_every=0"),
@@ -118,6 +119,21 @@ def test_losses_encoders_and_metrics_take_jax_arrays():
     assert (np.asarray(spikes) == sc.spikegen.rate(np.asarray(probability), num_steps=6, seed=1)).all()
     found = functional.ce_rate_loss()(spikes, [0, 1, 2, 3, 0])
     assert_close(np.asarray(found), functional.ce_rate_loss()(np.asarray(spikes), [0, 1, 2, 3, 0]), 1e-6)
+
+
+def test_a_loss_that_is_compiled_by_its_user():
+    """Its labels cannot be checked there; without the checks it is the same loss."""
+    loss, engine = functional.ce_rate_loss(), sc.get_engine("jax")
+    spikes = engine.asarray(np.abs(normal(7, 10, 3)))
+    with pytest.raises(NotImplementedError, match=r"not look at the values.*loss\.evaluate\(engine, "):
+        jax.jit(lambda spikes: loss(spikes, LABELS))(spikes)
+    found = jax.jit(jax.grad(lambda spikes: loss.evaluate(engine, spikes, LABELS)))(spikes)
+    assert_close(np.asarray(found), np.asarray(jax.grad(lambda spikes: loss(spikes, LABELS))(spikes)), 1e-6)
+
+
+def test_arrays_of_a_dtype_that_no_engine_has_are_refused():
+    with pytest.raises(TypeError, match=r"bfloat16 array came to an engine of float32: .*astype\('float32'\)$"):
+        sc.get_engine("jax").asarray(jnp.ones(2, jnp.bfloat16))
 
 
 def test_explain_says_what_is_compiled():
@@ -269,6 +285,45 @@ def test_learning_forward_in_time():
     )
     for name, g in expected.grads.items():
         assert_close(found.grads[name], g, 1e-11, name)
+
+
+def test_plasticity():
+    """Local rules change the parameters of a model, and of a stream, as on the NumPy engine."""
+    rules = sc.plasticity.STDP(), sc.plasticity.Bounds(-1.0, 1.0)
+    threshold = sc.learn(0.5, per="neuron")
+    net = sc.Sequential(sc.Linear(4, 3), sc.Leaky(beta=0.8, threshold=threshold))
+    learning = sc.plasticity.Plasticity({"0": rules, "1": sc.plasticity.AdaptiveThreshold()})
+    x, params = np.abs(normal(6, 2, 4)), []
+    for name in ("jax", "numpy"):
+        model = sc.Model(net, engine=name, dtype="float64", seed=0)
+        before = model.params()
+        model.fit([(x, [0, 1])], learning=learning, update_every=3, progress=False)
+        assert all(abs(model.params()[part] - before[part]).max() > 1e-3 for part in ("0.weight", "1.threshold"))
+        stream = model.stream(2, learning=learning)
+        stream.step(x[0])
+        params.append({**model.params(), **{f"stream {part}": value for part, value in stream.params().items()}})
+    for name, value in params[1].items():
+        assert_close(params[0][name], value, 1e-11, name)
+
+
+def test_forward_gradients_of_several_batches_make_one_update():
+    found, expected = (
+        trained(name, 1, sc.Sequential(*NET.layers[:2]), learning="eprop", loss=functional.mse_membrane_loss(),
+                accumulate=2)
+        for name in ("jax", "numpy")
+    )  # fmt: skip
+    assert_same_weights(found, expected)
+
+
+def test_plasticity_between_trainings():
+    """In ``fit``, before a training with gradients, and in a stream."""
+    learning = sc.plasticity.Plasticity({"0": sc.plasticity.STDP()})
+    models = [sc.Model(NET, engine=name, dtype="float64", seed=3) for name in ("jax", "numpy")]
+    for model in models:
+        model.fit(X[0], num_steps=4, learning=learning, batch_size=5, progress=False)
+        fitted(model, 1)
+        model.stream(learning=learning).step(X[0, :1])
+    assert_same_weights(*models)
 
 
 # ---- several devices, run files ------------------------------------------------------------------------------------

@@ -348,6 +348,10 @@ class Executor(abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
 
+    def hold(self, grads: Params, weight: float) -> None:
+        """Like ``add``, with a gradient of all parameters that was made elsewhere."""
+        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
+
     def collect(self, figures: Sequence[float]) -> List[float]:
         """Add up, over all ranks, what ``add`` has made, and ``figures``; return the sums of these."""
         raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
@@ -366,6 +370,13 @@ class Executor(abc.ABC):
     def apply(self, grads: Params) -> None:
         """Do one optimiser step with a given gradient, a tree like the parameters; for executors that carry."""
         raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
+
+    def assign(self, params: Params) -> None:
+        """Replace the parameters by arrays of the engine, a tree like them; for executors that carry.
+
+        The optimiser and its slots stay as they are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps its parameters on the device")
 
     @abc.abstractmethod
     def run(

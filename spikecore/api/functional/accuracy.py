@@ -9,7 +9,7 @@ from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
+from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, targets_on
 from spikecore.arguments import ArrayLike, Count, checked
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def accuracy_membrane(
 def hit_rate(engine: Engine, scores: Any, targets: Any) -> float:
     """The fraction of samples whose highest score is that of the right class, from scores (batch, classes)."""
     predicted = engine.to_numpy(engine.xp.argmax(scores, axis=1))
-    labels = engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))
+    labels = engine.to_numpy(targets_on(engine, targets))
     if labels.shape != predicted.shape:
         raise ShapeError(
             f"targets have shape {tuple(labels.shape)}, expected {tuple(predicted.shape)}: one class index per sample; "

@@ -20,7 +20,7 @@ from spikecore.api.functional.targets import (
     check_sequence,
     one_hot,
     pool_population,
-    target_dtype,
+    targets_on,
 )
 from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array
 from spikecore.printing import Concise, text_of
@@ -123,7 +123,7 @@ class Loss(LossBase):
             raise TypeError(f"{self.reads}={shown(values)} must be an array of numbers: pass an Output, or its spikes")
         engine = engine_of(values)
         values = as_numbers(engine, values)
-        labels = engine.asarray(targets, dtype=target_dtype(targets))
+        labels = targets_on(engine, targets)
         self.check(engine, values, labels, lengths)
         return self.compute(engine, values, labels, lengths)
 

@@ -96,8 +96,14 @@ def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> D
     """The values of the metrics for a batch.
 
     Raises:
-        TypeError: a metric does not return a number, or lengths are given and it does not take them.
+        TypeError: a metric does not return a number, lengths are given and it does not take them, or it compares with
+            targets and there are none.
     """
+    wanting = [name for name, metric in metrics.items() if _plain(metric) in NAMED.values()]
+    if targets is None and wanting:
+        raise TypeError(
+            f"metric {wanting[0]!r} compares with targets, and there are none: pass targets, or leave it out"
+        )
     return {
         name: _number(name, metric(out, targets, **lengths_option("metric", metric, lengths)))
         for name, metric in metrics.items()
@@ -110,6 +116,12 @@ _OF_SPIKES = (accuracy_rate, accuracy_temporal)
 def _plain(metric: Any) -> Any:
     """The function inside a ``functools.partial``; any other metric unchanged."""
     return metric.func if isinstance(metric, functools.partial) else metric
+
+
+def firing_rate(out: Any, targets: Any) -> float:
+    """Spikes per step of a neuron of the last layer, a mean over steps, samples and neurons."""
+    engine = engine_of(out.spikes)
+    return float(engine.to_numpy(engine.xp.mean(out.spikes)))
 
 
 def _listed(metric: Any) -> Tuple[Any, ...]:

@@ -9,7 +9,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.words import Array
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
+from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, targets_on
 from spikecore.arguments import ArrayLike, Checked, Numbers
 from spikecore.printing import Concise
 
@@ -132,7 +132,7 @@ class SpikeTime(Concise, Checked):
         engine = engine_of(spikes)
         check_sequence("spikes", spikes)
         fired = as_numbers(engine, spikes)
-        aims = engine.asarray(targets, dtype=target_dtype(targets))
+        aims = targets_on(engine, targets)
         self.check(engine, fired, aims, lengths)
         code = None if self.target_is_time else one_hot(engine, aims, fired.shape[2])
         times, wanted = self.compare(engine, fired, aims, code, lengths)

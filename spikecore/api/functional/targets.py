@@ -17,6 +17,11 @@ def target_dtype(targets: Any) -> Optional[str]:
     return None if floats else "int64"
 
 
+def targets_on(engine: Engine, targets: Any) -> Any:
+    """Targets as an array of an engine, see ``target_dtype``; None if there are none."""
+    return None if targets is None else engine.asarray(targets, dtype=target_dtype(targets))
+
+
 def one_hot(engine: Engine, targets: Any, classes: int) -> Any:
     """Labels (batch,) as one-hot codes (batch, classes) in the engine's floating-point type."""
     xp = engine.xp

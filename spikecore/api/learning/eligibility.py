@@ -14,9 +14,9 @@ networks of spiking neurons, 2020 (e-prop); Bohnstingl et al., Online spatio-tem
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from spikecore.api.core.layer import computes_as, layer_name
+from spikecore.api.core.layer import Layer, computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import Flatten
 from spikecore.api.learning.derivatives import Derivatives, arrays_of, at_rest
@@ -25,7 +25,7 @@ from spikecore.api.learning.synapses import CONNECTIONS, per_synapse, postsynapt
 
 Sums = Dict[str, Any]  # gradients by the dotted name of the prepared parameter
 Ready = Callable[[str], Params]  # prepared parameters of a layer by its dotted name
-BIAS = "bias of the connection"
+BIAS = "biases of connections"  # the trace that all biases of a neuron share: each is added to its current
 
 
 def pull(d: Derivatives, signals: Dict[str, Any]) -> Tree:
@@ -79,23 +79,23 @@ def _entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
 
 
 class Own:
-    """Eligibility of parameters with one value per neuron: the neuron's own, and the bias of the connection before it.
+    """Eligibility of parameters with one value per neuron: the neuron's own, and the biases of its connections.
 
     Args:
         block: the block.
         fields: the neuron's prepared parameters.
-        connection: dotted name and layer of a connection with a bias; None, the default: there is no bias.
+        biased: dotted names and layers of the connections that have a bias; default: none.
     """
 
-    def __init__(self, block: Block, fields: Params, connection: Optional[Named] = None) -> None:
-        self.path, self.neuron, self.fields, self.connection = block.path, block.neuron, fields, connection
+    def __init__(self, block: Block, fields: Params, biased: Tuple[Named, ...] = ()) -> None:
+        self.path, self.neuron, self.fields, self.biased = block.fields, block.neuron, fields, biased
         self.shapes = {name: tuple(value.shape) for name, value in arrays_of(fields)}
 
     def rest(self, engine: Any, x: Any) -> Tree:
         """The traces before the first step, whose current is ``x``: the derivatives of the state at rest."""
         first = at_rest(engine, self.neuron, self.fields, x)
         traces = {name: State({n: row[name] for n, row in first.items()}) for name in self.shapes}
-        if self.connection:
+        if self.biased:
             traces[BIAS] = State({n: engine.xp.zeros_like(x) for n in first})
         return Tree(traces)
 
@@ -108,19 +108,20 @@ class Own:
             for n, trace in e.items():
                 share = share + v.state[n] * trace
             after[name] = moved(d, e, partial(_entered, d, entry), lambda x: x)
-            path, g = self._summed(xp, name, share)
-            sums[path] = g
+            sums.update(self._summed(xp, name, share))
         return Tree(after), sums
 
-    def _summed(self, xp: Any, name: str, share: Any) -> Tuple[str, Any]:
+    def _summed(self, xp: Any, name: str, share: Any) -> Sums:
         if name != BIAS:
-            return under(self.path, name), reduced(xp, share, self.shapes[name])
-        path, layer = self.connection  # type: ignore[misc]
-        return under(path, "bias"), xp.reshape(xp.sum(postsynaptic(xp, layer, share), axis=(0, 3)), (-1,))
+            return {under(self.path, name): reduced(xp, share, self.shapes[name])}
+        return {
+            under(path, "bias"): xp.reshape(xp.sum(postsynaptic(xp, layer, share), axis=(0, 3)), (-1,))
+            for path, layer in self.biased
+        }
 
 
 class Exact:
-    """Exact traces of a block: one per synapse and sample.
+    """Exact traces of a block: one per synapse and sample, also of the synapses between the neurons of a layer.
 
     Args:
         block: the block; its neuron must follow a ``Linear`` or convolution directly or after ``Flatten``.
@@ -131,9 +132,9 @@ class Exact:
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
-        self.block, self.connection = block, _connection(block, ready)
-        biased = self.connection is not None and "bias" in ready(self.connection[0])
-        self.own = Own(block, ready(block.path), self.connection if biased else None)
+        self.block, self.connections = block, _connections(block, ready)
+        biased = tuple((path, layer) for path, layer in self.connections if "bias" in ready(path))
+        self.own = Own(block, ready(block.fields), biased)
 
     def leak(self, engine: Any, fields: Params, x: Any) -> Tree:
         """An empty tree: these traces use the derivatives of each step and no constant leak."""
@@ -141,11 +142,11 @@ class Exact:
 
     def rest(self, engine: Any, seen: Dict[str, Any]) -> Tree:
         """The traces before the first step; ``seen``: the inputs of each layer at that step, by dotted name."""
-        neuron_traces = self.own.rest(engine, seen[self.block.path])
-        if self.connection is None:
-            return Tree(own=neuron_traces)
-        zeros = 0.0 * self._product(engine.xp, seen[self.block.path], self._pre(engine.xp, seen))
-        return Tree(own=neuron_traces, synapses=State({name: zeros for name in self.block.neuron.state}))
+        synapses, current = {}, seen[self.block.path]
+        for path, layer in self.connections:
+            zeros = 0.0 * _product(engine.xp, layer, current, seen[path])
+            synapses[path] = State({name: zeros for name in self.block.neuron.state})
+        return Tree(own=self.own.rest(engine, current), synapses=Tree(synapses))
 
     def step(
         self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
@@ -161,36 +162,40 @@ class Exact:
             seen: the inputs of each layer, by dotted name.
             ready: prepared parameters.
         """
-        xp = engine.xp
+        xp, after = engine.xp, {}
         neuron_traces, sums = self.own.step(xp, traces.own, d, v)
-        if self.connection is None:
-            return Tree(own=neuron_traces), sums
-        path, layer = self.connection
-        pre = self._pre(xp, seen)
-
-        def post(y: Any) -> Any:
-            return xp.expand_dims(postsynaptic(xp, layer, y), axis=3)
-
-        share = self._product(xp, v.x, pre)
-        for name, e in traces.synapses.items():
-            share = share + post(v.state[name]) * e
-        sums[under(path, "weight")] = xp.reshape(xp.sum(share, axis=(0, 4)), tuple(ready(path).weight.shape))
-        after = moved(d, traces.synapses, lambda name: self._product(xp, d.rows[name].x, pre), post)
-        return Tree(own=neuron_traces, synapses=after), sums
-
-    def _pre(self, xp: Any, seen: Dict[str, Any]) -> Any:
-        path, layer = self.connection  # type: ignore[misc]
-        return presynaptic(xp, layer, seen[path])
-
-    def _product(self, xp: Any, post: Any, pre: Any) -> Any:
-        return per_synapse(xp, postsynaptic(xp, self.connection[1], post), pre)  # type: ignore[index]
+        for path, layer in self.connections:
+            product = partial(_product, xp, layer, pre=seen[path])
+            post = partial(_per_neuron, xp, layer)
+            share = product(v.x)
+            for name, e in traces.synapses[path].items():
+                share = share + post(v.state[name]) * e
+            sums[under(path, "weight")] = xp.reshape(xp.sum(share, axis=(0, 4)), tuple(ready(path).weight.shape))
+            after[path] = moved(d, traces.synapses[path], partial(_into, d, product), post)
+        return Tree(own=neuron_traces, synapses=Tree(after)), sums
 
 
-def _connection(block: Block, ready: Ready) -> Optional[Named]:
-    """The connection of a block for exact traces; None if no layer before the neuron has weights."""
+def _product(xp: Any, layer: Layer, post: Any, pre: Any) -> Any:
+    """The product of each neuron's value and each of its inputs."""
+    return per_synapse(xp, postsynaptic(xp, layer, post), presynaptic(xp, layer, pre))
+
+
+def _per_neuron(xp: Any, layer: Layer, y: Any) -> Any:
+    """Values per neuron, with an axis for its synapses."""
+    return xp.expand_dims(postsynaptic(xp, layer, y), axis=3)
+
+
+def _into(d: Derivatives, product: Callable[[Any], Any], name: str) -> Any:
+    """What the inputs of a step add to the trace of one state."""
+    return product(d.rows[name].x)
+
+
+def _connections(block: Block, ready: Ready) -> List[Named]:
+    """The connections of a block for exact traces: the one before the neuron, if any, and the recurrent one, if any."""
+    back = [] if block.back is None else [block.back]
     places = block.weighted(ready)
     if not places:
-        return None
+        return back
     path, layer = block.chain[places[-1]]
     behind = [other for _, other in block.chain[places[-1] + 1 :]]
     if len(places) > 1 or not computes_as(layer, CONNECTIONS) or any(not isinstance(b, Flatten) for b in behind):
@@ -199,4 +204,4 @@ def _connection(block: Block, ready: Ready) -> Optional[Named]:
             f"layers {names} before neuron {block.path}: a trace per synapse needs one Linear or convolution that the "
             "neuron follows at once; use trace='factorised' (learning='ottt'), learning='rtrl', or BPTT"
         )
-    return path, layer
+    return [(path, layer), *back]

@@ -23,7 +23,7 @@ from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from spikecore.api.learning.derivatives import Derivatives, Quiet, derivatives
 from spikecore.api.learning.eligibility import Own, Ready, Sums
-from spikecore.api.learning.stack import Block, under
+from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.neurons.recurrent import OneToOne
 
 LINEAR = (Linear, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GradedSpikes, OneToOne)
@@ -42,7 +42,7 @@ class Factorised:
 
     def __init__(self, block: Block, ready: Ready) -> None:
         self.block, self.places = block, block.weighted(ready)
-        self.own = Own(block, ready(block.path))
+        self.own = Own(block, ready(block.fields))
         for i, (path, layer) in enumerate(block.chain):
             curved = isinstance(layer, SampleNorm) and i > min(self.places, default=i)  # behind weights
             if curved or (i in self.places and not computes_as(layer, LINEAR)):
@@ -52,39 +52,13 @@ class Factorised:
                 )
 
     def leak(self, engine: Any, fields: Params, x: Any) -> Tree:
-        """A and B of the neuron as numbers, from one step without spikes near rest.
-
-        Args:
-            engine: the engine.
-            fields: the neuron's prepared parameters.
-            x: its current at the first step (batch, *neurons); only the shape is used.
-
-        Raises:
-            ValueError: the neurons of the layer have different leaks, or the leak is not linear.
-        """
-        zero = engine.xp.zeros_like(x)
-        rest = self.block.neuron.rest(engine, fields, zero)
-        jacobians = []
-        for size in (0.0, 0.1):
-            near = State({n: a + size * engine.uniform(("leak", n), tuple(x.shape)) for n, a in rest.items()})
-            rows = derivatives(Quiet(engine), self.block.neuron, fields, near, zero).rows
-            jacobians.append([(name, *entry) for name in self.block.neuron.state for entry in _by_state(rows[name])])
-        leak: Dict[str, Dict[str, float]] = {}
-        for (name, source, a), (_, _, b) in zip(*jacobians):
-            low, high = (float(engine.to_numpy(f(engine.xp.stack([a, b], axis=0)))) for f in _range(engine))
-            if high - low > 1e-5:
-                raise ValueError(
-                    f"layer {self.block.path} ({layer_name(self.block.neuron)}): its neurons do not share one linear "
-                    f"leak (d{name}/d{source} is between {low:g} and {high:g}), so they cannot share traces; "
-                    "use trace='exact' (learning='eprop')"
-                )
-            leak.setdefault(name, {})[source] = 0.5 * (low + high)
-        return Tree({name: Tree(entries) for name, entries in leak.items()})
+        """A and B of the neuron; see ``shared_leak``."""
+        return shared_leak(engine, self.block, fields, x, "use trace='exact' (learning='eprop')")
 
     def rest(self, engine: Any, seen: Dict[str, Any]) -> Tree:
         """The traces before the first step; ``seen``: the inputs of each layer at that step, by dotted name."""
         names, layers = self.block.neuron.state, {}
-        for path, _ in (self.block.chain[i] for i in self.places):
+        for path, _, _ in self._connections():
             zeros, zero = engine.xp.zeros_like(seen[path]), engine.asarray(0.0)
             layers[path] = Tree(inputs=State({n: zeros for n in names}), one=State({n: zero for n in names}))
         return Tree(own=self.own.rest(engine, seen[self.block.path]), layers=Tree(layers))
@@ -95,43 +69,68 @@ class Factorised:
         """The traces after the step, and the step's contribution to the gradients; see ``Exact.step``."""
         neuron_traces, sums = self.own.step(engine.xp, traces.own, d, v)
         after = {}
-        for place in self.places:
-            path = self.block.chain[place][0]
+        for path, layer, behind in self._connections():
             before = traces.layers[path]
             parts = [(v.x, seen[path], 1.0), *((v.state[n], before.inputs[n], before.one[n]) for n in before.inputs)]
-            sums.update(self._shares(engine, place, parts, seen, ready))
+            for cotangent, z, bias_trace in parts:
+                g = _back_through(engine, behind, cotangent, seen, ready)
+                _, _, grads = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
+                for name, share in grads.items():
+                    share, key = (bias_trace * share if name == "bias" else share), under(path, name)
+                    sums[key] = sums[key] + share if key in sums else share
             after[path] = Tree(inputs=_leaked(leak, before.inputs, seen[path]), one=_leaked(leak, before.one, 1.0))
         return Tree(own=neuron_traces, layers=Tree(after)), sums
 
-    def _shares(
-        self, engine: Any, place: int, parts: List[Tuple[Any, Any, Any]], seen: Dict[str, Any], ready: Ready
-    ) -> Sums:
-        """Gradients of one layer's weights, summed over ``parts``: (cotangent of the current, input or trace, trace of
-        the bias).
-        """
-        path, layer = self.block.chain[place]
-        sums: Sums = {}
-        for cotangent, z, bias_trace in parts:
-            g = self._behind(engine, place, cotangent, seen, ready)
-            _, _, grads = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
-            for name, share in grads.items():
-                share = bias_trace * share if name == "bias" else share
-                sums[under(path, name)] = sums[under(path, name)] + share if under(path, name) in sums else share
-        return sums
+    def _connections(self) -> List[Tuple[str, Any, Tuple[Named, ...]]]:
+        """The connections of the block: dotted name, layer, and the layers between it and the neuron."""
+        chain = self.block.chain
+        back = [] if self.block.back is None else [(*self.block.back, ())]
+        return [(*chain[i], chain[i + 1 :]) for i in self.places] + back
 
-    def _behind(self, engine: Any, place: int, cotangent: Any, seen: Dict[str, Any], ready: Ready) -> Any:
-        """The cotangent of the layer's output, from that of the neuron's current, through the layers between them."""
-        behind = self.block.chain[place + 1 :]
-        if not behind:
-            return cotangent
 
-        def function(y: Any, cotangent: Any, *params: Params) -> Tuple[Any, Any]:
-            for (_, layer), layer_params in zip(behind, params):
-                y, _ = layer.step(engine, layer_params, EMPTY, y)
-            return engine.xp.sum(y * cotangent), ()
+def shared_leak(engine: Any, block: Block, fields: Params, x: Any, remedy: str) -> Tree:
+    """A and B of a block's neuron as numbers, from one step without spikes near rest.
 
-        params = [ready(path) for path, _ in behind]
-        return engine.value_and_grad(function, seen[behind[0][0]], cotangent, *params)[2]
+    Args:
+        engine: the engine.
+        block: the block.
+        fields: the neuron's prepared parameters.
+        x: its current at the first step (batch, *neurons); only the shape is used.
+        remedy: what to do instead, for the message.
+
+    Raises:
+        ValueError: the neurons of the layer have different leaks, or the leak is not linear.
+    """
+    zero = engine.xp.zeros_like(x)
+    rest = block.neuron.rest(engine, fields, zero)
+    jacobians = []
+    for size in (0.0, 0.1):
+        near = State({n: a + size * engine.uniform(("leak", n), tuple(x.shape)) for n, a in rest.items()})
+        rows = derivatives(Quiet(engine), block.neuron, fields, near, zero).rows
+        jacobians.append([(name, *entry) for name in block.neuron.state for entry in _by_state(rows[name])])
+    leak: Dict[str, Dict[str, float]] = {}
+    for (name, source, a), (_, _, b) in zip(*jacobians):
+        low, high = (float(engine.to_numpy(f(engine.xp.stack([a, b], axis=0)))) for f in _range(engine))
+        if high - low > 1e-5:
+            raise ValueError(
+                f"layer {block.path} ({layer_name(block.neuron)}): its neurons do not share one linear leak "
+                f"(d{name}/d{source} is between {low:g} and {high:g}), so they cannot share traces; {remedy}"
+            )
+        leak.setdefault(name, {})[source] = 0.5 * (low + high)
+    return Tree({name: Tree(entries) for name, entries in leak.items()})
+
+
+def _back_through(engine: Any, layers: Tuple[Named, ...], cotangent: Any, seen: Dict[str, Any], ready: Ready) -> Any:
+    """The cotangent of what enters ``layers``, from that of the neuron's current, which leaves them."""
+    if not layers:
+        return cotangent
+
+    def function(y: Any, cotangent: Any, *params: Params) -> Tuple[Any, Any]:
+        for (_, layer), layer_params in zip(layers, params):
+            y, _ = layer.step(engine, layer_params, EMPTY, y)
+        return engine.xp.sum(y * cotangent), ()
+
+    return engine.value_and_grad(function, seen[layers[0][0]], cotangent, *[ready(path) for path, _ in layers])[2]
 
 
 def _contracted(engine: Any, layer: Any, params: Params, z: Any, g: Any) -> Tuple[Any, Any]:

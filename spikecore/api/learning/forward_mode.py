@@ -84,6 +84,24 @@ class ForwardMode(Rule):
         return rebuild(params, iter(grads))
 
 
+@dataclass(frozen=True, eq=False)
+class Spatial(ForwardMode):
+    """The gradient of each step's loss with all earlier states as constants: real-time learning without its P (SLTT).
+
+    Args:
+        network, loss, targets, steps: see ``Rule``.
+    """
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        net = map_leaves(engine.stop_gradient, self._rest(engine, params, x))
+        return self.fresh(engine, net, Tree(), Tree(all=engine.xp.zeros((_width(params),))))
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        value, y, net, g = self._cost(engine, params, state, x)
+        total = state.grads.all + _flat(engine.xp, g.params)
+        return y, self.counted(state, value, net=net, grads=Tree(all=total))
+
+
 def _rows(engine: Any, function: Callable[..., Any], held: Tree, x: Any, like: Any) -> Tree:
     """The Jacobian of ``function(held, x)``, a state like ``like``, by each entry of ``held``: one row per number."""
     xp, rows = engine.xp, []

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Literal, Optional, Tuple, Union
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Optional, Tuple, Union
 
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
 from spikecore.api.functional.base import LossFunction
-from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.functional.loss import ce_rate_loss, comparing
+from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output
-from spikecore.api.learning.forward_mode import ForwardMode
-from spikecore.api.learning.online import online_rule
-from spikecore.api.learning.rule import LearningRun, Rule, joined, pieces
+from spikecore.api.learning.learning_rules import Kind, LearningRule, RealTime, Trace, eprop, ottt, rule_of
+from spikecore.api.learning.online import TRACES
+from spikecore.api.learning.rule import LearningRun, joined
 from spikecore.api.learning.steps import stepwise, targets_of
+from spikecore.api.learning.streams import steps_of, streams
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.training.executor import check_window
 from spikecore.api.verification.gradient import Gradient, Problem, gradient
@@ -82,14 +84,14 @@ def online(
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
-    trace: Literal["exact", "factorised"] = "exact",
+    trace: Trace = "exact",
     record: bool = True,
 ) -> Gradient:
     """Online learning (e-prop, OSTL, OTTT): the gradient without going back in time.
 
-    The memory does not depend on the number of steps. The gradient equals BPTT's for the last layer of neurons and the
-    layers after it. For earlier layers it is an approximation, which leaves out the effect of a layer's earlier spikes
-    on the states of later layers.
+    The memory does not depend on the number of steps. The gradient equals BPTT's for the last layer of neurons, unless
+    it is recurrent, and the layers after it. Otherwise it is an approximation, which leaves out the effect of a layer's
+    earlier spikes on the states of later layers and, by recurrent weights, on its own.
 
     Args:
         model: a ``Model`` whose network is a stack (``Sequential``) of stateless layers and elementwise neurons.
@@ -111,9 +113,10 @@ def online(
 
     Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
     """
-    return _forward_in_time(
-        model, partial(online_rule, trace), x, targets, loss, Feed(num_steps, encoder, time_axis), record
-    )
+    if trace not in TRACES:
+        raise ValueError(f"trace={trace!r} must be one of {', '.join(TRACES)}")
+    rule = eprop() if trace == "exact" else ottt()
+    return _forward_in_time(model, rule, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 @checked
@@ -144,7 +147,51 @@ def rtrl(
 
     Memory: samples x states x parameters, independent of the steps. Source: Williams & Zipser 1989.
     """
-    return _forward_in_time(model, ForwardMode, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    return _forward_in_time(model, RealTime(), x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+
+
+@checked
+def learned(
+    model: Model,
+    x: Union[ArrayLike, Iterator[ArrayLike]],
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
+    *,
+    learning: Union[Kind, LearningRule] = "bptt",
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+    time_axis: int = 0,
+    window: Optional[int] = None,
+    record: bool = True,
+) -> Gradient:
+    """The gradient by which ``model.fit(learning=...)`` changes the weights, for one batch.
+
+    Args:
+        model: a ``Model`` on any engine that this way of learning runs on.
+        x, targets, loss, num_steps, encoder, time_axis: as in ``online``; an iterator of steps is for rules that learn
+            forward in time.
+        learning: as in ``Model.fit``: "bptt" (the default), "eprop", "ottt", "sltt", "decolle", "rtrl", or a rule with
+            options, such as ``backprop.eprop(feedback="random")``.
+        window: truncated BPTT, as in ``bptt``; None, the default: none.
+        record: whether rules that learn forward in time return the outputs of all steps; default True.
+
+    Returns:
+        ``Gradient``, as from ``bptt`` and ``online``.
+
+    Raises:
+        ValueError: the network, a neuron or the loss does not fit the rule, the rule's name is unknown, or ``window``
+            is given with a rule that learns forward in time.
+        NotImplementedError: the engine returns no gradients.
+    """
+    rule = rule_of(learning)
+    if rule is None:
+        how: Dict[str, Any] = {"num_steps": num_steps, "encoder": encoder, "time_axis": time_axis, "window": window}
+        return bptt(model, x, targets, loss, **how)  # type: ignore[arg-type]  # which refuses an iterator
+    if window is not None:
+        raise ValueError(
+            f"window={window!r} truncates BPTT, but learning={learning!r} goes forward in time: leave it out"
+        )
+    return _forward_in_time(model, rule, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 @isolated
@@ -156,14 +203,15 @@ def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
 
 @isolated
 def _forward_in_time(
-    model: Any, make: Callable[..., Rule], x: Any, targets: Any, loss: Any, feed: Feed, record: bool
+    model: Any, rule: LearningRule, x: Any, targets: Any, loss: Any, feed: Feed, record: bool
 ) -> Gradient:
     engine, loss = model.engine, ce_rate_loss() if loss is None else loss
     single = stepwise(loss)
     constant: Optional[int] = None
     total, samples = feed.num_steps, None
-    if not _streams(x):
+    if not streams(x):
         x, constant = _fed(model, x, feed)
+        pieces: Iterable[Any] = [x]
         targets = feed.aims(engine, loss, targets)
         check_targets(engine, loss, x, constant, targets, model.classes, None)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
@@ -171,20 +219,26 @@ def _forward_in_time(
         raise ValueError(
             "x is an iterator of steps (batch, *features), which are not encoded: leave out encoder and time_axis"
         )
+    else:
+        following = steps_of(engine, x, model.input_shape, total)
+        first = next(following, None)
+        if first is None:
+            raise ValueError("x is an iterator without a step")
+        model.build(tuple(first.shape[2:]))
+        pieces, samples = chain([first], following), int(first.shape[1])
+        for term in comparing(loss):
+            term.check_targets(engine, engine.asarray(targets, dtype=target_dtype(targets)), samples, model.classes)
     on_engine = targets_of(engine, loss, targets, total, samples)
     state = model.state()
     like = shapes_of(model.network, model.input_shape)
     params = map_leaves(engine.asarray, unflatten(state["params"], like.params))
-    run = LearningRun(make(model.network, single, on_engine, total), engine, params, like.buffers)
-    outputs = [out.spikes for out in (run.feed(piece, constant) for piece in pieces(engine, x)) if record]
+    run = LearningRun(
+        rule.stepper(model.network, single, on_engine, total, state["step"]), engine, params, like.buffers
+    )
+    outputs = [out.spikes for out in (run.feed(piece, constant) for piece in pieces) if record]
     value, grads = run.take()
     host = engine.to_numpy
     by_name: Dict[str, Any] = {name: host(g) for name, g in flatten(grads).items()}
     final = map_leaves(host, run.state.net)  # type: ignore[union-attr]
     spikes = host(joined(engine, outputs)) if outputs else None
     return Gradient(value, by_name, Output(spikes, {}, final, readout(model.network)))
-
-
-def _streams(x: Any) -> bool:
-    """Whether ``x`` is an iterator of steps."""
-    return not hasattr(x, "shape") and not isinstance(x, (list, tuple))

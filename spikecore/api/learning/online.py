@@ -1,42 +1,50 @@
 """Online learning: the gradient is computed during the forward run, with memory independent of the number of steps.
 
 At every step, the gradient of that step's loss is propagated back through the layers, but not through time: earlier
-states are constants. Each neuron multiplies the signal that arrives with its eligibility, which was carried forward.
-The effect of a layer's earlier spikes on the states of later layers is left out, so the gradient is exact for the last
-layer of neurons and an approximation before it. docs/learning.md has the equations.
+states and spikes are constants. Each neuron multiplies the signal that arrives with its eligibility, which was carried
+forward. The effect of a neuron's earlier spikes on the states of other neurons is left out: of later layers, and by
+dense recurrence of its own. docs/learning.md has the equations.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Dict, Tuple, Union
 
-from spikecore.api.core.layer import EMPTY, Layer
+from spikecore.api.core.layer import EMPTY
 from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, rebuild
 from spikecore.api.learning.derivatives import OUT, arrays_of, check_elementwise, derivatives
 from spikecore.api.learning.eligibility import Exact, pull
-from spikecore.api.learning.factorised import Factorised
+from spikecore.api.learning.factorised import Factorised, shared_leak
+from spikecore.api.learning.filtered import FILTERED, Filtered
 from spikecore.api.learning.rule import Rule
+from spikecore.api.learning.signals import Symmetric, forward, unseen
 from spikecore.api.learning.stack import Block, Stack, at, stack_of
-from spikecore.api.learning.steps import StepLoss, Targets
 
 TRACES = {"exact": Exact, "factorised": Factorised}
+READOUT = "readout"
 
 
 @dataclass(frozen=True, eq=False)
 class Online(Rule):
-    """E-prop, OSTL and OTTT, derived from each neuron's ``step``.
+    """E-prop, OSTL, OTTT and DECOLLE, derived from each neuron's ``step``.
 
     Args:
         network, loss, targets, steps: see ``Rule``; the network is a stack of layers (``Sequential``).
         trace: "exact" (the default), one eligibility per synapse and sample; "factorised", one trace per input and
             sample.
+        way: where learning signals come from; default: through the derivatives of the later layers.
+        kappa: the decay of the filter of exact traces before the last connection; "readout": that of the last layer of
+            neurons; 0, the default: no filter.
 
     Raises:
         ValueError: ``trace`` is something else.
     """
 
     trace: str = "exact"
+    way: Symmetric = Symmetric()
+    kappa: Union[float, str] = 0.0
 
     def __post_init__(self) -> None:
         if self.trace not in TRACES:
@@ -45,37 +53,75 @@ class Online(Rule):
     # ---- before the first step ----
 
     def prepare(self, engine: Any, params: Params, x: Any) -> Params:
-        ready = _constant(engine, self.network.prepare(engine, params))
-        leaks = {}
-        for block in stack_of(self.network).blocks:  # in order, so that each block's input comes from checked neurons
-            fields = at(ready, block.path)
+        ready, stack = _constant(engine, self.network.prepare(engine, params)), stack_of(self.network)
+        leaks, seen = {}, {}
+        for block in stack.blocks:  # in order, so that each block's input comes from checked neurons
+            fields = at(ready, block.fields)
             for path, layer in block.chain:
+                seen[path] = x
                 x, _ = layer.step(engine, at(ready, path), EMPTY, x)
+            if block.back is not None:
+                x = x + block.back[1].step(engine, at(ready, block.back[0]), EMPTY, engine.xp.zeros_like(x))[0]
+            seen[block.path] = x
             check_elementwise(engine, block.path, block.neuron, fields, x)
             leaks[block.path] = self._traces(block, ready).leak(engine, fields, x)
             x, _ = block.neuron.step(engine, fields, block.neuron.rest(engine, fields, x), x)
-        return Params(ready=ready, leak=Tree(leaks))
+        for path, layer in stack.tail:
+            seen[path] = x
+            x, _ = layer.step(engine, at(ready, path), EMPTY, x)
+        drawn = map_leaves(engine.stop_gradient, self.way.draw(engine, stack, ready, seen, x))
+        kappa = self._decay(engine, stack, ready, seen)
+        return Params(ready=ready, leak=Tree(leaks), drawn=drawn, kappa=kappa)
+
+    def _decay(self, engine: Any, stack: Stack, ready: Params, seen: Dict[str, Any]) -> float:
+        """``kappa`` as a number."""
+        if self.kappa != READOUT:
+            return float(self.kappa)
+        last = stack.blocks[-1] if stack.blocks else None
+        if last is None or last.path in stack.hidden:
+            raise ValueError(
+                "kappa='readout' takes the decay of the last layer of neurons, but behind it comes a connection, which "
+                "has no memory: leave kappa out, or add sc.LI() at the end"
+            )
+        leak = shared_leak(engine, last, at(ready, last.fields), seen[last.path], "give kappa as a number")
+        if len(leak) > 1:
+            raise ValueError(
+                f"kappa='readout': layer {last.path} ({type(last.neuron).__name__}) has the states {', '.join(leak)}, "
+                "so its memory is not one decay: give kappa as a number, or end the network in sc.LI() or sc.Leaky()"
+            )
+        return next(float(row[name]) for name, row in leak.items())
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         ready, stack = params.ready, stack_of(self.network)
         net = self.network.rest(engine, ready, x)
-        _, _, seen = _forward(engine, stack, ready, net, x, {})
-        traces = {block.path: self._traces(block, ready).rest(engine, seen) for block in stack.blocks}
+        seen = forward(engine, stack, self.way, params.drawn, ready, net, x, {})[2]
+        blocks = self._eligible(stack, params)
+        traces = {block.path: self._traces(block, ready).rest(engine, seen) for block in blocks}
         grads = Tree({name: engine.xp.zeros_like(a) for name, a in arrays_of(ready)})
         return self.fresh(engine, net, Tree(traces), grads)
 
     def _traces(self, block: Block, ready: Params) -> Any:
         return TRACES[self.trace](block, lambda path: at(ready, path))
 
+    def _eligible(self, stack: Stack, params: Params) -> Tuple[Block, ...]:
+        """The blocks as their traces see them: the outputs of hidden neurons are filtered if there is a filter."""
+        if not params.kappa:
+            return stack.blocks
+        return tuple(
+            replace(block, neuron=Filtered(block.neuron, params.kappa)) if block.path in stack.hidden else block
+            for block in stack.blocks
+        )
+
     # ---- a step ----
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         stack, ready = stack_of(self.network), params.ready
-        value, (y, net, seen), signals, sums = self._signals(engine, stack, ready, state, x)
+        value, (y, net, seen), signals, sums = self._signals(engine, stack, params, state, x)
         after: Dict[str, Any] = {}
-        for block in stack.blocks:
-            path, before = block.path, at(state.net, block.path)
-            d = derivatives(engine, block.neuron, at(ready, path), before, seen[path])
+        for block in self._eligible(stack, params):
+            path, current = block.path, seen[block.path]
+            before = _before(engine, block, state.net, current)
+            d = derivatives(engine, block.neuron, at(ready, block.fields), before, current)
             arrived, traces = pull(d, signals[path]), self._traces(block, ready)
             after[path], shares = traces.step(
                 engine, params.leak[path], state.traces[path], d, arrived, seen, lambda name: at(ready, name)
@@ -84,27 +130,36 @@ class Online(Rule):
         grads = Tree({name: g + sums[name] if name in sums else g for name, g in state.grads.items()})
         return y, self.counted(state, value, net=net, traces=Tree(after), grads=grads)
 
-    def _signals(self, engine: Any, stack: Stack, ready: Params, state: State, x: Any) -> Any:
+    def _signals(self, engine: Any, stack: Stack, params: Params, state: State, x: Any) -> Any:
         """One step forward, and the gradient of the step's loss back through the layers.
 
         Returns:
             the loss; (the output, the network's state, the inputs of each layer); the gradients by each neuron's output
             and by the states of the last neuron; the gradients by the parameters of the layers after the last neuron.
         """
+        ready, stop = params.ready, engine.stop_gradient
         last = stack.blocks[-1].path if stack.blocks else None
         tail = Tree({path: at(ready, path) for path, _ in stack.tail if arrays_of(at(ready, path))})
 
-        def function(argument: Tree, ready: Params, net: Any, x: Any, targets: Any) -> Any:
-            y, after, seen = _forward(engine, stack, _replaced(ready, argument.tail), net, x, argument.taps)
+        def function(argument: Tree, ready: Params, drawn: Tree, net: Any, x: Any, targets: Any) -> Any:
+            ready = _replaced(ready, argument.tail)
+            y, after, seen, outputs = forward(engine, stack, self.way, drawn, ready, net, x, argument.taps)
             states = None if last is None else at(after, last)
-            return self.cost(engine, y, after, states, targets), (y, after, seen)
+            cost = partial(self._local, engine, after, targets)
+            value = self.cost(engine, y, after, states, targets)
+            for local in self.way.local(engine, drawn, y, outputs, cost):
+                value = value + unseen(engine, local)
+            return value, (y, after, seen)
 
         argument = Tree(taps=_taps(engine, stack, state.net, last), tail=tail)
-        inputs = ready, state.net, x, self.due(engine, state)
+        inputs = ready, params.drawn, state.net, x, self.due(engine, state)
         value, (y, net, seen), grads = engine.value_and_grad(function, argument, *inputs)
-        stop = engine.stop_gradient
-        forward = stop(y), map_leaves(stop, net), {path: stop(a) for path, a in seen.items()}
-        return stop(value), forward, grads.taps, flatten(grads.tail) if len(tail) else {}
+        before = stop(y), map_leaves(stop, net), {path: stop(a) for path, a in seen.items()}
+        return stop(value), before, grads.taps, flatten(grads.tail) if len(tail) else {}
+
+    def _local(self, engine: Any, after: Any, targets: Any, y: Any) -> Any:
+        """The loss of one step of an output that is a membrane and spikes in one."""
+        return self.cost(engine, y, after, State(mem=y), targets)
 
     # ---- after the last step ----
 
@@ -122,32 +177,16 @@ class Online(Rule):
         return engine.value_and_grad(function, params, state.grads)[2]
 
 
-def online_rule(trace: str, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int]) -> Online:
-    """``Online`` with ``trace`` as the first argument, for ``functools.partial``."""
-    return Online(network, loss, targets, steps, trace)
+def _before(engine: Any, block: Block, net: Any, current: Any) -> State:
+    """The states of a block's neuron before a step. What is filtered is zero: its derivatives do not depend on it."""
+    if not isinstance(block.neuron, Filtered):
+        return block.states(net)
+    states = replace(block, neuron=block.neuron.neuron).states(net)
+    return State({**states, FILTERED: engine.xp.zeros_like(current)})
 
 
 def _constant(engine: Any, ready: Params) -> Params:
     return map_leaves(lambda a: engine.stop_gradient(a) if hasattr(a, "dtype") else a, ready)
-
-
-def _forward(engine: Any, stack: Stack, ready: Params, net: Any, x: Any, taps: Any) -> Tuple[Any, Any, Dict[str, Any]]:
-    """One step: the output, the network's state, the inputs of each layer. ``taps`` are added to neurons' outputs."""
-    seen: Dict[str, Any] = {}
-    after = []
-    for block in stack.blocks:
-        for path, layer in block.chain:
-            seen[path] = x
-            x, _ = layer.step(engine, at(ready, path), EMPTY, x)
-        seen[block.path] = x
-        x, state = block.neuron.step(engine, at(ready, block.path), at(net, block.path), x)
-        tap = taps.get(block.path, EMPTY)
-        x = x + tap[OUT] if OUT in tap else x
-        after += [state[name] + tap[name] if name in tap else state[name] for name in block.neuron.state]
-    for path, layer in stack.tail:
-        seen[path] = x
-        x, _ = layer.step(engine, at(ready, path), EMPTY, x)
-    return x, rebuild(net, iter(after)), seen
 
 
 def _taps(engine: Any, stack: Stack, net: Any, last: Any) -> Tree:
@@ -157,7 +196,7 @@ def _taps(engine: Any, stack: Stack, net: Any, last: Any) -> Tree:
     """
     taps = {}
     for block in stack.blocks:
-        zeros = {name: engine.xp.zeros_like(at(net, block.path)[name]) for name in block.neuron.state}
+        zeros = {name: engine.xp.zeros_like(a) for name, a in block.states(net).items()}
         out = {OUT: next(iter(zeros.values()))}
         taps[block.path] = Tree({**out, **zeros}) if block.path == last else Tree(out)
     return Tree(taps)

@@ -5,8 +5,8 @@ A rule runs through ``Engine.scan`` like any neuron. The size of its state does 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Iterable, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, List, Optional, Tuple
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
@@ -151,23 +151,6 @@ class LearningRun:
         return loss, grads
 
 
-def pieces(engine: Any, inputs: Any) -> Iterable[Any]:
-    """Inputs as pieces (time, batch, *features): an array is one piece; an iterator gives steps (batch, *features).
-
-    The loop waits for the next step of a stream; ``Engine.scan`` runs the steps, as everywhere.
-    """
-    if hasattr(inputs, "shape"):
-        yield engine.asarray(inputs)
-        return
-    for x in inputs:
-        yield engine.xp.expand_dims(engine.asarray(x), axis=0)
-
-
 def joined(engine: Any, outputs: List[Any]) -> Any:
     """The outputs of pieces, joined to one sequence."""
     return outputs[0] if len(outputs) == 1 else engine.xp.concat(outputs, axis=0)
-
-
-def with_steps(rule: Rule, steps: Optional[int]) -> Rule:
-    """The same rule for another number of steps."""
-    return replace(rule, steps=steps)

@@ -1,36 +1,52 @@
-"""Divides a feed-forward network into blocks for online learning: stateless layers, followed by a neuron."""
+"""Divides a network into blocks for online learning: stateless layers, then a neuron, which may feed itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
-from spikecore.api.core.layer import EMPTY, Layer, Stateless, layer_name
-from spikecore.api.core.tree import Params, Tree, leaves
+from spikecore.api.core.layer import EMPTY, Layer, Stateless, computes_as, layer_name
+from spikecore.api.core.tree import Params, State, Tree, leaves
 from spikecore.api.layers.containers import Container, Sequential, walk
 from spikecore.api.layers.linear import Dropout
 from spikecore.api.learning.derivatives import arrays_of
+from spikecore.api.learning.synapses import CONNECTIONS
+from spikecore.api.neurons.recurrent import Recurrent, RLeaky, RSynaptic
 from spikecore.api.neurons.stepper import Stepper
 
 Named = Tuple[str, Layer]
+SHORT = (RLeaky, RSynaptic)  # short for a ``Recurrent``
 
 
 @dataclass(frozen=True)
 class Block:
     """Stateless layers, and the neuron that they feed.
 
+    With the last output z[t-1] as one more input, one step of a recurrent layer is that of the neuron inside, whose
+    current is I[t] + V z[t-1]. So V is a connection like the one before the layer.
+
     Args:
         chain: the stateless layers in order, with dotted names.
-        path, neuron: the neuron and its dotted name.
+        path: the dotted name of the layer with the neuron, under which its states are.
+        neuron: the neuron; of a recurrent layer the one inside.
+        fields: the dotted name of the neuron's parameters.
+        back: the connection from the layer's output to its input, one step later; None: there is none.
     """
 
     chain: Tuple[Named, ...]
     path: str
     neuron: Stepper
+    fields: str
+    back: Optional[Named] = None
 
     def weighted(self, ready: Callable[[str], Params]) -> List[int]:
         """The positions in the chain of layers with parameters; ``ready`` gives prepared parameters by dotted name."""
         return [i for i, (path, _) in enumerate(self.chain) if arrays_of(ready(path))]
+
+    def states(self, net: Any) -> State:
+        """The neuron's states, out of the network's."""
+        found = at(net, self.path)
+        return State({name: found[name] for name in self.neuron.state})
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,21 @@ class Stack:
 
     blocks: Tuple[Block, ...]
     tail: Tuple[Named, ...]
+
+    @property
+    def last_connection(self) -> Optional[Named]:
+        """The last layer with weights between neurons, or between neurons and outputs; None if there is none."""
+        layers = [named for block in self.blocks for named in block.chain] + list(self.tail)
+        return next((named for named in reversed(layers) if named[1].connections), None)
+
+    @property
+    def hidden(self) -> Tuple[str, ...]:
+        """The dotted names of the neurons before the last connection."""
+        last = self.last_connection
+        if last in self.tail:
+            return tuple(block.path for block in self.blocks)
+        holds = [last in block.chain for block in self.blocks]
+        return tuple(block.path for block in self.blocks[: holds.index(True) if any(holds) else 0])
 
 
 def stack_of(network: Layer) -> Stack:
@@ -51,11 +82,23 @@ def stack_of(network: Layer) -> Stack:
     blocks: List[Block] = []
     for path, layer in _flat(network, ""):
         if isinstance(layer, Stepper):
-            blocks.append(Block(tuple(chain), path, layer))
+            blocks.append(block_of(tuple(chain), path, layer))
             chain = []
         else:
             chain.append((path, layer))
     return Stack(tuple(blocks), tuple(chain))
+
+
+def block_of(chain: Tuple[Named, ...], path: str, layer: Stepper) -> Block:
+    """The block of a neuron; a recurrent layer is taken apart if its connection is dense or a convolution.
+
+    With one to one feedback, a layer is elementwise as it is: its states are the neuron's and its last spike. A
+    subclass with a step of its own is no such layer.
+    """
+    whole = layer.recurrent if isinstance(layer, SHORT) and computes_as(layer, SHORT) else layer
+    if isinstance(whole, Recurrent) and computes_as(whole, (Recurrent,)) and computes_as(whole.connection, CONNECTIONS):
+        return Block(chain, path, whole.neuron, under(path, "neuron"), (under(path, "connection"), whole.connection))
+    return Block(chain, path, layer, path)
 
 
 def _flat(layer: Layer, path: str) -> Iterator[Named]:

@@ -14,7 +14,7 @@ from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.base import Loss, LossBase, LossFunction, evaluate, terms, varies
 from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss, tet_loss
 from spikecore.api.functional.regulariser import Regulariser, l1_rate_sparsity
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import Output
 from spikecore.arguments import ArrayLike
 
@@ -141,7 +141,7 @@ class Targets:
     """The targets of a batch, and those of one step.
 
     Args:
-        values: the targets, an array of the engine.
+        values: the targets, an array of the engine; None: there are none.
         vary: whether their first axis is time.
     """
 
@@ -165,10 +165,19 @@ class Targets:
 def targets_of(engine: Engine, loss: Any, values: Any, steps: Optional[int], samples: Optional[int]) -> Targets:
     """Targets on the engine. They vary in time if the loss says so (``time_var_targets``), or, for a user's own loss,
     if their shape begins with (time, batch).
+
+    Raises:
+        ValueError: the number of steps is unknown, and their shape may begin so.
     """
-    array = engine.asarray(values, dtype=target_dtype(values))
+    array = targets_on(engine, values)
     if varies(loss):
         return Targets(array, True)
     single = [part.loss if isinstance(part, per_step) else part for _, part in terms(loss)]
-    ours = all(isinstance(part, LossBase) for part in single)
-    return Targets(array, not ours and array.ndim >= 2 and tuple(array.shape[:2]) == (steps, samples))
+    if array is None or array.ndim < 2 or all(isinstance(part, LossBase) for part in single):
+        return Targets(array, False)
+    if steps is None and samples is not None and array.shape[1] == samples:
+        raise ValueError(
+            f"targets have shape {tuple(array.shape)}, which may begin with (time, batch), but the number of steps is "
+            "unknown: pass num_steps"
+        )
+    return Targets(array, tuple(array.shape[:2]) == (steps, samples))

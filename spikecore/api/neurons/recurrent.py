@@ -162,6 +162,9 @@ class _Recurrently(Neuron):
         return self.recurrent.init(key, shape)
 
     def run(self, *arguments: Any) -> Any:  # type: ignore[override]
+        own = type(self)  # a subclass may compute something else than its ``Recurrent``
+        if any(getattr(own, name) is not getattr(_Recurrently, name) for name in ("prepare", "rest", "step")):
+            return super().run(*arguments)
         return self.recurrent.run(*arguments)
 
     def prepare(self, engine: Engine, params: Params) -> Params:

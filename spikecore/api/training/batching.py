@@ -12,7 +12,7 @@ from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import comparing, reads_labels, varies
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.arguments import ArrayLike, is_array, shown
 
 Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
@@ -90,7 +90,7 @@ class Feed:
         """The targets of a batch; if they vary in time, with time as the first axis."""
         if self.time_axis == 0 or not varies(loss):
             return targets
-        return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)), "targets")
+        return self._time_first(engine, targets_on(engine, targets), "targets")
 
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)
@@ -186,12 +186,14 @@ def check_targets(
     check_count(loss, x, steps, targets)
     time, batch = x.shape[:2]
     for term in comparing(loss):
-        held = engine.asarray(targets, dtype=target_dtype(targets))
+        held = targets_on(engine, targets)
         term.check_targets(engine, held, batch, classes, lengths=lengths or [steps or time] * batch)
 
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
     """Refuse one target per time step if the loss needs one per sample: the axes look exchanged."""
+    if targets is None:
+        return
     batch, time = x.shape[1], x.shape[0]
     count, labels = len(targets), reads_labels(loss)
     per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # other targets may begin with time

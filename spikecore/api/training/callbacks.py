@@ -31,7 +31,8 @@ class Step(Concise):
         epoch: number of the epoch, from 1, as in the history.
         batch: how many batches of this epoch have been trained on, this one included.
         samples: how many samples of this epoch have been trained on.
-        loss: mean loss of the batch, or of all batches that made the update.
+        loss: mean loss of the batch, or of all batches that made the update; NaN where there is none, as with
+            plasticity.
         metrics: means of the metrics, by column of the history.
         lr: the learning rate of the update.
         update: number of the update in its epoch, from 1.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generator, Iterable, List, NamedTuple, Op
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key, Shape, ShapeError
+from spikecore.api.functional.base import terms
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.training.batching import Feed, check_count, check_targets
 
@@ -80,11 +81,16 @@ def check_batches(name: str, data: Any) -> None:
         raise TypeError(f"{name}={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
 
 
-def batches(data: Iterable[Any]) -> Generator[Batch, None, None]:
+def batches(data: Iterable[Any], loss: Any = None) -> Generator[Batch, None, None]:
     """The batches of an iterable as (inputs, targets, lengths); lengths are None if a batch has none.
 
+    Args:
+        data: the iterable.
+        loss: the loss that reads the targets; None, the default: it is not known. A loss without terms needs none.
+
     Raises:
-        TypeError: ``data`` are arrays or samples instead of batches, or a batch is neither a pair nor a triple.
+        TypeError: ``data`` are arrays or samples instead of batches, a batch is neither a pair nor a triple, or it has
+            no targets, and there is a loss.
     """
     check_batches("data", data)
     for i, batch in enumerate(data):
@@ -93,7 +99,12 @@ def batches(data: Iterable[Any]) -> Generator[Batch, None, None]:
                 f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
                 "targets, lengths)"
             )
-        if not getattr(batch[1], "ndim", hasattr(batch[1], "__len__")):
+        if batch[1] is None and (loss is None or terms(loss)):
+            raise TypeError(
+                f"batch {i} has no targets, and the loss needs them: data={shown(data)}; pass "
+                "spikecore.datasets.Loader(inputs, targets)"
+            )
+        if batch[1] is not None and not getattr(batch[1], "ndim", hasattr(batch[1], "__len__")):
             raise TypeError(
                 f"batch {i} has one target, {batch[1]!r}: data={shown(data)} gives samples, not batches; wrap it in a "
                 "torch DataLoader, or pass spikecore.datasets.Loader(inputs, targets)"
@@ -137,19 +148,19 @@ def first_sample_shape(engine: Engine, seed: int, data: Iterable[Any], feed: Fee
         raise ValueError(
             "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
         )
-    inputs, targets, _ = next(iter(batches(data)))
+    inputs, targets, _ = next(iter(batches(data, loss)))
     x, steps = feed(engine, inputs, None, Key((seed, "shape")))
     check_count(loss, x, steps, targets)  # exchanged axes must not become the shape of a sample
     return tuple(x.shape[2:])
 
 
-def behind(data: Iterable[Any], count: int) -> Generator[Batch, None, None]:
+def behind(data: Iterable[Any], loss: Any, count: int) -> Generator[Batch, None, None]:
     """The batches after the first ``count``, with which an interrupted epoch was trained.
 
     Raises:
         ValueError: ``data`` have fewer batches.
     """
-    given = batches(data)
+    given = batches(data, loss)
     seen = sum(1 for _ in itertools.islice(given, count))
     if seen < count:
         raise ValueError(

@@ -15,7 +15,7 @@ from spikecore.api.core.layer import Key, Layer, Pass, layer_name
 from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import flatten
 from spikecore.api.functional.base import LossBase, terms
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
@@ -74,7 +74,7 @@ class Diagnosis:
         if not self.looks:
             return
         engine = self.model.engine
-        whole = engine.asarray(targets, dtype=target_dtype(targets))
+        whole = targets_on(engine, targets)
         batch = int(x.shape[1])
         axis = next((i for i, extent in enumerate(whole.shape[:2]) if extent == batch), None)
         if batch > SAMPLES and axis is None:  # targets of the user's own kind, which nobody can divide

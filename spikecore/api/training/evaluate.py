@@ -10,7 +10,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import Placed, placed
 from spikecore.api.training.executor import recorded_for
@@ -36,11 +36,13 @@ class Average:
     seconds: float = 0.0
     cut: bool = False
 
-    def add(self, count: int, loss: float, metrics: Dict[str, float], batches: int = 1) -> None:
-        """Count a batch, or several with their means."""
+    def add(self, count: int, loss: Optional[float], metrics: Dict[str, float], batches: int = 1) -> None:
+        """Count a batch, or several with their means; a training without a loss (None) has no such column."""
         self.batches += batches
         self.samples += count
-        for name, value in {"loss": loss, **metrics}.items():
+        if loss is None:
+            self.sums.pop("loss", None)
+        for name, value in {**({} if loss is None else {"loss": loss}), **metrics}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * count
 
     def row(self, prefix: str = "") -> Row:
@@ -94,7 +96,7 @@ def _evaluate(
     def count(batch: Placed) -> None:
         x, steps, targets, lengths, _ = batch
         out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
-        targets = model.engine.asarray(targets, dtype=target_dtype(targets))
+        targets = targets_on(model.engine, targets)
         value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
         bar.update(**mean.shown())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from numbers import Real
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
@@ -15,9 +14,10 @@ from spikecore.api.core.sizes import is_finite, is_whole, whole_number
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
 from spikecore.api.functional.loss import LossBase, WeightedSum
 from spikecore.api.functional.regulariser import Regulariser
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.network import Output, forward, record_option
+from spikecore.api.training.clipping import check_clip_norm
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
@@ -122,8 +122,7 @@ class NetworkExecutor(Executor):
         record: Any = (),
         ranks: Optional[Ranks] = None,
     ) -> None:
-        if clip_norm is not None and not (isinstance(clip_norm, Real) and clip_norm > 0):
-            raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
+        check_clip_norm(clip_norm)
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
         self.clip_norm, self.window, self.memory, self.accumulates = clip_norm, window, memory, accumulates
@@ -149,7 +148,7 @@ class NetworkExecutor(Executor):
 
     def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
         """A batch on the engine: inputs in the engine's dtype, integer targets as int64."""
-        return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=target_dtype(targets))
+        return self.engine.asarray(inputs), targets_on(self.engine, targets)
 
     def step(
         self,
@@ -173,6 +172,11 @@ class NetworkExecutor(Executor):
 
     def discard(self) -> None:
         self.added, self.moved = 0.0, None
+
+    def assign(self, params: Params) -> None:
+        if not self.carries:
+            super().assign(params)  # refuses
+        self.params = map_leaves(self.engine.asarray, params)
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         trains = self.optimizer is not None  # then what it validates goes the same way each time, too

@@ -12,7 +12,7 @@ from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optiona
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, measured
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callbacks, Step
@@ -35,6 +35,7 @@ class Schedule(Protocol):
 
 
 REMEDY = "with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
+LOCAL_REMEDY = "with smaller rates of the rules, or with plasticity.Bounds; fit(..., check_finite=False) goes on"
 
 
 class DivergedError(ArithmeticError):
@@ -189,7 +190,7 @@ class Training:
         if found:
             raise DivergedError(
                 f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: training has diverged. Continue from an "
-                f"earlier state {REMEDY}"
+                f"earlier state {LOCAL_REMEDY if self.learning.plasticity else REMEDY}"
             )
 
     def _set_lr(self, epoch: float) -> None:
@@ -298,15 +299,15 @@ class Training:
             if self.together:
                 options: Any = {"whole": batch.whole, "last": pending.batches + 1 == self.accumulate}
                 options.update(weight=count, steps=steps, key=key, lengths=lengths)
-                loss, out = executor.add(x, targets, **options)
+                loss, out = self.learning.add(executor, self.loss, x, targets, **options)
             else:
                 loss, out = self.learning.step(executor, self.loss, x, targets, steps, key, lengths)
                 self._check_loss(epoch, mean.batches + 1, loss, executor.steps_done != before)
-            targets = model.engine.asarray(targets, dtype=target_dtype(targets))
+            targets = targets_on(model.engine, targets)
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
             self.waiting += batch.whole if self.together else 0
-            self.told = loss, figures  # of an update, for callbacks
+            self.told = math.nan if loss is None else loss, figures  # of an update, for callbacks
 
     def _update(self, epoch: int, mean: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
@@ -331,12 +332,12 @@ class Training:
             mean.cut = not isinstance(error, Exception) or executor.steps_done != before
             raise
 
-    def _check_loss(self, epoch: int, batch: int, loss: float, changed: bool) -> None:
+    def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
         """Refuse to go on after a loss that is not finite; ``changed``: whether it has changed the weights."""
-        if not self.feed.check_finite or math.isfinite(loss):
+        if not self.feed.check_finite or loss is None or math.isfinite(loss):
             return
         x, steps, targets, lengths, key = self.last
-        kept = Placed(x, steps, self.model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
+        kept = Placed(x, steps, targets_on(self.model.engine, targets), lengths, key)
         cause = self._origin(kept)
         held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
         raise DivergedError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Tuple, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Tuple, Union, overload
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
+from spikecore.api.learning.learning_rules import Kind, LearningRule
+from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.training.batching import Encoder, Feed, Input
 from spikecore.api.training.budgets import Bytes, budget_of
 from spikecore.api.training.callbacks import Callbacks
@@ -18,9 +20,10 @@ from spikecore.api.training.evaluate import evaluate
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.fit import Schedule, Training
 from spikecore.api.training.history import History, Row
-from spikecore.api.training.learning import Kind, Learning
+from spikecore.api.training.learning import Learning
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import OwnLoop
+from spikecore.api.training.plastic import check_options, reported
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.resuming import check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
@@ -74,7 +77,7 @@ class FitEvaluate(OwnLoop):
         *,
         metric: Optional[Metric] = None,
         window: Optional[int] = None,
-        learning: Kind = "bptt",
+        learning: Union[Kind, LearningRule, Plasticity] = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
         parallel: Parallel = "data",
@@ -103,7 +106,7 @@ class FitEvaluate(OwnLoop):
         batch_size: Optional[Size] = None,
         metric: Optional[Metric] = None,
         window: Optional[int] = None,
-        learning: Kind = "bptt",
+        learning: Union[Kind, LearningRule, Plasticity] = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
         parallel: Parallel = "data",
@@ -134,7 +137,7 @@ class FitEvaluate(OwnLoop):
         batch_size: Optional[Size] = None,
         metric: Optional[Metric] = None,
         window: Optional[int] = None,
-        learning: Kind = "bptt",
+        learning: Union[Kind, LearningRule, Plasticity] = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
         parallel: Parallel = "data",
@@ -180,7 +183,11 @@ class FitEvaluate(OwnLoop):
                 dict of these by column. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
             learning: "bptt" (the default), backwards through time; or forward in time, with memory that does not depend
-                on the number of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
+                on the number of steps: "eprop", "ottt", "sltt", "decolle", "rtrl", or a rule with options, such as
+                ``backprop.eprop(feedback="random")``; docs/learning.md compares them. Or by local
+                rules, ``plasticity.Plasticity``: then targets may be left out, ``fit(x, learning=...)``. The rules have
+                the learning rates, which a schedule scales; there is no optimiser. A loss is reported if it is given,
+                and by default the metric is "rate", the spikes per step of a neuron of the last layer.
             update_every: update the weights every so many steps instead of once per batch (with "bptt": snnTorch's
                 TBPTT). The loss is that of each part; states are passed on without gradient; dropout masks are redrawn.
             accumulate: how many batches make one update of the weights, by the mean gradient of all their samples: like
@@ -223,11 +230,16 @@ class FitEvaluate(OwnLoop):
                 always fires, or gradients vanish or explode. Some samples of one batch are looked at after the first
                 epoch, from ten epochs on also after the last; the training itself stays the same.
         """
+        given, plastic = (loss, optimizer), isinstance(learning, Plasticity)
         loss, optimizer = self._with_defaults(loss, optimizer)
-        metrics, epochs = metrics_of(metric, loss), whole_number("epochs", epochs, 1)
+        told_loss, told_metric = loss, metric  # what the history tells
+        if plastic:
+            check_options(*given, clip_norm, compile, validation)
+            told_loss, told_metric = reported(given[0], metric)
+        metrics, epochs = metrics_of(told_metric, told_loss), whole_number("epochs", epochs, 1)
         accumulate = whole_number("accumulate", accumulate, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
-        data = self._batches(data, targets, feed, batch_size, shuffle=True)
+        data = self._batches(data, targets, feed, batch_size, shuffle=True, unlabelled=plastic)
         if are_arrays(validation):
             x, y = validation  # type: ignore[misc]
             validation = self._batches(x, y, feed, batch_size)
@@ -235,8 +247,8 @@ class FitEvaluate(OwnLoop):
         check_memory(parallel, memory)
         check_compile(self.engine, compile, parallel, memory)
         if self._executor is None:
-            self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
-        way.check(self.engine, self.executor, loss, window, accumulate, ranks.size)
+            self.build(first_sample_shape(self.engine, self.seed, data, feed, told_loss))
+        way.check(self.engine, self.executor, told_loss, window, accumulate, ranks.size)
         own: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
         own.update({"ranks": ranks} if ranks.size > 1 else {})
         own.update({"divides": True} if ranks.size > 1 and parallel == "fsdp" else {})
@@ -251,12 +263,21 @@ class FitEvaluate(OwnLoop):
         compare(self, ranks, data, validation, **named, accumulate=accumulate, check_finite=check_finite, resume=resume)
         data, validation = ranks.alike(lambda: (sharded(data, ranks), sharded(validation, ranks, empty=True)))
         options: Any = {"learning": way, "window": window, "accumulate": accumulate, "ranks": ranks}
+        base_lr = 1.0 if plastic else optimizer.lr
         return Training(
-            self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, **options
+            self, data, told_loss, metrics, feed, total, base_lr, schedule, validation, callbacks, progress, **options
         ).run()
 
-    def _batches(self, data: Any, targets: Any, feed: Feed, batch_size: Optional[int], shuffle: bool = False) -> Any:
-        if targets is not None:
+    def _batches(
+        self,
+        data: Any,
+        targets: Any,
+        feed: Feed,
+        batch_size: Optional[int],
+        shuffle: bool = False,
+        unlabelled: bool = False,
+    ) -> Any:
+        if targets is not None or unlabelled and hasattr(data, "shape"):
             return batches_of(data, targets, feed, batch_size, self.seed, shuffle)
         if batch_size is not None:
             raise TypeError(

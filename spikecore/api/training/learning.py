@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterator, List, Literal, NamedTuple, Optional, Tuple, get_args
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Executor
-from spikecore.api.core.layer import Key
-from spikecore.api.core.messages import unknown
+from spikecore.api.core.layer import Key, Shape
 from spikecore.api.core.sizes import is_whole
 from spikecore.api.core.tree import State, map_leaves
+from spikecore.api.functional.base import WeightedSum, scalar
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, Recorded, constant
-from spikecore.api.learning.forward_mode import ForwardMode
-from spikecore.api.learning.online import online_rule
-from spikecore.api.learning.rule import LearningRun, Rule, joined, with_steps
+from spikecore.api.learning.learning_rules import BPTT, Kind, LearningRule, rule_of
+from spikecore.api.learning.plastic_network import Plasticity, PlasticRun
+from spikecore.api.learning.rule import LearningRun, Rule, joined
 from spikecore.api.learning.steps import Targets, stepwise, targets_of
 
-Kind = Literal["bptt", "eprop", "ottt", "rtrl"]
+UNSUPERVISED = WeightedSum(())  # the loss of a training that has none
 
 
 class Part(NamedTuple):
-    """The part of a sequence that one update of the weights uses: number of steps, mean loss, output."""
+    """The part of a sequence that one update of the weights uses: number of steps, mean loss (None: there is none),
+    output.
+    """
 
     steps: int
-    loss: float
+    loss: Optional[float]
     out: Output
 
 
@@ -33,28 +35,40 @@ class Learning:
     """A way of learning from a batch.
 
     Args:
-        kind: "bptt", backwards in time; or forward in time: "eprop" (exact traces), "ottt" (factorised traces), "rtrl".
+        kind: "bptt", the default, backwards in time; or forward in time: another name, or a rule; or ``Plasticity``,
+            without gradients.
         update_every: update the weights every so many steps; states are passed on without gradient, traces unchanged.
             None, the default: once per batch.
 
     Raises:
-        ValueError: ``kind`` is something else, or ``update_every`` is below 1.
+        ValueError: ``kind`` is no name of a rule, or ``update_every`` is below 1.
+        TypeError: ``kind`` is neither a name nor a rule.
     """
 
-    kind: str = "bptt"
+    kind: Union[Kind, LearningRule, Plasticity] = BPTT
     update_every: Optional[int] = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(unknown("learning", self.kind, get_args(Kind)))
+        if not isinstance(self.kind, Plasticity):
+            rule_of(self.kind)
         every = self.update_every
         if every is not None and not is_whole(every, 1):
             raise ValueError(f"update_every={every!r} must be an int >= 1, or None")
 
     @property
+    def rule(self) -> Optional[LearningRule]:
+        """The rule that carries gradients forward in time; None for BPTT and plasticity."""
+        return None if isinstance(self.kind, Plasticity) else rule_of(self.kind)
+
+    @property
+    def plasticity(self) -> Optional[Plasticity]:
+        """The local rules that learn without gradients; None for all other ways."""
+        return self.kind if isinstance(self.kind, Plasticity) else None
+
+    @property
     def whole(self) -> bool:
         """Whether a batch is one training step of an executor."""
-        return self.kind == "bptt" and self.update_every is None
+        return self.rule is None and self.plasticity is None and self.update_every is None
 
     def check(
         self,
@@ -75,31 +89,55 @@ class Learning:
         if processes > 1 and not self.whole:
             raise ValueError(
                 f"{processes} processes train together, once per batch, but learning={self.kind!r}, update_every="
-                f"{self.update_every!r} makes updates within a batch: leave these out, or train in one process, e.g. "
-                "with parallel='none'"
+                f"{self.update_every!r} learns within a batch: leave these out, or train in one process, e.g. with "
+                "parallel='none'"
             )
-        if accumulate > 1 and not self.whole:
+        if accumulate > 1 and self.plasticity is not None:
             raise ValueError(
-                f"accumulate={accumulate} makes one update of several batches, but learning={self.kind!r}, "
-                f"update_every={self.update_every!r} makes updates within a batch: leave one of them out"
+                f"accumulate={accumulate} makes one update of several gradients, and plasticity has none: use a larger "
+                "batch_size"
+            )
+        if accumulate > 1 and self.update_every is not None:
+            raise ValueError(
+                f"accumulate={accumulate} makes one update of several batches, but update_every={self.update_every!r} "
+                "makes updates within a batch: leave one of them out"
             )
         if accumulate > 1 and not executor.carries:
             raise NotImplementedError(
                 f"engine {engine.name!r} keeps gradients on the device, so accumulate={accumulate} is not for it: use "
                 "engine_options gradient_accumulation, or train on numpy or torch"
             )
-        goes_on = executor.carries or (self.kind == "bptt" and executor.resting is not None)
+        backward = self.rule is None and self.plasticity is None
+        goes_on = executor.carries or (backward and executor.resting is not None)
         if not self.whole and not goes_on:
             raise NotImplementedError(
                 f"engine {engine.name!r} returns no gradients: learning={self.kind!r} with update_every="
                 f"{self.update_every!r} needs numpy or torch; window=... truncates the gradient here, too"
             )
-        if self.kind != "bptt":
+        if self.rule is not None:
             stepwise(loss)
-            if window is not None:
-                raise ValueError(
-                    f"window={window!r} truncates BPTT, but learning={self.kind!r} goes forward in time: leave it out"
-                )
+        if self.plasticity is not None:
+            PlasticRun(self.plasticity, executor)
+        if window is not None and not backward:
+            raise ValueError(
+                f"window={window!r} truncates BPTT, but learning={self.kind!r} goes forward in time: leave it out"
+            )
+
+    def check_network(self, executor: Any, loss: Any, shape: Shape) -> None:
+        """Refuse, before training, a network that a rule forward in time cannot learn.
+
+        Args:
+            executor: has the network.
+            loss: the loss of the training.
+            shape: shape of one sample.
+
+        Raises:
+            ValueError: names the layer.
+        """
+        if self.rule is not None:
+            rule = self.rule.stepper(executor.network, stepwise(loss), Targets(None, False), 1)
+            run = _begun(executor, rule)
+            rule.prepare(run.engine, run.params, run.engine.xp.zeros((1, *shape)))
 
     def step(
         self,
@@ -110,22 +148,56 @@ class Learning:
         steps: Optional[int],
         key: Key,
         lengths: Optional[List[int]] = None,
-    ) -> Tuple[float, Output]:
-        """Learn from a batch; return the mean loss and the outputs. For the arguments see ``Executor.step``."""
+    ) -> Tuple[Optional[float], Output]:
+        """Learn from a batch; return the mean loss (None: there is none) and the outputs.
+
+        For the arguments see ``Executor.step``.
+        """
         option: Dict[str, Any] = {} if lengths is None else {"lengths": lengths}
         if option:
             self._check_lengths(executor)
         if self.whole:
             return executor.step(x, targets, steps=steps, key=key, **option)
-        total = int(x.shape[0]) if steps is None else steps
+        total = _steps_of(x, steps)
         self._check_parts(executor, total)
         on_engine = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
-        learn = self._backward if self.kind == "bptt" else self._forward
+        learn = self._plastic if self.plasticity else self._backward if self.rule is None else self._forward
         parts = list(learn(executor, loss, x, on_engine, steps, total, key))
-        mean = sum(part.steps * part.loss for part in parts) / total
-        return mean, _whole(executor.engine, [part.out for part in parts])
+        losses = [part.steps * part.loss for part in parts if part.loss is not None]
+        return sum(losses) / total if losses else None, _whole(executor.engine, [part.out for part in parts])
+
+    def add(
+        self,
+        executor: Any,
+        loss: Any,
+        x: Any,
+        targets: Any,
+        *,
+        weight: float,
+        steps: Optional[int],
+        lengths: Optional[List[int]] = None,
+        **options: Any,
+    ) -> Tuple[Optional[float], Output]:
+        """Add the gradient of a batch to those that wait for an update, as ``Executor.add`` does."""
+        if self.rule is None:
+            return executor.add(x, targets, weight=weight, steps=steps, lengths=lengths, **options)  # type: ignore[no-any-return]
+        if lengths is not None:
+            self._check_lengths(executor)
+        total = _steps_of(x, steps)
+        on_engine = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
+        rule = self.rule.stepper(executor.network, stepwise(loss), on_engine, total, executor.steps_done)
+        run = _begun(executor, rule)
+        out = run.feed(x, steps)
+        value, grads = run.take()
+        executor.hold(grads, weight)
+        return value, out
 
     def _check_lengths(self, executor: Executor) -> None:
+        if self.plasticity is not None:
+            raise ValueError(
+                "batches with lengths are not for plasticity, which would learn from the padding: cut the sequences to "
+                "one length, or count the padding as silence, e.g. Loader(..., lengths=False)"
+            )
         if not self.whole:
             raise ValueError(
                 f"batches with lengths need whole sequences, not learning={self.kind!r}, update_every="
@@ -166,20 +238,40 @@ class Learning:
     def _forward(
         self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
     ) -> Iterator[Part]:
-        watch = readout(executor.network) if executor.record else None
-        run = LearningRun(self._rule(executor.network, stepwise(loss), targets, total), *_held(executor, watch))
+        batch = executor.network, stepwise(loss), targets
+        run: Optional[LearningRun] = None
         for start, stop, part, count in self._parts(x, steps, total):
-            run.rule = with_steps(run.rule, stop - start)
+            rule = self.rule.stepper(*batch, stop - start, executor.steps_done)  # type: ignore[union-attr]
+            run = _begun(executor, rule) if run is None else run
+            run.rule = rule
             out = run.feed(part, count)
             value, grads = run.take()
             executor.apply(grads)
             run.set_params(executor.params)
             yield Part(stop - start, value, out)
 
-    def _rule(self, *arguments: Any) -> Rule:
-        if self.kind == "rtrl":
-            return ForwardMode(*arguments)
-        return online_rule("exact" if self.kind == "eprop" else "factorised", *arguments)
+    def _plastic(
+        self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
+    ) -> Iterator[Part]:
+        plasticity: Any = self.plasticity
+        run, engine, state = PlasticRun(plasticity, executor, executor.record), executor.engine, None
+        for start, stop, part, count in self._parts(x, steps, total):
+            out, due = run.feed(part, state, count), targets.between(start, stop)
+            run.update(executor.lr, None if plasticity.reward is None else plasticity.reward(out, due))
+            state = out.state
+            value = None if loss == UNSUPERVISED else float(engine.to_numpy(scalar(loss, engine, out, due)))
+            yield Part(stop - start, value, out)
+
+
+def _begun(executor: Any, rule: Rule) -> LearningRun:
+    """A run of the rule with the executor's weights; it returns the membranes that the executor records."""
+    watch = readout(executor.network) if executor.record else None
+    return LearningRun(rule, executor.engine, executor.params, executor.buffers, watch)
+
+
+def _steps_of(x: Any, steps: Optional[int]) -> int:
+    """The number of steps of a batch; ``steps`` is that of a constant input."""
+    return int(x.shape[0]) if steps is None else steps
 
 
 def _whole(engine: Any, parts: List[Output]) -> Output:
@@ -189,7 +281,3 @@ def _whole(engine: Any, parts: List[Output]) -> Output:
         for name, state in parts[0].states.items()
     }
     return replace(parts[-1], spikes=joined(engine, [part.spikes for part in parts]), states=Recorded(states))
-
-
-def _held(executor: Any, watch: Optional[str]) -> List[Any]:
-    return [executor.engine, executor.params, executor.buffers, watch]

@@ -14,6 +14,7 @@ from typing import (
     Sequence,
     Tuple,
     Union,
+    overload,
 )
 
 from spikecore.api.core.engine import Engine, Executor
@@ -27,6 +28,7 @@ from spikecore.api.core.tree import Tree
 from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
+from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.training.batching import Feed, Input
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.elsewhere import no_attribute
@@ -35,6 +37,7 @@ from spikecore.api.training.executor import complete_state, fitting
 from spikecore.api.training.fit_evaluate import FitEvaluate
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.api.training.plastic_stream import PlasticStream
 from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
@@ -216,9 +219,13 @@ class Model(FitEvaluate):
             return out
         return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # it may be a view of x
 
+    @overload
+    def stream(self, batch_size: Size = 1, record: Record = "last", *, learning: None = None) -> Stream: ...
+    @overload
+    def stream(self, batch_size: Size = 1, record: Record = "last", *, learning: Plasticity) -> PlasticStream: ...
     @checked
     @isolated
-    def stream(self, batch_size: Size = 1, record: Record = "last") -> Stream:
+    def stream(self, batch_size: Size = 1, record: Record = "last", *, learning: Optional[Plasticity] = None) -> Stream:
         """Run the network one time step per call, for control loops and live input.
 
         The stream has copies of the parameters as they are now: after further training, make another one. On the NumPy
@@ -228,16 +235,23 @@ class Model(FitEvaluate):
             batch_size: samples of each step; default 1.
             record: whose states ``stream.states`` returns after each step; as in ``model(x)``. ``stream.state`` has all
                 that pass from step to step in any case.
+            learning: ``plasticity.Plasticity``: after each step its rules change the parameters of the stream, which
+                ``stream.params()`` returns, and ``step(x, reward=...)`` takes a reward. None, the default: the
+                parameters stay as they are.
 
         Returns:
             ``Stream``: ``step(x)`` takes (batch_size, *features) and returns the output of that step; ``reset()``,
-            ``state``, ``states``, ``explain()``.
+            ``state``, ``states``, ``explain()``. With ``learning`` a ``PlasticStream``.
 
         Raises:
             RuntimeError: the model has no weights yet.
             ShapeError: a layer needs whole sequences, such as ``BatchNormTT1d``.
+            ValueError: the rules do not fit the network.
+            NotImplementedError: the engine keeps weights on the device, where rules cannot change them.
         """
         shape: Any = self.input_shape  # not None, since there are weights
+        if learning is not None:
+            return PlasticStream(self.network, self.engine, self.executor, shape, batch_size, record, learning)
         return stream_of(self.network, self.engine, self.executor, shape, batch_size, record)
 
     @checked

@@ -12,7 +12,7 @@ from spikecore.api.core.tree import Params, flatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import Metric, measured, metrics_of, needs_membrane
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Encoder, Feed, Input
 from spikecore.api.training.data import Placed, placed
@@ -111,7 +111,7 @@ class OwnLoop:
             self.unfinished = None
             value, out = executor.step(batch.x, batch.targets, steps=batch.steps, key=batch.key, **option)
         _check_loss(value, check_finite)
-        on_engine = self.engine.asarray(batch.targets, dtype=target_dtype(batch.targets))
+        on_engine = targets_on(self.engine, batch.targets)
         return {"loss": value, **measured(metrics, constant(self.engine, out), on_engine, batch.lengths)}
 
     @checked

@@ -126,7 +126,7 @@ def parts(
     Args:
         data: batches, or what ``sharded`` made of them.
         feed: says which axis counts samples.
-        loss: says whether targets vary in time.
+        loss: says whether there must be targets, and whether they vary in time.
         ranks: the processes.
         skip: how many batches are done already.
         empty: whether a batch may have fewer samples than there are ranks; ranks without one get no part of it.
@@ -134,7 +134,7 @@ def parts(
     Raises:
         RankError: a batch cannot be divided.
     """
-    given = behind(data, skip) if skip else batches(data)
+    given = behind(data, loss, skip) if skip else batches(data, loss)
     try:
         if ranks.size == 1:
             yield from (Part(*batch) for batch in given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Optional, Protocol, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.isolation import isolated
@@ -22,10 +22,14 @@ def stream_of(network: Layer, engine: Engine, executor: Executor, shape: Shape, 
     found = executor.stream(shape, batch_size, chosen)
     if isinstance(found, Stream):
         return found
+    return StepwiseStream(network, engine, copied(network, engine, executor, shape), shape, batch_size, chosen, found)
+
+
+def copied(network: Layer, engine: Engine, executor: Executor, shape: Shape) -> Executor:
+    """An executor with copies of the weights that another one holds."""
     like, state = shapes_of(network, shape), executor.state()
     params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
-    executor = engine.compile(network, params, buffers, None, None)
-    return StepwiseStream(network, engine, executor, shape, batch_size, chosen, found)
+    return engine.compile(network, params, buffers, None, None)
 
 
 class EventStream(Protocol):
@@ -95,11 +99,14 @@ class StepwiseStream(Stream):
 
     @isolated
     def step(self, x: Any) -> Any:
+        return self._stepped(x, lambda x, state: self._executor.run(x, state, record=self._record))
+
+    def _stepped(self, x: Any, run: Callable[[Any, Tree], Output]) -> Any:
         check_sample(x, self.batch_size, self.input_shape)
         x = self.engine.asarray(x)
         check_finite(self.engine, x, remedy="")
         xp = self.engine.xp
-        out = self._executor.run(xp.expand_dims(x, axis=0), self._state, record=self._record)
+        out = run(xp.expand_dims(x, axis=0), self._state)
         self._state, self._out = out.state, out
         return xp.concat((out.spikes[0, ...],), axis=0)  # it may be a view of x, or of what is recorded
 

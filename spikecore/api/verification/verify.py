@@ -12,7 +12,7 @@ it changes is measured and reported, without a verdict: how much is too much dep
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union, overload
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, engines, get_engine
@@ -23,11 +23,14 @@ from spikecore.api.core.tree import Params, flatten, unflatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layers.containers import check_engine, walk
+from spikecore.api.learning.learning_rules import Kind, LearningRule
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.training.data import lengths_of
 from spikecore.api.verification.gradient import Gradient, Problem, Slope, gradient, slopes
+from spikecore.api.verification.learning import verify_learning
+from spikecore.api.verification.learning_report import LearningReport
 from spikecore.api.verification.report import (
     APPROXIMATION,
     DIFFERENCES,
@@ -47,6 +50,34 @@ NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient below this fraction of
 ROUNDING = 1e-5  # in float32 a spike may differ if |U - threshold| <= 1e-5 max(1, |threshold|)
 
 
+@overload
+def verify(
+    model: Any,
+    x: ArrayLike,
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
+    against: Union[None, EngineName, Engine] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+    time_axis: int = 0,
+    *,
+    lengths: Optional[ArrayLike] = None,
+    differences: bool = True,
+) -> Report: ...
+@overload
+def verify(
+    model: Any,
+    x: ArrayLike,
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
+    against: Union[None, EngineName, Engine] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+    time_axis: int = 0,
+    *,
+    learning: Union[Kind, LearningRule],
+    window: Optional[int] = None,
+) -> LearningReport: ...
 @checked
 def verify(
     model: Any,
@@ -60,8 +91,11 @@ def verify(
     *,
     lengths: Optional[ArrayLike] = None,
     differences: bool = True,
-) -> Report:
-    """Check a model's gradients against a reference engine and against finite differences.
+    learning: Union[None, Kind, LearningRule] = None,
+    window: Optional[int] = None,
+) -> Union[Report, LearningReport]:
+    """Check a model's gradients against a reference engine and against finite differences; or, with ``learning``,
+    measure how close a learning rule's gradient is to the exact one.
 
     Args:
         model: a ``Model``, or a torch module that ``spikecore.nn.from_torch`` can convert; its weights and states are
@@ -75,19 +109,29 @@ def verify(
         num_steps, encoder, time_axis: as in ``fit``.
         lengths: number of steps of each sample that count, as in the batches of ``fit``; None, the default: all.
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
-            size); default True.
+            size); default True. Not with ``learning``.
+        learning: a way of learning, as for ``fit``: "bptt", "eprop", "ottt", "sltt", "decolle", "rtrl", or a rule with
+            options such as ``backprop.eprop(feedback="random")``. Its gradient is compared with that of BPTT on the
+            reference engine, both in float64: direction, size and what is left out, for each parameter. None, the
+            default: gradients are verified.
+        window: with ``learning="bptt"``: no gradient crosses the steps window, 2 window, ...; None, the default: full
+            BPTT.
 
     Returns:
         ``Report``: print it for the verdict, ``print(report.table())`` for every comparison, or read ``report.ok`` and
         ``report.worst``, the largest relative error of a gradient. If the engine has ``sparse_backward`` > 0 or a half
         ``precision``, gradients are verified without it; ``report.approximation`` is the largest relative change that
-        it makes to one.
+        it makes to one. With ``learning`` a ``LearningReport``: print it for a table, or read ``report.cosine``; where
+        the rule leaves nothing out, its gradient must equal the exact one to 1e-10, or ``report.ok`` is False.
 
     Raises:
         TypeError: ``model`` is something else.
         ShapeError, ValueError: bad input, as in ``fit``.
+        ValueError: the rule does not take the network or the loss; or ``lengths`` or ``differences`` is given with
+            ``learning``, or ``window`` without it.
         NotImplementedError: ``lengths`` with an engine whose losses take none.
     """
+    _check_options(learning, window, lengths, differences)
     loss = ce_rate_loss() if loss is None else loss
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
@@ -95,6 +139,8 @@ def verify(
     reference = get_engine(chosen, **({} if isinstance(chosen, Engine) else {"dtype": "float64"}))
     reference = reference.with_dtype("float64").unfused().exact()
     check_engine(model.network, reference)
+    if learning is not None:
+        return verify_learning(model, x, targets, loss, reference, feed, learning, window)
     with reference.isolated():
         problem = _problem(model, reference, x, targets, loss, feed, lengths)
     title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
@@ -116,6 +162,20 @@ def verify(
         if layer.state:
             report.notes.append(f"layer {name or '(the network)'} runs as {model.engine.explain(layer)}")
     return report
+
+
+def _check_options(learning: Any, window: Optional[int], lengths: Any, differences: bool) -> None:
+    """Refuse options of the one kind of verification with the other.
+
+    Raises:
+        ValueError: names the option.
+    """
+    if learning is None and window is not None:
+        raise ValueError(f"verify: window={window!r} truncates a rule's gradient: give it with learning='bptt'")
+    if learning is not None and lengths is not None:
+        raise ValueError("verify: lengths need whole sequences, which learning=... does not see: leave lengths out")
+    if learning is not None and not differences:
+        raise ValueError("verify: differences=False is for verification without learning, which computes none with it")
 
 
 REFERENCES: Tuple[EngineName, ...] = ("numpy", "torch")  # in this order

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.core.tree import unflatten
 from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.learning.learning_rules import Kind, LearningRule
 from spikecore.api.learning.steps import targets_of
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.learning import Learning
@@ -17,7 +18,8 @@ from spikecore.engines.ipu.subject import Subject, check_network
 
 def check_model(
     model: Any, inputs: Any, targets: Any, loss: Any = None, optimizer: Any = None, *, window: Optional[int] = None,
-    learning: str = "bptt", update_every: Optional[int] = None, num_steps: Optional[int] = None, encoder: Any = None,
+    learning: Union[Kind, LearningRule] = "bptt", update_every: Optional[int] = None, num_steps: Optional[int] = None,
+    encoder: Any = None,
     time_axis: int = 0, engine: Optional[IpuEngine] = None, lengths: Any = None,
 ) -> CheckReport:  # fmt: skip
     """Check a ``spikecore.Model`` on one batch: would an IPU take it, and train it as meant?

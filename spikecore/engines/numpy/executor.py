@@ -9,6 +9,7 @@ from spikecore.api.core.layer import EMPTY, Key, Shape
 from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, rebuild, replaced
 from spikecore.api.layers.network import Output, objective
+from spikecore.api.training.clipping import clipped
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.engines.numpy.stream import compiled_stream
 from spikecore.kernels.sizes import REPEATED, has_numba
@@ -19,7 +20,7 @@ class NumpyExecutor(NetworkExecutor):
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
-        self._grads: Optional[Params] = None  # the sum of what ``add`` has made
+        self._grads: Optional[Params] = None  # by dotted path: the sum of what ``add`` has made
         self._slots: Dict[str, Dict[str, Any]] = {name: {} for name in self.trained}
         self._spare: Optional[Tuple[Any, Stream]] = None  # for the next events, with the weights that it has
 
@@ -47,11 +48,14 @@ class NumpyExecutor(NetworkExecutor):
 
         constants = self.params if frozen else EMPTY, self.buffers if self.moved is None else self.moved, x, y, state
         loss, (out, self.moved), grads = self.engine.value_and_grad(value, trained, *constants)
-        if weight != 1.0:
-            grads = map_leaves(lambda g: weight * g, grads)
-        self._grads = grads if self._grads is None else map_leaves(lambda a, b: a + b, self._grads, grads)
-        self.added += weight
+        self.hold(grads, weight)
         return float(loss), out
+
+    def hold(self, grads: Params, weight: float) -> None:
+        given = flatten(grads)
+        found = Params({name: given[name] if weight == 1.0 else weight * given[name] for name in self.trained})
+        self._grads = found if self._grads is None else map_leaves(lambda a, b: a + b, self._grads, found)
+        self.added += weight
 
     def update(self) -> None:
         self.apply(self.gradient())
@@ -78,9 +82,7 @@ class NumpyExecutor(NetworkExecutor):
             return grads
         params = dict(leaves(self.params))
         grads = {name: self.trained[name].existing(self.engine.xp, params[name], g) for name, g in grads.items()}
-        squares = sum(float(self.engine.xp.sum(g * g)) for g in grads.values())
-        factor = min(1.0, self.clip_norm / (squares**0.5 + 1e-6))
-        return {name: g * factor for name, g in grads.items()}
+        return clipped(self.engine.xp, grads, self.clip_norm)
 
     def _update(self, grads: Dict[str, Any]) -> None:
         self.steps_done += 1

@@ -142,6 +142,12 @@ class TorchExecutor(NetworkExecutor):
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
         return float(value.detach()), out
 
+    def hold(self, grads: Params, weight: float) -> None:
+        given = flatten(grads)
+        for name, x in zip(self.trained, self.leaves):
+            x.grad = weight * given[name] if x.grad is None else x.grad + weight * given[name]
+        self.added += weight
+
     def collect(self, figures: Sequence[float]) -> List[float]:
         if self.reduction is not None:
             self.reduction.finish()
@@ -217,6 +223,12 @@ class TorchExecutor(NetworkExecutor):
             x.grad = given[name].clone() if changed else given[name]
         self._update()
         self.discard()
+
+    def assign(self, params: Params) -> None:
+        given = flatten(params)
+        with torch.no_grad():
+            for name, x in leaves(self.params):
+                x.copy_(given[name])
 
     def _update(self) -> None:
         self.steps_done += 1  # before the update: an interrupted one may have changed weights

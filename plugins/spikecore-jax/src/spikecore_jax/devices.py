@@ -22,6 +22,8 @@ def chosen(device: str | None, devices: int) -> list[Any]:
         ValueError: there is no such device, or there are not so many.
     """
     platform, _, place = ("" if device is None else str(device)).partition(":")
+    if (device is not None and not platform) or (place and not place.isdigit()):
+        raise ValueError(f"device={device!r} must be a platform of JAX, e.g. 'cpu', 'cuda' or 'tpu', or 'cuda:1'")
     try:
         known = jax.devices(platform or None)
     except RuntimeError as error:
@@ -29,8 +31,6 @@ def chosen(device: str | None, devices: int) -> list[Any]:
             f"device={device!r}: JAX has no such platform here ({str(error).splitlines()[0]}); its default is "
             f"device={jax.default_backend()!r}"
         ) from None
-    if place and not place.isdigit():
-        raise ValueError(f"device={device!r} must be a platform of JAX, e.g. 'cpu', 'cuda' or 'tpu', or 'cuda:1'")
     if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
         raise ValueError(f"devices={devices!r} must be a number of devices, at least 1")
     first = int(place or 0)

@@ -31,7 +31,8 @@ DTYPES = ("float32", "float64")
 MOST_LOOPS = 1024  # compiled loops that an engine keeps
 READING = (
     "engine 'jax' compiles steps and losses, which can therefore not look at the values of arrays (Python's if, NumPy, "
-    "checks of labels): write them in words, or in jax.numpy"
+    "checks of labels): write them in words, or in jax.numpy; a loss of spikecore's inside your own jax.jit is "
+    "loss.evaluate(engine, outputs, labels)"
 )
 READS = (
     jax.errors.ConcretizationTypeError,
@@ -152,14 +153,15 @@ class JaxEngine(Lowers, Engine):
             if x.dtype == wanted:
                 return x
             if jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(wanted, jnp.floating):
+                other = f", or use get_engine('jax', dtype='{x.dtype}')" if x.dtype in DTYPES else ""
                 raise TypeError(
-                    f"a {x.dtype} array came to an engine of {wanted}: convert it with x.astype('{wanted}'), or use "
-                    f"get_engine('jax', dtype='{x.dtype}')"
+                    f"a {x.dtype} array came to an engine of {wanted}: convert it with x.astype('{wanted}'){other}"
                 )
             return x.astype(wanted)
 
     def to_numpy(self, x: Any) -> Any:
-        return np.array(lax.stop_gradient(x))  # a copy: the buffers of weights are used again
+        with compiling():
+            return np.array(lax.stop_gradient(x))  # a copy: the buffers of weights are used again
 
     # ---- randomness ----
 

@@ -204,11 +204,23 @@ class JaxExecutor(NetworkExecutor):
             settings, batch = self._placed(inputs, targets, steps, key, state, lengths)
             buffers = self.buffers if self.moved is None else self.moved
             (loss, (out, self.moved)), grads = self._add(settings, *self._divided(), buffers, batch)
-            if weight != 1.0:
-                grads = {name: weight * g for name, g in grads.items()}
-            self._grads = grads if self._grads is None else {n: g + grads[n] for n, g in self._grads.items()}
-        self.added += weight
+            self._hold(grads, weight)
         return float(loss), out
+
+    def hold(self, grads: Params, weight: float) -> None:
+        given = flatten(grads)
+        with self.engine.isolated():
+            self._hold({name: given[name] for name in self.trained}, weight)
+
+    def _hold(self, grads: Arrays, weight: float) -> None:
+        if weight != 1.0:
+            grads = {name: weight * g for name, g in grads.items()}
+        self._grads = grads if self._grads is None else {n: g + grads[n] for n, g in self._grads.items()}
+        self.added += weight
+
+    def assign(self, params: Params) -> None:
+        with self.engine.isolated():  # copies, since the next step uses the memory of weights again
+            super().assign(map_leaves(jnp.copy, params))
 
     def update(self) -> None:
         self.apply(self.gradient())

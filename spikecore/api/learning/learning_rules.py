@@ -1,0 +1,208 @@
+"""Rules of learning forward in time, as a user chooses them: for ``Model.fit`` and ``backprop.learned``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, Literal, Optional, Tuple, Union, get_args
+
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.messages import unknown
+from spikecore.api.core.sizes import is_finite
+from spikecore.api.learning.forward_mode import ForwardMode, Spatial
+from spikecore.api.learning.online import READOUT, TRACES, Online
+from spikecore.api.learning.rule import Rule
+from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
+from spikecore.api.learning.steps import StepLoss, Targets
+from spikecore.arguments import Checked
+from spikecore.printing import Concise
+
+Feedback = Literal["symmetric", "random", "adaptive", "direct"]
+Kappa = Union[float, Literal["readout"]]
+Trace = Literal["exact", "factorised"]
+Kind = Literal["bptt", "eprop", "ottt", "sltt", "decolle", "rtrl"]
+BPTT: Literal["bptt"] = "bptt"
+
+
+class LearningRule(Concise, Checked):
+    """Base of the rules that learn forward in time; a subclass makes the stepper that runs over a batch."""
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        """What runs over the steps of a batch.
+
+        Args:
+            network: the layers.
+            loss: the loss of one step.
+            targets: the targets of the batch.
+            steps: number of steps; None: not known.
+            updates: how many updates the weights have had.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _WithFeedback(LearningRule):
+    """A rule whose learning signals may come another way than through the derivatives of the later layers."""
+
+    feedback: Feedback = "symmetric"
+    decay: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if self.feedback not in get_args(Feedback):
+            raise ValueError(f"{name}: " + unknown("feedback", self.feedback, get_args(Feedback)))
+        if not 0.0 <= self.decay <= 1.0:
+            raise ValueError(f"{name}: decay={self.decay!r} must be from 0 to 1")
+        if self.feedback != "adaptive" and self.decay != _WithFeedback.decay:
+            raise ValueError(f"{name}: decay={self.decay!r} is for feedback='adaptive', not feedback={self.feedback!r}")
+
+    def way(self, updates: int) -> Symmetric:
+        """The way of the learning signals after so many updates of the weights."""
+        if self.feedback == "adaptive":
+            return Aligned(self.seed, 1.0, (1.0 - self.decay) ** updates)
+        return {"symmetric": Symmetric(), "random": Aligned(self.seed), "direct": Direct(self.seed)}[self.feedback]
+
+
+@dataclass(frozen=True)
+class eprop(_WithFeedback):  # noqa: N801  (called as in the literature, like the losses)
+    """E-prop: one eligibility per synapse and sample, carried forward by the derivatives of the neuron's own step.
+
+        e[t] = J[t] e[t-1] + B[t] z[t]        of weights from inputs z, and of recurrent ones from z = S[t-1]
+
+    A recurrent layer (``RLeaky``, ``RSynaptic``, ``Recurrent`` with a ``Linear`` or a convolution) takes the spikes
+    that it feeds back as constants: their effect on other neurons is what e-prop leaves out. For a stack without
+    recurrence this is OSTL.
+
+    Args:
+        feedback: where learning signals come from. "symmetric", the default: through the true derivatives of the later
+            layers. "random": back through these layers with other weights, which are random and fixed (feedback
+            alignment; with one hidden layer, random e-prop). "adaptive": likewise, with weights B that are W plus
+            random ones at first and change as W does, B <- B + dW - decay (B - W) at each update. "direct": the error
+            of the last connection reaches each layer of neurons through a random matrix of its own (direct feedback
+            alignment).
+        kappa: the filter of the traces of hidden layers, in [0, 1): what a leaky readout remembers of their spikes,
+            e'[t] = kappa e'[t-1] + dS[t]/dw. "readout": the decay of the last layer of neurons, which must have one
+            state and the same decay for all neurons; before an ``LI``, the last hidden layer then has the exact
+            gradient, but for its own recurrence. 0, the default: no filter.
+        decay: of the difference between B and W with "adaptive" feedback, per update, in [0, 1]; default 0.01. Updates
+            are those of the optimiser: with a new one, the difference is again as at first.
+        seed: names the random weights; default 0.
+
+    Raises:
+        ValueError: an option is something else.
+
+    Sources: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020;
+    Bohnstingl et al., Online spatio-temporal learning in deep neural networks, 2022 (OSTL); Lillicrap et al., Random
+    synaptic feedback weights support error backpropagation for deep learning, 2016; Nøkland, Direct feedback alignment
+    provides learning in deep neural networks, 2016; Kolen & Pollack, Backpropagation without weight transport, 1994.
+    """
+
+    kappa: Kappa = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kappa != READOUT and not (is_finite(self.kappa) and 0.0 <= float(self.kappa) < 1.0):
+            raise ValueError(f"eprop: kappa={self.kappa!r} must be a number in [0, 1), or 'readout'")
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return Online(network, loss, targets, steps, "exact", self.way(updates), self.kappa)
+
+
+@dataclass(frozen=True)
+class ottt(_WithFeedback):  # noqa: N801
+    """OTTT: one trace per input and sample, carried forward by the neuron's leak alone.
+
+    All neurons of a layer must have the same linear leak. Recurrent layers have one more trace, of their own spikes.
+
+    Args:
+        feedback, decay, seed: as in ``eprop``.
+
+    Raises:
+        ValueError: an option is something else.
+
+    Source: Xiao et al., Online training through time for spiking neural networks, 2022.
+    """
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return Online(network, loss, targets, steps, "factorised", self.way(updates))
+
+
+@dataclass(frozen=True)
+class sltt(LearningRule):  # noqa: N801
+    """SLTT: the gradient of each step's loss with all that was before as a constant; no traces.
+
+    It is that of BPTT with ``window=1``, in memory that does not depend on the number of steps, and runs on any network
+    that runs step by step.
+
+    Source: Meng et al., Towards memory- and time-efficient backpropagation for training spiking neural networks, 2023.
+    """
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return Spatial(network, loss, targets, steps)
+
+
+@dataclass(frozen=True)
+class decolle(LearningRule):  # noqa: N801
+    """Local losses (DECOLLE): each hidden layer learns from the loss of a fixed random readout of its own spikes.
+
+    No signal goes from layer to layer. The readout is a random ``Linear`` from the layer's spikes to the network's
+    outputs; the loss takes its output for spikes and membrane. What is behind the last hidden layer learns from the
+    network's own loss, which is the one that training reports.
+
+    Args:
+        trace: "factorised", the default: one trace per input and sample, as in the paper; the neurons of a layer must
+            have the same linear leak. "exact": one per synapse, as in ``eprop``.
+        seed: names the random weights; default 0.
+
+    Raises:
+        ValueError: an option is something else.
+
+    Source: Kaiser, Mostafa & Neftci, Synaptic plasticity dynamics for deep continuous local learning, 2020.
+    """
+
+    trace: Trace = "factorised"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.trace not in TRACES:
+            raise ValueError("decolle: " + unknown("trace", self.trace, tuple(TRACES)))
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return Online(network, loss, targets, steps, self.trace, Local(self.seed))
+
+
+@dataclass(frozen=True)
+class RealTime(LearningRule):
+    """Real-time recurrent learning, which leaves nothing out: ``learning="rtrl"``."""
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return ForwardMode(network, loss, targets, steps)
+
+
+RULES: Dict[str, Callable[[], LearningRule]] = {
+    "eprop": eprop,
+    "ottt": ottt,
+    "sltt": sltt,
+    "decolle": decolle,
+    "rtrl": RealTime,
+}
+NAMES: Tuple[str, ...] = get_args(Kind)
+
+
+def rule_of(learning: Union[str, LearningRule]) -> Optional[LearningRule]:
+    """The rule that a value of ``learning`` means; None for "bptt", which goes backwards.
+
+    Raises:
+        ValueError: a name that is none of ``NAMES``.
+        TypeError: neither a name nor a rule.
+    """
+    if isinstance(learning, LearningRule):
+        return learning
+    if not isinstance(learning, str):
+        raise TypeError(
+            f"learning={learning!r} must be one of {', '.join(NAMES)}, a rule such as backprop.eprop(), or for "
+            "Model.fit local rules by layer, plasticity.Plasticity({'0': plasticity.STDP()})"
+        )
+    if learning not in NAMES:
+        raise ValueError(unknown("learning", learning, NAMES))
+    return None if learning == BPTT else RULES[learning]()

@@ -1,0 +1,302 @@
+"""Plasticity of a network: which rules change which parameters, and what they change when the network has run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Union
+
+from spikecore.api.core.foreign import shown
+from spikecore.api.core.layer import Layer, ShapeError, Stateless, computes_as, layer_name
+from spikecore.api.core.messages import unknown
+from spikecore.api.core.tree import State, flatten, rebuild
+from spikecore.api.layers.containers import Container, Sequential
+from spikecore.api.layers.network import Output, Recorded, record_option
+from spikecore.api.learning.homeostasis import AdaptiveThreshold, Bounds, Normalize
+from spikecore.api.learning.local_rule import CONNECTIONS, LocalRule
+from spikecore.api.learning.stack import at, under
+from spikecore.api.neurons.recurrent import Recurrent
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.arguments import Checked
+from spikecore.printing import Concise
+
+Entry = Union[LocalRule, AdaptiveThreshold, Bounds, Normalize]
+LIMITS = (Bounds, Normalize)
+RULES = (LocalRule, AdaptiveThreshold)
+KNOWN = "STDP, TripletSTDP, VoltageSTDP, PowerLawSTDP, RewardSTDP, InhibitorySTDP, SynapticScaling, AdaptiveThreshold"
+
+
+@dataclass(frozen=True)
+class Plasticity(Concise, Checked):
+    """Learning by local rules, without a loss and without gradients: for ``model.fit(..., learning=Plasticity(...))``
+    and ``model.stream(learning=Plasticity(...))``.
+
+    The network runs with constant parameters; then each rule adds its change, and the limits are applied. In ``fit``
+    this is done once per batch, or every ``update_every`` steps; in a stream at each step. States and traces go on.
+    Layers run as in ``model(x)``, so ``Dropout`` does nothing.
+
+    Args:
+        rules: by the name of a layer, a rule or several, with limits of the weights in the order in which they are
+            applied: ``{"0": (PowerLawSTDP(), Bounds(0.0, 1.0), Normalize(78.4)), "1": AdaptiveThreshold(0.05)}``.
+            Rules for weights are for a ``Linear``, ``Conv1d`` or ``Conv2d`` that a neuron follows, or for the
+            connection of a ``Recurrent``, ``RLeaky`` or ``RSynaptic``, as "1.connection". ``AdaptiveThreshold`` is for
+            a neuron. The network is a stack of layers (``Sequential``, nested or not).
+        reduction: what the changes of a batch's samples become: their "mean", the default, or their "sum". The sum is
+            close to presenting the samples one after the other, as long as the changes are small.
+        reward: for ``RewardSTDP``, in ``fit``: a function ``(out, targets) -> (batch,)`` or a number, called after each
+            run with its ``Output``; targets are None if ``fit`` has none. A stream gets its rewards by
+            ``stream.step(x, reward=...)``.
+
+    Raises:
+        TypeError: a rule is something else.
+        ValueError: there is no rule; rules need a reward, or none needs it.
+    """
+
+    rules: Mapping[str, Union[Entry, Sequence[Entry]]]
+    reduction: Literal["mean", "sum"] = "mean"
+    reward: Optional[Callable[..., Any]] = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rules, Mapping) or not self.rules:
+            raise TypeError(
+                f"Plasticity: rules={shown(self.rules)} must be a dict of rules by layer, with one at least"
+            )
+        for name, entries in self.by_layer().items():
+            for entry in entries:
+                if not isinstance(entry, (*RULES, *LIMITS)):
+                    raise TypeError(
+                        f"Plasticity: rules[{name!r}] has {shown(entry)}, expected one of {KNOWN}, or Bounds, Normalize"
+                    )
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"Plasticity: {unknown('reduction', self.reduction, ('mean', 'sum'))}")
+        if self.reward is not None and not callable(self.reward):
+            raise TypeError(f"Plasticity: reward={shown(self.reward)} must be a function (out, targets) -> (batch,)")
+        if self.reward is not None and not self.rewarded:
+            raise ValueError("Plasticity: reward is given, but no rule takes one: use RewardSTDP, or leave reward out")
+
+    def by_layer(self) -> Dict[str, Tuple[Entry, ...]]:
+        """The entries of each layer as a tuple, by its name."""
+        several: Any = {n: given if isinstance(given, (list, tuple)) else (given,) for n, given in self.rules.items()}
+        return {name: tuple(entries) for name, entries in several.items()}
+
+    @property
+    def rewarded(self) -> bool:
+        """Whether a rule needs a reward."""
+        return any(getattr(entry, "rewarded", False) for entries in self.by_layer().values() for entry in entries)
+
+    def sites(self, network: Layer) -> List[Site]:
+        """Where the rules are in a network.
+
+        Raises:
+            ValueError: there is no such layer, or its rules are not for it.
+        """
+        layers = _flat(network, "")
+        return [_site(layers, name, entries) for name, entries in self.by_layer().items()]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A parameter that rules change.
+
+    Args:
+        parameter: its dotted name.
+        rules: those that change it, with the layer that they need.
+        limits: what it is kept in.
+        neuron: name of the neuron that the layer feeds, or of the neuron itself.
+        source: name of the neuron before the layer; None: the input of the network.
+        between: the layers from there to the layer, by name.
+        recurrent: whether the inputs are the neuron's own spikes, one step earlier.
+    """
+
+    parameter: str
+    rules: Tuple[Any, ...]
+    limits: Tuple[Any, ...]
+    neuron: str
+    source: Optional[str] = None
+    between: Tuple[Tuple[str, Stateless], ...] = ()
+    recurrent: bool = False
+
+
+def _flat(layer: Layer, path: str) -> List[Tuple[str, Layer]]:
+    if isinstance(layer, Sequential):
+        return [pair for name, child in layer.children() for pair in _flat(child, under(path, name))]
+    if isinstance(layer, Container):
+        raise ValueError(
+            f"layer {path or layer_name(layer)} is a {layer_name(layer)}: plasticity takes stacks of layers "
+            "(Sequential, nested or not); for other networks, give the spikes to the rules' own run(weight, pre, post)"
+        )
+    return [(path, layer)]
+
+
+def _site(layers: List[Tuple[str, Layer]], name: str, entries: Tuple[Any, ...]) -> Site:
+    rules, limits = (tuple(e for e in entries if isinstance(e, kinds)) for kinds in (RULES, LIMITS))
+    names = [path for path, _ in layers]
+    place = next((i for i, path in enumerate(names) if name in (path, under(path, "connection"))), None)
+    if place is None:
+        raise ValueError(f"Plasticity: {unknown('layer', name, names)}")
+    path, layer = layers[place]
+    if not rules:
+        raise ValueError(f"Plasticity: rules[{name!r}] has no rule that changes the parameter, such as STDP()")
+    thresholds = [isinstance(rule, AdaptiveThreshold) for rule in rules]
+    if any(thresholds):
+        if not all(thresholds) or limits or not isinstance(layer, Stepper) or name != path:
+            raise ValueError(
+                f"Plasticity: AdaptiveThreshold is for a neuron, by itself; rules[{name!r}] gives {layer_name(layer)} "
+                f"{', '.join(map(layer_name, entries))}"  # type: ignore[arg-type]
+            )
+        return Site(under(path, f"{layer.core[1]}threshold"), rules, (), path)
+    if name != path:
+        recurrent = getattr(layer, "recurrent", layer)
+        if not isinstance(recurrent, Recurrent):
+            raise ValueError(f"Plasticity: layer {path} is a {layer_name(layer)}, which has no connection {name!r}")
+        own = _fitted(name, recurrent.connection, rules)
+        return Site(f"{name}.weight", own, limits, path, recurrent=True)
+    own = _fitted(name, layer, rules)
+    after = layers[place + 1] if place + 1 < len(layers) else ("", None)
+    if not isinstance(after[1], Stepper) or not after[1].spiking:
+        follows = "nothing follows" if after[1] is None else f"a {layer_name(after[1])} follows"
+        raise ValueError(
+            f"Plasticity: {follows} layer {name}, but its rules need the spikes of a neuron directly behind it"
+        )
+    before = [i for i, (_, one) in enumerate(layers[:place]) if isinstance(one, Stepper)]
+    start = before[-1] + 1 if before else 0
+    between: Any = tuple(layers[start:place])
+    for path, one in between:
+        if not isinstance(one, Stateless):
+            raise ValueError(
+                f"Plasticity: layer {path}, a {layer_name(one)}, is between layer {name} and the spikes that enter it, "
+                "and has a state: only layers without one may be there, such as Flatten and pooling"
+            )
+    return Site(f"{name}.weight", own, limits, after[0], names[start - 1] if before else None, between)
+
+
+def _fitted(name: str, layer: Any, rules: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    """The rules with the layer whose weight they change."""
+    if not computes_as(layer, CONNECTIONS):
+        raise ValueError(
+            f"Plasticity: layer {name} is a {layer_name(layer)}, but {layer_name(rules[0])} is for a Linear, Conv1d or "
+            "Conv2d"
+        )
+    for rule in rules:
+        if rule.layer is not None and rule.layer != layer:
+            raise ValueError(f"Plasticity: rules[{name!r}] has {rule!r}, whose layer is not {layer!r}: leave it out")
+    return tuple(replace(rule, layer=layer) for rule in rules)
+
+
+class PlasticRun:
+    """Runs a network and lets its rules change it.
+
+    Args:
+        plasticity: the rules.
+        executor: what runs the network, and holds its parameters.
+        record: whose states the outputs are to have, as for ``Executor.run``.
+
+    Raises:
+        ValueError: the rules do not fit the network.
+    """
+
+    def __init__(self, plasticity: Plasticity, executor: Any, record: Any = ()) -> None:
+        self.plasticity, self.executor = plasticity, executor
+        self.sites = plasticity.sites(executor.network)
+        known = flatten(executor.params)
+        for site in self.sites:
+            if site.parameter not in known:
+                raise ValueError(
+                    f"Plasticity: the network has no parameter {site.parameter!r}: a threshold changes if it is "
+                    'learned, e.g. threshold=sc.learn(1.0, per="neuron")'
+                )
+        self.wanted = record_option(executor.network, record)
+        needed = [name for site in self.sites for name in (site.neuron, site.source) if name is not None]
+        self.record = True if self.wanted is True else tuple(dict.fromkeys((*(self.wanted or ()), *needed)))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the traces: a new sequence begins."""
+        self.traces: Dict[Tuple[str, int], State] = {}
+        self.seen: Any = None
+
+    def feed(self, x: Any, state: Any = None, steps: Optional[int] = None) -> Output:
+        """Run a piece (time, batch, *features), or (1, batch, *features) with ``steps``, from ``state``."""
+        out: Output = self.executor.run(x, state, steps=steps, record=self.record)
+        self.seen = x, state, out
+        if self.wanted is True:
+            return out
+        return replace(out, states=Recorded({n: s for n, s in out.states.items() if n in (self.wanted or ())}))
+
+    def check_reward(self, reward: Any, samples: int) -> None:
+        """Refuse a reward that is missing, that no rule takes, not finite, or not one number or one per sample.
+
+        Raises:
+            ValueError, ShapeError: says what is allowed.
+        """
+        if not self.plasticity.rewarded:
+            if reward is not None:
+                raise ValueError(f"reward={shown(reward)} is for RewardSTDP, and there is no such rule: leave it out")
+            return
+        if reward is None:
+            raise ValueError(
+                "RewardSTDP needs a reward: Plasticity(..., reward=function) in fit, step(x, reward=...) in a stream"
+            )
+        engine = self.executor.engine
+        earned = engine.asarray(reward)
+        if tuple(earned.shape) not in ((), (samples,)):
+            raise ShapeError(f"reward of shape {tuple(earned.shape)}, expected () or ({samples},), one per sample")
+        if not bool(engine.to_numpy(engine.xp.all(engine.xp.isfinite(earned)))):
+            raise ValueError(f"reward={shown(reward)} must be finite")
+
+    def update(self, lr: float = 1.0, reward: Any = None) -> None:
+        """Let the rules change the parameters after a piece; ``lr`` is a factor of all changes.
+
+        Raises:
+            ValueError, ShapeError: a rule needs a reward, and there is none, or it does not fit.
+        """
+        samples = int(self.seen[2].spikes.shape[1])
+        self.check_reward(reward, samples)
+        params = {name: self.executor.engine.stop_gradient(x) for name, x in flatten(self.executor.params).items()}
+        factor = lr / samples if self.plasticity.reduction == "mean" else lr
+        for site in self.sites:
+            change = self._change(site, params[site.parameter], reward)
+            changed = params[site.parameter] + factor * change
+            for limit in site.limits:
+                changed = limit.apply(changed)
+            params[site.parameter] = changed
+        self.executor.assign(rebuild(self.executor.params, iter(params.values())))
+
+    def _change(self, site: Site, parameter: Any, reward: Any) -> Any:
+        """The sum of the changes of a site's rules."""
+        _, _, out = self.seen
+        neuron, total = out.states[site.neuron], 0.0
+        post = neuron.spikes
+        if isinstance(site.rules[0], AdaptiveThreshold):
+            return sum((rule.run(parameter, post) for rule in site.rules[1:]), site.rules[0].run(parameter, post))
+        pre = self._pre(site, post)
+        for i, rule in enumerate(site.rules):
+            given: Dict[str, Any] = {"reward": reward} if rule.rewarded else {}
+            if rule.reads_membrane:
+                given["mem"] = self._membrane(site, rule, neuron)
+            key = site.parameter, i
+            change, self.traces[key] = rule.run(parameter, pre, post, self.traces.get(key), **given)
+            total = total + change
+        return total
+
+    def _membrane(self, site: Site, rule: Any, neuron: State) -> Any:
+        if "mem" not in neuron or tuple(neuron.mem.shape) != tuple(neuron.spikes.shape):
+            raise ValueError(
+                f"{layer_name(rule)} reads a membrane for each neuron, but layer {site.neuron} has the states "
+                f"{', '.join(n for n in neuron if n != 'spikes')}"
+            )
+        return neuron.mem
+
+    def _pre(self, site: Site, post: Any) -> Any:
+        """What enters the layer at each step: (time, batch, *inputs)."""
+        x, state, out = self.seen
+        xp, steps = self.executor.engine.xp, int(post.shape[0])
+        if site.recurrent:
+            first = xp.zeros_like(post[:1, ...])
+            if state is not None:
+                first = xp.expand_dims(at(state, site.neuron).spk, axis=0)
+            return xp.concat([first, post[:-1, ...]], axis=0)
+        x = x if site.source is None else out.states[site.source].spikes
+        for path, layer in site.between:
+            params, buffers = at(self.executor.params, path), at(self.executor.buffers, path)
+            x, _ = layer.apply(self.executor.engine, params, buffers, x, train=False, key=None)
+        return x if x.shape[0] == steps else xp.broadcast_to(x, (steps, *x.shape[1:]))

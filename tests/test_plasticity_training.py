@@ -1,0 +1,351 @@
+"""Plasticity in ``Model.fit`` and in streams: the same changes as the rules make by hand; what is refused, and how."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, replace
+from typing import ClassVar, Tuple
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.plasticity import (
+    STDP,
+    AdaptiveThreshold,
+    Bounds,
+    InhibitorySTDP,
+    Normalize,
+    Plasticity,
+    PowerLawSTDP,
+    RewardSTDP,
+    TripletSTDP,
+    VoltageSTDP,
+)
+
+STEPS, BATCH = 14, 3
+
+
+def spikes(*shape, seed=0, rate=0.3):
+    return (np.random.default_rng((seed, *shape)).random(shape) < rate) * 1.0
+
+
+def deep():
+    """Maps, a convolution, pooling, two dense layers, recurrence: every place where rules may be."""
+    return sc.Sequential(
+        sc.Conv2d(1, 2, 3, padding=1, bias=False),
+        sc.Leaky(beta=0.8, threshold=sc.learn(0.2, per="channel")),
+        sc.AvgPool2d(2),
+        sc.Sequential(sc.Flatten(), sc.Linear(8, 6)),
+        sc.RLeaky(beta=0.8, threshold=0.1, linear_features=6),
+        sc.Linear(6, 4, bias=False),
+        sc.Leaky(beta=0.9, threshold=0.1),
+    )
+
+
+RULES = {
+    "0": (STDP(), TripletSTDP()),
+    "1": AdaptiveThreshold(0.01, rate=0.1),
+    "3.1": (VoltageSTDP(theta_plus=0.1), Bounds(-1.0, 1.0)),
+    "4.connection": InhibitorySTDP(),
+    "5": (PowerLawSTDP(), Normalize(1.5)),
+}
+
+
+def model(network=None, engine="numpy"):
+    if engine == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    return sc.Model(network or deep(), engine=engine, seed=0, dtype="float64", input_shape=(1, 4, 4))
+
+
+def data(steps=STEPS, batch=BATCH):
+    return spikes(steps, batch, 1, 4, 4)
+
+
+def by_hand(made, x, plasticity, factor):
+    """What the rules of ``deep`` change after a run with constant parameters."""
+    params, out = made.params(), made(x, record=True)
+    s = {name: state for name, state in out.states.items()}
+    host = made.engine.to_numpy
+    own = {name: {key: host(value) for key, value in state.items()} for name, state in s.items()}
+    pooled = own["1"]["spikes"].reshape(*x.shape[:2], 2, 2, 2, 2, 2).mean((4, 6)).reshape(*x.shape[:2], 8)
+    back = np.concatenate([0 * own["4"]["spikes"][:1], own["4"]["spikes"][:-1]])
+    seen = {"0": (x, "1"), "3.1": (pooled, "4"), "4.connection": (back, "4"), "5": (own["4"]["spikes"], "6")}
+    conv = made.network.layers[0]
+    for name, (pre, neuron) in seen.items():
+        weight = params[f"{name}.weight"]
+        total = 0.0
+        for rule in (e for e in plasticity.by_layer()[name] if not isinstance(e, (Bounds, Normalize))):
+            rule = replace(rule, layer=conv) if name == "0" else rule
+            mem = {"mem": own[neuron]["mem"]} if rule.reads_membrane else {}
+            total = total + rule.run(weight, pre, own[neuron]["spikes"], **mem)[0]
+        changed = weight + factor * total
+        for limit in (e for e in plasticity.by_layer()[name] if isinstance(e, (Bounds, Normalize))):
+            changed = limit.apply(changed)
+        params[f"{name}.weight"] = changed
+    rule = plasticity.by_layer()["1"][0]
+    params["1.threshold"] = params["1.threshold"] + factor * rule.run(params["1.threshold"], own["1"]["spikes"])
+    return params
+
+
+def differ(a, b):
+    assert set(a) == set(b)
+    return max(abs(a[name] - b[name]).max() for name in a)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_fit_makes_the_changes_of_the_rules(engine, reduction):
+    made, x = model(engine=engine), data()
+    plasticity, before = Plasticity(RULES, reduction=reduction), made.params()
+    expected = by_hand(made, x, plasticity, 0.5 if reduction == "sum" else 0.5 / BATCH)
+    made.fit(
+        [(x, np.zeros(BATCH))], learning=plasticity, schedule=lambda epoch, epochs: 0.5, progress=False
+    )  # the schedule scales the changes
+    assert differ(made.params(), expected) < 1e-12
+    for name in ("0.weight", "1.threshold", "3.1.weight", "4.connection.weight", "5.weight"):
+        assert abs(made.params()[name] - before[name]).max() > 1e-5, f"{name} has not changed"
+    for name in ("3.1.bias", "4.connection.bias"):
+        assert (made.params()[name] == before[name]).all(), f"{name} has changed"
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_stream_is_a_fit_that_updates_at_each_step(engine):
+    made, x = model(engine=engine), data()
+    stream = made.stream(BATCH, learning=Plasticity(RULES))
+    outs = [made.engine.to_numpy(stream.step(step)) for step in x]
+    first = made.params()
+    made.fit([(x, np.zeros(BATCH))], learning=Plasticity(RULES), update_every=1, progress=False)
+    assert differ(made.params(), stream.params()) < 1e-12
+    assert differ(first, stream.params()) > 1e-4
+    stream.reset()
+    again = made.engine.to_numpy(stream.step(x[0]))
+    other = sc.Model(deep(), engine=engine, seed=1, dtype="float64", input_shape=(1, 4, 4))
+    other.load_state({**other.state(), "params": made.params()})  # how weights get back into a model
+    assert (again == other.engine.to_numpy(other(x[:1]).spikes)[0]).all()
+    assert len(outs) == STEPS
+    assert "change at each step" in stream.explain()
+    stream.reset()
+    for step in x:  # traces are at rest again, the weights are not
+        stream.step(step)
+    other.fit([(x[:1], np.zeros(BATCH))], learning=Plasticity(RULES), progress=False)
+    other.fit([(x, np.zeros(BATCH))], learning=Plasticity(RULES), update_every=1, progress=False)
+    assert differ(other.params(), stream.params()) < 1e-12
+
+
+def test_pieces_go_on_where_the_last_one_ended():
+    """With linear rules and no limits, many small changes add up to the one of the whole if weights hardly change."""
+    tiny = {"0": STDP(f_pre=lambda w: 1e-9, f_post=lambda w: 1e-9), "4.connection": InhibitorySTDP(lr=1e-9)}
+    results = []
+    for every in (None, 5, 1):
+        made = model()
+        before = made.params()
+        made.fit([(data(), np.zeros(BATCH))], learning=Plasticity(tiny), update_every=every, progress=False)
+        results.append({name: (value - before[name]) * 1e9 for name, value in made.params().items()})
+    for other in results[1:]:
+        assert differ(results[0], other) < 1e-5
+    assert abs(results[0]["0.weight"]).max() > 0.1
+
+
+def test_no_targets_no_loss():
+    made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(threshold=0.1)), seed=0)
+    history = made.fit(
+        np.random.default_rng(0).random((20, 5)),
+        learning=Plasticity({"0": STDP()}),
+        num_steps=9,
+        batch_size=8,
+        epochs=2,
+    )
+    assert [set(row) for row in history] == [{"epoch", "rate", "lr", "seconds", "samples_per_s"}] * 2
+    assert 0 < history[0]["rate"] < 1
+    assert made.evaluate(np.ones((4, 5)), [0, 1, 2, 3], num_steps=5).keys() == {"loss", "accuracy"}
+    x = np.random.default_rng(0).random((20, 5))
+    loader, options = sc.datasets.Loader(x, batch_size=8), {"num_steps": 9, "progress": False}
+    seen = []
+    own = {"own": lambda out, targets: seen.append(targets) or 1.0}
+    rows = made.fit(loader, learning=Plasticity({"0": STDP()}), metric=own, **options)
+    assert rows[-1]["own"] == 1.0
+    assert seen == [None] * 3, "no target may look like one"
+    rewarded = Plasticity({"0": RewardSTDP()}, reward=lambda out, targets: seen.append(targets) or 1.0)
+    made.fit(x, learning=rewarded, **options)
+    assert seen == [None] * 4
+    with pytest.raises(TypeError, match="metric 'accuracy_rate' compares with targets, and there are none"):
+        made.fit(x, learning=Plasticity({"0": STDP()}), metric="accuracy_rate", **options)
+    for given in ({}, {"learning": Plasticity({"0": STDP()}), "loss": sc.functional.ce_rate_loss()}):
+        with pytest.raises(TypeError, match=r"batch 0 has no targets, and the loss needs them.*Loader\(inputs, "):
+            made.fit(loader, **given, **options)
+    labels = np.arange(20) % 4
+    row = made.fit(
+        np.random.default_rng(0).random((20, 5)), labels, sc.functional.ce_rate_loss(),
+        learning=Plasticity({"0": STDP()}), num_steps=9,
+    )[-1]  # fmt: skip
+    assert {"loss", "accuracy"} <= set(row)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_optimisers_are_left_alone(engine):
+    """Between two fits with gradients, local rules change weights; moments and defaults stay."""
+    made, x, y = model(engine=engine), data(), np.arange(BATCH)
+    made.fit([(x, y)], optimizer=sc.Adam(lr=1e-2), progress=False)
+    before = made.state()
+    made.fit([(x, y)], learning=Plasticity(RULES), progress=False)
+    after = made.state()
+    assert made.optimizer == sc.Adam(lr=1e-2)
+    assert after["step"] == before["step"]
+    assert differ(before["optimizer"], after["optimizer"]) == 0.0
+    made = pickle.loads(pickle.dumps(made))
+    made.fit([(x, y)], progress=False)
+    assert made.state()["step"] == before["step"] + 1
+    assert made.epochs_done == 3
+
+
+def test_rewards():
+    network = sc.Sequential(sc.Linear(5, 3, bias=False), sc.Leaky(threshold=0.1))
+    made = sc.Model(network, seed=0, dtype="float64")
+    x, y = spikes(STEPS, BATCH, 5), np.array([0, 1, 1])
+    seen = []
+
+    def reward(out, targets):
+        seen.append(out.spikes.shape)
+        return out.spikes.sum((0, 2)) - 2.0 * targets
+
+    rule, weight = RewardSTDP(tau_eligibility=6.0), made.params()["0.weight"]
+    out = made(x).spikes
+    expected = weight + rule.run(weight, x, out, None, out.sum((0, 2)) - 2.0 * y)[0] / BATCH
+    made.fit([(x, y)], learning=Plasticity({"0": rule}, reward=reward), progress=False)
+    assert abs(made.params()["0.weight"] - expected).max() < 1e-12
+    assert seen == [(STEPS, BATCH, 3)]
+    stream, state = made.stream(BATCH, learning=Plasticity({"0": rule})), None
+    weight, given = made.params()["0.weight"], np.array([1.0, -1.0, 0.5])
+    for t in range(4):
+        post = stream.step(x[t], reward=given)
+        change, state = rule.step(weight, state, x[t], post, given)
+        weight = weight + change / BATCH
+        assert abs(stream.params()["0.weight"] - weight).max() < 1e-12
+    for wrong, message in ((None, "needs a reward"), (np.ones(2), "expected"), (np.nan, "must be finite")):
+        with pytest.raises(ValueError, match=message):
+            stream.step(x[0], reward=wrong)
+    assert abs(stream.params()["0.weight"] - weight).max() < 1e-12
+
+
+@dataclass(frozen=True)
+class Nameless(sc.Neuron):
+    """Its membrane has another name."""
+
+    state: ClassVar[Tuple[str, ...]] = ("u",)
+
+    def step(self, engine, params, state, x):
+        return engine.spike(state.u + x - params.threshold, self.surrogate), sc.State(u=0.9 * state.u + x)
+
+
+def fitted(plasticity, network=None, **options):
+    made = sc.Model(network or sc.Sequential(sc.Linear(5, 4), sc.Leaky()), seed=0, input_shape=(5,))
+    return made.fit(np.ones((4, 5)), learning=plasticity, num_steps=3, progress=False, **options)
+
+
+def fitted_to(data, **options):
+    made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky()), seed=0, input_shape=(5,))
+    return made.fit(data, learning=Plasticity({"0": STDP()}), progress=False, **options)
+
+
+class Squared(sc.Linear):
+    """Its weights do not see its inputs."""
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        return super().apply(engine, params, buffers, x * x, train=train, key=key)
+
+
+ONE = {"0": STDP()}
+LINEAR, LEAKY = sc.Linear(5, 5), sc.Leaky()
+REFUSED = {
+    "must be a dict of rules by layer": lambda: Plasticity({}),
+    r"rules\['0'\] has 0.1, expected one of STDP, Triplet": lambda: Plasticity({"0": 0.1}),
+    r"learning=STDP\(\) must be one of bptt.*Plasticity": lambda: fitted(STDP()),
+    "unknown reduction 'max'": lambda: Plasticity(ONE, reduction="max"),
+    "no rule takes one: use RewardSTDP": lambda: Plasticity(ONE, reward=lambda out, targets: 1.0),
+    "RewardSTDP needs a reward: Plasticity": lambda: fitted(Plasticity({"0": RewardSTDP()})),
+    "unknown layer '7'": lambda: fitted(Plasticity({"7": STDP()})),
+    "layer 0 is a Squared, but STDP is for": lambda: fitted(Plasticity(ONE), sc.Sequential(Squared(5, 5), LEAKY)),
+    "layer 1 is a Leaky, but STDP is for": lambda: fitted(Plasticity({"1": STDP()})),
+    "AdaptiveThreshold is for a neuron, by itself": lambda: fitted(Plasticity({"0": AdaptiveThreshold()})),
+    r"has no parameter '1.threshold'.*learned": lambda: fitted(Plasticity({"1": AdaptiveThreshold()})),
+    "has no rule that changes the parameter": lambda: fitted(Plasticity({"0": Bounds()})),
+    "layer 2, a Delay, is between layer 3 and the spikes": lambda: fitted(
+        Plasticity({"3": STDP()}), sc.Sequential(LINEAR, LEAKY, sc.Delay(2.0), LINEAR, LEAKY)),
+    "reward=5.0 is for RewardSTDP, and there is no such rule": lambda: sc.Model(
+        sc.Sequential(LINEAR, LEAKY), input_shape=(5,)).stream(learning=Plasticity(ONE)).step(np.ones((1, 5)), 5.0),
+    "Leaky, which has no connection '1.connection'": lambda: fitted(Plasticity({"1.connection": STDP()})),
+    "a Linear follows layer 0": lambda: fitted(Plasticity(ONE), sc.Sequential(LINEAR, LINEAR, LEAKY)),
+    "nothing follows layer 0": lambda: fitted(Plasticity(ONE), sc.Sequential(LINEAR)),
+    "plasticity takes stacks of layers": lambda: fitted(Plasticity(ONE), sc.Sequential(sc.Residual(LINEAR), LEAKY)),
+    r"whose layer is not Linear\(5, 4\)": lambda: fitted(Plasticity({"0": STDP(sc.Linear(3, 4))})),
+    "but layer 1 has the states u$": lambda: fitted(
+        Plasticity({"0": VoltageSTDP()}), sc.Sequential(LINEAR, Nameless())),
+    "a LI follows layer 0": lambda: fitted(Plasticity(ONE), sc.Sequential(LINEAR, sc.LI())),
+    r"lengths are not for plasticity.*Loader\(..., lengths=False": lambda: fitted_to(
+        sc.datasets.Loader([np.ones((7, 5)), np.ones((6, 5))]), time_axis=1),
+    "plasticity has no optimiser": lambda: fitted(Plasticity(ONE), optimizer=sc.SGD(lr=0.1)),
+    "compile=True is for training steps with gradients": lambda: fitted(Plasticity(ONE), compile=True),
+    "clip_norm=1.0 limits gradients": lambda: fitted(Plasticity(ONE), clip_norm=1.0),
+    "validation is judged by a loss": lambda: fitted(Plasticity(ONE), validation=(np.ones((4, 5)), np.zeros(4))),
+    "leave it out": lambda: fitted(Plasticity(ONE), window=2),
+    "accumulate=2 makes one update": lambda: fitted(Plasticity(ONE), accumulate=2),
+    "pass mem, shaped like the post spikes": lambda: VoltageSTDP().run(
+        np.ones((2, 3)), np.ones((4, 1, 3)), np.ones((4, 1, 2))),
+    r"mem of shape \(1, 3\), post spikes of \(1, 2\)": lambda: VoltageSTDP().run(
+        np.ones((2, 3)), np.ones((4, 1, 3)), np.ones((4, 1, 2)), mem=np.ones((4, 1, 3))),
+    "not that of a dense layer: pass layer=": lambda: STDP().run(
+        np.ones((2, 3, 3)), np.ones((4, 1, 3)), np.ones((4, 1, 2))),
+    r"state has \{'pre': \(1, 3\).*expected 'r1' of shape \(1, 3\): what the last call": lambda: TripletSTDP().run(
+        np.ones((2, 3)), np.ones((4, 1, 3)), np.ones((4, 1, 2)),
+        STDP().run(np.ones((2, 3)), np.ones((4, 1, 3)), np.ones((4, 1, 2)))[1]),
+    r"expected 'pre' of shape \(5, 3\): what the last call": lambda: STDP().run(
+        np.ones((2, 3)), np.ones((4, 5, 3)), np.ones((4, 5, 2)),
+        STDP().run(np.ones((2, 3)), np.ones((4, 1, 3)), np.ones((4, 1, 2)))[1]),
+    "have no steps or no samples": lambda: STDP().run(np.ones((2, 3)), np.ones((0, 1, 3)), np.ones((0, 1, 2))),
+    r"shape \(4, 0, 3\) have no steps or no samples": lambda: RewardSTDP().run(
+        np.ones((2, 3)), np.ones((4, 0, 3)), np.ones((4, 0, 2))),
+    "a2_plus=-1 must be >= 0": lambda: TripletSTDP(a2_plus=-1),
+    "tau_y=0.5 must be >= 1 step": lambda: TripletSTDP(tau_y=0.5),
+    "rate=2 must be in": lambda: InhibitorySTDP(rate=2),
+    "w_max=0 must be > 0": lambda: PowerLawSTDP(w_max=0),
+    "target=0 must be > 0": lambda: VoltageSTDP(target=0),
+    "low=1 must be below high=1": lambda: Bounds(1, 1),
+    "total=0 must be a finite number > 0": lambda: Normalize(0),
+    r"threshold of shape \(3,\) for neurons of shape \(2,\)": lambda: AdaptiveThreshold().run(
+        np.ones(3), np.ones((4, 1, 2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_is_refused(message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        REFUSED[message]()
+
+
+def test_weights_that_are_not_finite():
+    made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(threshold=0.1)), seed=0, engine="numpy")
+    broken = Plasticity({"0": STDP(f_post=lambda w: float("nan"))})
+    with pytest.raises(sc.DivergedError, match=r"0.weight holds NaN or infinity.*rates of the rules, or with .*Bounds"):
+        made.fit(np.ones((4, 5)), learning=broken, num_steps=3, progress=False)
+
+
+def test_a_refused_reward_changes_nothing():
+    made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(threshold=0.1)), seed=0, input_shape=(5,))
+    before = made.params()
+    with pytest.raises(sc.ShapeError, match="reward of shape"):
+        made.fit(
+            [(spikes(4, 2, 5), [0, 1])],
+            learning=Plasticity({"0": RewardSTDP()}, reward=lambda out, targets: np.ones(3)),
+            progress=False,
+        )
+    assert differ(before, made.params()) == 0.0
+
+
+def test_an_engine_that_keeps_its_weights_is_refused():
+    pytest.importorskip("torch", reason="the simulated IPU needs torch")
+    made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky()), engine="ipu", simulate=True, input_shape=(5,))
+    with pytest.raises(NotImplementedError, match="numpy"):
+        made.fit(np.ones((4, 5)), learning=Plasticity(ONE), num_steps=3, progress=False)
+    with pytest.raises(NotImplementedError, match="numpy, torch"):
+        made.stream(learning=Plasticity(ONE))
