@@ -14,10 +14,15 @@ from test_readme import PROMPTS, python_blocks, run, skip_without
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+DRAWN = pytest.mark.slow  # the gallery's code takes long, and the build of the site runs it as well
 
 
 @pytest.mark.skipif(not PAGES, reason="docs/ is not part of this tree")
-@pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=DRAWN if page.stem == "gallery" else ()) for page in PAGES],
+    ids=[page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES],
+)
 def test_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.setattr(test_readme, "README", page)  # tracebacks then name the page
     monkeypatch.chdir(tmp_path)  # what the blocks save stays here
