@@ -125,9 +125,13 @@ def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, 
         _, _, plain = engine.value_and_grad(_sum_of(engine, neuron, fields, name), argument)
         _, _, weighted = engine.value_and_grad(_sum_of(engine, neuron, fields, name, weights), argument)
         for (_, a), (_, b) in zip(leaves(plain), leaves(weighted)):
-            off, size = engine.xp.max(engine.xp.abs(a * weights - b)), engine.xp.max(engine.xp.abs(b))
-            if float(engine.to_numpy(off)) > 1e-4 * float(engine.to_numpy(size)):
+            if largest(engine, a * weights - b) > 1e-4 * largest(engine, b):
                 raise ValueError(refusal)
+
+
+def largest(engine: Any, x: Any) -> float:
+    """The largest absolute value of an array."""
+    return float(engine.to_numpy(engine.xp.max(engine.xp.abs(x))))
 
 
 class Quiet:

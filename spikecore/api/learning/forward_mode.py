@@ -11,6 +11,7 @@ Source: Williams & Zipser, A learning algorithm for continually running fully re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, List, Tuple
@@ -78,7 +79,7 @@ class ForwardMode(Rule):
     def gradient(self, engine: Any, params: Params, state: State) -> Params:
         grads, start = [], 0
         for _, leaf in leaves(params):
-            stop = start + _size(leaf)
+            stop = start + math.prod(leaf.shape)
             grads.append(engine.xp.reshape(state.grads.all[start:stop], tuple(leaf.shape)))
             start = stop
         return rebuild(params, iter(grads))
@@ -115,16 +116,9 @@ def _rows(engine: Any, function: Callable[..., Any], held: Tree, x: Any, like: A
     return Tree({part: xp.stack([_flat(xp, row[part]) for row in rows], axis=0) for part in held})
 
 
-def _size(leaf: Any) -> int:
-    count = 1
-    for n in leaf.shape:
-        count *= int(n)
-    return count
-
-
 def _width(tree: Any) -> int:
     """The number of entries of all arrays in a tree."""
-    return sum(_size(leaf) for _, leaf in leaves(tree))
+    return sum(math.prod(leaf.shape) for _, leaf in leaves(tree))
 
 
 def _flat(xp: Any, tree: Any) -> Any:
@@ -144,8 +138,6 @@ def _times(xp: Any, row: Any, matrix: Any) -> Any:
 
 def _units(engine: Any, shape: Tuple[int, ...]) -> List[Any]:
     """All unit arrays of a shape: 1 at one position and 0 elsewhere."""
-    size = 1
-    for n in shape:
-        size *= n
+    size = math.prod(shape)
     places = engine.xp.arange(size)
     return [engine.xp.reshape(engine.xp.astype(places == i, engine.dtype), shape) for i in range(size)]

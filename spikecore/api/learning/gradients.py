@@ -10,7 +10,7 @@ from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss, comparing
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output
 from spikecore.api.learning.learning_rules import Kind, LearningRule, RealTime, Trace, eprop, ottt, rule_of
@@ -227,7 +227,7 @@ def _forward_in_time(
         model.build(tuple(first.shape[2:]))
         pieces, samples = chain([first], following), int(first.shape[1])
         for term in comparing(loss):
-            term.check_targets(engine, engine.asarray(targets, dtype=target_dtype(targets)), samples, model.classes)
+            term.check_targets(engine, targets_on(engine, targets), samples, model.classes)
     on_engine = targets_of(engine, loss, targets, total, samples)
     state = model.state()
     like = shapes_of(model.network, model.input_shape)

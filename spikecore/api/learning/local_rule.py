@@ -82,6 +82,11 @@ class Signals:
     after: State
     before: State
 
+    @property
+    def last(self) -> State:
+        """The traces after the last step."""
+        return State({name: x[-1, ...] for name, x in self.after.items()})
+
     def of_sample(self, i: int) -> Signals:
         """What one sample of the batch gives, as a batch of one."""
 
@@ -191,7 +196,7 @@ class LocalRule(Concise, Checked):
             ValueError: the rule reads membranes, and there are none.
         """
         signals = self.signals(weight, pre, post, state, mem)
-        return self.change(weight, signals), _at(signals.after, -1)
+        return self.change(weight, signals), signals.last
 
     def signals(self, weight: Any, pre: Any, post: Any, state: Optional[State], mem: Any) -> Signals:
         """The signals of a sequence, and the traces that they leave, from the traces ``state`` before it."""
@@ -296,8 +301,3 @@ class LocalRule(Concise, Checked):
 
     def _require_times(self, names: str) -> None:
         self._require(names, ">= 1 step", lambda tau: tau >= 1)
-
-
-def _at(states: State, step: int) -> State:
-    """The states at one step of those over time."""
-    return State({name: x[step, ...] for name, x in states.items()})

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 from spikecore.api.core.layer import EMPTY, Layer
 from spikecore.api.core.tree import Params, State, leaves
 from spikecore.api.layers.containers import Sequential, readout
-from spikecore.api.learning.derivatives import OUT, Quiet, derivatives
+from spikecore.api.learning.derivatives import OUT, Quiet, derivatives, largest
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
 from spikecore.api.learning.online import READOUT, Online
 from spikecore.api.learning.rule import Rule
@@ -198,7 +198,7 @@ def _is_linear(engine: Any, function: Callable[[Any], Any], x: Any) -> bool:
 def _jacobians_of(engine: Any, neuron: Stepper, fields: Params, x: Any) -> Tuple[bool, bool]:
     """``constant_leak`` and ``reads_its_state`` of a ``_Look``, from both sides of the threshold."""
     rest, zero = neuron.rest(engine, fields, x), engine.xp.zeros_like(x)
-    size = WIDE * (1.0 + max((_largest(engine, engine.asarray(value)) for _, value in leaves(fields)), default=0.0))
+    size = WIDE * (1.0 + max((largest(engine, engine.asarray(value)) for _, value in leaves(fields)), default=0.0))
     draws = {n: engine.uniform(("constant leak", n), tuple(x.shape)) for n in rest}
     silent, above, below = (State({n: rest[n] + shift * draws[n] for n in rest}) for shift in (0.0, size, -size))
     leak = derivatives(Quiet(engine), neuron, fields, silent, zero).rows
@@ -213,9 +213,5 @@ def _jacobians_of(engine: Any, neuron: Stepper, fields: Params, x: Any) -> Tuple
     return constant, reads
 
 
-def _largest(engine: Any, x: Any) -> float:
-    return float(engine.to_numpy(engine.xp.max(engine.xp.abs(x))))
-
-
 def _differ(engine: Any, a: Any, b: Any) -> bool:
-    return _largest(engine, a - b) > SAME * (1.0 + _largest(engine, b))
+    return largest(engine, a - b) > SAME * (1.0 + largest(engine, b))

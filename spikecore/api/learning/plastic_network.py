@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.foreign import shown
-from spikecore.api.core.layer import Layer, ShapeError, Stateless, computes_as, layer_name
+from spikecore.api.core.layer import Layer, Stateless, computes_as, layer_name
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.tree import State, flatten, rebuild
-from spikecore.api.layers.containers import Container, Sequential
 from spikecore.api.layers.network import Output, Recorded, record_option
 from spikecore.api.learning.homeostasis import AdaptiveThreshold, Bounds, Normalize
 from spikecore.api.learning.local_rule import CONNECTIONS, LocalRule
-from spikecore.api.learning.stack import at, under
+from spikecore.api.learning.plasticity import reward_on
+from spikecore.api.learning.stack import Named, at, in_order, under
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Checked
@@ -89,7 +89,8 @@ class Plasticity(Concise, Checked):
         Raises:
             ValueError: there is no such layer, or its rules are not for it.
         """
-        layers = _flat(network, "")
+        remedy = "for other networks, give the spikes to the rules' own run(weight, pre, post)"
+        layers = list(in_order(network, "plasticity", remedy))
         return [_site(layers, name, entries) for name, entries in self.by_layer().items()]
 
 
@@ -116,18 +117,7 @@ class Site:
     recurrent: bool = False
 
 
-def _flat(layer: Layer, path: str) -> List[Tuple[str, Layer]]:
-    if isinstance(layer, Sequential):
-        return [pair for name, child in layer.children() for pair in _flat(child, under(path, name))]
-    if isinstance(layer, Container):
-        raise ValueError(
-            f"layer {path or layer_name(layer)} is a {layer_name(layer)}: plasticity takes stacks of layers "
-            "(Sequential, nested or not); for other networks, give the spikes to the rules' own run(weight, pre, post)"
-        )
-    return [(path, layer)]
-
-
-def _site(layers: List[Tuple[str, Layer]], name: str, entries: Tuple[Any, ...]) -> Site:
+def _site(layers: List[Named], name: str, entries: Tuple[Any, ...]) -> Site:
     rules, limits = (tuple(e for e in entries if isinstance(e, kinds)) for kinds in (RULES, LIMITS))
     names = [path for path, _ in layers]
     place = next((i for i, path in enumerate(names) if name in (path, under(path, "connection"))), None)
@@ -141,7 +131,7 @@ def _site(layers: List[Tuple[str, Layer]], name: str, entries: Tuple[Any, ...]) 
         if not all(thresholds) or limits or not isinstance(layer, Stepper) or name != path:
             raise ValueError(
                 f"Plasticity: AdaptiveThreshold is for a neuron, by itself; rules[{name!r}] gives {layer_name(layer)} "
-                f"{', '.join(map(layer_name, entries))}"  # type: ignore[arg-type]
+                f"{', '.join(type(entry).__name__ for entry in entries)}"
             )
         return Site(under(path, f"{layer.core[1]}threshold"), rules, (), path)
     if name != path:
@@ -237,10 +227,7 @@ class PlasticRun:
                 "RewardSTDP needs a reward: Plasticity(..., reward=function) in fit, step(x, reward=...) in a stream"
             )
         engine = self.executor.engine
-        earned = engine.asarray(reward)
-        if tuple(earned.shape) not in ((), (samples,)):
-            raise ShapeError(f"reward of shape {tuple(earned.shape)}, expected () or ({samples},), one per sample")
-        if not bool(engine.to_numpy(engine.xp.all(engine.xp.isfinite(earned)))):
+        if not bool(engine.to_numpy(engine.xp.all(engine.xp.isfinite(reward_on(engine, reward, samples))))):
             raise ValueError(f"reward={shown(reward)} must be finite")
 
     def update(self, lr: float = 1.0, reward: Any = None) -> None:

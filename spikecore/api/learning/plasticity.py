@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Sequence, Tuple, Union
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.tree import State, map_leaves
@@ -98,14 +99,22 @@ class RewardSTDP(STDP):
         if self.tau_eligibility is not None and not self.tau_eligibility >= 1:
             raise ValueError(f"RewardSTDP: tau_eligibility={self.tau_eligibility!r} must be >= 1 step, or None")
 
-    def step(  # type: ignore[override]
-        self, weight: Array, state: Optional[State], pre: Array, post: Array, reward: Union[float, Array] = 1.0
+    def step(
+        self,
+        weight: Array,
+        state: Optional[State],
+        pre: Array,
+        post: Array,
+        reward: Union[float, Array] = 1.0,
+        *,
+        mem: Optional[Array] = None,
     ) -> Tuple[Any, State]:
         """The weight change of one step.
 
         Args:
             weight, state, pre, post: as in ``STDP.step``; the state also has "eligibility" if there is a trace.
             reward: a number, or one per sample (batch,); default 1.
+            mem: not read.
 
         Returns:
             Delta w, and the traces after the step.
@@ -115,7 +124,7 @@ class RewardSTDP(STDP):
         """
         return self.run(weight, self._timed(weight, pre), self._timed(weight, post), state, reward)
 
-    def run(  # type: ignore[override]
+    def run(
         self,
         weight: Array,
         pre: Array,
@@ -143,9 +152,8 @@ class RewardSTDP(STDP):
         """
         engine = engine_of(weight)
         signals = self.signals(weight, pre, post, state, None)
-        steps, tau = int(signals.pre.shape[0]), self.tau_eligibility
-        after = State({name: x[-1, ...] for name, x in signals.after.items()})
-        earned = self._reward(engine, reward, weight, signals.pre)
+        (steps, samples), tau, after = signals.pre.shape[:2], self.tau_eligibility, signals.last
+        earned = engine.xp.reshape(reward_on(engine, reward, samples), (-1,) + (1,) * weight.ndim)
         if tau is None:
             return engine.xp.sum(earned * self._by_sample(weight, signals), axis=0), after
         kept = engine.asarray([fading(tau) ** (steps - 1 - t) / tau for t in range(steps)])
@@ -166,8 +174,14 @@ class RewardSTDP(STDP):
         rows = [self.change(weight, signals.of_sample(i), kept) for i in range(signals.pre.shape[1])]
         return engine_of(weight).xp.stack(rows, axis=0)
 
-    def _reward(self, engine: Any, reward: Any, weight: Any, pre: Any) -> Any:
-        earned = engine.asarray(reward)
-        if tuple(earned.shape) not in ((), (pre.shape[1],)):
-            raise ShapeError(f"RewardSTDP: reward of shape {tuple(earned.shape)}, expected () or ({pre.shape[1]},)")
-        return engine.xp.reshape(earned, (-1,) + (1,) * weight.ndim)
+
+def reward_on(engine: Engine, reward: Any, samples: int) -> Any:
+    """A reward on the engine: one number, or one per sample.
+
+    Raises:
+        ShapeError: it has another shape.
+    """
+    earned = engine.asarray(reward)
+    if tuple(earned.shape) not in ((), (samples,)):
+        raise ShapeError(f"reward of shape {tuple(earned.shape)}, expected () or ({samples},), one per sample")
+    return earned

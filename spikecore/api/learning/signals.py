@@ -20,7 +20,7 @@ from typing import Any, Callable, ClassVar, Dict, List, Tuple
 from spikecore.api.core.layer import EMPTY, Key, Layer, Params, layer_name
 from spikecore.api.core.tree import Tree, map_leaves, rebuild
 from spikecore.api.layers.linear import Linear
-from spikecore.api.learning.derivatives import OUT
+from spikecore.api.learning.derivatives import OUT, largest
 from spikecore.api.learning.stack import Named, Stack, at
 
 Arrays = Dict[str, Any]  # by dotted name of a layer
@@ -87,7 +87,7 @@ class Aligned(Symmetric):
         for path, layer in behind:
             if layer.connections:
                 params, first = at(ready, path), _first_weights(engine, self.seed, path, layer, inputs[path])
-                if not any(float(engine.to_numpy(engine.xp.max(engine.xp.abs(first[n])))) for n in layer.connections):
+                if not any(largest(engine, first[name]) for name in layer.connections):
                     raise ValueError(
                         f"layer {path} ({layer_name(layer)}): its weight_init draws zeros, and random feedback weights "
                         "are drawn alike, so no signal would go back: give another weight_init, or feedback='direct'"

@@ -80,7 +80,8 @@ def stack_of(network: Layer) -> Stack:
     """
     chain: List[Named] = []
     blocks: List[Block] = []
-    for path, layer in _flat(network, ""):
+    remedy = "use learning='rtrl' (backprop.rtrl), or BPTT"
+    for path, layer in in_order(network, "online learning", remedy):
         if isinstance(layer, Stepper):
             blocks.append(block_of(tuple(chain), path, layer))
             chain = []
@@ -101,15 +102,26 @@ def block_of(chain: Tuple[Named, ...], path: str, layer: Stepper) -> Block:
     return Block(chain, path, layer, path)
 
 
-def _flat(layer: Layer, path: str) -> Iterator[Named]:
+def in_order(layer: Layer, way: str, remedy: str, path: str = "") -> Iterator[Named]:
+    """The layers of a stack in order, with dotted names.
+
+    Args:
+        layer: the network.
+        way: what takes stacks alone, for the message.
+        remedy: what to do instead, for the message.
+        path: its dotted name; default: it is the whole network.
+
+    Raises:
+        ValueError: the network has a container other than ``Sequential``.
+    """
     if isinstance(layer, Sequential):
         for name, child in layer.children():
-            yield from _flat(child, f"{path}.{name}" if path else name)
+            yield from in_order(child, way, remedy, under(path, name))
         return
     if isinstance(layer, Container):
         raise ValueError(
-            f"layer {path or layer_name(layer)} is a {layer_name(layer)}: online learning takes stacks of layers "
-            "(Sequential, nested or not); use learning='rtrl' (backprop.rtrl), or BPTT"
+            f"layer {path or layer_name(layer)} is a {layer_name(layer)}: {way} takes stacks of layers (Sequential, "
+            f"nested or not); {remedy}"
         )
     yield path, layer
 
