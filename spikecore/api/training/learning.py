@@ -180,7 +180,8 @@ class Learning:
     ) -> Tuple[Optional[float], Output]:
         """Add the gradient of a batch to those that wait for an update, as ``Executor.add`` does."""
         if self.rule is None:
-            return executor.add(x, targets, weight=weight, steps=steps, lengths=lengths, **options)  # type: ignore[no-any-return]
+            value, out = executor.add(x, targets, weight=weight, steps=steps, lengths=lengths, **options)
+            return value, out
         if lengths is not None:
             self._check_lengths(executor)
         total = _steps_of(x, steps)
@@ -238,10 +239,11 @@ class Learning:
     def _forward(
         self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
     ) -> Iterator[Part]:
-        batch = executor.network, stepwise(loss), targets
+        batch, learning = (executor.network, stepwise(loss), targets), self.rule
+        assert learning is not None  # or ``step`` would have gone another way
         run: Optional[LearningRun] = None
         for start, stop, part, count in self._parts(x, steps, total):
-            rule = self.rule.stepper(*batch, stop - start, executor.steps_done)  # type: ignore[union-attr]
+            rule = learning.stepper(*batch, stop - start, executor.steps_done)
             run = _begun(executor, rule) if run is None else run
             run.rule = rule
             out = run.feed(part, count)
