@@ -199,6 +199,41 @@ def test_optimisers_are_left_alone(engine):
     assert made.epochs_done == 3
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_an_error_after_a_change_says_that_weights_have_changed(engine):
+    """No optimiser counts the changes of local rules; a metric or a loss that fails still comes after them."""
+    made, x, y = model(engine=engine), data(), np.arange(BATCH)
+
+    def fails(out, targets):
+        raise RuntimeError("my metric")
+
+    learning = Plasticity(RULES)
+    with pytest.raises(RuntimeError, match="my metric"):
+        made.fit([(x, y)], learning=learning, metric=fails, progress=False)
+    with pytest.raises(ValueError, match="resume=True: the last step was interrupted half done"):
+        made.fit([(x, y)], learning=learning, resume=True, progress=False)
+    made = model(engine=engine)
+    before, nan = made.params(), lambda out, targets: float("nan") * sc.engine_of(out.spikes).xp.sum(out.spikes)
+    with pytest.raises(sc.DivergedError, match="Continue from an earlier state with smaller rates of the rules"):
+        made.fit([(x, y)], nan, learning=learning, progress=False)
+    assert differ(before, made.params()) > 0.0
+
+
+def test_an_error_before_a_change_can_be_resumed():
+    made, x = model(), data()
+
+    def fails(out, targets):
+        raise RuntimeError("my reward")
+
+    options = {"progress": False, "epochs": 1}
+    before = made.params()
+    with pytest.raises(RuntimeError, match="my reward"):
+        made.fit([(x, np.zeros(BATCH))], learning=Plasticity({"0": RewardSTDP()}, reward=fails), **options)
+    assert differ(before, made.params()) == 0.0
+    made.fit([(x, np.zeros(BATCH))], learning=Plasticity({"0": STDP()}), resume=True, **options)
+    assert made.epochs_done == 1
+
+
 def test_rewards():
     network = sc.Sequential(sc.Linear(5, 3, bias=False), sc.Leaky(threshold=0.1))
     made = sc.Model(network, seed=0, dtype="float64")

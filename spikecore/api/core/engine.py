@@ -290,11 +290,17 @@ class Executor(abc.ABC):
     #: not carry but keep states inside: each step continues where the last one ended, in parts of equal length.
     resting: Any = None
     steps_done: int = 0  # training steps so far
+    assigned: int = 0  # how many times local rules have assigned weights
     lr: float = 0.0  # learning rate of the next step
     #: Whether a training step whose loss is not finite leaves the weights as they are, on executors that carry.
     guarded: bool = False
     #: Whether each rank holds a part of the weights only, so that all ranks together use, read and save them.
     divides: bool = False
+
+    @property
+    def changes(self) -> int:
+        """How many times training has changed the weights, also by rules that make no step of an optimiser."""
+        return self.steps_done + self.assigned
 
     def attend(self) -> None:  # noqa: B027  (an executor that has its weights whole is not asked)
         """Take part in a ``run`` of other ranks, without samples of one's own, where ranks divide the weights."""

@@ -246,6 +246,7 @@ class PlasticRun:
             for limit in site.limits:
                 changed = limit.apply(changed)
             params[site.parameter] = changed
+        self.executor.assigned += 1  # before: an interrupted assignment may have changed weights
         self.executor.assign(rebuild(self.executor.params, iter(params.values())))
 
     def _change(self, site: Site, parameter: Any, reward: Any) -> Any:

@@ -90,6 +90,7 @@ class Training:
             )
         self.callbacks = given
         self.together = self.accumulate > 1 or self.ranks.size > 1  # whether several parts make one update
+        self.remedy = LOCAL_REMEDY if self.learning.plasticity else REMEDY
         self.first_rank = self.ranks.rank == 0  # which alone shows, warns and looks
         each = getattr(self.schedule, "each", "epoch")
         if each not in ("epoch", "step"):
@@ -190,7 +191,7 @@ class Training:
         if found:
             raise DivergedError(
                 f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: training has diverged. Continue from an "
-                f"earlier state {LOCAL_REMEDY if self.learning.plasticity else REMEDY}"
+                f"earlier state {self.remedy}"
             )
 
     def _set_lr(self, epoch: float) -> None:
@@ -295,14 +296,14 @@ class Training:
             if self.looking and not mean.batches and not pending.batches:
                 self.diagnosis.of_inputs(x, steps is not None)
                 self.diagnosis.keep(x, steps, targets, lengths, key)
-            before = executor.steps_done
+            before = executor.changes
             if self.together:
                 options: Any = {"whole": batch.whole, "last": pending.batches + 1 == self.accumulate}
                 options.update(weight=count, steps=steps, key=key, lengths=lengths)
                 loss, out = self.learning.add(executor, self.loss, x, targets, **options)
             else:
                 loss, out = self.learning.step(executor, self.loss, x, targets, steps, key, lengths)
-                self._check_loss(epoch, mean.batches + 1, loss, executor.steps_done != before)
+                self._check_loss(epoch, mean.batches + 1, loss, executor.changes != before)
             targets = targets_on(model.engine, targets)
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
@@ -325,11 +326,11 @@ class Training:
     def _step_of(self, mean: Average) -> Iterator[None]:
         """A block after which ``mean`` notes whether an error has left a step half done."""
         executor = self.model.executor
-        before = executor.steps_done
+        before = executor.changes
         try:
             yield
         except BaseException as error:
-            mean.cut = not isinstance(error, Exception) or executor.steps_done != before
+            mean.cut = not isinstance(error, Exception) or executor.changes != before
             raise
 
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
@@ -342,7 +343,7 @@ class Training:
         held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
         raise DivergedError(
             f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
-            f"diverged. {held} {REMEDY}"
+            f"diverged. {held} {self.remedy}"
         )
 
     def _origin(self, kept: Placed) -> str:
