@@ -172,6 +172,19 @@ def _fitted(name: str, layer: Any, rules: Tuple[Any, ...]) -> Tuple[Any, ...]:
     return tuple(replace(rule, layer=layer) for rule in rules)
 
 
+def check_carries(executor: Any) -> None:
+    """Refuse an executor whose weights rules cannot change.
+
+    Raises:
+        NotImplementedError: the engine keeps weights on the device.
+    """
+    if not executor.carries:
+        raise NotImplementedError(
+            f"engine {executor.engine.name!r} keeps weights on the device, where rules cannot change them: use numpy, "
+            "torch"
+        )
+
+
 class PlasticRun:
     """Runs a network and lets its rules change it.
 
@@ -181,10 +194,12 @@ class PlasticRun:
         record: whose states the outputs are to have, as for ``Executor.run``.
 
     Raises:
+        NotImplementedError: see ``check_carries``.
         ValueError: the rules do not fit the network.
     """
 
     def __init__(self, plasticity: Plasticity, executor: Any, record: Any = ()) -> None:
+        check_carries(executor)
         self.plasticity, self.executor = plasticity, executor
         self.sites = plasticity.sites(executor.network)
         known = flatten(executor.params)

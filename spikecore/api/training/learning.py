@@ -82,9 +82,9 @@ class Learning:
         """Refuse, before training, an engine, loss or option of ``fit`` that this way of learning cannot use.
 
         Raises:
-            NotImplementedError: the engine computes a batch in one step and keeps gradients on the device.
-            ValueError: learning is forward in time, and a window is given or the loss needs whole sequences; or
-                several batches are to make one update, and a batch makes several.
+            NotImplementedError: the engine computes a batch in one step and keeps gradients or weights on the device.
+            ValueError: local rules do not fit the network; learning is forward in time, and a window is given or the
+                loss needs whole sequences; or several batches are to make one update, and a batch makes several.
         """
         if processes > 1 and not self.whole:
             raise ValueError(
@@ -107,6 +107,8 @@ class Learning:
                 f"engine {engine.name!r} keeps gradients on the device, so accumulate={accumulate} is not for it: use "
                 "engine_options gradient_accumulation, or train on numpy or torch"
             )
+        if self.plasticity is not None:
+            PlasticRun(self.plasticity, executor)
         backward = self.rule is None and self.plasticity is None
         goes_on = executor.carries or (backward and executor.resting is not None)
         if not self.whole and not goes_on:
@@ -116,8 +118,6 @@ class Learning:
             )
         if self.rule is not None:
             stepwise(loss)
-        if self.plasticity is not None:
-            PlasticRun(self.plasticity, executor)
         if window is not None and not backward:
             raise ValueError(
                 f"window={window!r} truncates BPTT, but learning={self.kind!r} goes forward in time: leave it out"

@@ -10,7 +10,7 @@ from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Layer, Shape
 from spikecore.api.core.tree import Tree
 from spikecore.api.layers.network import record_option
-from spikecore.api.learning.plastic_network import Plasticity, PlasticRun
+from spikecore.api.learning.plastic_network import Plasticity, PlasticRun, check_carries
 from spikecore.api.training.stream import StepwiseStream, copied
 from spikecore.arguments import Numbers
 
@@ -47,10 +47,7 @@ class PlasticStream(StepwiseStream):
             raise TypeError(
                 f"learning={shown(plasticity)} must be a plasticity.Plasticity, the rules of a stream, or None"
             )
-        if not executor.carries:
-            raise NotImplementedError(
-                f"engine {engine.name!r} keeps weights on the device, where rules cannot change them: use numpy, torch"
-            )
+        check_carries(executor)
         own = copied(network, engine, executor, shape)
         super().__init__(network, engine, own, shape, batch_size, record_option(network, record), REASON)
         self._run = PlasticRun(plasticity, own, record)
