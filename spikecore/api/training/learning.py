@@ -13,7 +13,8 @@ from spikecore.api.functional.base import WeightedSum, scalar
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, Recorded, constant
 from spikecore.api.learning.learning_rules import BPTT, Kind, LearningRule, rule_of
-from spikecore.api.learning.plastic_network import Plasticity, PlasticRun
+from spikecore.api.learning.plastic_network import Plasticity
+from spikecore.api.learning.plastic_run import PlasticRun
 from spikecore.api.learning.rule import LearningRun, Rule, joined
 from spikecore.api.learning.steps import Targets, stepwise, targets_of
 

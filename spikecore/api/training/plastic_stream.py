@@ -10,7 +10,8 @@ from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Layer, Shape
 from spikecore.api.core.tree import Tree
 from spikecore.api.layers.network import record_option
-from spikecore.api.learning.plastic_network import Plasticity, PlasticRun, check_carries
+from spikecore.api.learning.plastic_network import Plasticity
+from spikecore.api.learning.plastic_run import PlasticRun, check_carries
 from spikecore.api.training.stream import StepwiseStream, copied
 from spikecore.arguments import Numbers
 
