@@ -3,6 +3,7 @@
     python examples/yin_yang.py
     python examples/yin_yang.py --seeds 10
     python examples/yin_yang.py --quick
+    python examples/yin_yang.py --epochs 6 --no-kernels
 
 Each coordinate of a point is the time of one spike, and the class is the output whose membrane is highest.
 """
@@ -31,7 +32,7 @@ def falling(epoch, epochs):
     return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
 
 
-def trained(seed, hidden, epochs, samples, batch_size, lr):
+def trained(seed, hidden, epochs, samples, batch_size, lr, fused):
     """Test accuracy after training."""
     train, test = (as_times(data) for data in yin_yang(samples, 1000 if samples > 1000 else 300, seed=seed))
     taus = {"tau_mem": 10.0, "tau_syn": 5.0}
@@ -54,8 +55,9 @@ def trained(seed, hidden, epochs, samples, batch_size, lr):
         wake=2e-3,
         clip_norm=0.05,  # less than half the norm of a typical batch, so that no batch counts more than others
         seed=seed,
+        fused=fused,
     )
-    return sc.eventprop.evaluate(network, fitted.params, test, loss)["accuracy"]
+    return sc.eventprop.evaluate(network, fitted.params, test, loss, fused=fused)["accuracy"]
 
 
 def main(arguments=None):
@@ -64,11 +66,12 @@ def main(arguments=None):
     parser.add_argument("--epochs", type=int, default=60, help="passes over the points; default 60")
     parser.add_argument("--hidden", type=int, default=200, help="number of hidden neurons; default 200")
     parser.add_argument("--quick", action="store_true", help="400 samples, 60 hidden neurons, 10 epochs")
+    parser.add_argument("--no-kernels", action="store_true", help="run in NumPy alone, without compiled kernels")
     args = parser.parse_args(arguments)
     size = (60, 10, 400, 8, 0.04) if args.quick else (args.hidden, args.epochs, 5000, 64, 0.04)
     accuracies = []
     for seed in range(args.seeds):
-        accuracies.append(trained(seed, *size))
+        accuracies.append(trained(seed, *size, fused=False if args.no_kernels else None))
         print(f"seed {seed}: {100 * accuracies[-1]:.2f} % of the test points", flush=True)
     if args.seeds > 1:
         spread = statistics.stdev(accuracies)

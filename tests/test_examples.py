@@ -12,7 +12,7 @@ from spikecore.datasets import DataFileError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-# Run in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py, test_eventprop.py,
+# Run in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py, test_eventprop_training.py,
 # test_plasticity_laws.py, and test_online_rules.py.
 OTHERS = {"diehl_cook", "nmnist", "lightning_fit", "accelerate_fit", "beside_snntorch", "yin_yang", "delay_recall"}
 

@@ -45,7 +45,9 @@ RULE = typer.Option(
     help=f"Measure how close a learning rule's gradient is to the exact one, instead: {', '.join(NAMES)}. The rule of "
     "the run file has the options that the run file gives it.",
 )
-TABLE = typer.Option(False, "--table", help="Show every comparison with its figures and its limit.")
+TABLE = typer.Option(
+    False, "--table", help="Show every comparison with its figures and its limit. --learning always shows a table."
+)
 
 
 def targets(incomplete: str) -> List[str]:

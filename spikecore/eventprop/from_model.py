@@ -18,10 +18,10 @@ from spikecore.api.layers.linear import Flatten, Linear
 from spikecore.api.learning.stack import Block, at, stack_of
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.surrogate.base import Surrogate
+from spikecore.eventprop.layer_adjoint import like
 from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Arrays, Layer, Network
 from spikecore.eventprop.spikes import Spikes
-from spikecore.eventprop.stepped import like
 
 OWNER = "surrogate_bias"
 

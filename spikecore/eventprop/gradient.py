@@ -9,7 +9,7 @@ import numpy as np
 from spikecore.api.core.engines import get_engine
 from spikecore.arguments import ArrayLike, checked, unknown
 from spikecore.eventprop.layer_kernel import pull
-from spikecore.eventprop.losses import EventLoss
+from spikecore.eventprop.losses import EventLoss, Reads
 from spikecore.eventprop.network import Network, Run
 from spikecore.eventprop.spikes import Spikes
 
@@ -37,8 +37,11 @@ def values_of(network: Network, run: Run, loss: EventLoss) -> np.ndarray:
     """What a loss reads of a run, (batch, neurons).
 
     Raises:
-        ValueError: the last layer fires and the loss reads membranes, or the other way round.
+        ValueError: the last layer fires and the loss reads membranes, or the other way round; or a loss of your own
+            reads something else.
     """
+    if loss.reads not in get_args(Reads):
+        raise ValueError(f"eventprop: {unknown(f'{type(loss).__name__}.reads', loss.reads, get_args(Reads))}")
     fires = network.layers[-1].threshold is not None
     if fires != (loss.reads in ("times", "counts")):
         what = (

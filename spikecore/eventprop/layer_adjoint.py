@@ -18,7 +18,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 import numpy as np
 
 from spikecore.eventprop.layer_run import Arrivals, LayerRun
-from spikecore.eventprop.membrane import Flow, FlowSlopes, flow_slopes, rise
+from spikecore.eventprop.membrane import Flow, FlowSlopes, flow_slopes, follow, rise
 
 
 class LayerGradient(NamedTuple):
@@ -44,6 +44,11 @@ def pull_flow(
 def pull_spike(p_mem: Any, by_time: Any, syn: Any, threshold: Any, tau_mem: Any) -> Any:
     """p_V before a spike, from p_V after it, the derivative by its time, and the current then."""
     return (p_mem * rise(0.0, syn, tau_mem) - by_time) / rise(threshold, syn, tau_mem)
+
+
+def pull_arrival(p_mem: Any, p_syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
+    """The derivative by the time at which a spike of weight 1 arrives, from p_V and p_I after it."""
+    return p_syn / tau_syn - p_mem / tau_mem
 
 
 def pull_integral(
@@ -84,7 +89,7 @@ class _Sums:
             (self.mem, self.syn, self.by_mem, self.by_syn), pull_flow(by_peak, 0.0, mem, syn, course, slopes)
         ):
             mine[where] += more
-        return rise(course.mem(mem, syn), course.syn(syn), self.tau_mem[where])
+        return rise(*follow(course, mem, syn), self.tau_mem[where])
 
 
 def pull_layer(
@@ -128,7 +133,7 @@ def pull_layer(
         alive = all_alive[:, event, None]
         kick = np.where(alive, weight.T[came.sources[:, event]], 0.0)
         arrivals[event] = np.where(alive, (sums.syn + by_kicks).reshape(batch, neurons), 0.0)
-        moves = sums.syn / sums.tau_syn - sums.mem / sums.tau_mem
+        moves = pull_arrival(sums.mem, sums.syn, sums.tau_mem, sums.tau_syn)
         times[:, event] += (kick * moves.reshape(batch, neurons)).sum(1)
     by_weight = _by_source(arrivals.reshape(-1, neurons), came.sources.T.reshape(-1), weight.shape[1]).T
     by_neuron = [each.reshape(batch, neurons).sum(0) for each in (sums.by_mem, sums.by_syn, sums.by_threshold)]
@@ -144,12 +149,17 @@ def by_name(
     found = {"weight": by_weight}
     for name, value in zip(("tau_mem", "tau_syn", "threshold"), by_neuron):
         if name in params:
-            found[name] = value.sum() if np.ndim(params[name]) == 0 else value
+            found[name] = like(params[name], value)
     if "delay" in params:
         found["delay"] = np.bincount(arrivals.spikes.sources.ravel(), by_times.ravel(), by_weight.shape[1])
     by_input = np.zeros_like(by_times)
     np.put_along_axis(by_input, arrivals.order, by_times, 1)
     return LayerGradient(found, by_input)
+
+
+def like(parameter: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """A derivative per neuron as that of a parameter, which may be one for all neurons."""
+    return np.asarray(value if np.ndim(parameter) else np.sum(value))
 
 
 def _by_source(rows: np.ndarray, sources: np.ndarray, count: int) -> np.ndarray:

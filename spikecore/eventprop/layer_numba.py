@@ -13,20 +13,20 @@ import numpy as np
 from numba.extending import overload, register_jitable
 
 from spikecore.eventprop import membrane
-from spikecore.eventprop.layer_adjoint import pull_flow, pull_integral, pull_spike
-from spikecore.eventprop.membrane import CLOSE, NEWTON_STEPS, closer, crest, flow, flow_slopes, integral, rise
+from spikecore.eventprop.layer_adjoint import pull_arrival, pull_flow, pull_integral, pull_spike
+from spikecore.eventprop.membrane import CLOSE, NEWTON_STEPS, closer, crest, flow, flow_slopes, follow, integral, rise
 from spikecore.kernels.runtime.numba_cache import function
 
 FORMULAS: Sequence[Any] = (
-    *(membrane._whole, membrane._moment, membrane._flow, flow, flow_slopes),
-    *(membrane.peak, crest, closer, rise, integral, pull_flow, pull_integral, pull_spike),
+    *(membrane._whole, membrane._moment, membrane._flow, flow, flow_slopes, follow),
+    *(membrane.peak, crest, closer, rise, integral, pull_arrival, pull_flow, pull_integral, pull_spike),
 )
 for formula in FORMULAS:
     register_jitable(formula)
 
 
 @overload(membrane.pick)
-def pick(condition, a, b):  # type: ignore[no-untyped-def]
+def pick(condition, a, b):  # type: ignore[no-untyped-def]  # types are those of its call
     """``np.where`` of single numbers makes an array."""
     return lambda condition, a, b: a if condition else b
 
@@ -35,7 +35,7 @@ SURE = 1.0 - 1e-9  # what is below this part of another number is so whatever th
 
 
 @register_jitable
-def next_spike(  # type: ignore[no-untyped-def]  # compiled by its use
+def next_spike(  # type: ignore[no-untyped-def]  # types are those of its call
     mem, syn, within, mem_then, syn_then, response, tau_mem, tau_syn, threshold
 ):
     """As ``membrane.next_spike`` of one neuron, whose state after ``within`` is known; NaN: not found.
@@ -61,7 +61,7 @@ def next_spike(  # type: ignore[no-untyped-def]  # compiled by its use
 
 
 @function(error_model="numpy", nogil=True)
-def forward(  # type: ignore[no-untyped-def]
+def forward(  # type: ignore[no-untyped-def]  # types are those of its call
     until, rest, alive, sources, weight, tau_mem, tau_syn, threshold, fires, most, *out
 ):
     """Run a layer; how many spikes the busiest sample has, -1 for a current that is no number, -2 for no spike time.
@@ -70,7 +70,7 @@ def forward(  # type: ignore[no-untyped-def]
     """
     at, after, event_of, source_of, begins, maxima, integrals, highest, highest_after = out
     batch, events = rest.shape
-    beta, gain, alpha = np.empty(events), np.empty(events), np.empty(events)
+    courses = [flow(0.0, 1.0, 1.0) for _ in range(events)]
     busiest, response = 0, 0.0
     for row in range(batch):
         found = 0
@@ -78,8 +78,7 @@ def forward(  # type: ignore[no-untyped-def]
             tau_m, tau_s, theta = tau_mem[neuron], tau_syn[neuron], threshold[neuron]
             if neuron == 0 or tau_m != tau_mem[neuron - 1] or tau_s != tau_syn[neuron - 1]:
                 for event in range(events):
-                    course = flow(rest[row, event], tau_m, tau_s)
-                    beta[event], gain[event], alpha[event] = course.beta, course.gain, course.alpha
+                    courses[event] = flow(rest[row, event], tau_m, tau_s)
                 _, response = crest(0.0, 1.0, np.finfo(np.float64).max, tau_m, tau_s)
             mem = syn = kicks = 0.0
             for event in range(events):
@@ -88,7 +87,7 @@ def forward(  # type: ignore[no-untyped-def]
                     syn += weight[neuron, sources[row, event]]
                 if not np.isfinite(syn):
                     return -1
-                mem_then, syn_then = beta[event] * mem + gain[event] * syn, alpha[event] * syn
+                mem_then, syn_then = follow(courses[event], mem, syn)
                 if not fires:
                     top, when = mem_then, rest[row, event]
                     if max(mem, 0.0) + response * max(syn, 0.0) < SURE * maxima[row, neuron]:
@@ -111,9 +110,9 @@ def forward(  # type: ignore[no-untyped-def]
                     found += 1
                     if found > most:
                         return found
-                    mem, syn = 0.0, flow(t, tau_m, tau_s).alpha * syn
-                    course = flow(left, tau_m, tau_s)
-                    mem_then, syn_then = course.gain * syn, course.alpha * syn
+                    _, syn = follow(flow(t, tau_m, tau_s), mem, syn)
+                    mem = 0.0
+                    mem_then, syn_then = follow(flow(left, tau_m, tau_s), mem, syn)
                 mem, syn = mem_then, syn_then
             begins[row, neuron + 1] = found
             if not fires:
@@ -123,7 +122,7 @@ def forward(  # type: ignore[no-untyped-def]
 
 
 @function(error_model="numpy", nogil=True)
-def backward(  # type: ignore[no-untyped-def]
+def backward(  # type: ignore[no-untyped-def]  # types are those of its call
     rest, alive, sources, weight, tau_mem, tau_syn, threshold, after, event_of, begins, highest, highest_after, *by
 ):
     """From the loss's derivatives by spike times, maxima and integrals add to those by parameters and input."""
@@ -159,14 +158,15 @@ def backward(  # type: ignore[no-untyped-def]
                 while spike < k and event_of[row, spike] == event:
                     t = after[row, spike]
                     cross_mem[spike], cross_syn[spike] = mem, syn
-                    mem, syn = 0.0, flow(t, tau_m, tau_s).alpha * syn
+                    _, syn = follow(flow(t, tau_m, tau_s), mem, syn)
+                    mem = 0.0
                     cross_then[spike] = syn
                     left[event] -= t
                     spike += 1
                 if left[event] < rest[row, event]:
                     course = flow(left[event], tau_m, tau_s)
                 mem_at[event], syn_at[event] = mem, syn
-                mem, syn = course.beta * mem + course.gain * syn, course.alpha * syn
+                mem, syn = follow(course, mem, syn)
             p_mem, p_syn, sum_mem, sum_syn, by_kick = pull_integral(
                 by_integrals[row, neuron], kicks, mem, syn, tau_m, tau_s
             )
@@ -188,8 +188,8 @@ def backward(  # type: ignore[no-untyped-def]
                     sum_mem += more_mem
                     sum_syn += more_syn
                     if t == rest[row, event] and event + 1 < events and alive[row, event + 1]:
-                        slope = rise(course.beta * mem + course.gain * syn, course.alpha * syn, tau_m)
-                        by_times[row, event + 1] += g * slope
+                        mem_then, syn_then = follow(course, mem, syn)
+                        by_times[row, event + 1] += g * rise(mem_then, syn_then, tau_m)
                 while k > first and event_of[row, k - 1] == event:
                     k -= 1
                     p_mem = pull_spike(p_mem, by_spikes[row, k], cross_then[k], theta, tau_m)
@@ -203,6 +203,6 @@ def backward(  # type: ignore[no-untyped-def]
                 if alive[row, event]:
                     source = sources[row, event]
                     by_weight[neuron, source] += p_syn + by_kick
-                    by_times[row, event] += weight[neuron, source] * (p_syn / tau_s - p_mem / tau_m)
+                    by_times[row, event] += weight[neuron, source] * pull_arrival(p_mem, p_syn, tau_m, tau_s)
             by_mem[neuron] += sum_mem
             by_syn[neuron] += sum_syn

@@ -6,7 +6,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
-from spikecore.eventprop.membrane import crest, flow, integral, next_spike
+from spikecore.eventprop.membrane import crest, flow, follow, integral, next_spike
 from spikecore.eventprop.spikes import Spikes
 
 MOST_SPIKES = 50_000  # of a layer in one sample: far more than is of use, and a run still ends within seconds
@@ -146,7 +146,7 @@ def run_layer(params: Mapping[str, np.ndarray], arrivals: Arrivals, fires: bool)
                 if not hit.any():
                     break
                 where, after = where[hit], after[hit]
-                syn_then = flow(after, own[0][hit], own[1][hit]).syn(state[1][hit])
+                _, syn_then = follow(flow(after, own[0][hit], own[1][hit]), state[0][hit], state[1][hit])
                 fired += np.bincount(where // neurons, minlength=batch)
                 if fired.max() > MOST_SPIKES:
                     raise too_many(neurons)
@@ -162,8 +162,7 @@ def run_layer(params: Mapping[str, np.ndarray], arrivals: Arrivals, fires: bool)
             maxima, highest = np.where(better, top, maxima), np.where(better, event, highest)
             highest_after = np.where(better, at, highest_after)
         intervals.append(Interval(crossings, rest, mem, syn))
-        course = flow(rest, tau_m, tau_s)
-        mem, syn = course.mem(mem, syn), course.syn(syn)
+        mem, syn = follow(flow(rest, tau_m, tau_s), mem, syn)
     out, sorting = _in_order(found, found_at, batch, neurons)
     integrals = np.zeros((batch, neurons)) if fires else integral(total, mem, syn, tau_m, tau_s)
     way = Intervals(intervals, sorting, total, mem, syn)

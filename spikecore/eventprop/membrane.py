@@ -34,14 +34,6 @@ class Flow(NamedTuple):
     gain: Any  # c, of V by I
     alpha: Any  # of I by I
 
-    def mem(self, mem: Any, syn: Any) -> Any:
-        """The membrane at the end, from the state at the beginning."""
-        return self.beta * mem + self.gain * syn
-
-    def syn(self, syn: Any) -> Any:
-        """The current at the end."""
-        return self.alpha * syn
-
 
 class FlowSlopes(NamedTuple):
     """Derivatives of a ``Flow`` by the time constants."""
@@ -86,6 +78,11 @@ def _flow(t: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Flow, Any, Any]:
     return Flow(beta, t / tau_mem * whole, alpha), z, whole
 
 
+def follow(course: Flow, mem: Any, syn: Any) -> Tuple[Any, Any]:
+    """Membrane and current at the end of a time without events, from those at its beginning."""
+    return course.beta * mem + course.gain * syn, course.alpha * syn
+
+
 def flow_slopes(t: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Flow, FlowSlopes]:
     """``flow``, and its derivatives by the time constants."""
     course, z, whole = _flow(t, tau_mem, tau_syn)
@@ -127,16 +124,15 @@ def peak(mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
 def crest(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Any, Any]:
     """When a membrane is highest in [0, within], and how high; (inf, 0) for one that rises for ever."""
     end = np.minimum(peak(mem, syn, tau_mem, tau_syn), within)
-    course = flow(pick(np.isinf(end), 0.0, end), tau_mem, tau_syn)
-    return end, pick(np.isinf(end), 0.0, course.beta * mem + course.gain * syn)
+    highest, _ = follow(flow(pick(np.isinf(end), 0.0, end), tau_mem, tau_syn), mem, syn)
+    return end, pick(np.isinf(end), 0.0, highest)
 
 
 def closer(t: Any, end: Any, mem: Any, syn: Any, tau_mem: Any, tau_syn: Any, threshold: Any) -> Any:
     """One step of Newton's method from a time t before the crossing; not beyond ``end``, the membrane's crest."""
-    course = flow(t, tau_mem, tau_syn)
-    v = course.beta * mem + course.gain * syn
-    slope = rise(v, course.alpha * syn, tau_mem)
-    step = pick(slope > 0.0, (threshold - v) / pick(slope > 0.0, slope, 1.0), 0.0)
+    mem_then, syn_then = follow(flow(t, tau_mem, tau_syn), mem, syn)
+    slope = rise(mem_then, syn_then, tau_mem)
+    step = pick(slope > 0.0, (threshold - mem_then) / pick(slope > 0.0, slope, 1.0), 0.0)
     return np.minimum(t + np.maximum(step, 0.0), end)
 
 

@@ -20,6 +20,7 @@ from spikecore.api.surrogate.base import Surrogate
 from spikecore.api.surrogate.smooth import fast_sigmoid
 from spikecore.api.training.model import Model
 from spikecore.arguments import ArrayLike, checked
+from spikecore.eventprop.layer_adjoint import like
 from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Network
 from spikecore.eventprop.spikes import Spikes
@@ -113,11 +114,6 @@ def gradients_by_network(
         if "threshold" in own:
             found[f"{number}.threshold"] = like(own["threshold"], grads[f"{neuron}.threshold"])
     return found
-
-
-def like(parameter: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """A derivative per neuron as that of a parameter, which may be one for all neurons."""
-    return np.asarray(value if np.ndim(parameter) else np.sum(value))
 
 
 def _plain(value: Any) -> Any:

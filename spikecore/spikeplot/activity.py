@@ -8,7 +8,7 @@ import numpy as np
 
 from spikecore.arguments import checked
 from spikecore.spikeplot.data import host
-from spikecore.spikeplot.style import dress, figure_of, whole_numbers
+from spikecore.spikeplot.style import colour_bar, dress, figure_of, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +54,7 @@ def activity_map(
     ax.tick_params(axis="y", which="minor", length=0)
     whole_numbers(ax.xaxis)
     if colorbar:
-        bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
-        bar.set_label("spikes per\nneuron and step", fontsize=9)  # two lines: few rows give a short bar
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        colour_bar(ax, image, "spikes per\nneuron and step")  # two lines: few rows give a short bar
     return image
 
 

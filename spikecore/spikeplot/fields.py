@@ -9,7 +9,7 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike, checked
 from spikecore.spikeplot.data import host
-from spikecore.spikeplot.style import ORANGE, figure_of
+from spikecore.spikeplot.style import ORANGE, colour_bar, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,9 +78,7 @@ def weights(
     if not ax.get_title():
         ax.set_title(f"weights of {count} neurons" if count > 1 else "weights of one neuron", fontsize=11)
     if colorbar:
-        bar = ax.figure.colorbar(picture, ax=ax, pad=0.02, shrink=0.6)
-        bar.set_label("weight", fontsize=9)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        colour_bar(ax, picture, "weight", shrink=0.6)
     return picture
 
 

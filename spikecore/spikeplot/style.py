@@ -137,6 +137,13 @@ def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> 
     figure.legend(handles, labels, frameon=False, fontsize=9, **place)
 
 
+def colour_bar(ax: Axes, image: Any, label: str, shrink: float = 1.0) -> None:
+    """Draw a colour bar without a frame, which takes room from the axes."""
+    bar: Any = ax.figure.colorbar(image, ax=ax, pad=0.02, shrink=shrink)
+    bar.set_label(label, fontsize=9)
+    bar.outline.set_visible(False)
+
+
 def artists_text(artists: Any) -> str:
     """Named artists as text for their ``__repr__``: how many of which kind each field has."""
     parts = []

@@ -95,7 +95,8 @@ def _omissions(
     model: Any, rule: Optional[LearningRule], window: Optional[int], loss: Any, exact: Gradient
 ) -> List[Omission]:
     """What the rule leaves out; ``model`` is on an engine of words that computes Jacobians."""
-    steps, samples = (int(n) for n in exact.out.spikes.shape[:2])  # type: ignore[union-attr]
+    assert exact.out is not None  # None is of engines that run a whole step; this one runs words
+    steps, samples = (int(n) for n in exact.out.spikes.shape[:2])
     if rule is None:
         return omissions_of_window(model.network, window, steps)
     engine, like = model.engine, shapes_of(model.network, model.input_shape)
