@@ -49,7 +49,8 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     shape = x.shape[1:]
     params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
     first = layer.rest(engine, params, x[0])
-    kernels: Any = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
+    kernels = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
+    assert isinstance(kernels, sequence.SequenceNumba), kernels
     use_threads(torch.get_num_threads())
     forward, backward = sequence.forward_of(kernels), sequence.backward_of(kernels, kernels.sink, "rows", ())
     spikes, by_input = (allocator.empty(x.shape, x.dtype) for _ in range(2))

@@ -68,9 +68,7 @@ def wall(synchronise: Callable[[], None]) -> Callable[[Run], Tuple[float, Any]]:
 
 
 def processor(run: Run) -> Tuple[float, Any]:
-    """Measure a run on the CPU in milliseconds of processor time, of which other programs take less than of the wall
-    clock's.
-    """
+    """Measure a run on the CPU in milliseconds of processor time, which does not grow while other programs run."""
     begun = time.process_time()
     result = run()
     return 1e3 * (time.process_time() - begun), result

@@ -11,10 +11,10 @@ that have a line there are not repeated, so a command that was interrupted goes 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -23,6 +23,7 @@ import torch
 import spikecore as sc
 from benchmarks import machine
 from benchmarks import zoo as bench
+from benchmarks.lines import Lines, Run
 from spikecore import functional, zoo
 from spikecore.datasets import Dataset, Loader, fashion_mnist
 
@@ -166,7 +167,6 @@ def apart(network: Network, train: Dataset, updates: int = 4, size: int = 16) ->
 
 
 SIDES: Dict[str, Callable[..., float]] = {"spikecore": ours, "SpikingJelly": theirs}
-Run = Dict[str, Any]
 
 
 def runs(args: argparse.Namespace) -> Iterator[Run]:
@@ -180,9 +180,11 @@ def runs(args: argparse.Namespace) -> Iterator[Run]:
                     yield {"network": name, "side": side, "seed": seed, "lr": lr, **part}
 
 
-def found(run: Run, done: Sequence[Run]) -> Optional[Run]:
-    """The line of a run, if it is there."""
-    return next((line for line in done if run.items() <= line.items()), None)
+def measured(run: Run, folder: Path) -> Run:
+    """Train one side; its accuracy, and the seconds that it took."""
+    network, begun = NETWORKS[run["network"]]._replace(epochs=run["epochs"]), time.perf_counter()
+    accuracy = SIDES[run["side"]](network, run["seed"], run["lr"], images(folder, network.images, run["validate"]))
+    return {"accuracy": accuracy, "seconds": round(time.perf_counter() - begun, 1)}
 
 
 def rows(lines: Sequence[Run]) -> Iterator[str]:
@@ -223,25 +225,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         parser.error(f"no network {unknown[0]!r}: choose from {', '.join(NETWORKS)}")
     warnings.simplefilter("ignore")  # of SpikingJelly's own affairs
     torch.set_num_threads(1)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.is_file() else []
-    lines = []
     if args.apart:
         for name in args.names or NETWORKS:
             far = apart(NETWORKS[name], images(args.data, NETWORKS[name].images, True)[0])
             print(f"{name}: losses of the first updates in float64 are at most {far:.1e} apart")
         return
-    for run in runs(args):
-        line = found(run, done)
-        if line is None:
-            network, begun = NETWORKS[run["network"]]._replace(epochs=run["epochs"]), time.perf_counter()
-            data = images(args.data, network.images, args.validate)
-            accuracy = SIDES[run["side"]](network, run["seed"], run["lr"], data)
-            line = {**run, "accuracy": accuracy, "seconds": round(time.perf_counter() - begun, 1)}
-            with open(args.out, "a", encoding="utf-8") as out:
-                out.write(json.dumps(line) + "\n")
-            print(line, flush=True)
-        lines.append(line)
+    kept = Lines(args.out)
+    lines = [kept.of(run, partial(measured, run, args.data)) for run in runs(args)]
     kind = "validation" if args.validate else "test"
     print(f"\n{machine.sentence(machine.describe('cpu'))}\nAccuracy on {kind} images, %: mean ± standard deviation.\n")
     print("\n".join(rows(lines)))

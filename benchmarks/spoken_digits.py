@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 import spikecore as sc
+from benchmarks.lines import Lines, Run
 from spikecore.datasets import EventDataset, Loader, Sound, Source, read_wav
 from spikecore.datasets.transforms import LogMel, RandomTransform
 
@@ -154,7 +155,14 @@ def in_whole_steps(model: sc.Model, settings: Settings, data: EventDataset) -> s
     return sc.round_delays(model, x).model
 
 
-Run = Dict[str, Any]
+def measured(settings: Settings, seed: int, data: Dict[str, EventDataset], part: str) -> Run:
+    """Train a network; its size, and its accuracies on a part of the data."""
+    model = trained(settings, seed, data["train"])
+    return {
+        "parameters": sum(value.size for value in model.params().values()),
+        "accuracy": accuracy(model, data[part]),
+        "rounded": accuracy(in_whole_steps(model, settings, data["train"]), data[part]),
+    }
 
 
 def runs(args: argparse.Namespace) -> Iterator[Tuple[Settings, int, Run]]:
@@ -162,11 +170,6 @@ def runs(args: argparse.Namespace) -> Iterator[Tuple[Settings, int, Run]]:
     kinds = [Settings(*one, args.epochs) for one in itertools.product(args.delays, args.hidden, args.beta, args.lr)]
     for seed, settings in itertools.product(args.seeds, kinds):
         yield settings, seed, {**asdict(settings), "seed": seed, "part": "validation" if args.validate else "test"}
-
-
-def found(run: Run, done: Sequence[Run]) -> Optional[Run]:
-    """The line of a run, if it is there."""
-    return next((line for line in done if run.items() <= line.items()), None)
 
 
 def rows(lines: Sequence[Run]) -> Iterator[str]:
@@ -200,21 +203,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> List[Run]:
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--validate", action="store_true", help="judge by the speaker for validation")
     args = parser.parse_args(arguments)
-    done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out and args.out.exists() else []
-    data, lines = read(args.folder), []
-    for settings, seed, run in runs(args):
-        line = found(run, done)
-        if line is None:
-            model = trained(settings, seed, data["train"])
-            parameters = sum(value.size for value in model.params().values())
-            line = {**run, "parameters": parameters, "accuracy": accuracy(model, data[run["part"]])}
-            line["rounded"] = accuracy(in_whole_steps(model, settings, data["train"]), data[run["part"]])
-            print(json.dumps(line), flush=True)
-            if args.out:
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                with args.out.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-        lines.append(line)
+    kept, data = Lines(args.out), read(args.folder)
+    lines = [kept.of(run, partial(measured, settings, seed, data, run["part"])) for settings, seed, run in runs(args)]
     print("\n".join(rows(lines)))
     return lines
 

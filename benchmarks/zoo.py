@@ -4,10 +4,12 @@
 named, or all.
 Samples are images of 3 x 32 x 32, the same at each of 4 steps; with ``--frames`` each step has one of its own. A step
 is forward, the cross entropy of the mean over time, backward and AdamW, for batches of 16. Steps of both sides
-alternate in one process with one thread. Printed are medians, the ratio with quartiles, each side's peak of memory, the
-rise of the resident set in a process of its own, see ``peak``, and how far the losses of the first two steps are apart
-in float64: the second is that of weights that both sides' gradients have changed. With ``--processor`` times are those
-of the processor, for a machine that has other work.
+alternate in one process with one thread. The table has:
+
+- medians of the times, and their ratio with quartiles; with ``--processor`` times are those of the processor, for a
+  machine that has other work;
+- each side's peak of memory: the rise of the resident set in a process of its own, see ``peak``;
+- how far apart the losses of the first two steps are in float64: behind the first, gradients have changed the weights.
 """
 
 from __future__ import annotations

@@ -77,6 +77,28 @@ def test_parameters_that_repeat_along_the_first_axes(wide):
     check("numpy", "float64", sc.Leaky(beta=L(beta), threshold=0.5), steps=3, batch=12, shape=(37, 10))
 
 
+def test_states_that_begin_at_zero_are_one_chunk_behind_which_nobody_reads(monkeypatch):
+    from spikecore.kernels import sequence
+    from spikecore.kernels.base import Request, Upstream, Wanted
+    from spikecore.kernels.select import Terms, choose
+    from spikecore.kernels.sinks import LONG
+
+    memory = np.full(3 * LONG, np.nan)
+    memory[:LONG] = 0.0
+    monkeypatch.setattr(sequence, "_chunk_of_zeros", lambda dtype: memory[None, :LONG])
+    layer, shape, found = sc.Leaky(beta=0.8, threshold=0.5), (3, LONG), []
+    x, g = np.random.default_rng(0).random((2, 3, *shape))
+    params = flatten(layer.prepare(sc.get_engine("numpy"), Tree()))
+    for rest in (np.zeros(shape), np.broadcast_to(0.0, shape)):
+        kernels = choose(Terms(True, "float64"), layer, params, {"mem": rest}, x.shape, ())
+        request = Request(x, [rest], {}, len(x))
+        made = kernels.forward(request)
+        by = kernels.backward(request, Upstream(g, [], [None], made.saved), Wanted(True, ()))
+        found.append((made.outputs, *made.final, by.inputs, *by.state))
+    for one, other in zip(*found):
+        assert np.array_equal(one, other)
+
+
 def test_scratch_memory_does_not_grow_with_the_sequence():
     from spikecore.kernels.runtime.build import CHUNK, EVERY
     from spikecore.kernels.select import Terms, choose

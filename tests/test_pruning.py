@@ -10,6 +10,7 @@ import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import EMPTY, Init
 from spikecore.api.layers.containers import connections_of
+from spikecore.api.layers.transposed import KERNELS
 
 pytest.importorskip("torch", reason="one of the engines here")
 
@@ -129,6 +130,9 @@ def test_connections_of_every_layer_are_parameters():
 
     inside = sc.Torch(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)))
     assert connections_of(sc.Sequential(inside)) == ("0.0.weight", "0.2.weight")
+    for kind in KERNELS:
+        module = getattr(nn, kind.__name__)(2, 2, 2)
+        assert connections_of(sc.Sequential(sc.Torch(module))) == ("0.weight",), module
 
 
 class Own(sc.Stateless):

@@ -53,7 +53,7 @@ def results(fused, norm, neuron, last=True, train=True, steps=None, record=False
         (out.outputs * g).sum() + flatten(out.state)["1.mem"].sum(), operands, create_graph=graph
     )
     trees = (*flatten(out.state).values(), *flatten(out.buffers).values(), *flatten(out.recorded).values())
-    return (out.outputs, *trees, *gradients)
+    return (out.outputs, *trees, *gradients), operands
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,20 @@ def test_at_once_a_normalisation_and_its_neuron_give_what_they_give_one_by_one(n
     norm, neuron = NORMS[norm], sc.Leaky(beta=sc.learn(0.7), threshold=sc.learn(0.8))
     seen, own = [], normalised.fused_scan
     monkeypatch.setattr(normalised, "fused_scan", lambda *a: seen.append(own(*a)) or seen[-1])
-    found, wanted = results(True, norm, neuron, **how), results(False, norm, neuron, **how)
+    (found, _), (wanted, _) = results(True, norm, neuron, **how), results(False, norm, neuron, **how)
     assert len(seen) == 1
     assert seen[0] is not None, "it ran layer by layer"
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)  # sums over steps, samples and maps, reordered
+
+
+def test_at_once_they_have_no_second_derivative_by_any_of_their_operands():
+    found, operands = results(True, NORMS["affine"], sc.Leaky(beta=sc.learn(0.7)), graph=True)
+    for first in found[-len(operands) :]:
+        for operand in operands:
+            with pytest.raises(RuntimeError, match="no second derivative"):
+                torch.autograd.grad(first.sum(), operand, retain_graph=True)
 
 
 @pytest.mark.parametrize("kind", ["every second value", "negated in passing"])

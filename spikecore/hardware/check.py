@@ -6,6 +6,8 @@ import math
 from typing import Dict, List, Optional, Tuple, Union
 
 from spikecore.api.core.layer import Layer
+from spikecore.api.layers.spatial import CONVOLUTIONS
+from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.stepper import Stepper
@@ -18,7 +20,7 @@ from spikecore.hardware.chip_file import chip as chip_of
 from spikecore.hardware.energy import EnergyEstimate, estimate
 from spikecore.hardware.maps import map_objections
 from spikecore.hardware.names import name_among
-from spikecore.hardware.needs import CONVOLUTIONS, KERNELS, Need, levels_fit, needs_of
+from spikecore.hardware.needs import Need, levels_fit, needs_of
 from spikecore.hardware.processor import memories
 from spikecore.hardware.report import HardwareReport, LayerRow, Memory, Objection
 from spikecore.hardware.resets import reset_of

@@ -14,8 +14,8 @@ from spikecore.api.core.tree import flatten
 from spikecore.api.layers.arrangement import Permute, Reshape
 from spikecore.api.layers.containers import Container, Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, Identity, Linear
-from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
-from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from spikecore.api.layers.spatial import CONVOLUTIONS
+from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import operations
@@ -23,8 +23,6 @@ from spikecore.api.training.model import Model
 from spikecore.api.training.visitor import WHOLE, connection_of, unquantized, weights_of
 
 FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used
-CONVOLUTIONS = (Conv1d, Conv2d, Conv3d)
-KERNELS = (*CONVOLUTIONS, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.sample_normalisation import LayerNorm
-from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
+from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import products_met
@@ -26,7 +26,7 @@ from spikecore.printing import columns, in_bytes, table
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-COUNTED = (Linear, Conv1d, Conv2d, Conv3d)  # whose operations and weights NeuroBench counts
+COUNTED = (Linear, *CONVOLUTIONS)  # whose operations and weights NeuroBench counts
 RESET = 8  # bytes: snnTorch's neurons hold their reset mechanism as an int64
 TRACKED = 8  # bytes: torch's batch norms hold the number of batches seen as an int64
 

@@ -178,6 +178,9 @@ class Conv3d(_Conv):
     space: ClassVar[int] = 3
 
 
+CONVOLUTIONS = (Conv1d, Conv2d, Conv3d)
+
+
 @dataclass(frozen=True)
 class _Pool(Spatial):
     """Base of the pooling layers."""

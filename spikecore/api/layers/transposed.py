@@ -12,7 +12,14 @@ from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.sizes import Sizes, spread
 from spikecore.api.core.windows import placed_size
 from spikecore.api.core.words import Array
-from spikecore.api.layers.spatial import Spatial, check_groups, check_maps, first_weight, refuse_without_bias
+from spikecore.api.layers.spatial import (
+    CONVOLUTIONS,
+    Spatial,
+    check_groups,
+    check_maps,
+    first_weight,
+    refuse_without_bias,
+)
 from spikecore.arguments import Size
 
 Whole = Tuple[int, ...]
@@ -183,3 +190,6 @@ class ConvTranspose3d(_ConvTranspose):
     """
 
     space: ClassVar[int] = 3
+
+
+KERNELS = (*CONVOLUTIONS, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)  # all layers with a kernel per channel

@@ -19,14 +19,13 @@ from spikecore.api.core.layer import EMPTY, computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.sample_normalisation import SampleNorm
-from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
-from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.learning.derivatives import Derivatives, Quiet, derivatives
 from spikecore.api.learning.eligibility import Own, Ready, Sums
 from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.neurons.recurrent import OneToOne
 
-LINEAR = (Linear, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GradedSpikes, OneToOne)
+LINEAR = (Linear, *KERNELS, GradedSpikes, OneToOne)
 
 
 class Factorised:

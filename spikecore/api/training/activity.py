@@ -14,8 +14,7 @@ from spikecore.api.layers.containers import Branches, Container, Sequential
 from spikecore.api.layers.delays import DelayedLinear
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
-from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
-from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
@@ -26,7 +25,6 @@ from spikecore.printing import columns
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 SUMS = (HeadSum, PositionSum)
 
 
@@ -235,7 +233,7 @@ def operations(network: Layer, shape: Shape) -> int:
     """
     engine = host()
     network = network.layer if isinstance(network, Quantized) else network
-    if isinstance(network, CONVOLUTIONS):  # all channels of a group are alike: one of them is counted
+    if isinstance(network, KERNELS):  # all channels of a group are alike: one of them is counted
         groups = network.groups
         one = replace(network, in_channels=groups)
         count = _operations(engine, one, engine.xp.ones((1, 1, groups, *shape[1:])))
@@ -265,12 +263,12 @@ def _operations(engine: Any, layer: Layer, active: Any, params: Tree = EMPTY) ->
     layer = layer.layer if isinstance(layer, Quantized) else layer
     layer = layer.without_delays() if isinstance(layer, DelayedLinear) else layer
     exists = {name: engine.to_numpy(params[name]) != 0 for name in layer.connections if name in params}
-    if isinstance(layer, (Linear, *CONVOLUTIONS)) and not all(mask.all() for mask in exists.values()):
+    if isinstance(layer, (Linear, *KERNELS)) and not all(mask.all() for mask in exists.values()):
         return float(products_met(engine, layer, engine.asarray(exists["weight"] * 1.0), active).sum())
     if isinstance(layer, (Linear, OneToOne, *SUMS)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return _total(engine, active) * fan_out
-    if not isinstance(layer, CONVOLUTIONS):
+    if not isinstance(layer, KERNELS):
         return None
     alike = replace(layer, out_channels=layer.groups, bias=False, weight_init=None, bias_init=None)
     like = shapes_of(alike, tuple(active.shape[2:])).params.weight

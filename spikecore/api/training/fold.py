@@ -10,9 +10,8 @@ from spikecore.api.core.layer import Layer, Params, Tree
 from spikecore.api.layers.containers import Container, Sequential, with_children
 from spikecore.api.layers.linear import Identity, Linear
 from spikecore.api.layers.normalisation import RunningNorm, _BatchNorm
-from spikecore.api.layers.spatial import _Conv
 from spikecore.api.layers.temporal_normalisation import _ThresholdDependent
-from spikecore.api.layers.transposed import _ConvTranspose
+from spikecore.api.layers.transposed import KERNELS, _ConvTranspose
 from spikecore.api.training.rebuilding import with_network
 from spikecore.api.training.visitor import weights_of
 from spikecore.arguments import checked
@@ -20,7 +19,7 @@ from spikecore.arguments import checked
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-CONNECTIONS = (Linear, _Conv, _ConvTranspose)
+CONNECTIONS = (Linear, *KERNELS)
 NORMS = (_BatchNorm, _ThresholdDependent)
 
 

@@ -16,8 +16,7 @@ from spikecore.api.layers.containers import Container, walk, with_children
 from spikecore.api.layers.delays import DelayedLinear
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.quantized import SCALE, Quantized
-from spikecore.api.layers.spatial import _Conv
-from spikecore.api.layers.transposed import _ConvTranspose
+from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons import Leaky
 from spikecore.api.neurons.base import Neuron
 from spikecore.api.neurons.membrane import Membrane
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 Subject = TypeVar("Subject", "Model", Layer)
 LEVELS = 16  # steps of a state up to the threshold, at least
 How = Literal["max", "mse", "learned"]
-CONNECTIONS = (Linear, _Conv, _ConvTranspose, GradedSpikes, OneToOne)
+CONNECTIONS = (Linear, *KERNELS, GradedSpikes, OneToOne)
 
 
 @checked

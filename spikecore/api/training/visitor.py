@@ -89,7 +89,7 @@ class Visitor(abc.ABC):
             result: what its ``run`` returned.
         """
 
-    def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:  # noqa: B027
+    def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:  # noqa: B027  (optional)
         """Note matrix products whose factors both come from the input, as attention has them; here nothing is noted."""
 
 

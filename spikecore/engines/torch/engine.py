@@ -19,8 +19,7 @@ from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import Container, Sequential, stages_of
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
-from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
-from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.arguments import real
@@ -366,5 +365,4 @@ def _in_half(layer: Any, precision: str) -> str:
     if isinstance(layer, Stepper):
         return f"; the product with its input in {precision}, its steps in float32" * layer.projects
     layer = layer.layer if isinstance(layer, Quantized) else layer
-    convolutions = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
-    return f"; its product in {precision}" * isinstance(layer, (Linear, *convolutions))
+    return f"; its product in {precision}" * isinstance(layer, (Linear, *KERNELS))

@@ -18,7 +18,7 @@ from spikecore.engines.torch.engine import HALF, TorchEngine
 from spikecore.engines.torch.nn.state import neurons_of
 
 FLOATS = (torch.float32, torch.float64)
-WITH_CONNECTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+KERNELS = nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer of whole numbers that training changes
 
 
@@ -67,7 +67,7 @@ class Torch(Stateless):
     @property
     def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
         parts = () if self._module is None else self._module.named_modules()
-        found = [name for name, part in parts if isinstance(part, WITH_CONNECTIONS)]
+        found = [name for name, part in parts if isinstance(part, (nn.Linear, *KERNELS))]
         return tuple(f"{name}.weight" if name else "weight" for name in found)
 
     @property

@@ -91,13 +91,13 @@ class NormalisedScan(torch.autograd.Function):
         tensors = run_kernels(how.kernels, x, operands, how.steps, any(ctx.needs_input_grad))
         count = 1 + len(how.kernels.record) + len(how.kernels.states)
         ctx.how, ctx.count = how, len(operands)
-        ctx.save_for_backward(moments, weight, x, *operands, *tensors[count:])
+        ctx.save_for_backward(moments, weight, bias, x, *operands, *tensors[count:])
         ctx.set_materialize_grads(False)
         return tuple(tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        how, kernels, ((mean, var), weight, x, *rest) = ctx.how, ctx.how.kernels, ctx.saved_tensors
+        how, kernels, ((mean, var), weight, bias, x, *rest) = ctx.how, ctx.how.kernels, ctx.saved_tensors
         operands, saved, wanted = rest[: ctx.count], rest[ctx.count :], ctx.needs_input_grad
         line, before = [kernels.params.index(name) for name in LINE], FIRST + len(kernels.states)
         by_params = [i for i in range(len(kernels.params)) if wanted[before + i] or i in line]
@@ -118,7 +118,7 @@ class NormalisedScan(torch.autograd.Function):
                 add_channel_line(_samples(by_x), samples, slope, constant, how.last)
         by_line = (value if own else None for value, own in zip((weighted, total), wanted[2:4]))
         results = *by_line, by_x, *by_states, *map(found.get, range(len(kernels.params)))
-        return None, None, *all_once(results, (*grads, weight, x, *operands))
+        return None, None, *all_once(results, (*grads, weight, bias, x, *operands))
 
 
 @dataclass(frozen=True)

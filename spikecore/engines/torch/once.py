@@ -23,7 +23,12 @@ class Once(torch.autograd.Function):
 
 
 def all_once(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:
-    """First derivatives, some of them None, of an operation on tensors, some of them None, that has no second ones."""
+    """The first derivatives of an operation that has no second ones, marked as such. Both may have None among them.
+
+    Args:
+        results: the derivatives.
+        operands: all tensors that they depend on: by one that is missing here, the second derivative is silently none.
+    """
     if not torch.is_grad_enabled():  # nobody will differentiate once more
         return tuple(results)
     given = [x for x in results if x is not None]

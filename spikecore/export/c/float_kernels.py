@@ -115,8 +115,6 @@ class Kernels:
 
     # ---- maps ----
 
-    # ---- maps ----
-
     def _convolve(self, lines: Lines, task: Task) -> None:
         weight, (source, target) = task.options["weight"], self._ends(task)
         groups, of_group, *kernel, filters = weight.shape
