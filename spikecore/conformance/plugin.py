@@ -72,8 +72,9 @@ class Watch:
     """Collects outcomes and writes the report. With pytest-xdist the workers say what each test is about."""
 
     def __init__(self, config: Any) -> None:
-        self.config, self.outcomes, self.not_run, self.deselected = config, [], [], 0  # type: ignore[var-annotated]
-        self.workers: List[int] = []  # what each worker has left out, which is the same
+        self.config, self.deselected = config, 0
+        self.outcomes: List[Outcome] = []
+        self.not_run: List[str] = []
 
     def pytest_itemcollected(self, item: Any) -> None:
         """Note on a test of the suite its engine and the parts of the library that it is about."""

@@ -21,7 +21,7 @@ class Outcome(NamedTuple):
     test: str
     parts: Sequence[Part]
     verdict: str  # one of VERDICTS
-    why: str = ""  # the reason of a skip, the last line of a failure
+    why: str = ""  # the reason of a skip, the line that says what failed
 
 
 class Run(NamedTuple):

@@ -65,9 +65,8 @@ def test_a_step_is_a_gradient_and_its_application(engine):
         assert_close(mean[name], (3.0 * single[0][name] + single[1][name]) / 4.0, 1e-12, name)
 
 
-NEURONS = sc.Sequential(
-    *NETWORK.layers[2:]
-)  # without what a batch moves (buffers), and what rounding alone moves (0.bias)
+# Without what a batch moves (buffers), and what rounding alone moves (0.bias).
+NEURONS = sc.Sequential(*NETWORK.layers[2:])
 
 
 def check_hold(engine):

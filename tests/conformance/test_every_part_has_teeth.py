@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
-
 import pytest
 
 import spikecore as sc
 from spikecore.api.neurons import recurrent
 from spikecore.conformance import cases, equations, test_surrogates
 from spikecore.conformance.test_neuron_equations import NEURONS, check_equation
+
+from .mistakes import with_mistake
 
 
 def where(layer):
@@ -29,16 +28,10 @@ def where(layer):
 def test_a_mutant_of_each_neuron_is_found(monkeypatch, case):
     """One mistake in the text of its step."""
     owner, name = where(case[0])
-    source = textwrap.dedent(inspect.getsource(vars(owner)[name]))
-    old, new = case[4]
-    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in\n{source}"
-    made = dict(vars(inspect.getmodule(owner)))
-    exec(compile(source.replace(old, new), f"<mutant of {owner.__name__}>", "exec"), made)
-    monkeypatch.setattr(owner, name, made[name])
+    monkeypatch.setattr(owner, name, with_mistake(vars(owner)[name], *case[4]))
+    engine = sc.get_engine("numpy", dtype="float64", fused=False)  # kernels are made of steps as they were
     with pytest.raises(AssertionError, match="relative error"):
-        check_equation(
-            sc.get_engine("numpy", dtype="float64", fused=False), case
-        )  # kernels are made of steps as they were
+        check_equation(engine, case)
 
 
 def test_every_neuron_has_a_case_here():

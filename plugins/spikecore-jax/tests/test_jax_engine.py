@@ -60,6 +60,14 @@ def test_the_users_switch_for_64_bits_stays():
     assert (jnp.ones(2) + 1.0).dtype == "float32"
 
 
+def test_a_context_that_is_not_entered_switches_nothing():
+    context = sc.get_engine("jax").isolated()
+    assert not jax.config.jax_enable_x64
+    with context:
+        assert jax.config.jax_enable_x64
+    assert not jax.config.jax_enable_x64
+
+
 def test_float64_outside_is_refused_and_not_cut_to_float32():
     engine = sc.get_engine("jax", dtype="float64")
     x = engine.asarray([1.0, 2.0])

@@ -113,7 +113,8 @@ class Engine(abc.ABC):
     @classmethod
     def of(cls, x: Any) -> Engine:
         """The engine for ``x``, an array of one of its libraries: in the dtype of ``x``, and on its device."""
-        return cls(dtype="float64" if str(getattr(x, "dtype", "")).endswith("float64") else "float32")  # type: ignore[no-any-return]
+        engine: Engine = cls(dtype="float64" if str(getattr(x, "dtype", "")).endswith("float64") else "float32")
+        return engine
 
     @abc.abstractmethod
     def uniform(self, key: Seed, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:

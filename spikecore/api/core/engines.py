@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 import sys
-from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Union
+from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Type, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.messages import unknown
@@ -94,12 +94,15 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     return _constructed(name, _maker(entry), options)
 
 
-def _maker(entry: Any) -> Any:
+def _maker(entry: Any) -> Type[Engine]:
     """The class of an engine, imported."""
-    if not isinstance(entry, EngineEntry):
-        return entry.load()
-    module, _, attribute = entry.target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    if isinstance(entry, EngineEntry):
+        module, _, attribute = entry.target.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+    else:
+        found = entry.load()
+    maker: Type[Engine] = found
+    return maker
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
@@ -163,7 +166,7 @@ def engine_of(x: Any) -> Engine:
         if isinstance(entry, EngineStatus):  # its package is broken
             continue
         if root in (entry if isinstance(entry, EngineEntry) else entry.load()).modules:
-            return _maker(entry).of(x)  # type: ignore[no-any-return]
+            return _maker(entry).of(x)
     raise TypeError(
         f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
     )

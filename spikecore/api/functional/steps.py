@@ -45,8 +45,7 @@ class Steps:
         """The number of steps that count: one number, or an array (batch, 1, ..., 1) with ``axes`` axes."""
         if self.lengths is None:
             return float(self.total)
-        known = isinstance(self.lengths, CheckedLengths)
-        array = self.lengths.array if known else self.engine.asarray(self.lengths)  # type: ignore[union-attr]
+        array = self.lengths.array if isinstance(self.lengths, CheckedLengths) else self.engine.asarray(self.lengths)
         return self.engine.xp.reshape(array, (-1,) + (1,) * (axes - 1))
 
     def whole(self, rate: float) -> Any:

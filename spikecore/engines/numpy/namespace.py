@@ -12,31 +12,14 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import numpy as np
 
 from spikecore.api.core.rules import along
-from spikecore.api.core.words import VARIADIC, WORDS, Vocabulary
+from spikecore.api.core.words import OPERATORS, VARIADIC, WORDS, Vocabulary
 from spikecore.engines.numpy.convolution import space_words
 from spikecore.engines.numpy.product import shifted
 from spikecore.engines.numpy.tape import Var
 
 SHORT = 16  # NumPy is slow for rows with fewer numbers, because it works row by row
 
-_OPERATORS = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "negative": operator.neg,
-    "pow": operator.pow,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": operator.and_,
-    "logical_or": operator.or_,
-    "logical_not": operator.invert,
-    "take_slice": operator.getitem,
-}
+_OPERATORS = {word: getattr(operator, name) for name, word in OPERATORS.items()}
 
 _STANDARD = (
     "abs maximum minimum where exp log sqrt sin cos tanh atan reshape permute_dims expand_dims squeeze broadcast_to "

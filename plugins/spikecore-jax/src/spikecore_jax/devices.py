@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from spikecore.api.core.sizes import is_whole
+
 BATCH = "batch"  # the axis of the mesh
 
 
@@ -31,7 +33,7 @@ def chosen(device: str | None, devices: int) -> list[Any]:
             f"device={device!r}: JAX has no such platform here ({str(error).splitlines()[0]}); its default is "
             f"device={jax.default_backend()!r}"
         ) from None
-    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
+    if not is_whole(devices, 1):
         raise ValueError(f"devices={devices!r} must be a number of devices, at least 1")
     first = int(place or 0)
     if first + devices > len(known):

@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any, Callable, ContextManager
+from typing import Any, Callable
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from spikecore.engines.stages import Lowers, Readout, neighbours
 from spikecore_jax.devices import chosen, name_of, whole
 from spikecore_jax.draws import Draws, draw, halves, layout_of, stream
 from spikecore_jax.loop import loop
-from spikecore_jax.trees import joined, parted
+from spikecore_jax.trees import Rest, joined, parted
 from spikecore_jax.words import held, words
 
 DTYPES = ("float32", "float64")
@@ -131,16 +131,14 @@ class JaxEngine(Lowers, Engine):
 
     # ---- host and engine ----
 
-    def isolated(self) -> ContextManager[Any]:
+    @contextlib.contextmanager
+    def isolated(self) -> Iterator[None]:
         """Everything computes inside this: on the engine's device, products in full precision, 64 bits switched on.
 
         Labels are int64 next to float32, too.
         """
-        contexts = contextlib.ExitStack()
-        contexts.enter_context(jax.enable_x64(True))
-        contexts.enter_context(jax.default_device(self.on[0]))
-        contexts.enter_context(jax.default_matmul_precision("highest"))
-        return contexts
+        with jax.enable_x64(True), jax.default_device(self.on[0]), jax.default_matmul_precision("highest"):
+            yield
 
     def asarray(self, x: Any, dtype: str | None = None) -> Any:
         name = dtype or self.dtype
@@ -170,7 +168,8 @@ class JaxEngine(Lowers, Engine):
         with self.isolated():
             if self.draws is None:
                 return draw(self.xp, np.array(stream(key), np.uint32), halves(first), layout, self.dtype)
-            return draw(self.xp, *self.draws.words(key, first), layout, self.dtype)
+            words, start = self.draws.words(key, first)
+            return draw(self.xp, words, start, layout, self.dtype)
 
     # ---- spikes, time, gradients ----
 
@@ -199,7 +198,8 @@ class JaxEngine(Lowers, Engine):
         check_steps(steps, inputs.shape[0])
         arrays, rest = parted((params, state, inputs, None))
         with self.isolated(), compiling():
-            return self._loop(stepper, steps, tuple(record), window, rest)(arrays)  # type: ignore[no-any-return]
+            outputs, recorded, final = self._loop(stepper, steps, tuple(record), window, rest)(arrays)
+        return outputs, recorded, final
 
     def readout_scan(
         self,
@@ -229,19 +229,19 @@ class JaxEngine(Lowers, Engine):
             return super().lower(network)
         return tuple(piece for stage in neighbours(network) for piece in _pieces(stage, dict(network.children())))
 
-    def _loop(self, stepper: Any, *settings: Any) -> Any:
+    def _loop(self, stepper: Any, steps: int, record: tuple[str, ...], window: int | None, rest: Rest) -> Any:
         """The compiled loop for a stepper: the same one again for an equal stepper."""
-        key = stepper, *settings
+        key: Any = stepper, steps, record, window, rest
         try:
             if key in self._loops:
                 return self._loops[key]
         except TypeError:  # a stepper of the user's that cannot be hashed is compiled each time
             key = None
-        steps, record, window, rest = settings
 
         @jax.jit
         def run(arrays: Any) -> Any:
-            return loop(self, stepper, *joined(arrays, rest), steps, record, window)
+            params, state, inputs, weight = joined(arrays, rest)
+            return loop(self, stepper, params, state, inputs, weight, steps, record, window)
 
         if key is not None:
             if len(self._loops) >= MOST_LOOPS:
@@ -271,7 +271,6 @@ class JaxEngine(Lowers, Engine):
         return value, joined(arrays, rest), gradient
 
     def with_dtype(self, dtype: str) -> JaxEngine:
-        _, options = self._made_of
         return type(self)(dtype, self.device, len(self.on), self.checkpoint_every)
 
     def compile(

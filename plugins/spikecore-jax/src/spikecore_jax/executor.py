@@ -40,6 +40,8 @@ class JaxExecutor(NetworkExecutor):
 
     engine: Any  # a JaxEngine
     traces: int = 0
+    _slots: dict[str, Arrays]
+    _begun: bool  # whether an update has filled the slots
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
@@ -66,7 +68,7 @@ class JaxExecutor(NetworkExecutor):
         if lengths is not None:
             counted = checked_lengths(self.engine, lengths, steps or x.shape[0], x.shape[1])
             lengths = self.engine.asarray(counted)
-        paths = None if key is None else self._paths(tuple(x.shape), steps, state is None)
+        paths = None if key is None else self._paths(tuple(x.shape), steps)
         drawn = Draws(list(paths or ())).given(key)
         return Settings(steps, paths), (x, y, state, lengths, drawn)
 
@@ -74,9 +76,9 @@ class JaxExecutor(NetworkExecutor):
     def _known_paths(self) -> dict[Any, tuple[Any, ...]]:
         return {}
 
-    def _paths(self, shape: tuple[int, ...], steps: int | None, rests: bool) -> tuple[Any, ...]:
+    def _paths(self, shape: tuple[int, ...], steps: int | None) -> tuple[Any, ...]:
         """The names of the random draws of a step, which a run on shapes alone finds."""
-        kind = len(shape), steps, rests
+        kind = len(shape), steps
         if kind not in self._known_paths:
             draws = Draws()
             run = self._pass(Settings(steps, ()), draws)
@@ -231,7 +233,8 @@ class JaxExecutor(NetworkExecutor):
             if self.moved is not None:
                 self.buffers = self.moved
             self.discard()
-            return replaced(map_leaves(jnp.zeros_like, self.params), grads)  # type: ignore[no-any-return]
+            whole: Params = replaced(map_leaves(jnp.zeros_like, self.params), grads)
+            return whole
 
     def discard(self) -> None:
         super().discard()
@@ -253,7 +256,8 @@ class JaxExecutor(NetworkExecutor):
 
     def _rates(self, step: int) -> list[dict[str, float]]:
         """The numbers of the update rules that change from step to step, for each kind of optimiser."""
-        return [spec.scalars(step, self.optimizer.rate(spec, self.lr)) for spec in self._specs]  # type: ignore[union-attr]
+        optimizer: Any = self.optimizer  # None only where there are no specs
+        return [spec.scalars(step, optimizer.rate(spec, self.lr)) for spec in self._specs]
 
     @functools.cached_property
     def _specs(self) -> list[Any]:
@@ -262,7 +266,8 @@ class JaxExecutor(NetworkExecutor):
     @functools.cached_property
     def _like(self) -> Params:
         """The names of the parameters as a tree, for building others."""
-        return map_leaves(lambda x: None, self.params)  # type: ignore[no-any-return]
+        names: Params = map_leaves(lambda x: None, self.params)
+        return names
 
     # ---- running ----
 
@@ -270,7 +275,8 @@ class JaxExecutor(NetworkExecutor):
         settings = steps, record_option(self.network, record)
         with self.engine.isolated(), compiling():
             x = self.engine.asarray(inputs)
-            return self._forward(settings, self.params, self.buffers, x, state)  # type: ignore[no-any-return]
+            out: Output = self._forward(settings, self.params, self.buffers, x, state)
+            return out
 
     # ---- state ----
 

@@ -47,13 +47,14 @@ def loop(
 def _as_after(advance: Any, state: State, at: Any) -> State:
     """The state before the first step in the shapes and dtypes that it has after it, as ``lax.scan`` wants it."""
     after = jax.eval_shape(advance, state, at)[0]
-    return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a, b.dtype), b.shape), state, after)  # type: ignore[no-any-return]
+    found: State = jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a, b.dtype), b.shape), state, after)
+    return found
 
 
 def _segmented(advance: Any, state: State, over: Any, steps: int, every: int | None) -> Any:
-    whole = 0 if every is None else steps // every
-    if not whole:
+    if every is None or steps < every:
         return lax.scan(advance, state, over, length=steps)
+    whole = steps // every
     head = jax.tree.map(lambda x: x[: whole * every].reshape(whole, every, *x.shape[1:]), over)
     tail = jax.tree.map(lambda x: x[whole * every :], over)
     segment = jax.checkpoint(lambda state, part: lax.scan(advance, state, part, length=every))

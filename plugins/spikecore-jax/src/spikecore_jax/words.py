@@ -16,26 +16,9 @@ from jax import lax
 
 from spikecore.api.core.rules import along
 from spikecore.api.core.windows import placed_size, window_slices
-from spikecore.api.core.words import WORDS, Vocabulary
+from spikecore.api.core.words import OPERATORS, WORDS, Vocabulary
 
-_OPERATORS = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "negative": operator.neg,
-    "pow": operator.pow,
-    "greater": operator.gt,
-    "greater_equal": operator.ge,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-    "logical_and": operator.and_,
-    "logical_or": operator.or_,
-    "logical_not": operator.invert,
-    "take_slice": operator.getitem,
-}
+_OPERATORS = {word: getattr(operator, name) for name, word in OPERATORS.items()}
 
 _STANDARD = (
     "maximum minimum where exp log sqrt sin cos tanh atan matmul reshape permute_dims expand_dims squeeze "
