@@ -18,7 +18,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_train  # noqa: E402
+from spikecore.cli import command_train, run_reports  # noqa: E402
 from spikecore.cli import run_directory as runs  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
 
@@ -316,7 +316,7 @@ def test_verify_takes_a_run_file_and_fails_with_its_own_code(spikecore, monkeypa
     code, said, _ = spikecore("verify", RUN_FILE, *TINY, "-e", "numpy", "--samples", "2")
     assert (code, list(Path().iterdir())) == (0, [])
     report = type("Report", (), {"ok": False, "__str__": lambda self: "NOT VERIFIED"})()
-    monkeypatch.setattr(runs.Run, "verify", lambda *_: report)
+    monkeypatch.setattr(run_reports, "verify_gradients", lambda *_: report)
     code, said, _ = spikecore("verify", RUN_FILE, "-e", "numpy")
     assert (code, said) == (cli.NOT_VERIFIED, "NOT VERIFIED\n")
 

@@ -164,6 +164,15 @@ def test_lengths():
     assert repr(sound) == "Sound(0.400 s at 10 Hz)"
 
 
+@pytest.mark.parametrize(("part", "low", "high"), [(0.86, -0.1, 0.1), (0.94, -6.1, -5.9), (1.05, -200.0, -80.0)])
+def test_the_low_pass_of_resampling_is_as_documented(part, low, high):
+    """``part`` of half the lower rate; the ends of the result, where the sound begins and ends, are left out."""
+    time = np.arange(8000) / 16_000
+    after = Sound(np.sin(2 * np.pi * part * 4000 * time), 16_000).resampled(8000)
+    level = 10 * np.log10(2 * np.mean(after.samples[1000:-1000].astype(float) ** 2))
+    assert low < level < high
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -338,7 +347,9 @@ def test_a_damaged_recording_is_named_when_it_is_read(folder):
         (None, {"split": "random"}, "split='random'"),
         (None, {"shares": (0.9, 0.2), "split": "speakers"}, "shares="),
         (None, {"shares": (0.0, 0.5), "split": "speakers"}, "no recordings to validate"),
+        (None, {"shares": (0.3, 0.3)}, "shares=.* has no effect on the lists: pass split='speakers'"),
         (None, {"seconds": -1.0}, "seconds=-1.0"),
+        (None, {"classes": ()}, "names no folder"),
         (None, {"classes": ("maybe",)}, "no folder 'maybe'"),
         (None, {"classes": ("no", "yes", "no")}, "name each folder once"),
         (lambda f: (f / "testing_list.txt").unlink(), {}, "testing_list.txt: absent.*split='speakers'"),

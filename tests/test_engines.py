@@ -110,6 +110,12 @@ def test_engine_of():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="array-api-strict needs Python 3.9")
+def test_of_is_for_whole_engines():
+    assert type(sc.get_engine("numpy")).of(np.ones(2)).dtype == "float64"
+    with pytest.raises(TypeError, match=r"Engine is no whole engine: sc.engine_of\(x\) finds that of x"):
+        sc.Engine.of(np.ones(2))
+
+
 def test_cast_and_clamp01_are_public_and_keep_the_engines_type():
     host = sc.get_engine("numpy", dtype="float32")
     values = host.asarray([-0.5, 0.5, 1.5])

@@ -170,6 +170,8 @@ def test_wrong_input_and_losses_are_refused():
         eventprop.gradient(network, params, times, labels, Mistaken())
     with pytest.raises(ValueError, match="targets"):
         eventprop.gradient(network, params, times, [0, 7], loss)
+    with pytest.raises(ValueError, match="fused=False is for engine='numpy'"):
+        eventprop.gradient(network, params, times, labels, loss, engine="torch", fused=False)
     with pytest.raises(ValueError, match="threshold=None"):
         eventprop.Network([eventprop.Layer(3, 4, threshold=None), eventprop.Layer(4, 2)], 40.0)
     fires = eventprop.Network([eventprop.Layer(3, 2)], 40.0)

@@ -346,6 +346,7 @@ REFUSED = {
     "w_max=0 must be > 0": lambda: PowerLawSTDP(w_max=0),
     "target=0 must be > 0": lambda: VoltageSTDP(target=0),
     "low=1 must be below high=1": lambda: Bounds(1, 1),
+    r"rules\['0'\] has no rule": lambda: Plasticity({"0": []}),
     "total=0 must be a finite number > 0": lambda: Normalize(0),
     r"threshold of shape \(3,\) for neurons of shape \(2,\)": lambda: AdaptiveThreshold().run(
         np.ones(3), np.ones((4, 1, 2))),

@@ -146,6 +146,7 @@ def test_ternary_weights_have_three_values():
         (lambda: sc.quantize(sc.Linear(2, 2), inputs=8), r"e.g. inputs=sc.FixedPoint\(8, 4\)"),
         (lambda: sc.quantize(sc.Linear(2, 2), x=data()), "x has no effect"),
         (lambda: sc.quantize(sc.Linear(2, 2), num_steps=3), "num_steps and encoder need x"),
+        (lambda: sc.quantize(sc.Linear(2, 2), headroom=2), "headroom=2 has no effect: it serves to calibrate states="),
         (lambda: sc.quantize(sc.Linear(2, 2), scale="mse"), "needs a Model with weights"),
         (lambda: sc.quantize(sc.Linear(2, 2), skip=["7"]), "unknown layer '7'"),
         (lambda: sc.quantize(sc.Linear(2, 2), weights=1), "weights=1 must be an int in"),

@@ -12,6 +12,7 @@ from spikecore.api.core.engines import engines
 from spikecore.api.core.messages import unknown
 from spikecore.api.learning.learning_rules import NAMES
 from spikecore.api.verification.learning_report import LearningReport
+from spikecore.cli import run_reports
 from spikecore.cli.exit_codes import NOT_VERIFIED
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import (
@@ -104,9 +105,9 @@ def verify(
     if against is not None and against not in names:
         raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
     if learning is None:
-        report = job.verify(job.model(), samples, against)
+        report = run_reports.verify_gradients(job, job.model(), samples, against)
     else:
-        report = job.verify_learning(job.model(), learning, samples, against)
+        report = run_reports.verify_learning(job, job.model(), learning, samples, against)
     if as_json:
         show_json(_verified(report) if learning is None else _compared(report))
     elif learning is not None:
@@ -154,12 +155,12 @@ def check(
 def _checked(job: Run, target: str, samples: Optional[int]) -> Any:
     """The report of an IPU's check or of a chip's."""
     if target == IPU:
-        return job.check()
+        return run_reports.check_for_ipu(job)
     try:
         described = chip(target)
     except (FileNotFoundError, ChipFileError) as error:
         raise ConfigError([f"--for {line}" for line in str(error).split("\n")]) from None
-    return job.fits(described, 8 if samples is None else samples)
+    return run_reports.check_for_chip(job, described, 8 if samples is None else samples)
 
 
 def _compared(report: LearningReport) -> Dict[str, Any]:

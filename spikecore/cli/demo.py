@@ -17,6 +17,7 @@ from spikecore.cli.command import NOT_VERIFIED, OK, guarded
 from spikecore.cli.pictures import compare
 from spikecore.cli.run_directory import Run
 from spikecore.cli.run_file import read
+from spikecore.cli.run_reports import verify_gradients
 
 RUN_FILE = Path(__file__).with_name("demo.toml")
 RUNS = (("torch", 0), ("torch", 1), ("torch", 2), ("numpy", 0))
@@ -65,7 +66,7 @@ def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: flo
     all_runs = [trained(engine, seed, root, sets) for engine, seed in RUNS]
     first, other = all_runs[0], all_runs[-1]
     print("verifying gradients ...", flush=True)
-    report = first.run.verify(first.model)
+    report = verify_gradients(first.run, first.model)
     curves = {f"{run.run.config.engine}, seed {run.run.config.seed}": run.model.history for run in (first, other)}
     compare(root / "engines.png", curves, "digits: training loss of the same run on two engines")
     _print_table([["engine", "seed", "test accuracy", "training", "per step"], *(run.row for run in all_runs)])

@@ -64,6 +64,6 @@ class Network(Section):
 
     def make(self) -> Layer:
         """Build the network."""
-        network: Any = self.zoo.make() if self.zoo is not None else None
-        network = network or Sequential(*(layer.make() for layer in self.layers or ()))
+        layers = (layer.make() for layer in self.layers or ())
+        network: Any = Sequential(*layers) if self.zoo is None else self.zoo.make()
         return network if self.quantize is None else self.quantize.make(network)

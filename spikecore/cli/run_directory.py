@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-import numpy as np
-
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
 from spikecore.api.core.files import json_text, write_atomically
@@ -40,7 +38,6 @@ from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.datasets import DataFileError, Loader
-from spikecore.hardware import Chip, HardwareReport, check
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT, LEARNING = (
@@ -180,7 +177,7 @@ class Run:
         options = {**self.config.data.for_all(), "batch_size": count, "workers": 0}
         return next(iter(batches(Loader(data[:count], shuffle=False, **options), self.loss)))
 
-    # ---- training, evaluation, verification, pictures ----
+    # ---- training, evaluation, pictures ----
 
     @contextlib.contextmanager
     def start(self, resume: bool = False, root: Optional[Path] = None, over: bool = False) -> Iterator[Model]:
@@ -212,7 +209,7 @@ class Run:
             everywhere(self.ranks, prepare)
             self.directory = self.ranks.shared(self.directory)
             model = everywhere(self.ranks, self.model) if model is None else model
-            everywhere(self.ranks, lambda: self._write(RUN, configs.write(self.config).decode()))
+            everywhere(self.ranks, lambda: self.write(RUN, configs.write(self.config).decode()))
             yield model
 
     def tried(self) -> Model:
@@ -386,9 +383,10 @@ class Run:
         path = self._saves(MODEL, model)
         if path is not None:
             model.save(path)
-            self._write(HISTORY, "".join(json_text(row) + "\n" for row in model.history))
+            self.write(HISTORY, "".join(json_text(row) + "\n" for row in model.history))
 
-    def _write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> None:
+        """Replace a file of the directory, if this process writes files."""
         if self.directory is not None and self.writes:
             write_atomically(self.directory / name, text.encode())
 
@@ -400,91 +398,8 @@ class Run:
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in metrics.items()}}
-        self._write(RESULT, json_text(result, indent=2) + "\n")
+        self.write(RESULT, json_text(result, indent=2) + "\n")
         return result
-
-    def verify(self, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
-        """Verify the gradients on the first training samples, and write the report to report.txt.
-
-        Args:
-            model: the model to verify.
-            samples: number of training samples.
-            against: name of the reference engine; None: "numpy", or another one for a model on "numpy".
-        """
-        from spikecore.api.verification.verify import verify
-
-        inputs, targets, lengths = self.first(self.train_set, samples)
-        reference: Any = against  # an engine's name, which ``verify`` checks
-        report = verify(model, inputs, targets, loss=self.loss, against=reference, lengths=lengths, **self.feeding)
-        self._write(REPORT, f"{report}\n\n{report.table()}\n")
-        for tracker in self.trackers():
-            with tracker:
-                tracker.report(model, report)
-        return report
-
-    def verify_learning(self, model: Model, kind: Any, samples: int = 8, against: Optional[str] = None) -> Any:
-        """Compare a learning rule with the exact gradient on the first training samples; write learning.txt.
-
-        Args:
-            model: the model.
-            kind: the name of the rule. If it is the run file's own, it has the options of the run file.
-            samples, against: as for ``verify``.
-
-        Returns:
-            a ``LearningReport``.
-
-        Raises:
-            ConfigError: the rule does not take the network, the loss or the samples.
-        """
-        from spikecore.api.verification.verify import verify
-
-        train = self.config.train
-        own = kind == train.learning.kind
-        rule: Any = train.learning.make() if own else kind
-        inputs, targets, lengths = self.first(self.train_set, samples)
-        options: Dict[str, Any] = {"lengths": lengths, "window": train.window if own else None, **self.feeding}
-        reference: Any = against
-        try:
-            report = verify(model, inputs, targets, self.loss, reference, learning=rule, **options)
-        except ValueError as error:
-            raise ConfigError([f"{self.name}: --learning {kind}: {error}"]) from None
-        self._write(LEARNING, f"{report}\n")
-        return report
-
-    def check(self) -> Any:
-        """Check whether an IPU would accept the network and train it correctly. Nothing is compiled.
-
-        Returns:
-            a ``CheckReport``.
-        """
-        from spikecore.engines.ipu.networks import check_model
-
-        options = dict(self.config.engine_options) if self.config.engine == "ipu" else {}
-        engine: Any = get_engine("ipu", dtype=self.config.dtype, **{**options, "simulate": True})
-        config = self.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
-        inputs, targets, lengths = next(iter(batches(self.loader(self.train_set), self.loss)))
-        train, model = self.config.train, Run(config, None, self.name).new_model()
-        optimizer, feeding = train.optimizer.make(), self.feeding
-        method: Any = {"window": train.window, "learning": train.learning.make(), "update_every": train.update_every}
-        options = {"engine": engine, "lengths": lengths, **method, **feeding}
-        return check_model(model, inputs, targets, self.loss, optimizer, **options)
-
-    def fits(self, chip: Chip, samples: int) -> HardwareReport:
-        """Check whether the network fits a chip; its energy is estimated on the first training samples.
-
-        Args:
-            chip: the chip.
-            samples: number of training samples; 0 for no estimate.
-        """
-        usual: Dict[str, Any] = {"engine": "numpy", "device": None, "engine_options": {}, "precision": "float32"}
-        model = Run(self.config.model_copy(update=usual), self.directory, self.name).model()
-        if not samples:
-            return check(model, chip)
-        inputs, feeding = self.first(self.train_set, samples)[0], dict(self.feeding)
-        time_axis = feeding.pop("time_axis")
-        if feeding["num_steps"] is None:
-            inputs = np.moveaxis(np.asarray(inputs), time_axis, 0)
-        return check(model, chip, inputs, **feeding)
 
     def pictures(self, model: Model) -> List[Path]:
         """Draw curves.png, predictions.png, raster.png and traces.png in the directory; returns their paths."""

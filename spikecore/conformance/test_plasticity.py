@@ -174,6 +174,8 @@ def test_neurons_vote_for_the_class_that_they_stand_for(engine):
     for wrong in (np.ones(4), np.ones((2, 3))):
         with pytest.raises(sc.ShapeError, match="expected"):
             vote(engine.asarray(wrong), labels, 3)
+    with pytest.raises(ValueError, match="vote: counts hold NaN or infinity"):
+        vote(engine.asarray(np.where(counts > 4.0, np.nan, counts)), labels, 3)
     silent = engine.asarray(np.zeros((2, 3)))
     assert engine.to_numpy(neuron_labels(silent, np.array([2, 1]), 3)).tolist() == [1, 1, 1], "class 0 has no samples"
     for classes, message in (

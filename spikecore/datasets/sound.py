@@ -14,9 +14,9 @@ from spikecore.datasets.errors import DataError, checked
 from spikecore.samples.errors import integer
 
 CROSSINGS = 24  # zeros of the sinc function on either side of a sample that is interpolated
-ROLLOFF = 0.94  # where the low-pass ends, relative to half the lower rate
+ROLLOFF = 0.94  # where the low-pass takes 6 dB, relative to half the lower rate
 MOST_WEIGHTS = 1 << 26  # 0.5 GB
-KAISER = 8.6  # shape of the window: what lies beyond half the lower rate is 90 dB weaker
+KAISER = 8.6  # shape of the window: what lies beyond 1.05 of half the lower rate is 80 dB weaker
 
 
 @dataclass(frozen=True, eq=False)  # == on arrays gives an array, not True or False
@@ -61,8 +61,8 @@ class Sound(Checked):
     def resampled(self, rate: Size) -> Sound:
         """The same sound at another rate.
 
-        Samples are interpolated by sinc functions in a Kaiser window. Frequencies above 0.94 of half the lower rate are
-        attenuated, and those above half of it removed, by 80 dB.
+        Samples are interpolated by sinc functions in a Kaiser window, which is a low-pass. Frequencies up to 0.86 of
+        half the lower rate stay as they are, to 0.1 dB; those at 0.94 of it lose 6 dB, those above 1.05 of it 80 dB.
 
         Args:
             rate: samples per second, ≥ 1.

@@ -65,9 +65,13 @@ def wav_folder(
         raise DataError(f"wav_folder: split={split!r}: use 'lists' or 'speakers'")
     if not (min(shares) >= 0.0 and sum(shares) <= 1.0):
         raise DataError(f"wav_folder: shares={shares!r}: parts to validate and to test, >= 0 and at most 1 together")
+    if split == "lists" and tuple(shares) != (0.1, 0.1):
+        raise DataError(f"wav_folder: shares={shares!r} has no effect on the lists: pass split='speakers', too")
     if seconds is not None and not 0.0 < seconds < 1e6:
         raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
     names = _classes(folder) if classes is None else classes
+    if not names:
+        raise DataError("wav_folder: classes=() names no folder: name those to read, or pass None for all")
     if len(set(names)) < len(names):
         raise DataError(f"wav_folder: classes={classes!r}: name each folder once")
     files = [f"{name}/{file}" for name in names for file in _files(folder, name)]

@@ -119,7 +119,7 @@ def gradient(
         engine: "numpy", the default: EventProp, backwards from event to event (Wunderlich & Pehle, 2021). "torch":
             autograd through the equation that every spike time solves, which is another way to the same numbers;
             slower, to check with.
-        fused: whether layers run in compiled kernels, see ``Network.run``; default None, the large ones.
+        fused: whether layers run in compiled kernels, see ``Network.run``; default None, the large ones. For "numpy".
 
     Raises:
         ValueError: an argument has another shape or is out of range, the loss does not fit the last layer, or the loss
@@ -129,6 +129,8 @@ def gradient(
     """
     if engine not in get_args(By):
         raise ValueError(f"eventprop.gradient: {unknown('engine', engine, get_args(By))}")
+    if engine == "torch" and fused is not None:
+        raise ValueError(f"eventprop.gradient: fused={fused!r} is for engine='numpy': leave it out with engine='torch'")
     layers = network.layer_params(params)
     run = network.run(params, inputs, fused=fused)
     values = values_of(network, run, loss)

@@ -112,7 +112,13 @@ class Engine(abc.ABC):
 
     @classmethod
     def of(cls, x: Any) -> Engine:
-        """The engine for ``x``, an array of one of its libraries: in the dtype of ``x``, and on its device."""
+        """The engine for ``x``, an array of one of its libraries: in the dtype of ``x``, and on its device.
+
+        Raises:
+            TypeError: called of a class that is no whole engine.
+        """
+        if inspect.isabstract(cls):
+            raise TypeError(f"{cls.__name__}.of: {cls.__name__} is no whole engine: sc.engine_of(x) finds that of x")
         engine: Engine = cls(dtype="float64" if str(getattr(x, "dtype", "")).endswith("float64") else "float32")
         return engine
 

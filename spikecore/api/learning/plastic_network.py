@@ -58,6 +58,8 @@ class Plasticity(Concise, Checked):
                 f"Plasticity: rules={shown(self.rules)} must be a dict of rules by layer, with one at least"
             )
         for name, entries in self.by_layer().items():
+            if not entries:
+                raise ValueError(f"Plasticity: rules[{name!r}] has no rule: give one, or leave the layer out")
             for entry in entries:
                 if not isinstance(entry, (*RULES, *LIMITS)):
                     raise TypeError(

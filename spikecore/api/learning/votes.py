@@ -28,7 +28,7 @@ def neuron_labels(counts: ArrayLike, targets: ArrayLike, num_classes: Size) -> A
 
     Raises:
         ShapeError: there is not one target per sample.
-        ValueError: a target is no class.
+        ValueError: a target is no class, or counts are not finite.
 
     Source: Diehl & Cook, Unsupervised learning of digit recognition using spike-timing-dependent plasticity, 2015.
     """
@@ -51,7 +51,7 @@ def vote(counts: ArrayLike, labels: ArrayLike, num_classes: Size) -> Any:
 
     Raises:
         ShapeError: there is not one label per neuron.
-        ValueError: a label is no class.
+        ValueError: a label is no class, or counts are not finite.
     """
     engine, fired = _counts("vote", counts)
     code = _code(engine, "labels", labels, int(fired.shape[1]), num_classes)
@@ -73,7 +73,7 @@ def neuron_shares(counts: ArrayLike, targets: ArrayLike, num_classes: Size) -> A
 
     Raises:
         ShapeError: there is not one target per sample.
-        ValueError: a target is no class.
+        ValueError: a target is no class, or counts are not finite.
 
     Source: Hazan et al., BindsNET: a machine learning-oriented spiking neural networks library in Python, Frontiers in
     Neuroinformatics 12, 2018 (proportion weighting).
@@ -103,6 +103,7 @@ def weighted_vote(counts: ArrayLike, shares: ArrayLike) -> Any:
 
     Raises:
         ShapeError: shares are not one row per neuron.
+        ValueError: counts are not finite.
     """
     engine, fired = _counts("weighted_vote", counts)
     held = engine.asarray(shares)
@@ -116,6 +117,8 @@ def _counts(owner: str, counts: Any) -> Tuple[Engine, Any]:
     counts = engine.asarray(counts)
     if counts.ndim != 2:
         raise ShapeError(f"{owner}: counts of shape {tuple(counts.shape)}, expected (samples, neurons)")
+    if not bool(engine.xp.all(engine.xp.isfinite(counts))):
+        raise ValueError(f"{owner}: counts hold NaN or infinity, which are no numbers of spikes")
     return engine, counts
 
 

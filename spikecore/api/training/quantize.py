@@ -87,7 +87,8 @@ def quantize(
         skip: names of layers that stay as they are, e.g. ``["0"]``.
         x: a batch for calibration: a few hundred samples, as for ``model(x, num_steps=...)``.
         num_steps, encoder: for ``x``, as in ``Model.fit``.
-        headroom: bits that stay free above the largest state in ``x``; default 1. States beyond the range saturate.
+        headroom: for states in bits: how many stay free above the largest state in ``x``; default 1. States beyond the
+            range saturate.
 
     Returns:
         a ``Model`` on the same engine, or the quantised network.
@@ -118,6 +119,8 @@ def quantize(
         if name not in known:
             raise ValueError(f"quantize: skip: {unknown('layer', name, known)}")
     trained: Any = None if isinstance(model, Layer) else model
+    if headroom != 1 and not isinstance(states, int):
+        raise ValueError(f"quantize: headroom={headroom!r} has no effect: it serves to calibrate states=BITS")
     ranges = _seen(trained, states, inputs, x, num_steps, encoder)
     held = trained is not None and trained.input_shape is not None
     if scale == "mse" and not held:

@@ -77,7 +77,7 @@ def sparsity(model: Model, layers: Sequence[str] = ALL) -> Sparsity:
         ``Sparsity``.
 
     Raises:
-        ValueError: an entry of ``layers`` fits no connection.
+        ValueError: ``layers`` is empty, or an entry of it fits no connection.
 
     Example:
         >>> print(sc.sparsity(model))
@@ -96,10 +96,12 @@ def weights_in(model: Any, layers: Sequence[str], params: Dict[str, Any]) -> Dic
     """The weights of the connections in some layers, by name, out of all parameters.
 
     Raises:
-        ValueError: a pattern fits no connection.
+        ValueError: there is no pattern, or one fits no connection.
     """
     if isinstance(layers, str) or not all(isinstance(pattern, str) for pattern in layers):
         raise TypeError(f"layers={layers!r} must be a list of names or patterns, e.g. ['0', '2.*']")
+    if not layers:
+        raise ValueError(f"layers={layers!r} names no layer: use ['*'] for all, or names such as ['0', '2.*']")
     names = [name for name in connections_of(model.network) if name in params]
     for pattern in layers if tuple(layers) != ALL else ():
         if not any(_fits(name, pattern) for name in names):

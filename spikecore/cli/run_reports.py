@@ -1,0 +1,104 @@
+"""Reports about a run: its gradients, its learning rule, and whether an IPU or a chip takes its network."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+from spikecore.api.core.engines import get_engine
+from spikecore.api.training.data import batches
+from spikecore.api.training.model import Model
+from spikecore.cli.messages import ConfigError
+from spikecore.cli.run_directory import LEARNING, REPORT, Run
+from spikecore.hardware import Chip, HardwareReport, check
+
+
+def verify_gradients(run: Run, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
+    """Verify the gradients on the first training samples, and write the report to report.txt.
+
+    Args:
+        run: the run.
+        model: the model to verify.
+        samples: number of training samples.
+        against: name of the reference engine; None: "numpy", or another one for a model on "numpy".
+    """
+    from spikecore.api.verification.verify import verify
+
+    inputs, targets, lengths = run.first(run.train_set, samples)
+    reference: Any = against  # an engine's name, which ``verify`` checks
+    report = verify(model, inputs, targets, loss=run.loss, against=reference, lengths=lengths, **run.feeding)
+    run.write(REPORT, f"{report}\n\n{report.table()}\n")
+    for tracker in run.trackers():
+        with tracker:
+            tracker.report(model, report)
+    return report
+
+
+def verify_learning(run: Run, model: Model, kind: Any, samples: int = 8, against: Optional[str] = None) -> Any:
+    """Compare a learning rule with the exact gradient on the first training samples; write learning.txt.
+
+    Args:
+        run: the run.
+        model: the model.
+        kind: the name of the rule. If it is the run file's own, it has the options of the run file.
+        samples, against: as for ``verify_gradients``.
+
+    Returns:
+        a ``LearningReport``.
+
+    Raises:
+        ConfigError: the rule does not take the network, the loss or the samples.
+    """
+    from spikecore.api.verification.verify import verify
+
+    train = run.config.train
+    own = kind == train.learning.kind
+    rule: Any = train.learning.make() if own else kind
+    inputs, targets, lengths = run.first(run.train_set, samples)
+    options: Dict[str, Any] = {"lengths": lengths, "window": train.window if own else None, **run.feeding}
+    reference: Any = against
+    try:
+        report = verify(model, inputs, targets, run.loss, reference, learning=rule, **options)
+    except ValueError as error:
+        raise ConfigError([f"{run.name}: --learning {kind}: {error}"]) from None
+    run.write(LEARNING, f"{report}\n")
+    return report
+
+
+def check_for_ipu(run: Run) -> Any:
+    """Check whether an IPU would accept the network and train it correctly. Nothing is compiled.
+
+    Returns:
+        a ``CheckReport``.
+    """
+    from spikecore.engines.ipu.networks import check_model
+
+    options = dict(run.config.engine_options) if run.config.engine == "ipu" else {}
+    engine: Any = get_engine("ipu", dtype=run.config.dtype, **{**options, "simulate": True})
+    config = run.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
+    inputs, targets, lengths = next(iter(batches(run.loader(run.train_set), run.loss)))
+    train, model = run.config.train, Run(config, None, run.name).new_model()
+    optimizer, feeding = train.optimizer.make(), run.feeding
+    method: Any = {"window": train.window, "learning": train.learning.make(), "update_every": train.update_every}
+    options = {"engine": engine, "lengths": lengths, **method, **feeding}
+    return check_model(model, inputs, targets, run.loss, optimizer, **options)
+
+
+def check_for_chip(run: Run, chip: Chip, samples: int) -> HardwareReport:
+    """Check whether the network fits a chip; its energy is estimated on the first training samples.
+
+    Args:
+        run: the run.
+        chip: the chip.
+        samples: number of training samples; 0 for no estimate.
+    """
+    usual: Dict[str, Any] = {"engine": "numpy", "device": None, "engine_options": {}, "precision": "float32"}
+    model = Run(run.config.model_copy(update=usual), run.directory, run.name).model()
+    if not samples:
+        return check(model, chip)
+    inputs, feeding = run.first(run.train_set, samples)[0], dict(run.feeding)
+    time_axis = feeding.pop("time_axis")
+    if feeding["num_steps"] is None:
+        inputs = np.moveaxis(np.asarray(inputs), time_axis, 0)
+    return check(model, chip, inputs, **feeding)
