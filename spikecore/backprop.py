@@ -2,8 +2,8 @@
 
 For a ``Model`` on any engine: ``bptt`` (with ``window=`` truncated), ``online`` (e-prop, OSTL, OTTT) and ``rtrl`` give
 gradients, ``learned`` gives that of any rule, and ``model.fit(learning=..., update_every=..., window=...)`` trains.
-Rules with options: ``eprop``, ``ottt``, ``sltt``, ``decolle``. For networks of ``spikecore.nn`` modules: ``BPTT``,
-``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.
+Rules with options: ``eprop``, ``ostl``, ``ottt``, ``ndot``, ``sltt``, ``decolle``. For networks of ``spikecore.nn``
+modules: ``BPTT``, ``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from spikecore.api.learning.gradients import online as online
 from spikecore.api.learning.gradients import rtrl as rtrl
 from spikecore.api.learning.learning_rules import decolle as decolle
 from spikecore.api.learning.learning_rules import eprop as eprop
+from spikecore.api.learning.learning_rules import ndot as ndot
+from spikecore.api.learning.learning_rules import ostl as ostl
 from spikecore.api.learning.learning_rules import ottt as ottt
 from spikecore.api.learning.learning_rules import sltt as sltt
 from spikecore.api.learning.steps import per_step as per_step

@@ -11,6 +11,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import backprop, functional
+from spikecore.api.core.layer import EMPTY, Init, Params
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "delay_recall.py"
 RNG = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def model(network=NETWORK, engine="numpy", **options):
 
 # ---- training ------------------------------------------------------------------------------------------------------
 
-RULES = ["eprop", backprop.eprop(feedback="adaptive", kappa="readout"), "ottt", "sltt", "decolle"]
+RULES = ["eprop", backprop.eprop(feedback="adaptive", kappa="readout"), "ostl", "ottt", "ndot", "sltt", "decolle"]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -105,6 +106,7 @@ WRONG = {
     "a word": (lambda: backprop.eprop("randon"), ValueError, "eprop: .*did you mean 'random'"),
     "no word": (lambda: backprop.ottt(3), ValueError, "ottt: feedback=3 must be a str"),
     "kappa": (lambda: backprop.eprop(kappa=np.float32(1.0)), ValueError, r"kappa=.*1.0.* must be a number in \[0, 1\)"),
+    "kappa of ostl": (lambda: backprop.ostl(kappa=-0.1), ValueError, r"ostl: kappa=-0.1 must be a number in \[0, 1\)"),
     "no number": (lambda: backprop.eprop(kappa="leak"), (TypeError, ValueError), "kappa"),
     "decay": (lambda: backprop.ottt("adaptive", decay=2.0), ValueError, "ottt: decay=2.0 must be from 0 to 1"),
     "decay of nothing": (
@@ -113,6 +115,7 @@ WRONG = {
         "eprop: decay=0.5 is for feedback='adaptive', not feedback='random'",
     ),
     "trace": (lambda: backprop.decolle("fast"), ValueError, "decolle: .*'fast'"),
+    "another trace": (lambda: backprop.online(model(), X, LABELS, trace="layer"), ValueError, "trace='layer'"),
     "a class": (lambda: model().fit([(X, LABELS)], learning=backprop.eprop), TypeError, "learning="),
 }
 
@@ -134,6 +137,14 @@ class Twice(sc.RLeaky):
 class TwiceRecurrent(sc.Recurrent):
     def step(self, engine, params, state, x):
         return super().step(engine, params, state, 2.0 * x)
+
+
+class Squared(sc.Stateless):
+    def init(self, key, shape):
+        return Init(Params(), EMPTY, shape)
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        return x * x, buffers
 
 
 READOUT = backprop.eprop(kappa="readout")
@@ -158,6 +169,15 @@ UNFIT = {
     "feedback of zeros": (
         sc.Sequential(sc.Linear(6, 4), sc.Leaky(), sc.Linear(4, 3, weight_init=sc.init.constant(0.0)), sc.LI()),
         backprop.ottt(feedback="random"), r"layer 2 \(Linear\): its weight_init draws zeros.*feedback='direct'"),
+    "two states, ndot": (
+        sc.Sequential(sc.Linear(6, 4), sc.Synaptic(alpha=0.5, beta=0.8), sc.Linear(4, 3), sc.LI()), "ndot",
+        r"layer 1 \(Synaptic\) has the states syn, mem, but learning='ndot'.*use learning='ottt' or learning='eprop'"),
+    "two with weights, ndot": (
+        sc.Sequential(sc.Linear(6, 4), sc.Leaky(), sc.GradedSpikes(4), sc.Linear(4, 3), sc.LI()), "ndot",
+        r"layer 3 \(Linear\) is the second with weights between two neurons.*use learning='ottt'"),
+    "a product between neurons, ndot": (
+        sc.Sequential(sc.Linear(6, 4), sc.Leaky(), Squared(), sc.Linear(4, 3), sc.LI()), "ndot",
+        r"layer 2 \(Squared\) between neurons is not linear.*use average pooling, or learning='ottt'"),
     "branches": (
         sc.Sequential(sc.Linear(6, 3), sc.Residual(sc.RLeaky(linear_features=3))), "decolle", "use learning='rtrl'"),
 }  # fmt: skip

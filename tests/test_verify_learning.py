@@ -84,6 +84,9 @@ CLAIMS = {
     "ottt, no reset": ("ottt", {"reset_mechanism": "none"}, LAST),
     "ottt, zero": ("ottt", {"reset_mechanism": "zero"}, {"3.beta"}),
     "ottt, immediate": ("ottt", {"reset_delay": False}, {"3.beta"}),
+    "ostl": ("ostl", {}, LAST),
+    "ndot": ("ndot", {}, {"2.bias", "3.beta"}),
+    "ndot, zero": ("ndot", {"reset_mechanism": "zero"}, {"3.beta"}),
     "a filter": (learning_rules.eprop(kappa=0.5), {}, LAST),
     "the readout's filter": (learning_rules.eprop(kappa="readout"), {}, EVERY),
     "the readout's filter, zero": (learning_rules.eprop(kappa="readout"), {"reset_mechanism": "zero"}, LAST),
@@ -112,6 +115,7 @@ TAILED = sc.Sequential(sc.Linear(6, 5), sc.Leaky(beta=0.8, threshold=0.4), sc.Li
 RECURRENT = sc.Sequential(
     sc.Linear(6, 3), sc.RLeaky(beta=0.8, linear_features=3, threshold=0.4), sc.Linear(3, 3), sc.LI()
 )
+RECURRENT_LAST = sc.Sequential(*RECURRENT.layers[:2])
 NETWORKS = {
     "eprop": (TAILED, learning_rules.eprop(), {"0.weight", "2.weight", "3.weight"}),
     "random feedback": (TAILED, learning_rules.eprop(feedback="random"), {"3.weight"}),
@@ -120,6 +124,14 @@ NETWORKS = {
     "sltt": (TAILED, learning_rules.sltt(), {"2.weight", "3.weight"}),
     "recurrent": (RECURRENT, learning_rules.eprop(), {"2.weight"}),
     "recurrent, filter": (RECURRENT, learning_rules.eprop(kappa="readout"), {"2.weight"}),
+    "recurrent, ostl": (RECURRENT, "ostl", {"2.weight"}),
+    "recurrent, ostl with a filter": (
+        RECURRENT,
+        learning_rules.ostl(kappa="readout"),
+        {"0.weight", "1.connection.weight", "2.weight"},
+    ),
+    "recurrent, last": (RECURRENT_LAST, "ostl", {"0.weight", "1.connection.weight"}),
+    "recurrent, ndot": (RECURRENT_LAST, "ndot", set()),
     "recurrent, rtrl": (RECURRENT, "rtrl", {"0.weight", "1.connection.weight", "2.weight"}),
 }
 
@@ -270,7 +282,7 @@ def test_what_rules_claim_of_every_neuron_is_exact():
     compared, wrong = 0, []
     for case in (*cases.LEAKY, *cases.FAMILY):
         for network in (sc.Sequential(*BEFORE, case.layer), sc.Sequential(sc.Linear(6, 5), case.layer, *BEHIND)):
-            for learning in ("eprop", "ottt", "decolle", "sltt", *FILTERED):
+            for learning in ("eprop", "ostl", "ottt", "ndot", "decolle", "sltt", *FILTERED):
                 try:
                     model = sc.Model(network, "numpy", seed=1)
                     report = sc.verify(model, X[:, :2], Y[:2], learning=learning, against="numpy")

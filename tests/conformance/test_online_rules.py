@@ -254,7 +254,13 @@ def test_local_losses_are_those_of_networks_that_end_there(rule, plain):
 
 # ---- every rule, every neuron --------------------------------------------------------------------------------------
 
-RULES = {"eprop": "eprop", "filtered": backprop.eprop(kappa=0.6), "ottt": "ottt", **WAYS}
+RULES = {
+    "eprop": "eprop",
+    "ostl": backprop.ostl(kappa=0.6),
+    "filtered": backprop.eprop(kappa=0.6),
+    "ottt": "ottt",
+    **WAYS,
+}
 LAYERS = [case for case in ELEMENTWISE if case.shape == (5,)] + [
     cases.Case("RLeaky", sc.RLeaky(beta=sc.learn(0.7), linear_features=5, threshold=0.4)),
     cases.Case("RSynaptic", sc.RSynaptic(alpha=sc.learn(0.5), beta=0.7, linear_features=5, threshold=0.4)),
@@ -266,7 +272,7 @@ def learned_or_refused(engine, rule, case):
     """The gradients; or the message, if the neurons of the layer cannot share traces."""
     network = sc.Sequential(sc.Linear(5, 5), case.layer, sc.Linear(5, 3), sc.LI(beta=0.8))
     ours, x = model(engine, network), batch(time=5)
-    if "eprop" in str(rule) or "exact" in str(rule):
+    if any(word in str(rule) for word in ("eprop", "ostl", "exact")):
         return backprop.learned(ours, x, LABELS, MEMBRANE, learning=rule).grads
     try:
         return backprop.learned(ours, x, LABELS, MEMBRANE, learning=rule).grads

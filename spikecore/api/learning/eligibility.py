@@ -58,13 +58,14 @@ def _entry(part: str, name: Optional[str] = None) -> Callable[[Tree], Any]:
 
 def moved(d: Derivatives, traces: State, enter: Callable[[str], Any], shaped: Callable[[Any], Any]) -> State:
     """The next traces e[t] = (da[t]/da[t-1]) e[t-1] + enter; ``shaped`` gives derivatives the axes of the traces."""
-    after = {}
-    for name in traces:
-        total = enter(name)
-        for before, e in traces.items():
-            total = total + shaped(d.rows[name].state[before]) * e
-        after[name] = total
-    return State(after)
+    return State({name: advanced(d, name, traces, enter(name), shaped) for name in traces})
+
+
+def advanced(d: Derivatives, name: str, traces: State, enter: Any, shaped: Callable[[Any], Any]) -> Any:
+    """The next trace of one state, or of the output (``OUT``), from those of the states."""
+    for before, e in traces.items():
+        enter = enter + shaped(d.rows[name].state[before]) * e
+    return enter
 
 
 def reduced(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
@@ -132,7 +133,7 @@ class Exact:
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
-        self.block, self.connections = block, _connections(block, ready)
+        self.block, self.connections = block, traced_connections(block, ready)
         biased = tuple((path, layer) for path, layer in self.connections if "bias" in ready(path))
         self.own = Own(block, ready(block.fields), biased)
 
@@ -190,8 +191,8 @@ def _into(d: Derivatives, product: Callable[[Any], Any], name: str) -> Any:
     return product(d.rows[name].x)
 
 
-def _connections(block: Block, ready: Ready) -> List[Named]:
-    """The connections of a block for exact traces: the one before the neuron, if any, and the recurrent one, if any."""
+def traced_connections(block: Block, ready: Ready) -> List[Named]:
+    """The connections of a block for traces per synapse: the one before its neuron and the recurrent one, if any."""
     back = [] if block.back is None else [block.back]
     places = block.weighted(ready)
     if not places:

@@ -25,6 +25,7 @@ from spikecore.api.learning.eligibility import Own, Ready, Sums
 from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.neurons.recurrent import OneToOne
 
+Connection = Tuple[str, Any, Tuple[Named, ...]]  # dotted name, layer, the layers between it and the neuron
 LINEAR = (Linear, *KERNELS, GradedSpikes, OneToOne)
 
 
@@ -68,20 +69,28 @@ class Factorised:
         """The traces after the step, and the step's contribution to the gradients; see ``Exact.step``."""
         neuron_traces, sums = self.own.step(engine.xp, traces.own, d, v)
         after = {}
-        for path, layer, behind in self._connections():
+        for connection in self._connections():
+            path = connection[0]
             before = traces.layers[path]
             parts = [(v.x, seen[path], 1.0), *((v.state[n], before.inputs[n], before.one[n]) for n in before.inputs)]
-            for cotangent, z, bias_trace in parts:
-                g = _back_through(engine, behind, cotangent, seen, ready)
-                _, _, grads = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
-                for name, share in grads.items():
-                    share, key = (bias_trace * share if name == "bias" else share), under(path, name)
-                    sums[key] = sums[key] + share if key in sums else share
+            for part in parts:
+                self._add(engine, sums, connection, part, seen, ready)
             after[path] = Tree(inputs=_leaked(leak, before.inputs, seen[path]), one=_leaked(leak, before.one, 1.0))
         return Tree(own=neuron_traces, layers=Tree(after)), sums
 
-    def _connections(self) -> List[Tuple[str, Any, Tuple[Named, ...]]]:
-        """The connections of the block: dotted name, layer, and the layers between it and the neuron."""
+    def _add(
+        self, engine: Any, sums: Sums, connection: Connection, part: Any, seen: Dict[str, Any], ready: Ready
+    ) -> None:
+        """Add a connection's share to ``sums``: of a cotangent of the current, an input, and that of the bias."""
+        (path, layer, behind), (cotangent, z, bias_trace) = connection, part
+        g = _back_through(engine, behind, cotangent, seen, ready)
+        _, _, grads = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
+        for name, share in grads.items():
+            share, key = (bias_trace * share if name == "bias" else share), under(path, name)
+            sums[key] = sums[key] + share if key in sums else share
+
+    def _connections(self) -> List[Connection]:
+        """The connections of the block."""
         chain = self.block.chain
         back = [] if self.block.back is None else [(*self.block.back, ())]
         return [(*chain[i], chain[i + 1 :]) for i in self.places] + back

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Optional, Tuple, Union, get_args
 
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, shapes_of
@@ -14,7 +14,6 @@ from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output
 from spikecore.api.learning.learning_rules import Kind, LearningRule, RealTime, Trace, eprop, ottt, rule_of
-from spikecore.api.learning.online import TRACES
 from spikecore.api.learning.rule import LearningRun, joined
 from spikecore.api.learning.steps import stepwise, targets_of
 from spikecore.api.learning.streams import steps_of, streams
@@ -113,8 +112,8 @@ def online(
 
     Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
     """
-    if trace not in TRACES:
-        raise ValueError(f"trace={trace!r} must be one of {', '.join(TRACES)}")
+    if trace not in get_args(Trace):
+        raise ValueError(f"trace={trace!r} must be one of {', '.join(get_args(Trace))}")
     rule = eprop() if trace == "exact" else ottt()
     return _forward_in_time(model, rule, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
@@ -170,8 +169,8 @@ def learned(
         model: a ``Model`` on any engine that this way of learning runs on.
         x, targets, loss, num_steps, encoder, time_axis: as in ``online``; an iterator of steps is for rules that learn
             forward in time.
-        learning: as in ``Model.fit``: "bptt" (the default), "eprop", "ottt", "sltt", "decolle", "rtrl", or a rule with
-            options, such as ``backprop.eprop(feedback="random")``.
+        learning: as in ``Model.fit``: "bptt" (the default), "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl",
+            or a rule with options, such as ``backprop.eprop(feedback="random")``.
         window: truncated BPTT, as in ``bptt``; None, the default: none.
         record: whether rules that learn forward in time return the outputs of all steps; default True.
 

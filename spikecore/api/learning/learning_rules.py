@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Literal, Optional, Tuple, Union, get_args
+from typing import Callable, ClassVar, Dict, Literal, Optional, Tuple, Union, get_args
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
-from spikecore.api.learning.online import READOUT, TRACES, Online
+from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
+from spikecore.api.learning.online import READOUT, Online
 from spikecore.api.learning.rule import Rule
 from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
 from spikecore.api.learning.steps import StepLoss, Targets
@@ -19,7 +20,7 @@ from spikecore.printing import Concise
 Feedback = Literal["symmetric", "random", "adaptive", "direct"]
 Kappa = Union[float, Literal["readout"]]
 Trace = Literal["exact", "factorised"]
-Kind = Literal["bptt", "eprop", "ottt", "sltt", "decolle", "rtrl"]
+Kind = Literal["bptt", "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl"]
 BPTT: Literal["bptt"] = "bptt"
 
 
@@ -64,14 +65,31 @@ class _WithFeedback(LearningRule):
 
 
 @dataclass(frozen=True)
-class eprop(_WithFeedback):  # noqa: N801  (called as in the literature, like the losses)
+class _PerSynapse(_WithFeedback):
+    """A rule with traces per synapse, which the decay of a readout may filter."""
+
+    kappa: Kappa = 0.0
+
+    trace: ClassVar[str] = "exact"  # of ``Online``
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kappa != READOUT and not (is_finite(self.kappa) and 0.0 <= float(self.kappa) < 1.0):
+            name = type(self).__name__
+            raise ValueError(f"{name}: kappa={self.kappa!r} must be a number in [0, 1), or 'readout'")
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return Online(network, loss, targets, steps, self.trace, self.way(updates), self.kappa)
+
+
+@dataclass(frozen=True)
+class eprop(_PerSynapse):  # noqa: N801  (called as in the literature, like the losses)
     """E-prop: one eligibility per synapse and sample, carried forward by the derivatives of the neuron's own step.
 
         e[t] = J[t] e[t-1] + B[t] z[t]        of weights from inputs z, and of recurrent ones from z = S[t-1]
 
     A recurrent layer (``RLeaky``, ``RSynaptic``, ``Recurrent`` with a ``Linear`` or a convolution) takes the spikes
-    that it feeds back as constants: their effect on other neurons is what e-prop leaves out. For a stack without
-    recurrence this is OSTL.
+    that it feeds back as constants: their effect on other neurons is what e-prop leaves out, and ``ostl`` does not.
 
     Args:
         feedback: where learning signals come from. "symmetric", the default: through the true derivatives of the later
@@ -92,20 +110,37 @@ class eprop(_WithFeedback):  # noqa: N801  (called as in the literature, like th
         ValueError: an option is something else.
 
     Sources: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020;
-    Bohnstingl et al., Online spatio-temporal learning in deep neural networks, 2022 (OSTL); Lillicrap et al., Random
-    synaptic feedback weights support error backpropagation for deep learning, 2016; Nøkland, Direct feedback alignment
-    provides learning in deep neural networks, 2016; Kolen & Pollack, Backpropagation without weight transport, 1994.
+    Lillicrap et al., Random synaptic feedback weights support error backpropagation for deep learning, 2016; Nøkland,
+    Direct feedback alignment provides learning in deep neural networks, 2016; Kolen & Pollack, Backpropagation without
+    weight transport, 1994.
     """
 
-    kappa: Kappa = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.kappa != READOUT and not (is_finite(self.kappa) and 0.0 <= float(self.kappa) < 1.0):
-            raise ValueError(f"eprop: kappa={self.kappa!r} must be a number in [0, 1), or 'readout'")
+@dataclass(frozen=True)
+class ostl(_PerSynapse):  # noqa: N801
+    """OSTL: the exact derivative of each layer of neurons by its own parameters, also through recurrent weights.
 
-    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
-        return Online(network, loss, targets, steps, "exact", self.way(updates), self.kappa)
+        dI[t] = V dS[t-1] + z[t]              by a weight from inputs z; V: the recurrent weights, if there are some
+        da[t] = J[t] da[t-1] + B[t] dI[t]     a: the states of the layer's neurons
+
+    What is left out is the effect of a layer's earlier spikes on the states of later layers. So the gradient of the
+    last layer of neurons is exact, recurrent or not, and so is that of earlier ones if no later layer remembers
+    anything, or if ``kappa`` is the memory of the one that does. A layer without recurrent weights learns as by
+    ``eprop``. One with them has a trace for each pair of a parameter and a neuron: for n neurons with m inputs these
+    are n (n m + n n) numbers per sample and state, and each takes n multiplications per step, by the weights V: for
+    layers of about a hundred neurons.
+
+    Args:
+        feedback, kappa, decay, seed: as in ``eprop``. With ``kappa="readout"`` before an ``LI``, the last hidden layer
+            has the exact gradient, its recurrence included.
+
+    Raises:
+        ValueError: an option is something else.
+
+    Source: Bohnstingl et al., Online spatio-temporal learning in deep neural networks, IEEE TNNLS 2022.
+    """
+
+    trace: ClassVar[str] = "layer"
 
 
 @dataclass(frozen=True)
@@ -125,6 +160,33 @@ class ottt(_WithFeedback):  # noqa: N801
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
         return Online(network, loss, targets, steps, "factorised", self.way(updates))
+
+
+@dataclass(frozen=True)
+class ndot(_WithFeedback):  # noqa: N801
+    """NDOT: OTTT whose traces decay as the membranes of the neurons that fired, instead of by a constant leak.
+
+        e[t-1] = (U[t] - I[t]) / (U[t-1] - I[t-1])      in [-lambda, lambda], with the leak lambda; lambda for x / 0
+        a^[t] = e[t-1] a^[t-1] + S[t]                   one trace per neuron U, S and sample
+        dL/dW += g[t] a^[t]^T                           W: weights behind them; g[t]: of the currents of this step
+
+    These are the equations of the paper, with U - I for lambda (U - theta S) of the step before, so that they hold for
+    each kind of reset. The paper's neuron is ``Leaky(reset_mechanism="subtract_decayed")``. Inputs of the network have
+    no membranes, and biases no inputs: their traces are those of ``ottt``. Neurons must have a membrane as their only
+    state and one linear leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be average pooling.
+
+    Args:
+        feedback, decay, seed: as in ``eprop``.
+
+    Raises:
+        ValueError: an option is something else.
+
+    Source: Jiang, De Masi, Xiong & Gu, NDOT: Neuronal dynamics-based online training for spiking neural networks, ICML
+    2024.
+    """
+
+    def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
+        return NeuronalDynamics(network, loss, targets, steps, way=self.way(updates))
 
 
 @dataclass(frozen=True)
@@ -164,8 +226,8 @@ class decolle(LearningRule):  # noqa: N801
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.trace not in TRACES:
-            raise ValueError("decolle: " + unknown("trace", self.trace, tuple(TRACES)))
+        if self.trace not in get_args(Trace):
+            raise ValueError("decolle: " + unknown("trace", self.trace, get_args(Trace)))
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
         return Online(network, loss, targets, steps, self.trace, Local(self.seed))
@@ -181,7 +243,9 @@ class RealTime(LearningRule):
 
 RULES: Dict[str, Callable[[], LearningRule]] = {
     "eprop": eprop,
+    "ostl": ostl,
     "ottt": ottt,
+    "ndot": ndot,
     "sltt": sltt,
     "decolle": decolle,
     "rtrl": RealTime,

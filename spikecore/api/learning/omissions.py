@@ -10,10 +10,11 @@ from spikecore.api.core.tree import Params, State, leaves
 from spikecore.api.layers.containers import Sequential, readout
 from spikecore.api.learning.derivatives import OUT, Quiet, derivatives, largest
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
+from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
 from spikecore.api.learning.online import READOUT, Online
 from spikecore.api.learning.rule import Rule
 from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
-from spikecore.api.learning.stack import Block, Stack, at, stack_of
+from spikecore.api.learning.stack import Block, Stack, at, stack_of, under
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.printing import shortened
 
@@ -80,7 +81,8 @@ def omissions_of(rule: Rule, engine: Any, params: Params, x: Any, steps: int) ->
     if rule.trace == "factorised" or rule.kappa == READOUT:
         looks = _looks(engine, stack, rule.network.prepare(engine, params), x)
     found = [*_of_signals(stack, rule.way), *_of_spikes(stack, rule, looks)]
-    return [*found, *_of_shared_traces(stack, looks)] if rule.trace == "factorised" else found
+    found += _of_shared_traces(stack, looks) if rule.trace == "factorised" else []
+    return [*found, *_of_dynamics(stack)] if isinstance(rule, NeuronalDynamics) else found
 
 
 def _of_signals(stack: Stack, way: Symmetric) -> Iterator[Omission]:
@@ -109,7 +111,7 @@ def _of_spikes(stack: Stack, rule: Online, looks: Dict[str, _Look]) -> Iterator[
         elif filtered:
             what = f"that no layer behind {block.path} remembers, in contrast to the filter kappa={rule.kappa!r}"
             yield Omission(_names(block), what)
-        if block.back is not None:
+        if block.back is not None and rule.trace != "layer":
             what = f"the effect of earlier spikes of layer {block.path or '(the network)'} on its own neurons"
             yield Omission(_names(block), f"{what}, through {block.back[0]}")
 
@@ -139,6 +141,21 @@ def _of_shared_traces(stack: Stack, looks: Dict[str, _Look]) -> Iterator[Omissio
                 f"the effect of spikes of layer {block.path or '(the network)'} on the later states of the same neuron"
             )
             yield Omission(connections, what)
+
+
+def _of_dynamics(stack: Stack) -> Iterator[Omission]:
+    """What NDOT has in place of a neuron's leak: the dynamics of the neurons that its inputs come from."""
+    for sender, block in zip((None, *stack.blocks), stack.blocks):
+        entering = [] if sender is None else [(sender, block.chain)]
+        returning = [] if block.back is None else [(block, (block.back,))]
+        for source, layers in entering + returning:
+            weights = tuple(under(path, name) for path, layer in layers for name in layer.connections)
+            to, by = (one.path or "(the network)" for one in (block, source))
+            if weights:
+                yield Omission(
+                    weights,
+                    f"the leak by which layer {to} remembers its inputs; the dynamics of layer {by} take its place",
+                )
 
 
 # ---- what Jacobians at random values show --------------------------------------------------------------------------

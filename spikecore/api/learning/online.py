@@ -18,11 +18,12 @@ from spikecore.api.learning.derivatives import OUT, arrays_of, check_elementwise
 from spikecore.api.learning.eligibility import Exact, pull
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.filtered import FILTERED, Filtered
+from spikecore.api.learning.influence import within_layer
 from spikecore.api.learning.rule import Rule
 from spikecore.api.learning.signals import Symmetric, forward, unseen
 from spikecore.api.learning.stack import Block, Stack, at, stack_of
 
-TRACES = {"exact": Exact, "factorised": Factorised}
+TRACES = {"exact": Exact, "factorised": Factorised, "layer": within_layer}
 READOUT = "readout"
 
 
@@ -33,7 +34,7 @@ class Online(Rule):
     Args:
         network, loss, targets, steps: see ``Rule``; the network is a stack of layers (``Sequential``).
         trace: "exact" (the default), one eligibility per synapse and sample; "factorised", one trace per input and
-            sample.
+            sample; "layer", as "exact", and of a recurrent layer one per synapse, sample and neuron.
         way: where learning signals come from; default: through the derivatives of the later layers.
         kappa: the decay of the filter of exact traces before the last connection; "readout": that of the last layer of
             neurons; 0, the default: no filter.
@@ -95,10 +96,14 @@ class Online(Rule):
         ready, stack = params.ready, stack_of(self.network)
         net = self.network.rest(engine, ready, x)
         seen = forward(engine, stack, self.way, params.drawn, ready, net, x, {})[2]
-        blocks = self._eligible(stack, params)
-        traces = {block.path: self._traces(block, ready).rest(engine, seen) for block in blocks}
+        traces = Tree(self._at_rest(engine, stack, params, seen))
         grads = Tree({name: engine.xp.zeros_like(a) for name, a in arrays_of(ready)})
-        return self.fresh(engine, net, Tree(traces), grads)
+        return self.fresh(engine, net, traces, grads)
+
+    def _at_rest(self, engine: Any, stack: Stack, params: Params, seen: Dict[str, Any]) -> Dict[str, Any]:
+        """The traces before the first step, by block; ``seen``: the inputs of each layer at that step."""
+        blocks = self._eligible(stack, params)
+        return {block.path: self._traces(block, params.ready).rest(engine, seen) for block in blocks}
 
     def _traces(self, block: Block, ready: Params) -> Any:
         return TRACES[self.trace](block, lambda path: at(ready, path))
@@ -116,8 +121,8 @@ class Online(Rule):
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         stack, ready = stack_of(self.network), params.ready
-        value, (y, net, seen), signals, sums = self._signals(engine, stack, params, state, x)
-        after: Dict[str, Any] = {}
+        value, (y, net, seen, outputs), signals, sums = self._signals(engine, stack, params, state, x)
+        seen, after = self._inputs(engine, stack, params, state, seen, outputs)
         for block in self._eligible(stack, params):
             path, current = block.path, seen[block.path]
             before = _before(engine, block, state.net, current)
@@ -130,12 +135,25 @@ class Online(Rule):
         grads = Tree({name: g + sums[name] if name in sums else g for name, g in state.grads.items()})
         return y, self.counted(state, value, net=net, traces=Tree(after), grads=grads)
 
+    def _inputs(
+        self, engine: Any, stack: Stack, params: Params, state: State, seen: Dict[str, Any], outputs: Dict[str, Any]
+    ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+        """What the traces of blocks take for the inputs of layers at a step, and further traces after the step.
+
+        Args:
+            engine, stack, params, state: the engine, the network, prepared parameters, the state before the step.
+            seen: the inputs of each layer, by dotted name.
+            outputs: the outputs of all neurons, by dotted name.
+        """
+        return seen, {}
+
     def _signals(self, engine: Any, stack: Stack, params: Params, state: State, x: Any) -> Any:
         """One step forward, and the gradient of the step's loss back through the layers.
 
         Returns:
-            the loss; (the output, the network's state, the inputs of each layer); the gradients by each neuron's output
-            and by the states of the last neuron; the gradients by the parameters of the layers after the last neuron.
+            the loss; (the output, the network's state, the inputs of each layer, the outputs of all neurons); the
+            gradients by each neuron's output and by the states of the last neuron; the gradients by the parameters of
+            the layers after the last neuron.
         """
         ready, stop = params.ready, engine.stop_gradient
         last = stack.blocks[-1].path if stack.blocks else None
@@ -149,13 +167,14 @@ class Online(Rule):
             value = self.cost(engine, y, after, states, targets)
             for local in self.way.local(engine, drawn, y, outputs, cost):
                 value = value + unseen(engine, local)
-            return value, (y, after, seen)
+            return value, (y, after, seen, outputs)
 
         argument = Tree(taps=_taps(engine, stack, state.net, last), tail=tail)
         inputs = ready, params.drawn, state.net, x, self.due(engine, state)
-        value, (y, net, seen), grads = engine.value_and_grad(function, argument, *inputs)
-        before = stop(y), map_leaves(stop, net), {path: stop(a) for path, a in seen.items()}
-        return stop(value), before, grads.taps, flatten(grads.tail) if len(tail) else {}
+        value, (y, net, *by_layer), grads = engine.value_and_grad(function, argument, *inputs)
+        seen, outputs = ({path: stop(a) for path, a in arrays.items()} for arrays in by_layer)
+        found = stop(y), map_leaves(stop, net), seen, outputs
+        return stop(value), found, grads.taps, flatten(grads.tail) if len(tail) else {}
 
     def _local(self, engine: Any, after: Any, targets: Any, y: Any) -> Any:
         """The loss of one step of an output that is a membrane and spikes in one."""
