@@ -3,6 +3,7 @@
 python examples/delay_recall.py
 python examples/delay_recall.py --learning bptt
 python examples/delay_recall.py --feedback random
+python examples/delay_recall.py --learning bptt --epochs 4 --compare
 python examples/delay_recall.py --quick
 """
 
@@ -45,26 +46,33 @@ def network(neurons):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Store and recall, by a recurrent spiking network.")
-    parser.add_argument("--learning", choices=["bptt", "eprop", "ottt", "sltt"], default="eprop")
+    parser.add_argument("--learning", choices=["bptt", "eprop", "ostl", "ottt", "sltt"], default="eprop")
     parser.add_argument("--feedback", choices=["symmetric", "random", "adaptive", "direct"], default="symmetric")
     parser.add_argument("--delay", type=int, default=40, help="steps between showing and asking")
     parser.add_argument("--epochs", type=int, default=8, help="of 512 new samples")
     parser.add_argument("--engine", choices=["numpy", "torch"], default="numpy")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compare", action="store_true", help="how close rules are to the exact gradient afterwards")
     parser.add_argument("--quick", action="store_true", help="a delay of 2 steps, 20 neurons, 1 epoch")
     args = parser.parse_args(arguments)
     delay, epochs, neurons = (2, 1, 20) if args.quick else (args.delay, args.epochs, 40)
     task = {"steps": delay + 2 * PERIOD, "delay": delay, "neurons": 5, "rate": 0.4, "distractors": False}
     train, test = delay_recall(512 * epochs, 256, seed=args.seed, **task)
-    rule = backprop.eprop(args.feedback, kappa="readout") if args.learning == "eprop" else args.learning
-    model = sc.Model(network(neurons), args.engine, seed=args.seed)
+    filtered = {"eprop": backprop.eprop, "ostl": backprop.ostl}
+    named = args.learning in filtered
+    rule = filtered[args.learning](args.feedback, kappa="readout") if named else args.learning
+    model, loss = sc.Model(network(neurons), args.engine, seed=args.seed), backprop.per_step(likelihood, "sum")
     options = {"learning": rule, "clip_norm": 1.0, "progress": False}
     for epoch in range(epochs):
         batches = [batch(train[start : start + 64]) for start in range(512 * epoch, 512 * (epoch + 1), 64)]
-        row = model.fit(batches, backprop.per_step(likelihood, "sum"), sc.Adam(lr=5e-3), **options)[-1]
+        row = model.fit(batches, loss, sc.Adam(lr=5e-3), **options)[-1]
         membranes = model.engine.to_numpy(model(batch(test)[0], record=True).membrane)
         right = float((membranes[-PERIOD:].mean(0).argmax(-1) == test.targets).mean())
         print(f"epoch {epoch + 1:2}: loss {row['loss']:.3f}, {100 * right:.1f} % of the test samples", flush=True)
+    if args.compare:
+        for rule in ("sltt", "eprop", backprop.eprop(kappa="readout"), "ostl", backprop.ostl(kappa="readout")):
+            cosine = sc.verify(model, *batch(test[:32]), loss, learning=rule).cosine["1.connection.weight"]
+            print(f"cosine of the gradient by recurrent weights, {rule}: {cosine:.2f}", flush=True)
     return right
 
 

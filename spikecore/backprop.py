@@ -1,6 +1,6 @@
 """Learning through time; see docs/learning.md.
 
-For a ``Model`` on any engine: ``bptt`` (with ``window=`` truncated), ``online`` (e-prop, OSTL, OTTT) and ``rtrl`` give
+For a ``Model`` on any engine: ``bptt`` (with ``window=`` truncated), ``online`` (e-prop, OTTT) and ``rtrl`` give
 gradients, ``learned`` gives that of any rule, and ``model.fit(learning=..., update_every=..., window=...)`` trains.
 Rules with options: ``eprop``, ``ostl``, ``ottt``, ``ndot``, ``sltt``, ``decolle``. For networks of ``spikecore.nn``
 modules: ``BPTT``, ``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.

@@ -1,1 +1,1 @@
-"""Learning through time: BPTT, and forward in time e-prop, OSTL, OTTT and RTRL; plasticity. See docs/learning.md."""
+"""Learning through time: BPTT, and forward in time e-prop, OTTT, RTRL and others; plasticity. See docs/learning.md."""

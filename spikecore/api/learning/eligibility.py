@@ -6,9 +6,10 @@ With the states a of a neuron, its inputs z, and the derivatives v of one step's
     dL/dw += v_a e_w[t-1] + v_I z[t]
 
 The neuron's own parameters (decays, thresholds) and the bias have one trace e per neuron and sample. The cheaper traces
-of OTTT are in ``factorised.py``. Sources: Bellec et al., A solution to the learning dilemma for recurrent
-networks of spiking neurons, 2020 (e-prop); Bohnstingl et al., Online spatio-temporal learning in deep neural networks,
-2022 (OSTL); Zenke & Neftci, Brain-inspired learning on neuromorphic substrates, 2021.
+of OTTT are in ``factorised.py``, those that OSTL has for layers with dense recurrence in ``influence.py``. Sources:
+Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020 (e-prop); Bohnstingl
+et al., Online spatio-temporal learning in deep neural networks, 2022 (OSTL); Zenke & Neftci, Brain-inspired learning on
+neuromorphic substrates, 2021.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def reduced(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
     return xp.reshape(xp.sum(g, axis=axes), shape)
 
 
-def _entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
+def entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
+    """What enters the trace of one state: ``entry`` of its row of derivatives."""
     return entry(d.rows[name])
 
 
@@ -108,7 +110,7 @@ class Own:
             share = entry(v)
             for n, trace in e.items():
                 share = share + v.state[n] * trace
-            after[name] = moved(d, e, partial(_entered, d, entry), lambda x: x)
+            after[name] = moved(d, e, partial(entered, d, entry), lambda x: x)
             sums.update(self._summed(xp, name, share))
         return Tree(after), sums
 

@@ -86,7 +86,7 @@ def online(
     trace: Trace = "exact",
     record: bool = True,
 ) -> Gradient:
-    """Online learning (e-prop, OSTL, OTTT): the gradient without going back in time.
+    """Online learning (e-prop, OTTT): the gradient without going back in time; ``learned`` has the other rules.
 
     The memory does not depend on the number of steps. The gradient equals BPTT's for the last layer of neurons, unless
     it is recurrent, and the layers after it. Otherwise it is an approximation, which leaves out the effect of a layer's
@@ -99,8 +99,8 @@ def online(
         loss: a loss of single steps, see ``per_step``; default ``functional.ce_rate_loss()``.
         num_steps: as in ``Model.fit``; for an iterator the number of steps, if known.
         encoder, time_axis: as in ``Model.fit``; not for an iterator.
-        trace: "exact" (the default), one eligibility per synapse and sample (e-prop, OSTL); "factorised", one trace per
-            input and sample (OTTT), for layers whose neurons all have the same leak; pooling may follow a convolution.
+        trace: "exact" (the default), one eligibility per synapse and sample (e-prop); "factorised", one trace per input
+            and sample (OTTT), for layers whose neurons all have the same leak; pooling may follow a convolution.
         record: whether to return the outputs of all steps; default True.
 
     Returns:
@@ -110,7 +110,7 @@ def online(
         ValueError: the network, a neuron or the loss does not fit; the message says what to use instead.
         NotImplementedError: the engine returns no gradients.
 
-    Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
+    Sources: Bellec et al. 2020; Xiao et al. 2022; Zenke & Neftci 2021.
     """
     if trace not in get_args(Trace):
         raise ValueError(f"trace={trace!r} must be one of {', '.join(get_args(Trace))}")

@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, Tuple, Union
 from spikecore.api.core.layer import EMPTY, Shape
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.learning.derivatives import OUT, Derivatives, arrays_of, at_rest
-from spikecore.api.learning.eligibility import Exact, Ready, Sums, advanced, moved, traced_connections
+from spikecore.api.learning.eligibility import Exact, Ready, Sums, advanced, entered, moved, traced_connections
 from spikecore.api.learning.filtered import FILTERED
 from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.learning.synapses import per_synapse, postsynaptic, presynaptic
@@ -82,7 +82,7 @@ class Influence:
             for name, e in states.items():
                 share = share + wide(v.state[name]) * e
             sums[key] = xp.reshape(xp.sum(share, axis=(0, *range(2, share.ndim))), shapes[key])
-            moved_on = moved(d, states, lambda name, enter=enter: enter(d.rows[name]), wide)
+            moved_on = moved(d, states, partial(entered, d, enter), wide)
             fires = State({name: e for name, e in states.items() if name != FILTERED})  # V gets spikes unfiltered
             after[key] = State({**moved_on, OUT: advanced(d, OUT, fires, enter(d.rows[OUT]), wide)})
         return Tree(after), sums

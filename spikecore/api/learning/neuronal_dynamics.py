@@ -79,9 +79,10 @@ class NeuronalDynamics(Online):
     def _followed(self, engine: Any, block: Block, params: Params, state: State, before: State, output: Any) -> State:
         """The traces of the spikes of a block's neurons after a step."""
         xp, leak = engine.xp, _decay(params.leak[block.path])
+        quiet: Any = Silent(engine)
         (name,) = block.neuron.state
         current = xp.zeros_like(before.left)
-        _, silent = block.neuron.step(Silent(engine), at(params.ready, block.fields), block.states(state.net), current)
+        _, silent = block.neuron.step(quiet, at(params.ready, block.fields), block.states(state.net), current)
         return State(spikes=kept(xp, silent[name], before.left, leak) * before.spikes + output, left=silent[name])
 
 

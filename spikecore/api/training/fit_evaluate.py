@@ -183,8 +183,8 @@ class FitEvaluate(OwnLoop):
                 dict of these by column. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
             learning: "bptt" (the default), backwards through time; or forward in time, with memory that does not depend
-                on the number of steps: "eprop", "ottt", "sltt", "decolle", "rtrl", or a rule with options, such as
-                ``backprop.eprop(feedback="random")``; docs/learning.md compares them. Or by local
+                on the number of steps: "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl", or a rule with
+                options, such as ``backprop.eprop(feedback="random")``; docs/learning.md compares them. Or by local
                 rules, ``plasticity.Plasticity``: then targets may be left out, ``fit(x, learning=...)``. The rules have
                 the learning rates, which a schedule scales; there is no optimiser. A loss is reported if it is given,
                 and by default the metric is "rate", the spikes per step of a neuron of the last layer.

@@ -96,10 +96,10 @@ def verify(
         lengths: number of steps of each sample that count, as in the batches of ``fit``; None, the default: all.
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
             size); default True. Not with ``learning``.
-        learning: a way of learning, as for ``fit``: "bptt", "eprop", "ottt", "sltt", "decolle", "rtrl", or a rule with
-            options such as ``backprop.eprop(feedback="random")``. Its gradient is compared with that of BPTT on the
-            reference engine, both in float64: direction, size and what is left out, for each parameter. None, the
-            default: gradients are verified.
+        learning: a way of learning, as for ``fit``: "bptt", "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl",
+            or a rule with options such as ``backprop.eprop(feedback="random")``. Its gradient is compared with that of
+            BPTT on the reference engine, both in float64: direction, size and what is left out, for each parameter.
+            None, the default: gradients are verified.
         window: with ``learning="bptt"``: no gradient crosses the steps window, 2 window, ...; None, the default: full
             BPTT.
 
