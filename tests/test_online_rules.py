@@ -244,9 +244,15 @@ def peak(steps, rule):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("few", "many"), [(4, 16), pytest.param(100, 5000, marks=pytest.mark.slow)])
-def test_memory_of_eprop_does_not_depend_on_the_number_of_steps(few, many):
-    rule = backprop.eprop(kappa="readout", feedback="direct")
+@pytest.mark.parametrize(
+    ("few", "many", "rule"),
+    [
+        (4, 16, backprop.eprop(kappa="readout", feedback="direct")),
+        pytest.param(100, 5000, backprop.eprop(kappa="readout", feedback="direct"), marks=pytest.mark.slow),
+        pytest.param(4, 64, backprop.ostl(kappa="readout"), marks=pytest.mark.slow),
+    ],
+)
+def test_memory_does_not_depend_on_the_number_of_steps(few, many, rule):
     peak(2, rule)  # fills caches
     first, second = peak(few, rule), peak(many, rule)
     print(f"{first:,} bytes for {few} steps, {second:,} for {many}")

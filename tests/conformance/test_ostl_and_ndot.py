@@ -7,9 +7,12 @@ import pytest
 
 import spikecore as sc
 from spikecore import backprop, functional
-from spikecore.api.core.layer import State
+from spikecore.api.core.layer import State, shapes_of
+from spikecore.api.core.tree import leaves, unflatten
 from spikecore.api.learning import influence, neuronal_dynamics
 from spikecore.api.learning.derivatives import Quiet
+from spikecore.api.learning.learning_rules import rule_of
+from spikecore.api.learning.steps import stepwise, targets_of
 from spikecore.conformance.rig import assert_close, normal
 from spikecore.conformance.test_backprop import LABELS, RATE, assert_equal_to_bptt, batch, model
 
@@ -192,6 +195,21 @@ def test_every_engine_gives_the_same(engine, learning):
     )
     for name, g in expected.items():
         assert_close(found[name], g, 1e-10, name)
+
+
+@pytest.mark.parametrize("learning", ["ostl", "ndot"])
+def test_a_step_keeps_the_structure_of_the_state(learning):
+    """Names and their order: an engine that compiles the loop over steps refuses another one."""
+    engine, x = numpy64(), batch()
+    ours = model(engine, CHAINS["recurrent"][1])
+    ours.build((5,))
+    targets = targets_of(engine, MEMBRANE, LABELS, None, None)
+    rule = rule_of(learning).stepper(ours.network, stepwise(MEMBRANE), targets, 7)
+    params = unflatten(ours.params(), shapes_of(ours.network, (5,)).params)
+    ready = rule.prepare(engine, params, x[0])
+    before = rule.rest(engine, ready, x[0])
+    _, after = rule.step(engine, ready, before, x[0])
+    assert [(name, a.shape) for name, a in leaves(after)] == [(name, a.shape) for name, a in leaves(before)]
 
 
 # ---- it bites ------------------------------------------------------------------------------------------------------

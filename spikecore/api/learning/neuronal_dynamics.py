@@ -51,7 +51,7 @@ class NeuronalDynamics(Online):
                 traces.update({path: zeros_like(seen[path]) for path, _ in _weighted(block, params.ready)})
             zeros = zeros_like(seen[block.path])
             traces[block.path] = State(spikes=zeros, left=zeros)
-        return {**super()._at_rest(engine, stack, params, seen), TRACES: Tree(traces)}
+        return {TRACES: Tree(traces), **super()._at_rest(engine, stack, params, seen)}
 
     def _inputs(
         self, engine: Any, stack: Stack, params: Params, state: State, seen: Dict[str, Any], outputs: Dict[str, Any]
@@ -60,14 +60,14 @@ class NeuronalDynamics(Online):
         traced, before, after = dict(seen), state.traces[TRACES], {}
         spikes: Any = None  # the traces of the neurons before a block
         for block in stack.blocks:
-            leak = _decay(params.leak[block.path])
+            weighted = [path for path, _ in _weighted(block, params.ready)]
             if spikes is None:
-                for path, _ in _weighted(block, params.ready):
-                    traced[path] = after[path] = leak * before[path] + seen[path]
+                for path in weighted:
+                    traced[path] = after[path] = _decay(params.leak[block.path]) * before[path] + seen[path]
             else:
                 for path, layer in block.chain:
-                    traced[path] = spikes
-                    if (path, layer) in _weighted(block, params.ready):
+                    if path in weighted:
+                        traced[path] = spikes
                         break
                     spikes = layer.step(engine, at(params.ready, path), EMPTY, spikes)[0]
             if block.back is not None:
