@@ -172,6 +172,9 @@ UNFIT = {
     "two states, ndot": (
         sc.Sequential(sc.Linear(6, 4), sc.Synaptic(alpha=0.5, beta=0.8), sc.Linear(4, 3), sc.LI()), "ndot",
         r"layer 1 \(Synaptic\) has the states syn, mem, but learning='ndot'.*use learning='ottt' or learning='eprop'"),
+    "a difference of membranes, ndot": (
+        sc.Sequential(sc.Linear(6, 3), sc.DeltaLeaky()), "ndot",
+        r"layer 1 \(DeltaLeaky\) fires by its last membrane, too.*use learning='ottt' or learning='eprop'"),
     "two with weights, ndot": (
         sc.Sequential(sc.Linear(6, 4), sc.Leaky(), sc.GradedSpikes(4), sc.Linear(4, 3), sc.LI()), "ndot",
         r"layer 3 \(Linear\) is the second with weights between two neurons.*use learning='ottt'"),

@@ -173,7 +173,8 @@ class ndot(_WithFeedback):  # noqa: N801
     These are the equations of the paper, with U - I for lambda (U - theta S) of the step before, so that they hold for
     each kind of reset. The paper's neuron is ``Leaky(reset_mechanism="subtract_decayed")``. Inputs of the network have
     no membranes, and biases no inputs: their traces are those of ``ottt``. Neurons must have a membrane as their only
-    state and one linear leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be average pooling.
+    state, fire by it, and share one linear leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be
+    average pooling.
 
     Args:
         feedback, decay, seed: as in ``eprop``.

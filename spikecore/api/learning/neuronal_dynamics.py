@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, Tuple
 
 from spikecore.api.core.layer import EMPTY, layer_name
 from spikecore.api.core.tree import Params, State, Tree
-from spikecore.api.learning.derivatives import Derivatives, Quiet, largest
+from spikecore.api.learning.derivatives import OUT, Derivatives, Quiet, derivatives, largest
 from spikecore.api.learning.eligibility import Ready, Sums
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.online import Online
@@ -101,6 +101,14 @@ class Silent(Quiet):
         return self.engine.xp.zeros_like(u)
 
 
+class Through(Quiet):
+    """An engine on which a spike is its potential, so that derivatives say which states it depends on."""
+
+    def spike(self, u: Any, surrogate: Any) -> Any:
+        """The potential."""
+        return u
+
+
 class ByDynamics(Factorised):
     """The part of NDOT within a block: its connections get the traces of their inputs from ``NeuronalDynamics``.
 
@@ -112,13 +120,23 @@ class ByDynamics(Factorised):
         """The neuron's leak.
 
         Raises:
-            ValueError: it has several states, or its neurons do not share one linear leak.
+            ValueError: it has several states, fires by something else than its membrane after the step, or its neurons
+                do not share one linear leak.
         """
-        states = tuple(self.block.neuron.state)
+        states, where = tuple(self.block.neuron.state), f"layer {self.block.path} ({layer_name(self.block.neuron)})"
         if len(states) > 1:
             raise ValueError(
-                f"layer {self.block.path} ({layer_name(self.block.neuron)}) has the states {', '.join(states)}, but "
-                f"learning='ndot' is for membranes that are the only state of a neuron: {OTHERS}"
+                f"{where} has the states {', '.join(states)}, but learning='ndot' is for membranes that are the only "
+                f"state of a neuron: {OTHERS}"
+            )
+        state, current = (engine.uniform(("membrane", name), tuple(x.shape)) for name in ("state", "current"))
+        rows = derivatives(Through(engine), self.block.neuron, fields, State({states[0]: state}), current).rows
+        membrane, output = rows[states[0]], rows[OUT]
+        by_state, by_current = membrane.x * output.state[states[0]], output.x * membrane.state[states[0]]
+        if largest(engine, by_state - by_current) > 1e-4 * largest(engine, by_current):
+            raise ValueError(
+                f"{where} fires by its last membrane, too, but learning='ndot' is for neurons that fire by their "
+                f"membrane alone: {OTHERS}"
             )
         return shared_leak(engine, self.block, fields, x, "use learning='eprop'")
 
