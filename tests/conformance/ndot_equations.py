@@ -1,4 +1,4 @@
-"""The published equations of NDOT for a stack of leaky layers, in plain NumPy.
+"""The equations of NDOT, as a summary of the paper gives them, for a stack of leaky layers, in plain NumPy.
 
 Jiang, De Masi, Xiong & Gu, NDOT: Neuronal dynamics-based online training for spiking neural networks, ICML 2024. With
 the input x of the network as the spikes of layer 0, whose traces decay by lambda::

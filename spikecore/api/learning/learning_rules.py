@@ -170,11 +170,11 @@ class ndot(_WithFeedback):  # noqa: N801
         a^[t] = e[t-1] a^[t-1] + S[t]                   one trace per neuron U, S and sample
         dL/dW += g[t] a^[t]^T                           W: weights behind them; g[t]: of the currents of this step
 
-    These are the equations of the paper, with U - I for lambda (U - theta S) of the step before, so that they hold for
-    each kind of reset. The paper's neuron is ``Leaky(reset_mechanism="subtract_decayed")``. Inputs of the network have
-    no membranes, and biases no inputs: their traces are those of ``ottt``. Neurons must have a membrane as their only
-    state, fire by it, and share one linear leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be
-    average pooling.
+    These are the equations of the paper, as a summary of it gives them, with U - I for lambda (U - theta S) of the step
+    before, so that they hold for each kind of reset. The paper's neuron is
+    ``Leaky(reset_mechanism="subtract_decayed")``. Inputs of the network have no membranes, and biases no inputs: their
+    traces are those of ``ottt``. Neurons must have a membrane as their only state, fire by it, and share one linear
+    leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be average pooling.
 
     Args:
         feedback, decay, seed: as in ``eprop``.
