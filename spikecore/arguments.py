@@ -113,12 +113,13 @@ def unknown(kind: str, name: Any, known: Any) -> str:
 
 
 def numbered(values: Any) -> str:
-    """The end of an error message about labels that are strings: how to number them; "" for other values."""
-    first = values[0] if isinstance(values, (list, tuple)) and values else values
-    kind = getattr(
-        getattr(values, "dtype", None), "kind", "U" if isinstance(first, str) and first is not values else ""
-    )
-    return "; number classes that have names: np.unique(names, return_inverse=True)[1]" if kind in ("U", "S") else ""
+    """The end of an error message about strings in the place of numbers: how to number them; "" for other values."""
+    if hasattr(values, "columns") and hasattr(values, "dtypes"):  # a data frame, of which a column holds text
+        return "; leave out the columns of text: x.select_dtypes('number')"
+    kind = getattr(getattr(values, "dtype", None), "kind", None)
+    column = isinstance(values, (list, tuple)) or kind == "O" and getattr(values, "ndim", 0) == 1
+    named = isinstance(next(iter(values), None), str) if column else kind in ("U", "S")
+    return "; number classes that have names: np.unique(names, return_inverse=True)[1]" if named else ""
 
 
 def checked(function: Anything, refusal: Refusal = None) -> Anything:

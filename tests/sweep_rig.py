@@ -126,6 +126,7 @@ ANNOTATIONS = {
     "Sequence[Group]": "groups",
     "Each": "word",
     "Source": "model",
+    "Union[Source, Sequence[Union[Events, Sound]]]": "model",
     "Energy": "model",
     "Sample": "model",
     "Union[PathLike, Chip]": "path",

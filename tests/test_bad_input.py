@@ -36,7 +36,8 @@ def test_wrong_shape_names_the_axis_and_what_the_first_layer_takes():
     with refused(sc.ShapeError, r"input of shape \(3, 6, 7\): axis 2 is 7, .*\(time, batch, 5\)"):
         model()(np.ones((3, 6, 7)))
     with refused(
-        sc.ShapeError, r"\(6, 5\), expected \(time, batch, 5\); for an input without time axis pass num_steps"
+        sc.ShapeError,
+        r"\(6, 5\), expected \(time, batch, 5\); for an input without time axis pass num_steps, for a single",
     ):
         model()(X)
     with refused(

@@ -306,10 +306,12 @@ def test_verify_evaluate_plot(spikecore):
     code, said, _ = spikecore("evaluate", out, "--engine", "numpy")
     assert code == 0
     assert "test_accuracy" in said
-    (out / "curves.png").unlink()
-    code, said, _ = spikecore("plot", out)
+    code, said, _ = spikecore("plot", out, "--format", "svg")
     assert code == 0
-    assert (out / "curves.png").exists()
+    assert "<svg" in (out / "curves.svg").read_text()
+    assert f"traces.svg{os.linesep}" in said
+    code, _, error = spikecore("plot", out, "--format", "jpg")
+    assert (code, "unknown format 'jpg'" in error) == (cli.USAGE, True)
 
 
 def test_verify_takes_a_run_file_and_fails_with_its_own_code(spikecore, monkeypatch):

@@ -294,6 +294,29 @@ def test_config_prints_what_set_takes(spikecore):
     assert spikecore("config", "run.toml", "-s", "train.epochs=0")[0] == cli.USAGE
 
 
+def test_init_of_sequences(spikecore):
+    """Without --time-axis, time was flattened with the features, and the whole recording shown at every step."""
+    file = archive(shape=(7, 3))
+    assert spikecore("init", "npz", "--path", file, "--time-axis", "1")[0] == 0
+    code, said, error = spikecore("train", "npz.toml", "--dry-run", "-e", "numpy", "-s", "train.epochs=1")
+    assert code == 0, error
+    assert "7 steps per sample" in said
+    assert re.search(r"input +\(3,\)", said)
+    text = spikecore("init", "npz", "--path", archive(shape=(3, 7)), "--time-axis", "2", "--out", "-")[1]
+    assert "time_axis = 2" in text
+    assert "in_features = 3," in text
+    text = spikecore("init", "npz", "--path", file, "--out", "-")[1]
+    assert "if one of its axes is time: init --time-axis" in text
+    for words, message in (
+        (("npz", "--path", file, "--time-axis", "3"), "axis 0 counts samples, one of the others is time"),
+        (("npz", "--path", archive(shape=(7,)), "--time-axis", "1"), r"save x\[\.\.\., None\]"),
+        (("digits", "--time-axis", "1"), "is for your own arrays"),
+    ):
+        code, _, error = spikecore("init", *words, "--out", "other.toml")
+        assert code == cli.USAGE
+        assert re.search(message, error)
+
+
 # ---- a dry run, and JSON -------------------------------------------------------------------------------------------
 
 
@@ -313,6 +336,23 @@ def test_a_dry_run_writes_nothing(spikecore):
     )
     assert code == cli.USAGE
     assert "expected (9,)" in error
+
+
+@pytest.mark.filterwarnings("always::spikecore.TrainingWarning")
+def test_a_test_set_of_one_class_is_said(spikecore):
+    """A network that always answers 1 had "test_accuracy 1.0000" there."""
+    x, y = np.random.default_rng(0).random((20, 4), dtype="float32"), np.arange(20) // 10
+    np.savez("sorted.npz", x_train=x[:15], y_train=y[:15], x_test=x[15:], y_test=y[15:])
+    assert spikecore("init", "npz", "--path", "sorted.npz")[0] == 0
+    line = "warning: all 5 samples for {} are of class 1, and 2 classes are trained on"
+    for more, part in (([], "validation"), (["-s", "data.validation=none"], "test"), (["--dry-run"], "test")):
+        code, _, error = spikecore("train", "npz.toml", *SMALL, "--no-progress", *more)
+        assert code == 0
+        assert error.count(line.format(part)) == 1
+    code, _, error = spikecore("train", "npz.toml", *SMALL, "--dry-run", "-s", "data.validation=0.2")
+    assert "all 3 samples for validation are of class 1" in error
+    spikecore("init", "digits")
+    assert "class" not in spikecore("train", "digits.toml", "--dry-run", *SMALL)[2]
 
 
 def test_a_dry_run_of_a_resumed_run(spikecore):

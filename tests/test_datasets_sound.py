@@ -320,6 +320,21 @@ def test_speakers_are_where_the_published_rule_puts_them(folder):
     assert set.union(*names) == set(SPEAKERS)
 
 
+def test_files_are_divided_class_by_class(folder):
+    """By speakers, the test files of a folder of 36 bird songs were all of one species."""
+    parts = wav_folder(folder, split="files", shares=(0.2, 0.4), seconds=0.1)
+    counts = [np.bincount(part.targets, minlength=2).tolist() for part in parts]
+    assert counts == [[3, 3], [1, 1], [2, 2]]
+    assert len(set.union(*map(contents, parts))) == 12
+    parts_by_default = wav_folder(folder, split="files")
+    assert [np.bincount(part.targets).tolist() for part in parts_by_default] == [[4, 4], [1, 1], [1, 1]]
+    more = folder / "yes" / "000000ac_nohash_0.wav"
+    more.write_bytes((folder / "yes" / "000000aa_nohash_0.wav").read_bytes())
+    again = wav_folder(folder, split="files", shares=(0.2, 0.4), seconds=0.1)
+    of_no = [{file for file in contents(part) if file[0] == "n"} for part in (*parts, *again)]
+    assert of_no[:3] == of_no[3:], "a file more in one class moves none of another"
+
+
 def test_sounds_become_batches(folder, tmp_path_factory):
     train, *_ = wav_folder(folder, seconds=0.1, transform=LogMel(mels=12))
     x, y = next(iter(Loader(train, batch_size=4, shuffle=False)))
@@ -347,6 +362,8 @@ def test_a_damaged_recording_is_named_when_it_is_read(folder):
         (None, {"split": "random"}, "split='random'"),
         (None, {"shares": (0.9, 0.2), "split": "speakers"}, "shares="),
         (None, {"shares": (0.0, 0.5), "split": "speakers"}, "no recordings to validate"),
+        (None, {"split": "files", "shares": (0.45, 0.5)}, "class 'no' has 6 files, of which .* leave none to train on"),
+        (None, {"split": "speaker"}, "use 'lists', 'speakers' or 'files'"),
         (None, {"shares": (0.3, 0.3)}, "shares=.* has no effect on the lists: pass split='speakers'"),
         (None, {"seconds": -1.0}, "seconds=-1.0"),
         (None, {"classes": ()}, "names no folder"),

@@ -39,7 +39,8 @@ def said(network, engine, data=None, loss=None, num_steps=8, **options):
         warnings.simplefilter("always")
         model = sc.Model(network, engine, seed=1)
         batches = [(X, Y)] * 2 if data is None else data
-        model.fit(batches, loss, num_steps=num_steps, progress=False, **{"epochs": 3, **options})
+        given = batches if isinstance(batches, tuple) else (batches,)
+        model.fit(*given, loss=loss, num_steps=num_steps, progress=False, **{"epochs": 3, **options})
     ours = [each for each in caught if each.category is sc.TrainingWarning]
     assert all(each.filename == __file__ for each in ours), "a warning points to the line that called fit"
     return [str(each.message) for each in ours]
@@ -197,6 +198,18 @@ def test_pixels_of_eight_bits_are_said(engine):
     assert not any("pixels" in line for line in said(net(), engine, [(counts, Y)]))
 
 
+def test_a_validation_that_lacks_classes_is_said(engine):
+    order = np.argsort(Y, kind="stable")
+    x, y = X[order], Y[order]
+    (line,) = said(net(), engine, (x[:18], y[:18]), validation=(x[18:], y[18:]), num_steps=8)
+    assert line.startswith("no training sample is of class 4, but samples for validation are")
+    assert "Dataset.split(0.8, seed=0)" in line
+    (line,) = said(net(), engine, Loader(X, Y), validation=Loader(Dataset(x[:4], y[:4])))
+    assert line.startswith("all 4 samples for validation are of class 0, and 5 classes are trained on")
+    assert said(net(), engine, Loader(X, Y), validation=(x[:9], y[:9])) == []  # two classes: a small set may lack some
+    assert said(net(), engine, (X, Y), validation=[(x[:4], y[:4])]) == []  # batches: their labels are not known before
+
+
 def test_probabilities_outside_of_their_range_are_said(engine):
     x = sc.get_engine(engine).asarray(X)
     for act, name in (
@@ -206,8 +219,12 @@ def test_probabilities_outside_of_their_range_are_said(engine):
     ):
         with pytest.warns(sc.TrainingWarning, match=rf"{name}: data from .* is clipped: scale the data to \[0, 1\]"):
             act()
+    with pytest.warns(sc.TrainingWarning, match=r"data from 0 to 65 lie outside .* high=1.*pass the range of the data"):
+        spikegen.population(sc.get_engine(engine).asarray([0.0, 65.0]), 4)  # of 65 mV, no neuron fired
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        spikegen.population(x, 4)
+        spikegen.population(65 * x, 4, low=0.0, high=65.0)
         spikegen.rate(x, 4)
         spikegen.rate(3 * x, 4, gain=0.5)  # said by the caller
         spikegen.rate(x * (1.0 + 1e-6), 4)
@@ -343,6 +360,20 @@ def test_sequences_that_are_encoded_are_cut_by_samples(engine, time_axis):
     np.testing.assert_array_equal(model.predict(x, batch_size=5, **options), labels)
 
 
+def test_predict_says_if_samples_came_first_in_fit(engine):
+    """It gave 7 labels for 24 samples, without a word."""
+    series = DRAW.random((24, 7, 12)).astype("float32")
+    model = sc.Model(net(), engine, seed=1)
+    model.fit(series, Y, time_axis=1, progress=False)
+    with pytest.warns(sc.TrainingWarning, match=r"read as 24 time steps of 7 samples, while fit was given time_axis=1"):
+        assert len(model.predict(series)) == 7
+    with pytest.warns(sc.TrainingWarning, match="pass time_axis=1"):
+        model.to_engine(engine).predict(series)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(model.predict(series, time_axis=1)) == len(model.predict(X, num_steps=3)) == 24
+
+
 def test_predict_says_what_to_do_for_regression(engine):
     model = sc.Model(net(), engine)
     sequence = np.zeros((6, 4, 12), "float32")
@@ -365,3 +396,7 @@ def test_lengths_count_in_predictions(engine):
     assert model.predict(sequence, lengths=lengths, batch_size=7).tolist() == alone
     samples_first = np.swapaxes(sequence, 0, 1)
     assert model.predict(samples_first, time_axis=1, lengths=lengths, batch_size=7).tolist() == alone
+    unequal = [one[:n] for one, n in zip(samples_first, lengths)]
+    assert model.predict(unequal, time_axis=1, batch_size=7).tolist() == alone
+    with pytest.raises(sc.ShapeError, match="pass time_axis=1"):
+        model.predict(unequal)

@@ -45,6 +45,21 @@ def test_labels_are_known_at_once_and_recordings_read_when_asked_for():
     assert [len(events) for events, _ in dataset] == list(range(50, 56))  # and a loop over it ends
 
 
+def test_a_list_of_recordings_is_a_data_set():
+    streams = [some_events(50 + row, (8, 8), seed=row) for row in range(3)]
+    dataset = EventDataset(streams, [0, 1, 0], name="cells")
+    assert [events for events, _ in dataset] == streams
+    train, test = dataset.map(ToFrames(steps=4)).split(2)
+    assert next(iter(Loader(train, shuffle=False)))[0].shape == (4, 2, 2, 8, 8)
+    assert test.targets.tolist() == [0]
+    with pytest.raises(DataError, match="cells: recording 1 is of type ndarray: need Events or Sounds"):
+        EventDataset([streams[0], np.zeros(3)], [0, 1], "cells")
+    with pytest.raises(DataError, match="source=3 must be a Source, or a list of Events or Sounds"):
+        EventDataset(3, [0])
+    with pytest.raises(DataError, match="number classes that have names"):
+        EventDataset(streams, ["a", "b", "a"])
+
+
 def test_batches_are_time_first_and_end_shorter_samples_with_empty_steps():
     dataset = counted().map(ToFrames(window=100_000))
     streams = [dataset[i][0] for i in range(6)]

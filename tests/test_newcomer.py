@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen, utils
-from spikecore.datasets import DataError, Dataset, Loader
+from spikecore.datasets import DataError, Dataset, Events, Loader
 
 X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
 SPIKES = np.zeros((4, 6, 3))
@@ -330,6 +331,16 @@ def test_options_without_effect(make, message):
     assert sc.Refractory(sc.StateLeaky())  # parallel by itself, not by request
 
 
+def test_a_time_constant_in_another_unit_than_the_step():
+    """Of 20 ms in seconds, the decay was 2e-22: a neuron that forgets at once."""
+    with pytest.warns(sc.TrainingWarning, match=r"tau=0\.02 and steps of dt=1 nothing is left after a step"):
+        sc.decay(0.02)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sc.decay(0.02, dt=0.001) == sc.decay(20.0) == sc.decay(20)
+        sc.decay(0.2)
+
+
 @pytest.mark.parametrize(
     ("act", "message", "kind"),
     [
@@ -402,6 +413,26 @@ def out():
 
 def names(count=6):
     return np.array(["cat", "dog", "owl"])[np.arange(count) % 3]
+
+
+def traced():
+    """A network of one input."""
+    return sc.Model(sc.Sequential(sc.Linear(1, 3), sc.Leaky()), "numpy")
+
+
+class Column(list):
+    """A column of a data frame of pandas, as far as it matters here."""
+
+    dtype, ndim = np.dtype(object), 1
+
+
+class Frame:
+    """A data frame with a column of text."""
+
+    columns, dtypes = ("length", "species"), (np.dtype(float), np.dtype(object))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([[0.1, "cat"]] * 6, dtype=object)
 
 
 #: A mistake: what is written, and what the message must say: what is wrong, where, and what to write instead.
@@ -503,6 +534,13 @@ MISTAKES = {
     # targets
     "names as labels": (lambda: model().fit(X, names(), num_steps=2), "'cat'", "targets=", r"return_inverse=True"),
     "names in batches": (lambda: fit([(X, names())]), "'cat'", "entries of type", r"np\.unique\(names, return_inv"),
+    "a column of names": (
+        lambda: Loader(X, Column(["cat", "dog"] * 3)),
+        "Column",
+        "targets",
+        r"np\.unique\(names, return_inverse",
+    ),
+    "a data frame with text": (lambda: Loader(Frame(), Y), "Frame", "inputs", r"select_dtypes\('number'\)"),
     "labels from 1": (lambda: model().fit(X, Y + 1, num_steps=2), "out of range", r"targets\[2\] = 3", r"\(0\.\.2\)"),
     "one-hot labels": (lambda: model().fit(X, np.eye(3)[Y], num_steps=2), r"\(6, 3\)", "targets", r"argmax\(-1\)"),
     "labels as floats": (lambda: model().fit(X, Y * 1.0, num_steps=2), "float", "targets", "integer class indices"),
@@ -514,7 +552,12 @@ MISTAKES = {
         r"out\.membrane",
     ),
     # values
-    "NaN in the input": (lambda: model()(X * np.nan, num_steps=2), "is nan", r"input\[0, 0\]", "must be finite"),
+    "NaN in the input": (
+        lambda: model()(X * np.nan, num_steps=2),
+        "is nan",
+        r"input\[0, 0\]",
+        "in this batch; in your data np.argwhere",
+    ),
     "uint8 into rate": (
         lambda: spikegen.rate((X * 255).astype("uint8"), 2),
         "above 1",
@@ -528,7 +571,31 @@ MISTAKES = {
     "fit(Dataset)": (lambda: fit(Dataset(X, Y)), "samples, not batches", "data=", r"Loader\(data\)"),
     "fit((x, y))": (lambda: model().fit((X, Y)), "a tuple of arrays", "data", r"fit\(inputs, targets\)"),
     "evaluate(x)": (lambda: model().evaluate(X, num_steps=2), "no targets", "data", r"fit\(x, y\)"),
-    "validation=0.2": (lambda: fit(validation=0.2), r"0\.2", "validation=", r"Loader\(inputs, targets\)"),
+    "validation=0.2": (lambda: fit(validation=0.2), r"0\.2", "validation=", r"Dataset\(x, y\)\.split\(0\.8, seed=0\)"),
+    "spike times in seconds": (
+        lambda: Events(t=[0.1, 0.2], x=[0, 1], sensor=(2,)),
+        "float64",
+        "t: need one axis of whole numbers",
+        r"np\.round\(1e6 \* t\)",
+    ),
+    "a trace without an axis of features": (
+        lambda: traced().fit(SEQUENCES[:, :, 0], Y, time_axis=1),
+        r"shape \(9, 6\)",
+        "time, batch, 1",
+        r"x\[\.\.\., None\]",
+    ),
+    "numbers without an axis of features": (
+        lambda: traced()(Y * 1.0, num_steps=2),
+        r"shape \(6,\)",
+        "batch, 1",
+        r"x\[\.\.\., None\]",
+    ),
+    "a current as one series": (
+        lambda: traced()(Y * 1.0),
+        r"shape \(6,\)",
+        "time, batch",
+        r"x\[:, None, None\]",
+    ),
 }
 
 

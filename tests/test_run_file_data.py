@@ -320,8 +320,15 @@ def test_a_run_file_trains_on_sound(spikecore):
                 tone = np.sin(2 * np.pi * (frequency + speaker) * np.arange(800) / 8000)
                 file.writeframes((20_000 * tone).astype("<i2").tobytes())
     spikecore("init", "wav_folder", "--path", "words")
+    text = Path("wav_folder.toml").read_text()
+    assert 'split = "files"' in text
+    assert "out_features = 2 }" in text
+    assert "48 to train on, 6 for validation, 6 for the test" in spikecore(
+        "train", "wav_folder.toml", "--dry-run", "-e", "numpy"
+    )
     sets = ("data.split=speakers", "data.rate=8000", "data.seconds=0.1", "train.epochs=1", "engine=numpy")
     said = spikecore("train", "wav_folder.toml", *(word for one in sets for word in ("-s", one)))
     assert "42 recordings, 2 classes" in said
     assert "test_accuracy" in said
-    assert "absent" in spikecore("train", "wav_folder.toml", code=cli.DATA)  # without the lists
+    assert "absent" in spikecore("train", "wav_folder.toml", "-s", "data.split=lists", code=cli.DATA)
+    assert "no such folder" in spikecore("init", "wav_folder", "--path", "word", "--out", "a.toml", code=cli.DATA)

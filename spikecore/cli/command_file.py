@@ -32,13 +32,20 @@ DATASET = typer.Argument(
 )
 OUT = typer.Option(None, metavar="RUN.toml", help="The file to write, or - for the screen. Default: DATASET.toml.")
 PATH = typer.Option(
-    None, metavar="PATH", help="Where the data are: a folder for mnist and fashion_mnist, an archive for npz."
+    None,
+    metavar="PATH",
+    help="Where the data are: a folder for mnist, fashion_mnist and wav_folder, an archive for npz.",
 )
 ZOO = typer.Option(
     None,
     metavar="NAME",
     autocompletion=architecture_names,
     help="An architecture for the network; `spikecore zoo` lists them. Default: two dense layers.",
+)
+TIME_AXIS = typer.Option(
+    None,
+    metavar="AXIS",
+    help="Of your own arrays: the axis that is time, e.g. 1 of (samples, time, features). Default: there is none.",
 )
 
 
@@ -48,12 +55,14 @@ ZOO = typer.Option(
     "spikecore init digits --zoo sew_resnet18",
     "spikecore init mnist --path ~/data --out first.toml",
     "spikecore init npz --path my_arrays.npz",
+    "spikecore init npz --path my_traces.npz --time-axis 1",
 )
 def init(
     dataset: Optional[str] = DATASET,
     out: Optional[Path] = OUT,
     path: Optional[Path] = PATH,
     zoo: Optional[str] = ZOO,
+    time_axis: Optional[int] = TIME_AXIS,
 ) -> None:
     """Write a run file to begin with.
 
@@ -66,8 +75,9 @@ def init(
         print(new_run_file.listing())
         return
     if dataset not in new_run_file.STARTS:
-        raise ConfigError([unknown("data set", dataset, new_run_file.STARTS)])
-    text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo))
+        own = "A table, images or traces of your own are saved as .npz first: docs/own_data.md"
+        raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
+    text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis)
     if str(out) == "-":
         sys.stdout.write(text)
         return

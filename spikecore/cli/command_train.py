@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import typer
 
+from spikecore.api.core.messages import unknown
 from spikecore.api.core.ranks import RankError, RankLost, Ranks
 from spikecore.api.training.checkpoint import progress_of
 from spikecore.api.training.interrupt import Terminated, noting
@@ -21,6 +22,7 @@ from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, RUN_DIR, SETS, SIMULATE, examples, of_file, show_json, simulated
 from spikecore.cli.origins import leaves
+from spikecore.cli.pictures import ENDINGS
 from spikecore.cli.processes import ending_within, everywhere
 from spikecore.cli.resuming import check_same
 from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, opened
@@ -33,6 +35,7 @@ RESUME = typer.Option(False, "--resume", help="Continue the run in the run direc
 DRY_RUN = typer.Option(
     False, "--dry-run", help="Check everything, show the network, the steps and the memory, and write nothing."
 )
+FORMAT = typer.Option("png", "--format", metavar="FORMAT", help=f"Of the files: {', '.join(ENDINGS)}.")
 PROGRESS = typer.Option(
     None,
     "--progress/--no-progress",
@@ -182,15 +185,17 @@ def evaluate(
         print(f"{name:>14}  {value:.6f}" if isinstance(value, float) else f"{name:>14}  {value}")
 
 
-@examples("spikecore plot runs/digits-001 --engine numpy")
-def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
+@examples("spikecore plot runs/digits-001 --engine numpy", "spikecore plot runs/digits-001 --format pdf")
+def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, ending: str = FORMAT) -> None:
     """Draw the pictures of a run again.
 
     Draws training curves (curves.png), predictions (predictions.png), spikes (raster.png) and membranes with thresholds
-    (traces.png). Prints the path of each picture, one a line.
+    (traces.png). Prints the path of each picture, one a line. PDF and SVG stay sharp at any size.
     """
+    if ending not in ENDINGS:
+        raise ConfigError([unknown("format", ending, ENDINGS)])
     job = opened(run, engine)
-    for path in job.pictures(_trained(job)):
+    for path in job.pictures(_trained(job), ending):
         print(path)
 
 

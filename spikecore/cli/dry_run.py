@@ -90,6 +90,7 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         ConfigError: encoder, network, loss and data do not fit each other.
     """
     model = job.model() if resume else job.tried()
+    job.say_of_classes(*(() if job.config.data.validation == "test" else ("validation",)), "test")
     config, batch = job.config, min(job.config.data.batch_size, len(job.train_set))
     seen = job.first(job.train_set, batch if config.data.sequences else 1)[0]  # recordings differ in number of steps
     x, steps = Feed(**job.feeding)(model.engine, seen, model.input_shape, Key((config.seed, "plan")))

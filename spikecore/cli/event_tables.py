@@ -128,8 +128,10 @@ class WavFolder(Recordings):
     judge: Literal["test", "valid"] = Field(
         "test", description="which part is the test set; use the other one while you choose settings"
     )
-    split: Literal["lists", "speakers"] = Field(
-        "lists", description="the folder's lists say what is for the test, or a hash of the speaker's name"
+    split: Literal["lists", "speakers", "files"] = Field(
+        "lists",
+        description="what says which recordings are for the test: the folder's lists, a hash of the speaker's name, or "
+        "of the file's: a share of each class",
     )
     rate: int = Field(16_000, ge=1, description="samples per second that every recording is resampled to")
     seconds: float = Field(1.0, gt=0, description="duration that every recording is cut or filled up to")

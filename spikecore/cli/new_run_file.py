@@ -24,6 +24,7 @@ from spikecore.cli.starts import OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.datasets.npz import members
+from spikecore.datasets.wav_folder import LISTS, classes_of
 from spikecore.zoo import Card
 
 STEPS = 15
@@ -63,7 +64,9 @@ def listing() -> str:
     return "\n".join(f"{name:<{width}}  {start.what}" for name, start in STARTS.items())
 
 
-def new_run_file(name: str, path: Optional[Path] = None, card: Optional[Card] = None) -> str:
+def new_run_file(
+    name: str, path: Optional[Path] = None, card: Optional[Card] = None, time_axis: Optional[int] = None
+) -> str:
     """The text of a run file to begin with.
 
     Args:
@@ -71,19 +74,24 @@ def new_run_file(name: str, path: Optional[Path] = None, card: Optional[Card] = 
         path: the folder of a data set that is downloaded, default "data"; for your own data the file or folder, whose
             arrays decide the sizes of the network.
         card: the architecture; None, the default, means two dense layers.
+        time_axis: which axis of your own arrays is time; None, the default: samples have no time.
 
     Raises:
         ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes, or the architecture
-            does not take such samples.
+            does not take such samples, or there is no such axis.
         DataError: the archive cannot be read.
     """
     start = STARTS[name]
     if path is not None and "path" not in TABLES[name].model_fields:
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
+    if time_axis is not None and name not in OWN:
+        raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
     if name in OWN:
-        start = _of_arrays(name, start, path)
+        start = _of_arrays(name, start, path, time_axis)
     elif name == "event_npz":
         start = _of_recordings(start, path)
+    elif name == "wav_folder" and path is not None:
+        start = _of_sounds(start, path)
     if path is not None:
         start = replace(start, data={**start.data, "path": str(path)})
     network = layer_table(start) if card is None else architecture_table(start, card)
@@ -104,7 +112,7 @@ def new_run_file(name: str, path: Optional[Path] = None, card: Optional[Card] = 
         "[data]",
         *_keys(TABLES[name], data),
         "",
-        *(_SEQUENCE if start.recorded else _encoder(STEPS if card is None else card.num_steps)),
+        *_encoder(start, STEPS if card is None else card.num_steps),
         "",
         *network,
         "",
@@ -117,7 +125,7 @@ def new_run_file(name: str, path: Optional[Path] = None, card: Optional[Card] = 
     return "\n".join(lines) + "\n"
 
 
-def _of_arrays(name: str, start: Start, path: Optional[Path]) -> Start:
+def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optional[int]) -> Start:
     """The start for the user's own arrays."""
     if path is None:
         example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
@@ -130,10 +138,19 @@ def _of_arrays(name: str, start: Start, path: Optional[Path]) -> Start:
                 "writes files for classes: one integer a sample. docs/run_files.md shows how to train on other targets"
             ]
         )
-    shape = train.inputs.shape[1:]
+    whole = train.inputs.shape
+    if time_axis is not None and not (1 <= time_axis < len(whole) and len(whole) > 2):
+        raise ConfigError(
+            [
+                f"--time-axis {time_axis}: x_train has shape {whole}; axis 0 counts samples, one of the others is "
+                "time, and the rest are features. If there is a single feature, save x[..., None]"
+            ]
+        )
+    shape = tuple(size for axis, size in enumerate(whole) if axis not in (0, time_axis))
     image = shape if len(shape) == 3 else ()
     classes = int(train.targets.max()) + 1
-    return replace(start, features=math.prod(shape), classes=classes, flatten=len(shape) > 1, image=image)
+    sizes: Any = {"features": math.prod(shape), "classes": classes, "flatten": len(shape) > 1, "image": image}
+    return replace(start, **sizes, time_axis=time_axis)
 
 
 def _of_recordings(start: Start, path: Optional[Path]) -> Start:
@@ -145,6 +162,13 @@ def _of_recordings(start: Start, path: Optional[Path]) -> Start:
     data = {"path": str(path), "sensor": [width, height], "transforms": start.data["transforms"]}
     image, classes = (2, height, width), int(arrays["label"].max()) + 1
     return replace(start, features=math.prod(image), classes=classes, data=data, image=image)
+
+
+def _of_sounds(start: Start, path: Path) -> Start:
+    """The start for a folder of WAV files: its classes, and how they are divided where there are no lists."""
+    listed = all((path / file).is_file() for file in LISTS)
+    data = start.data if listed else {"path": str(path), "split": "files", "transforms": start.data["transforms"]}
+    return replace(start, classes=len(classes_of(path)), data=data)
 
 
 # ---- the parts of the file -----------------------------------------------------------------------------------------
@@ -167,18 +191,21 @@ def _heading(name: str, start: Start, card: Optional[Card]) -> List[str]:
     ]
 
 
-_SEQUENCE = [
-    "[encoder]",
-    "# how a sample becomes a sequence: recordings are sequences after the transforms, and are not encoded",
-    'kind = "sequence"',
-    "time_axis = 0 # where time stands in a batch: (time, batch, ...)",
-]
-
-
-def _encoder(steps: int) -> List[str]:
+def _encoder(start: Start, steps: int) -> List[str]:
+    if start.recorded or start.time_axis is not None:
+        why = "recordings are sequences after the transforms" if start.recorded else "samples are sequences"
+        batch = "(time, batch, ...)" if start.recorded else "axis 0 counts samples"
+        return [
+            "[encoder]",
+            *comment(f"how a sample becomes a sequence: {why}, and are not encoded"),
+            'kind = "sequence"',
+            f"time_axis = {start.time_axis or 0} # where time stands in a batch: {batch}",
+        ]
     kinds = ", ".join(_kinds(RunFile.model_fields["encoder"].annotation))
+    several = "the network sees a sample whole at each step; if one of its axes is time: init --time-axis"
     return [
         "[encoder]",
+        *(comment(several) if start.flatten else []),
         *comment(f"how a sample becomes a sequence: {kinds}"),
         'kind = "constant" # the sample is a current that is the same at each step',
         f"num_steps = {steps} # time steps per sample; >= 1, default 25",

@@ -18,6 +18,7 @@ from spikecore.spikeplot.training import curve_names
 from spikecore.tracking.layers import DPI, blank_figure, recorded, titled_figure
 
 CURVES, PREDICTIONS, RASTER, TRACES = "curves.png", "predictions.png", "raster.png", "traces.png"
+ENDINGS = ("png", "pdf", "svg")
 MOST_SAMPLES = 24
 
 
@@ -31,6 +32,7 @@ def draw(
     classes: Sequence[str] = (),
     loss: Optional[LossFunction] = None,
     lengths: Optional[Any] = None,
+    ending: str = "png",
 ) -> List[Path]:
     """Draw training curves and predictions, and spikes and membranes of the first sample, as far as there are any.
 
@@ -44,6 +46,7 @@ def draw(
         classes: names of the classes; default: their indices.
         loss: by whose decoder the predictions are made; default: that of the model.
         lengths: number of steps of each sample that count; None, the default: all.
+        ending: of the files' names, one of ENDINGS; default "png".
 
     Returns:
         the files written.
@@ -61,9 +64,10 @@ def draw(
     neurons = recorded(model, first, feed, None if lengths is None else lengths[:1])
     figures += [(neurons.raster(title, classes), RASTER), (neurons.membranes(title), TRACES)]
     figures = [(figure, name) for figure, name in figures if figure is not None]
-    for figure, name in figures:
-        save(figure, directory / name)
-    return [directory / name for _, name in figures]
+    paths = [(directory / name).with_suffix(f".{ending}") for _, name in figures]
+    for (figure, _), path in zip(figures, paths):
+        save(figure, path)
+    return paths
 
 
 def _curves(history: Any) -> Any:
@@ -135,7 +139,7 @@ def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure to a PNG file in a single step."""
+    """Write a figure to a file in a single step, in the format that its name ends with."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=DPI)
+    figure.savefig(buffer, dpi=DPI, format=path.suffix[1:])
     write_atomically(path, buffer.getvalue())

@@ -24,6 +24,7 @@ from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.budgets import budget_of, plan_of
 from spikecore.api.training.callbacks import Callback
+from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.learning import Learning
@@ -237,6 +238,13 @@ class Run:
         self.check_training(model)
         return model
 
+    def say_of_classes(self, *parts: str) -> None:
+        """Warn if all samples of a part, "validation" or "test", are of one class, or of one that is not trained on."""
+        sets = {"validation": self.held_out, "test": self.test_set}
+        for part in parts:
+            if sets[part] is not None and reads_labels(self.loss) is not None:
+                say_of_classes(self.train_set.targets, sets[part].targets, part)
+
     def check_training(self, model: Model) -> None:
         """Refuse keys of [train] that do not fit each other, the network or the engine.
 
@@ -323,6 +331,8 @@ class Run:
 
     def _fit(self, model: Model, callbacks: Tuple[Callback, ...], progress: Optional[bool]) -> None:
         options = self.config.train
+        if self.config.data.validation != "test" and self.ranks.rank == 0:  # fit looks at the validation samples itself
+            self.say_of_classes("test")
         model.fit(
             self.loader(self.train_set),
             self.loss,
@@ -401,8 +411,8 @@ class Run:
         self.write(RESULT, json_text(result, indent=2) + "\n")
         return result
 
-    def pictures(self, model: Model) -> List[Path]:
-        """Draw curves.png, predictions.png, raster.png and traces.png in the directory; returns their paths."""
+    def pictures(self, model: Model, ending: str = "png") -> List[Path]:
+        """Draw curves, predictions, raster and traces in the directory; returns the paths of the files."""
         assert self.directory is not None, "a run without directory has no place for pictures"
         inputs, targets, lengths = self.first(self.test_set, MOST_SAMPLES)
         target, classes = targets[0], self.test_set.classes
@@ -410,7 +420,7 @@ class Run:
         if classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
             title += f", target {classes[int(target)] if classes else target}"
         labels = targets if reads_labels(self.loss) is not None and targets.ndim == 1 else None
-        return draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths)
+        return draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths, ending)
 
 
 def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:

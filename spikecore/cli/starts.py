@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Start:
         flatten: whether samples, or the frames of recordings, have more than one axis.
         recorded: whether the samples are recordings, which transforms make sequences of.
         image: shape (channels, height, width) of a sample or a frame; empty if it is no image.
+        time_axis: the axis of a batch that is time; None if samples have none, and for recordings.
     """
 
     what: str
@@ -34,6 +35,7 @@ class Start:
     flatten: bool = False
     recorded: bool = False
     image: Tuple[int, ...] = ()
+    time_axis: Optional[int] = None
 
 
 MNIST = (1, 28, 28)

@@ -92,7 +92,7 @@ class Store(Source):
         return len(self.dataset)
 
     def identity(self, row: int) -> Tuple[Any, ...]:
-        return (self.key, *self.dataset.source.identity(int(self.dataset.rows[row])))  # type: ignore[index]
+        return (self.key, *self.dataset.source.identity(int(self.dataset.rows[row])))  # type: ignore[index, union-attr]
 
     def read(self, row: int) -> Any:
         path = self.folder / f"{int(self.dataset.rows[row]):06d}-{fingerprint(self.identity(row))}"  # type: ignore

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import abc
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, ClassVar, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import Checked, HostArray
+from spikecore.arguments import Checked, HostArray, shown
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.events import Events
 from spikecore.datasets.sound import Sound
@@ -64,7 +65,7 @@ class EventDataset(Checked, Samples):
     DataLoader takes the dataset, too. Its batches are (batch, time, *features): pass `time_axis=1` to `fit`.
 
     Args:
-        source: reads the recordings.
+        source: reads the recordings; or a list of Events or of Sounds, which stay in memory.
         targets: one class index per recording, int64 (recordings,).
         name: for messages and reports.
         classes: the classes' names in the order of their indices.
@@ -75,12 +76,12 @@ class EventDataset(Checked, Samples):
         epoch: the epoch of random transforms in `dataset[3]`; `fit` sets it for a torch DataLoader.
 
     Raises:
-        DataError: there are no recordings, or recordings and labels differ in number.
+        DataError: there are no recordings, an entry of a list is none, or recordings and labels differ in number.
     """
 
     refusal: ClassVar[Any] = DataError
 
-    source: Source
+    source: Union[Source, Sequence[Union[Events, Sound]]]
     targets: HostArray
     name: str = ""
     classes: Tuple[str, ...] = ()
@@ -89,6 +90,8 @@ class EventDataset(Checked, Samples):
     epoch: int = field(default=0, init=False)
 
     def __post_init__(self):
+        if not isinstance(self.source, Source):
+            object.__setattr__(self, "source", InMemory(_recordings(self.source, self.name)))
         rows = np.arange(len(self.source)) if self.rows is None else np.asarray(self.rows)
         targets = np.asarray(self.targets)
         if len(rows) != len(targets) or not len(rows):
@@ -122,7 +125,7 @@ class EventDataset(Checked, Samples):
     @property
     def timed(self) -> bool:
         """Whether transformed recordings have a time axis."""
-        return self.source.timed and getattr(self.transform, "timed", True)
+        return self.source.timed and getattr(self.transform, "timed", True)  # type: ignore[union-attr]
 
     def item(self, index: int, epoch: int = 0) -> Any:
         """Read and transform one recording.
@@ -136,7 +139,7 @@ class EventDataset(Checked, Samples):
             DataError: the recording cannot be read or transformed.
         """
         row = int(self.rows[index])  # type: ignore[index]
-        recording = self.source.read(row)
+        recording = self.source.read(row)  # type: ignore[union-attr]
         return recording if self.transform is None else apply(self.transform, recording, row, epoch)
 
     def map(self, *transforms: Callable[..., Any]) -> EventDataset:
@@ -199,7 +202,7 @@ class EventDataset(Checked, Samples):
     @property
     def steps(self) -> Optional[np.ndarray]:  # type: ignore[override]
         """The number of steps of each sample, if it is known without reading; else None."""
-        known = self.source.steps if self.timed and self.transform is None else None
+        known = self.source.steps if self.timed and self.transform is None else None  # type: ignore[union-attr]
         return None if known is None else known[self.rows]
 
     def set_epoch(self, epoch: int) -> None:
@@ -225,6 +228,19 @@ class EventDataset(Checked, Samples):
     def _whole(self) -> EventDataset:
         """This dataset as a plain EventDataset, without the additions of a subclass."""
         return EventDataset(self.source, self.targets, self.name, self.classes, self.transform, self.rows)
+
+
+def _recordings(given: Sequence[Any], name: str) -> List[Any]:
+    """A list of Events or Sounds, checked."""
+    if isinstance(given, str) or not isinstance(given, abc.Sequence):
+        raise DataError(f"EventDataset: source={shown(given)} must be a Source, or a list of Events or Sounds")
+    for i, one in enumerate(given):
+        if not isinstance(one, (Events, Sound)):
+            raise DataError(
+                f"{name or 'EventDataset'}: recording {i} is of type {type(one).__name__}: need Events or Sounds, e.g. "
+                "Events(t, unit, sensor=(units,)) with times in microseconds. Dataset takes arrays"
+            )
+    return list(given)
 
 
 class InMemory(Source):

@@ -200,7 +200,9 @@ def _whole(name: str, values: Any, dtype: Any, low: int, stop: int) -> np.ndarra
     """The values as a read-only array of whole numbers in [low, stop)."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.dtype.kind not in "iub" and array.size):
-        raise DataError(f"{name}: need one axis of whole numbers, not shape {array.shape} of {array.dtype}")
+        times = name == "t" and array.dtype.kind == "f"
+        unit = ", microseconds; of seconds make np.round(1e6 * t).astype(np.int64)" if times else ""
+        raise DataError(f"{name}: need one axis of whole numbers, not shape {array.shape} of {array.dtype}{unit}")
     if array.size and not (low <= int(array.min()) and int(array.max()) < stop):
         wrong = int(np.flatnonzero((array < low) | (array >= stop))[0])
         raise DataError(f"{name}[{wrong}]={array[wrong]}: must lie in [{low}, {stop})")

@@ -100,6 +100,8 @@ class Hdf5Reader:
             raise DataFileError(f"{path}: there is no such file")
         with self._lock:  # requests of several threads go one after another
             head, arrays = self._answered(path, request, what)
+        if "absent" in head:
+            raise DataFileError(f"{path}: {head['absent']}")
         if "error" in head:
             raise DataFileError(f"{path}: not {kind}, or damaged: {head['error']}")
         return head, arrays

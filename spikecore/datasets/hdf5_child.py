@@ -3,7 +3,7 @@
 It writes "ready" when it can answer. A request is a line of JSON: {"path": ..., "row": null} for labels, {"path": ...,
 "row": 3} for the spikes of sample 3, {"path": ..., "name": ..., "rows": [0, 3]} for rows of an array, with null for its
 shape alone, or {"path": ..., "most": bytes} for a copy of the file. An answer is a line of JSON, {"error": ...} or
-{"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
+{"absent": ...} or {"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
 """
 
 from __future__ import annotations
@@ -47,11 +47,17 @@ def _opened(path: str, files: Dict[str, Any], again: bool) -> Any:
     return files[path]
 
 
+class Absent(Exception):
+    """The file has no array of this name."""
+
+
 def array_rows(path: str, name: str, rows: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
     """Shape and type of an array, and some of its rows; no rows if `rows` is None."""
     file = _opened(path, files, again=rows is None)
     if not isinstance(file.get(name), h5py.Dataset):
-        raise KeyError(f"no array {name}; it holds {', '.join(sorted(file))[:200]}")
+        arrays: List[str] = []
+        file.visititems(lambda at, what: arrays.append(at) if isinstance(what, h5py.Dataset) else None)
+        raise Absent(f"no array {name}; it holds {', '.join(arrays)[:200]}")
     array = file[name]
     if rows is None:
         return {"shape": list(array.shape or ()), "dtype": array.dtype.str}, []
@@ -120,6 +126,8 @@ def serve(requests: Any, answers: Any) -> None:
             else:
                 head, arrays = answer(request["path"], request["row"], files)
             head["arrays"] = [[array.dtype.str, len(array)] for array in arrays]
+        except Absent as error:
+            head = {"absent": str(error)}
         except Exception as error:  # HDF5 and h5py raise errors of many kinds for damaged files; the answer names them
             head = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(head).encode() + b"\n")

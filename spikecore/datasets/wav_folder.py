@@ -45,7 +45,11 @@ def wav_folder(
         split: "lists", the default: what ``validation_list.txt`` and ``testing_list.txt`` in the folder name, and the
             rest to train. "speakers": by a hash of the speaker's name, the file's name up to "_nohash_" or its end, as
             Speech Commands publish it: all recordings of a speaker are in one part, and stay there as others are added.
-        shares: parts of the speakers to validate and to test with split "speakers", each in [0, 1]; default (0.1, 0.1).
+            "files": shares of the files of each class, by a hash of their names, for a folder of your own; at least one
+            file of each class is in each part. Recordings of one speaker or animal are then in several parts, and the
+            results are too good by what the network knows of it.
+        shares: parts of the speakers or files to validate and to test, each in [0, 1]; default (0.1, 0.1). Not for
+            "lists".
         classes: names of the folders to read, in the order of their labels; None, the default: all, by name.
         rate: samples per second that every recording is resampled to, ≥ 1; default 16,000, that of Speech Commands.
             None: each keeps its own, on which the bands of ``LogMel`` depend unless its ``high`` is given.
@@ -61,22 +65,27 @@ def wav_folder(
         DataError: an argument is out of range, or a part would be empty.
     """
     folder = Path(path)
-    if split not in ("lists", "speakers"):
-        raise DataError(f"wav_folder: split={split!r}: use 'lists' or 'speakers'")
+    if split not in ("lists", "speakers", "files"):
+        raise DataError(f"wav_folder: split={split!r}: use 'lists', 'speakers' or 'files'")
     if not (min(shares) >= 0.0 and sum(shares) <= 1.0):
         raise DataError(f"wav_folder: shares={shares!r}: parts to validate and to test, >= 0 and at most 1 together")
     if split == "lists" and tuple(shares) != (0.1, 0.1):
-        raise DataError(f"wav_folder: shares={shares!r} has no effect on the lists: pass split='speakers', too")
+        raise DataError(
+            f"wav_folder: shares={shares!r} has no effect on the lists: pass split='speakers' or 'files', too"
+        )
     if seconds is not None and not 0.0 < seconds < 1e6:
         raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
-    names = _classes(folder) if classes is None else classes
+    names = classes_of(folder) if classes is None else classes
     if not names:
         raise DataError("wav_folder: classes=() names no folder: name those to read, or pass None for all")
     if len(set(names)) < len(names):
         raise DataError(f"wav_folder: classes={classes!r}: name each folder once")
     files = [f"{name}/{file}" for name in names for file in _files(folder, name)]
     files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
-    part = _by_lists(folder, files, names) if split == "lists" else _by_speakers(files, shares)
+    if split == "lists":
+        part = _by_lists(folder, files, names)
+    else:
+        part = _by_speakers(files, shares) if split == "speakers" else _by_files(files, shares)
     labels = {name: label for label, name in enumerate(names)}
 
     def dataset(number: int, word: str) -> EventDataset:
@@ -108,7 +117,8 @@ class Recordings(Source):
         return (self.files[row], *stamp(self.folder / self.files[row]), self.rate, self.seconds)
 
 
-def _classes(folder: Path) -> Tuple[str, ...]:
+def classes_of(folder: Path) -> Tuple[str, ...]:
+    """The names of the folders of a folder: its classes."""
     if not folder.is_dir():
         raise DataFileError(
             f"{folder}: no such folder; unpack Speech Commands, {PAGE}, and pass the folder of the words"
@@ -135,7 +145,10 @@ def _by_lists(folder: Path, files: List[str], names: Tuple[str, ...]) -> Dict[st
     for number, name in enumerate(LISTS, 1):
         path = folder / name
         if not path.is_file():
-            raise DataFileError(f"{path}: absent; without the lists of Speech Commands, pass split='speakers'")
+            raise DataFileError(
+                f"{path}: absent; without the lists of Speech Commands, pass split='files', or split='speakers' if the "
+                "files begin with the speaker's name, as in NAME_nohash_0.wav"
+            )
         for line in filter(None, map(str.strip, path.read_text("utf-8").splitlines())):
             if line.partition("/")[0] not in names:  # of a class that is not read
                 continue
@@ -152,7 +165,25 @@ def _by_speakers(files: List[str], shares: Tuple[float, float]) -> Dict[str, int
     part = {}
     for file in files:
         speaker = re.sub(r"_nohash_.*$", "", file.partition("/")[2])
-        digest = int(hashlib.sha1(speaker.encode()).hexdigest(), 16)
-        place = digest % (MOST_SPEAKERS + 1) / MOST_SPEAKERS  # in [0, 1]
+        place = _hash(speaker) % (MOST_SPEAKERS + 1) / MOST_SPEAKERS  # in [0, 1]
         part[file] = 1 if place < shares[0] else 2 if place < sum(shares) else 0
     return part
+
+
+def _by_files(files: List[str], shares: Tuple[float, float]) -> Dict[str, int]:
+    """The part of each file, so that each part has its share of every class."""
+    part = dict.fromkeys(files, 0)
+    for name in sorted({file.partition("/")[0] for file in files}):
+        mine = sorted((file for file in files if file.partition("/")[0] == name), key=_hash)
+        counts = [max(round(share * len(mine)), 1 if share else 0) for share in shares]
+        if sum(counts) >= len(mine):
+            raise DataError(
+                f"wav_folder: class {name!r} has {len(mine)} files, of which shares={shares!r} leave none to train on"
+            )
+        part.update(dict.fromkeys(mine[: counts[0]], 1))
+        part.update(dict.fromkeys(mine[counts[0] : sum(counts)], 2))
+    return part
+
+
+def _hash(text: str) -> int:
+    return int(hashlib.sha1(text.encode()).hexdigest(), 16)

@@ -168,6 +168,11 @@ class Loader:
         return said
 
     @property
+    def targets(self) -> Optional[np.ndarray]:
+        """The targets of all samples, (samples, ...), in the order of the data; None without targets."""
+        return self._targets
+
+    @property
     def epoch(self) -> int:
         """Number of the epoch that the next iteration runs, from 0. It advances when all batches have been taken."""
         return self._epoch

@@ -180,6 +180,6 @@ def _host(name: str, values: Any) -> np.ndarray:
     if array.ndim == 0 or not of_numbers(array.dtype):
         raise DataError(
             f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}"
-            f"{numbered(array)}"
+            f"{numbered(values) or numbered(array)}"
         )
     return array

@@ -8,6 +8,7 @@ from typing import Any, Literal, Optional, Tuple, Union
 
 from spikecore.api.core.host import float64, full_weight, host, to_numpy
 from spikecore.api.core.initialisers import Initialiser, drawn
+from spikecore.api.core.messages import warn
 from spikecore.api.core.random import Key
 from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
 from spikecore.printing import call, numbers
@@ -163,9 +164,17 @@ def decay(tau: float, dt: float = 1.0) -> float:
 
     Raises:
         ValueError: tau or dt is not positive.
+
+    Warns:
+        TrainingWarning: tau is less than a tenth of dt, as if they had different units.
     """
     if not (tau > 0 and dt > 0):
         raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be numbers > 0")
+    if tau < dt / 10:
+        warn(
+            f"decay: with tau={tau:g} and steps of dt={dt:g} nothing is left after a step: give both in one unit, e.g. "
+            "decay(20.0, dt=1.0) for 20 ms and steps of 1 ms"
+        )
     return math.exp(-dt / tau)
 
 

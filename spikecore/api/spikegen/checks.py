@@ -54,6 +54,18 @@ def said_if_clipped(name: str, engine: Any, x: Any) -> None:
         )
 
 
+def said_if_outside(name: str, engine: Any, x: Any, low: float, high: float, margin: float) -> None:
+    """Give a ``TrainingWarning`` for data that lie more than ``margin`` outside of [low, high]."""
+    if not math.prod(x.shape):
+        return
+    least, most = (float(engine.to_numpy(end(x))) for end in (engine.xp.min, engine.xp.max))
+    if least < low - margin or most > high + margin:
+        warn(
+            f"{name}: data from {least:.3g} to {most:.3g} lie outside of the range from low={low:g} to high={high:g}, "
+            f"where hardly a neuron responds: pass the range of the data, e.g. low={least:.3g}, high={most:.3g}"
+        )
+
+
 def taken(name: str, data: Any, argument: str = "data") -> Tuple[Any, Any]:
     """The engine of ``data``, and the data as its array.
 

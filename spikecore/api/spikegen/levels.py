@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from spikecore.api.core.engines import engine_of
-from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
+from spikecore.api.spikegen.checks import clock, said_if_outside, steps_of, taken, unit_interval, whole
 from spikecore.arguments import ArrayLike, Size, checked
 
 
@@ -121,7 +121,8 @@ def receptive_fields(data: ArrayLike, neurons: int = 8, low: float = 0.0, high: 
     Args:
         data: (batch, ..., features); or (batch,), one feature.
         neurons: neurons per feature, >= 3; default 8.
-        low, high: range of the data, low < high; defaults 0 and 1. The outermost centres lie w/2 outside.
+        low, high: range of the data, low < high; defaults 0 and 1. The outermost centres lie w/2 outside. Data
+            more than w outside give a ``TrainingWarning``.
         beta: how narrow the fields are, > 0; default 1.5. Between 1 and 2 neighbouring fields overlap well.
 
     Returns:
@@ -140,6 +141,7 @@ def receptive_fields(data: ArrayLike, neurons: int = 8, low: float = 0.0, high: 
     engine, x = taken("receptive_fields", data)
     xp = engine.xp
     width = (high - low) / (neurons - 2)
+    said_if_outside("receptive_fields", engine, x, low, high, width)
     centres = engine.asarray([low + (2 * i - 1) / 2 * width for i in range(neurons)])
     distance = (xp.expand_dims(x, axis=-1) - centres) / (width / beta)
     response = xp.exp(-0.5 * distance * distance)

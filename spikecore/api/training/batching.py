@@ -133,7 +133,8 @@ def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
     """Refuse an input of shape ``found`` that is empty, or whose features do not fit; the message names the axis."""
     axes = ("batch",) if static else ("time", "batch")
     if len(found) < len(axes):
-        raise ShapeError(f"input of shape {found}: expected ({', '.join(axes)}, *features)")
+        hint = "; one series of one feature is x[:, None, None]" if len(found) == 1 and shape in (None, (1,)) else ""
+        raise ShapeError(f"input of shape {found}: expected ({', '.join(axes)}, *features){hint}")
     for name, extent in zip(axes, found):
         if extent == 0:
             raise ShapeError(f"input of shape {found} is empty: its {name} axis has length 0")
@@ -150,8 +151,10 @@ def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
 def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
     if static and len(found) == 2 + len(shape):
         return "; it has a time axis of its own: leave out num_steps and encoder"
+    if shape == (1,) and len(found) == 2 - static and found[-1] != 1:
+        return "; a single feature needs an axis, too: x[..., None]"
     if not static and len(found) == 1 + len(shape):
-        return "; for an input without time axis pass num_steps"
+        return "; for an input without time axis pass num_steps, for a single sequence x[:, None]"
     if static and len(found) == len(shape):
         return "; a single sample needs a batch axis: x[None]"
     if len(shape) == 1 and math.prod(found[2 - static :]) == shape[0]:
@@ -169,7 +172,11 @@ def check_feeds(owner: str, x: Any, num_steps: Optional[int], encoder: Optional[
         raise ValueError(f"{owner}: num_steps and encoder need x, the batch that they are for")
 
 
-def check_finite(engine: Any, x: Any, remedy: str = " (check_finite=False lets it through)") -> None:
+# The index counts within the batch, whose samples ``fit`` has shuffled.
+FIND = " (in this batch; in your data np.argwhere(~np.isfinite(x)) finds all; check_finite=False lets it through)"
+
+
+def check_finite(engine: Any, x: Any, remedy: str = FIND) -> None:
     """Refuse NaN and infinity; the message names the index and the value of the first, and a remedy if there is one."""
     xp = engine.xp
     if bool(engine.to_numpy(xp.all(xp.isfinite(x)))):

@@ -64,8 +64,10 @@ def check_batches(name: str, data: Any) -> None:
     from spikecore.samples import Dataset, Samples  # NumPy, which `import spikecore` does not load
 
     if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        part = "; divide the samples first: train, rest = spikecore.datasets.Dataset(x, y).split(0.8, seed=0)"
         raise TypeError(
             f"{name}={data!r} must be an iterable of batches, e.g. spikecore.datasets.Loader(inputs, targets)"
+            f"{part if name == 'validation' and isinstance(data, float) else ''}"
         )
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
         raise TypeError(

@@ -14,11 +14,12 @@ from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Layer, Pass, layer_name
 from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import flatten
-from spikecore.api.functional.base import LossBase, terms
+from spikecore.api.functional.base import LossBase, reads_labels, terms
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import Placed
 
 SAMPLES = 8  # of the first batch of an epoch
@@ -57,6 +58,11 @@ class Diagnosis:
                 f"fit: the network has no neurons ({kinds}), so nothing in it spikes or depends on time. Add neurons, "
                 "e.g. sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))"
             )
+
+    def of_classes(self, data: Any, validation: Any) -> None:
+        """Say that the validation samples lack classes, or have others; both are batches that may know all targets."""
+        if reads_labels(self.loss) is not None:
+            say_of_classes(getattr(data, "targets", None), getattr(validation, "targets", None), "validation")
 
     def of_inputs(self, x: Any, constant: bool) -> None:
         """Say that inputs look like images of 0 to 255; ``constant``: whether they are a current without an encoder."""

@@ -118,6 +118,7 @@ class Training:
         self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
         if self.first_rank:
             self.diagnosis.of_network()
+            self.diagnosis.of_classes(self.data, self.validation)
         self._begin()
         first, self.bar = model.epochs_done, self._bar()
         try:

@@ -226,9 +226,10 @@ class FitEvaluate(OwnLoop):
                 weights are those before this batch.
 
         Warns:
-            TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255, a layer never fires or
-                always fires, or gradients vanish or explode. Some samples of one batch are looked at after the first
-                epoch, from ten epochs on also after the last; the training itself stays the same.
+            TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255, the validation samples are
+                all of one class or of one that is not trained on, a layer never fires or always fires, or gradients
+                vanish or explode. Some samples of one batch are looked at after the first epoch, from ten epochs on
+                also after the last; the training itself stays the same.
         """
         given, plastic = (loss, optimizer), isinstance(learning, Plasticity)
         loss, optimizer = self._with_defaults(loss, optimizer)
@@ -255,7 +256,7 @@ class FitEvaluate(OwnLoop):
         own.update({"compiles": True} if compile else {})
         own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **own)
-        self.metric = metric
+        self.metric, self.time_axis = metric, time_axis
         total = epochs if resume else self.epochs_done + epochs
         named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
         named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, metric=metric, window=window)
@@ -394,7 +395,7 @@ class FitEvaluate(OwnLoop):
 
         Args:
             x: the samples, as for a call or ``fit``: (batch, *features) with ``num_steps`` or an encoder, else (time,
-                batch, *features).
+                batch, *features); with time_axis=1 also a list of sequences (time, *features) of unequal length.
             num_steps, encoder, time_axis: as in ``fit``.
             loss: by whose decoder; default: the loss of the last ``fit``, else ``functional.ce_rate_loss()``. Files do
                 not hold a loss, so a loaded model needs it unless it counts spikes.
@@ -407,6 +408,9 @@ class FitEvaluate(OwnLoop):
         Raises:
             TypeError: the loss compares with no class labels, as in regression; the message says what to read instead.
             ShapeError, ValueError: bad input, as in ``fit``.
+
+        Warns:
+            TrainingWarning: ``fit`` was given a ``time_axis``, and here it is left out.
 
         Example:
             >>> model.predict(x, num_steps=25)   # x (4, 64)

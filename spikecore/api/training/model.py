@@ -96,6 +96,7 @@ class Model(FitEvaluate):
         self.notes: Dict[str, Any] = {}
         self.epochs_done = 0
         self.unfinished: Optional[Average] = None
+        self.time_axis = 0  # of the data of the last fit
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
         self.metric: Any = None
@@ -312,6 +313,7 @@ class Model(FitEvaluate):
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
         other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
+        other.time_axis = self.time_axis
         other.notes = deepcopy(self.notes)
         return other
 

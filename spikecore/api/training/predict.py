@@ -7,7 +7,8 @@ from typing import Any, Iterator, Optional, Tuple
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.host import host, to_numpy
-from spikecore.api.core.layer import Key
+from spikecore.api.core.layer import Key, ShapeError
+from spikecore.api.core.messages import warn
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import as_numbers, check_sequence
 from spikecore.api.training.batching import Feed, check_numbers
@@ -27,6 +28,9 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
             "out = model(x, num_steps=...), then out.membrane or out.spikes; for classes say by which loss to decode, "
             "e.g. predict(x, loss=spikecore.functional.ce_rate_loss())"
         )
+    if lengths is None and _are_sequences(data):
+        return _of_sequences(model, data, loss, feed, batch_size)
+    _say_of_axes(model, data, feed)
     engine, found = model.engine, []
     for start, (x, steps) in _pieces(model, data, feed, batch_size):
         part = slice(start, start + batch_size)
@@ -37,6 +41,36 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         scores = decoder.scores(engine, as_numbers(engine, values), count)
         found.append(host().asarray(engine.to_numpy(engine.xp.argmax(scores, axis=1)), dtype="int64"))
     return host().xp.concat(found, axis=0)
+
+
+def _are_sequences(data: Any) -> bool:
+    """Whether the samples are a list of arrays (time, *features) of unequal length."""
+    several = isinstance(data, (list, tuple)) and all(len(getattr(one, "shape", ())) for one in data)
+    return several and len({one.shape[0] for one in data}) > 1
+
+
+def _of_sequences(model: Any, data: Any, loss: Any, feed: Feed, batch_size: int) -> Any:
+    """The predictions for sequences of unequal length, which are padded batch by batch as in ``fit``."""
+    if feed.static or feed.time_axis != 1:
+        raise ShapeError(
+            "predict: a list of sequences of unequal length is padded to (batch, time, ...): pass time_axis=1"
+        )
+    from spikecore.samples import Loader  # NumPy, which `import spikecore` does not load
+
+    padded: Any = Loader(data, shuffle=False, batch_size=batch_size)
+    found = [predictions(model, x, loss, feed, counts, batch_size) for x, _, counts in padded]
+    return host().xp.concat(found, axis=0)
+
+
+def _say_of_axes(model: Any, data: Any, feed: Feed) -> None:
+    """Warn if the samples came first in ``fit``, and an array of samples would now be read as time first."""
+    if feed.static or feed.time_axis or not model.time_axis or getattr(data, "ndim", 0) < 2:
+        return
+    steps, samples = data.shape[:2]
+    warn(
+        f"predict: the input of shape {tuple(data.shape)} is read as {steps} time steps of {samples} samples, while "
+        f"fit was given time_axis={model.time_axis}: pass time_axis={model.time_axis} if it is laid out as in fit"
+    )
 
 
 def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
