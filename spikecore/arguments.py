@@ -130,7 +130,7 @@ def checked(function: Anything, refusal: Refusal = None) -> Anything:
         refusal: what it raises; None: a ValueError for a number that is not of the kind wanted, else a TypeError.
     """
     owner = function.__qualname__
-    method = "" if function.__name__ == "__init__" else f".{function.__name__}"
+    method = "" if function.__name__ in ("__init__", "__call__") else f".{function.__name__}"
     plan: List[CheckPlan] = []  # made at the first call: modules that import one another are complete by then
 
     @functools.wraps(function)
@@ -262,10 +262,19 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
             if rules[name].words.startswith("an array"):
                 if hasattr(value, "spikes"):  # what a call of a model returns
                     hint = "; pass out.spikes or out.membrane"
+                elif hasattr(value, "batch_size") and hasattr(value, "__iter__"):
+                    hint = "; take a batch of it: x, targets = next(iter(loader))"
                 elif _is_ragged(value):
                     hint = "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
+            if rules[name].words == "a Model" and _is_module(value):
+                hint = "; spikecore.nn.from_torch(net) makes one of modules"
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
+
+
+def _is_module(value: Any) -> bool:
+    """Whether a value is a module of torch's."""
+    return any(kind.__module__ == "torch.nn.modules.module" for kind in type(value).__mro__)
 
 
 def _is_ragged(value: Any) -> bool:

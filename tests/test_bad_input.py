@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 
 import numpy as np
@@ -344,3 +345,36 @@ def test_constant_arrays_compare_by_content():
 def test_a_misspelt_name_is_answered_with_the_nearest(module, wrong, right):
     with pytest.raises(AttributeError, match=f"did you mean '{right}'"):
         getattr(getattr(sc, module), wrong)
+
+
+# ---- steps that write into arrays ----------------------------------------------------------------------------------
+
+
+class InPlace(sc.Neuron):
+    """A step that edits its state in place, as a loop of one's own may."""
+
+    state = ("mem",)
+
+    def step(self, engine, params, state, x):
+        mem = state.mem
+        mem *= 0.5
+        mem += x
+        return engine.spike(mem - params.threshold, self.surrogate), State(mem=mem)
+
+
+class InputInPlace(InPlace):
+    def step(self, engine, params, state, x):
+        x += 0.5 * state.mem
+        return engine.spike(x - params.threshold, self.surrogate), State(mem=x)
+
+
+@NO_TORCH
+@pytest.mark.parametrize(("neuron", "what"), [(InPlace, "the state 'mem'"), (InputInPlace, "its input")])
+def test_a_step_that_writes_into_what_it_gets_is_refused(neuron, what):
+    """Of a loop's records all would be the last one, without a word. A kernel has memory of its own."""
+    torch, nn = importlib.import_module("torch"), importlib.import_module("spikecore.nn")
+    layers, message = sc.Sequential(sc.Linear(5, 4), neuron()), rf"{neuron.__name__}\.step writes into {what}, "
+    with refused(TypeError, message + ".*: make a new array"):
+        sc.Model(layers, sc.get_engine("torch", fused=False))(X, num_steps=3)
+    with refused(TypeError, message):
+        nn.module(neuron())(torch.rand(2, 4))

@@ -223,3 +223,56 @@ def test_a_class_of_the_users_own_is_told_that_only_sequential_is_taken_apart():
         ValueError, match=r"Net: only nn\.Sequential itself is taken apart, .*: write the network as nn\."
     ):
         snn.from_torch(Net(), input_shape=(4,))
+
+
+def test_a_layer_without_weights_may_stand_twice():
+    """``named_children`` leaves out the second place; verify would verify another network."""
+    pool, flat = nn.MaxPool2d(2), nn.Flatten()
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), pool, snn.Leaky(0.5, threshold=0.2, **H), nn.Conv2d(4, 4, 3), pool,
+        snn.Leaky(0.5, threshold=0.2, **H), flat, nn.Linear(4, 3), flat, snn.Leaky(0.5, threshold=0.1, **H),
+    )  # fmt: skip
+    x, model = 3 * torch.rand(5, 2, 1, 12, 12), snn.from_torch(net, input_shape=(1, 12, 12))
+    assert outputs(net, x).sum() > 0
+    assert torch.equal(model(x).spikes, outputs(net, x))
+
+
+@pytest.mark.parametrize("part", ["weights", "neuron", "tensor", "body"])
+def test_what_is_shared_is_refused(part):
+    fc, lif, place = nn.Linear(5, 5), snn.Leaky(0.9, **H), "layer 2 "
+    layers = [nn.Linear(5, 5), snn.Leaky(0.9, **H), nn.Linear(5, 5), snn.Leaky(0.9, **H)]
+    if part == "weights":
+        layers[0] = layers[2] = fc
+    elif part == "neuron":
+        layers[1] = layers[3] = lif
+        place = "layer 3 "
+    elif part == "tensor":
+        layers[2].bias = layers[0].bias
+    else:
+        layers, place = [snn.Residual(fc, fc)], "layer 0.shortcut "
+    with pytest.raises(ValueError, match=f"{place}.* shares weights or a state with layer .*deepcopy"):
+        snn.from_torch(nn.Sequential(*layers), input_shape=(5,))
+
+
+def test_layers_of_a_class_are_verified_in_a_sequential():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.lif1, self.fc2, self.lif2 = nn.Linear(4, 5), snn.Leaky(0.9), nn.Linear(5, 3), snn.Leaky(0.9)
+
+        def forward(self, x):
+            mem1, mem2, spikes = self.lif1.init_leaky(), self.lif2.init_leaky(), []
+            for step in x:
+                spk, mem1 = self.lif1(self.fc1(step), mem1)
+                spk, mem2 = self.lif2(self.fc2(spk), mem2)
+                spikes.append(spk)
+            return torch.stack(spikes)
+
+    torch.manual_seed(0)
+    net, x, y = Net(), 3 * torch.rand(6, 4, 4), torch.tensor([0, 1, 2, 0])
+    layers = nn.Sequential(net.fc1, net.lif1, net.fc2, net.lif2)
+    assert sc.verify(layers, x, y, differences=False).ok
+    assert torch.equal(snn.from_torch(layers)(x).spikes, net(x))
+    own = type("Own", (snn.Leaky,), {"_base_state_function": lambda self, x: 0.5 * self.mem + x})
+    with pytest.raises(ValueError, match=r"layer 0 \(Own\): its class has code .*write the neuron for all engines"):
+        snn.from_torch(nn.Sequential(own(0.9, **H)), input_shape=(3,))

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import ShapeError, utils  # noqa: E402
+from spikecore import ShapeError, TrainingWarning, utils  # noqa: E402
 from spikecore.engines.torch.nn.chain import chain_of  # noqa: E402
 
 T, B = 7, 3
@@ -390,3 +390,38 @@ def test_gradients_of_gradients_without_kernels():
 def test_fused_is_yes_or_no():
     with pytest.raises(TypeError, match="run: fused='auto' must be True or False"):
         snn.run(nn.Sequential(nn.Linear(3, 2)), torch.rand(4, 2, 3), fused="auto")
+
+
+class Whole(nn.Module):
+    """A forward that loops over time itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(4, 4), snn.Leaky(0.9)
+
+    def forward(self, x):
+        mem, spikes = self.lif.init_leaky(), []
+        for step in x:
+            spk, mem = self.lif(self.fc(step), mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+
+class Keeps(Whole):
+    """The state in an attribute of its own, from zeros that forward makes."""
+
+    mem = None
+
+    def forward(self, x):
+        current = self.fc(x)
+        spk, self.mem = self.lif(current, torch.zeros_like(current) if self.mem is None else self.mem)
+        return spk
+
+
+def test_a_loop_over_time_within_the_loop_over_time_is_noticed(recwarn):
+    """It would run over the batch, and remember nothing from step to step: shapes are right, and the result is not."""
+    with pytest.warns(TrainingWarning, match=r"forward of Whole gives layer 'lif' the same state .*call net\(x\)"):
+        assert snn.run(Whole(), torch.rand(T, B, 4)).shape == (T, B, 4)
+    recwarn.clear()
+    snn.run(Keeps(), torch.rand(T, B, 4))
+    assert not recwarn.list

@@ -9,7 +9,9 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import utils  # noqa: E402
+from spikecore import surrogate, utils  # noqa: E402
+
+OWN = surrogate.custom_surrogate(lambda u, g, s: g / (1 + u.abs()))
 
 
 class Net(nn.Module):
@@ -34,6 +36,9 @@ CALLS = {
     "relu-keyword": (lambda net, y, x: net.lif(torch.relu(input=y)), ""),
     "linear-keyword": (lambda net, y, x: net.lif(F.linear(input=x, weight=net.fc.weight)), ""),
     "add-keyword": (lambda net, y, x: net.lif(torch.add(y, other=x)), ""),
+    "surrogate": (lambda net, y, x: net.lif(3 * surrogate.atan()(y - 0.1)), ""),
+    "surrogate-of-its-own": (lambda net, y, x: net.lif(OWN(y)), "whose derivative is a function of its own"),
+    "mul-parameter-first": (lambda net, y, x: net.lif(net.norm.weight * y), ""),
     "mul-keywords": (lambda net, y, x: net.lif(torch.mul(input=y, other=x)), ""),
     "add-parameter-keyword": (lambda net, y, x: net.lif(torch.add(y, other=net.low)), ""),
     "flatten-keyword": (lambda net, y, x: torch.flatten(input=net.lif(y)), ""),

@@ -81,6 +81,55 @@ def test_gradients_of_gradients(name, monkeypatch):
     assert second[0][0].abs().sum() > 0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_so_is_the_gradient_by_spikes_that_reset_at_once(at_once, monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    lif, x = snn.Leaky(0.9, reset_delay=not at_once), torch.rand(3, 5, requires_grad=True)
+    spk, mem = lif(2 * x)
+    spk.retain_grad()
+    if at_once:
+        with pytest.raises(RuntimeError, match="the gradient by 'spk'"):
+            (spk.sum() + mem.sum()).backward()
+    else:
+        (spk.sum() + mem.sum()).backward()
+        assert torch.equal(spk.grad, torch.ones(3, 5))
+
+
+@pytest.mark.parametrize("look", ["retain_grad", "hook"])
+def test_the_gradient_by_a_state_is_whole_or_refused(look, monkeypatch):
+    """A kernel makes spikes and membrane at once: the membrane's gradient would lack what comes through the spikes."""
+
+    def looked_at(large, fused):
+        monkeypatch.setattr(stepping, "LARGE", large)
+        lif, x, found = snn.Leaky(0.9), 2 * torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(0)), []
+        lif.fused, mem, total, states = fused, torch.zeros(3, 5), 0.0, []
+        for t, step in enumerate(x.requires_grad_()):
+            spk, mem = lif(step, mem)
+            states.append(mem)
+            if look == "hook":
+                mem.register_hook(found.append)
+            else:
+                mem.retain_grad()
+            total = total + (t + 1) * spk.sum()
+        total.backward()
+        return found[::-1] or [mem.grad for mem in states]
+
+    expected = looked_at(LARGE, True)
+    assert all(map(torch.equal, looked_at(0, False), expected))
+    with pytest.raises(RuntimeError, match="the gradient by 'mem', .* Set fused = False"):
+        looked_at(0, True)
+
+
+def test_the_way_of_a_step_may_change_within_a_sequence(monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    lif, x = snn.Leaky(0.9), torch.rand(4, 5, requires_grad=True)
+    ways = []
+    for fused in (True, True, False, False, True):
+        lif.fused = fused
+        ways.append(taken(lif(x)[1]))
+    assert ways == [True, True, False, False, True]
+
+
 def test_the_input_is_not_kept(monkeypatch):
     monkeypatch.setattr(stepping, "LARGE", 0)
     lif, weight = snn.Leaky(0.9), torch.ones(5, requires_grad=True)

@@ -190,6 +190,49 @@ def test_what_is_no_layer_is_refused(module, error, match):
         sc.Torch(module)
 
 
+class Keeps(nn.Module):
+    """A module that keeps something, in one of several ways."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what, self.mem, self.seen, self.count = what, None, [], 0
+        if what == "buffer":
+            self.register_buffer("state", torch.zeros(1))
+
+    def forward(self, x):
+        if self.what == "neuron":
+            self.mem = x + (0 if self.mem is None else 0.9 * self.mem.detach())
+            return (self.mem > 1).to(x.dtype)
+        if self.what == "buffer":
+            self.state = 0.9 * self.state + x.detach()
+            return self.state + 0 * x
+        if self.what == "list":
+            self.seen.append(x)
+        elif self.what == "count":
+            self.count += 1
+        elif self.what == "shown":
+            self.mem, self.seen = x.detach(), [x.sum().item()]
+        elif self.mem is None:
+            self.mem = torch.ones(x.shape[-1])
+        return x
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [("neuron", "mem"), ("buffer", "state"), ("list", "seen"), ("count", "count"), ("shown", ""),
+                       ("cache", "")]
+)  # fmt: skip
+def test_a_module_with_a_memory_is_refused(what, name):
+    """It would see all steps in one call: a neuron in it would be one without time."""
+    network_of = sc.Sequential(sc.Torch(nn.Sequential(Keeps(what))), sc.Leaky())
+    if name:
+        with pytest.raises(TypeError, match=f"keeps '0.{name}' from call to call"):
+            sc.Model(network_of, "torch", input_shape=(3,))
+    else:
+        x = torch.rand(5, 2, 3)
+        model = sc.Model(network_of, "torch", input_shape=(3,))
+        assert torch.equal(model(x).spikes, model(x).spikes)
+
+
 def test_samples_that_do_not_fit_are_refused():
     with pytest.raises(sc.ShapeError, match=r"layer 1: Torch\(.*Linear.*\) refuses samples of shape \(10,\)"):
         sc.Model(network(sc.Torch(nn.Linear(9, 10))), "torch")

@@ -178,8 +178,12 @@ def _host(name: str, values: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
+        hint = numbered(values) or numbered(array)
+        if hasattr(values, "batch_size"):
+            hint = "; a loader brings its own targets: pass it alone"
+        elif not hint and array.ndim and array.dtype == object:
+            hint = "; convert it: values.astype(float), of a table table.to_numpy(dtype=float)"
         raise DataError(
-            f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}"
-            f"{numbered(values) or numbered(array)}"
+            f"{name}: need an array with samples along axis 0, not {type(values).__name__} of {array.dtype}{hint}"
         )
     return array

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
 from spikecore.api.core.files import json_text
+from spikecore.api.core.foreign import refuse_module
 from spikecore.api.training.history import Row
 from spikecore.arguments import checked
 from spikecore.tracking.rows import numbers_of
@@ -126,6 +127,7 @@ class Tracker:
             model: the model.
             row: numbers by column, such as a row of the history; "epoch" counts from 1.
         """
+        refuse_module(type(self).__name__, model)
         looks = self.sample is not None and (writes(model) or model.executor.divides)  # divided weights take all ranks
         seen = self.sample.seen(model, row) if self.sample is not None and looks else Seen({}, {})
         if not writes(model):

@@ -233,6 +233,13 @@ class Engine(abc.ABC):
         """A context in which modes of the array library, e.g. autocast to another precision, have no effect."""
         return contextlib.nullcontext()
 
+    def check_input(self, x: Any) -> None:  # noqa: B027  (arrays of most libraries record nothing)
+        """Refuse an input of ``model(x)`` by which the caller's program would differentiate in vain.
+
+        Raises:
+            TypeError: the array library would record the call, and no gradient would come back.
+        """
+
     def smooth(self) -> Engine:
         """The same engine with spikes replaced by the surrogate's antiderivative, for finite differences.
 

@@ -19,6 +19,20 @@ def library_of(thing: Any) -> Optional[str]:
     return next((root for root in roots if root in CONVERTERS), None)
 
 
+def refuse_module(owner: str, model: Any) -> None:
+    """Refuse another library's module where a callback of ``fit`` gets its model.
+
+    Raises:
+        TypeError: ``model`` is such a module.
+    """
+    root = library_of(model)
+    if root is not None:
+        raise TypeError(
+            f"{owner}: model={shown(model)} must be a Model, of which spikecore.nn.from_torch(net) makes one; for a "
+            f"loop over modules take {root}'s own tools, as docs/torch_loop.md shows"
+        )
+
+
 def no_layer(thing: Any) -> str:
     """The end of an error message about a value that is not a layer: what to write instead."""
     if isinstance(thing, (list, tuple)):

@@ -34,7 +34,10 @@ REDUCTIONS = get_args(Reduction)
 
 
 class LossFunction(Protocol):
-    """What training makes small: a loss of ``spikecore.functional``, or any function (out, targets) -> scalar."""
+    """What training makes small: a loss of ``spikecore.functional``, or any function (out, targets) -> scalar.
+
+    A function that reads hidden layers in ``out.states`` names them in an attribute, ``loss.layers = ("1",)``.
+    """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -55,6 +58,9 @@ class LossBase(Concise, Checked):
 
     def __add__(self, other: Any) -> WeightedSum:
         return WeightedSum((*terms(self), *terms(other)))
+
+    def __radd__(self, other: Any) -> WeightedSum:  # a function of the user's own stands first
+        return WeightedSum((*terms(other), *terms(self)))
 
     def __mul__(self, factor: float) -> WeightedSum:
         return WeightedSum(tuple((factor * weight, loss) for weight, loss in terms(self)))

@@ -176,7 +176,10 @@ class Recorded(Dict[str, State]):
         known = ", ".join(self) or "none"
         if str(name) in self:
             raise KeyError(f"states have names of layers, which are text: write states[{str(name)!r}]")
-        raise KeyError(f"no states of layer {name!r} were recorded (recorded: {known}); pass record=True, or its name")
+        raise KeyError(
+            f"no states of layer {name!r} were recorded (recorded: {known}); pass record=True, or its name; a loss "
+            f"names what it reads in an attribute, loss.layers = ({str(name)!r},)"
+        )
 
     def _repr_html_(self) -> str:
         rows = [(name, each, described(values)) for name, state in self.items() for each, values in state.items()]
@@ -203,6 +206,13 @@ def objective(
     state: Any = None,
     lengths: Any = None,
 ) -> Tuple[Any, Tuple[Output, Tree]]:
-    """The training loss of a batch, and with it the output and the updated buffers (see ``Engine.value_and_grad``)."""
+    """The training loss of a batch, and with it the output and the updated buffers (see ``Engine.value_and_grad``).
+
+    Raises:
+        TypeError: the loss returns a Python number, which has no gradient, or nothing.
+    """
     out, buffers = forward(network, run, params, buffers, x, state)
-    return scalar(loss, run.engine, out, targets, lengths), (out, buffers)
+    value = scalar(loss, run.engine, out, targets, lengths)
+    if not hasattr(value, "dtype"):
+        raise TypeError(f"loss gave {value!r}, expected a scalar array: return it without float() or .item()")
+    return value, (out, buffers)

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Protocol, Tuple, Union
 
+from spikecore.api.core.foreign import refuse_module
 from spikecore.api.training.history import Row, rises
 from spikecore.arguments import Checked, Size
 from spikecore.printing import Concise
@@ -91,6 +92,7 @@ class EarlyStopping(Concise, Checked):
             rises("EarlyStopping", self.monitor, self.mode)
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:
+        refuse_module("EarlyStopping", model)
         if row.get(self.monitor) is None:
             raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
         following = self._epoch + 1

@@ -13,7 +13,6 @@ from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import is_finite, is_whole, whole_number
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
 from spikecore.api.functional.loss import LossBase, WeightedSum
-from spikecore.api.functional.regulariser import Regulariser
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.network import Output, forward, record_option
@@ -25,9 +24,12 @@ PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the firs
 
 
 def recorded_for(loss: Any) -> Tuple[str, ...]:
-    """The layers whose states a loss needs: those that it names, and the "last" unless it reads outputs only."""
+    """The layers whose states a loss needs: those that it names, and the "last" unless it reads outputs only.
+
+    The library's costs and functions of the user's own name them in ``layers``.
+    """
     terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
-    named = [name for term in terms if isinstance(term, Regulariser) for name in term.layers]
+    named = [name for term in terms for name in getattr(term, "layers", ()) if isinstance(name, str)]
     plain = all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms)
     return tuple(dict.fromkeys((*named, *(() if plain else ("last",)))))
 

@@ -206,7 +206,9 @@ class Model(FitEvaluate):
 
         Raises:
             ShapeError, ValueError: the input has a wrong shape, is empty or not finite.
+            TypeError: the input is a tensor that requires a gradient: a call gives none.
         """
+        self.engine.check_input(x)
         return self._run(Feed(num_steps), x, state, record)
 
     @isolated

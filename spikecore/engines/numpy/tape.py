@@ -39,6 +39,13 @@ class Var:
             "xp = sc.engine_of(x).xp"
         )
 
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:  # torch asks for it, whoever has imported torch
+        raise TypeError(
+            f"torch's {function.__name__} cannot differentiate on this engine, which a check of gradients takes, too: "
+            "write the loss with xp = sc.engine_of(out.spikes).xp, e.g. xp.log_softmax, then it runs on all engines"
+        )
+
     def __bool__(self) -> bool:
         raise TypeError("a recorded array has no truth value: a branch on data has no derivative. Use xp.where")
 

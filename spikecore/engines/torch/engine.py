@@ -28,7 +28,7 @@ from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
-from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
+from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through, transformed
 from spikecore.engines.torch.namespace import words
 from spikecore.engines.torch.normalised import normalised
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
@@ -143,6 +143,13 @@ class TorchEngine(Lowers, Engine):
         if not isinstance(x, torch.Tensor):
             return np.asarray(x)
         return seen_through(x) if in_func() else x.detach().cpu().numpy()
+
+    def check_input(self, x: Any) -> None:
+        if isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled() and not transformed():
+            raise TypeError(
+                "x is a tensor that requires a gradient, and model(x) gives none to backward(): write x.detach(); for "
+                "the gradient by x take torch.func.grad, or modules, spikecore.nn.run(spikecore.nn.to_torch(model), x)"
+            )
 
     def isolated(self) -> ContextManager[Any]:
         contexts, kind = ExitStack(), torch.device(self.device).type

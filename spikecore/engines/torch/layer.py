@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_flatten
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree
@@ -19,6 +20,7 @@ from spikecore.engines.torch.nn.state import neurons_of
 
 FLOATS = (torch.float32, torch.float64)
 KERNELS = nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+_TORCHS = set(vars(nn.Module()))  # what torch keeps on every module
 COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer of whole numbers that training changes
 
 
@@ -32,13 +34,15 @@ class Torch(Stateless):
 
     Args:
         module: the module, without a state of its own from step to step, called with one tensor (batch, *features).
-            The layer takes a copy, whose weights are the first weights of the model.
+            The layer takes a copy, whose weights are the first weights of the model: one module in two layers becomes
+            two, which do not share what they learn.
         wraps: what a file says of the module; ``sc.load`` gives it.
 
     Shapes: x (time, batch, *features), y (time, batch, *what the module makes of a sample).
 
     Raises:
-        TypeError: no ``nn.Module``; one with neurons in it, whose states nobody would carry; weights of half precision.
+        TypeError: no ``nn.Module``; one with neurons in it, whose states nobody would carry; weights of half precision;
+            when its weights are made, also a module that keeps something from call to call, such as a membrane.
         ValueError: a module whose weights have no shape yet (``nn.LazyLinear``).
 
     Examples:
@@ -111,7 +115,7 @@ class Torch(Stateless):
         if not isinstance(engine, TorchEngine) or "torch" not in engine.modules:
             raise TypeError(
                 f"{self!r} runs on the torch engine alone, not on {engine.name!r}: take sc.Model(network, 'torch'), or "
-                "a layer of spikecore's in its place"
+                "a layer of spikecore's in its place, as verify and exports need"
             )
 
     def init(self, key: Key, shape: Shape) -> Init:
@@ -122,8 +126,27 @@ class Torch(Stateless):
         params, buffers = (nested({n: _host(x) for n, x in part.items()}) for part in (learned, kept))
         like = next((x for x in (*module.parameters(), *module.buffers()) if x.dtype in FLOATS), torch.zeros(0))
         with torch.no_grad():
-            y = self._called({}, like.new_zeros((2, *shape)), False)
+            y = self._tried(like.new_full((2, *shape), 0.5))
         return Init(params, Tree(buffers), tuple(y.shape[1:]))
+
+    def _tried(self, x: Any) -> Any:
+        """What the module makes of ``x``.
+
+        Raises:
+            TypeError: it keeps something that is another at the next call: the state of a neuron, a count of steps.
+        """
+        before = _kept(self.module)
+        y, after = self._called({}, x, False), _kept(self.module)
+        new = [name for name in after if name not in before or not _equal(before[name], after[name])]
+        if new:  # of a second call on the same input, what is made once or only looked at is the same
+            self._called({}, x, False)
+            again = _kept(self.module)
+            for name in (n for n in new if not _equal(after[n], again[n])):
+                raise TypeError(
+                    f"{self!r} keeps {name!r} from call to call, but is called once for all steps: a state would not "
+                    "pass from step to step. Write a neuron, a class of sc.Neuron with a step"
+                )
+        return y
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         self.check_engine(engine)
@@ -159,6 +182,29 @@ class Torch(Stateless):
 def described(module: nn.Module) -> str:
     """A module as text: its class and what it prints of itself."""
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(module).__module__}.{module!r}")
+
+
+def _kept(module: nn.Module) -> Dict[str, List[Any]]:
+    """What a module and its parts keep in attributes, by name; of buffers, which tensors they are."""
+    kept: Dict[str, List[Any]] = {}
+    for path, part in module.named_modules():
+        where = f"{path}." if path else ""
+        for name, value in vars(part).items():
+            if name not in _TORCHS:
+                kept[where + name] = [x.clone() if isinstance(x, torch.Tensor) else x for x in tree_flatten(value)[0]]
+        kept.update({where + name: [id(value)] for name, value in part._buffers.items()})
+    return kept
+
+
+def _equal(some: List[Any], others: List[Any]) -> bool:
+    """Whether values are the same; of objects, whether they are the same objects."""
+
+    def same(a: Any, b: Any) -> bool:
+        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+            return torch.equal(a, b)
+        return a is b or (isinstance(a, (int, float, str)) and a == b)
+
+    return len(some) == len(others) and all(map(same, some, others))
 
 
 def _check(module: Any) -> None:

@@ -8,8 +8,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.neurons.stepper import one_step
-from spikecore.engines.torch.modes import compiling
+from spikecore.api.neurons.stepper import one_step, step_name
+from spikecore.engines.torch.modes import compiling, transformed
 
 
 def loop(
@@ -53,11 +53,31 @@ def _segment(
     for t, x in enumerate(rows, first):
         if window and t and t % window == 0:
             state = map_leaves(torch.Tensor.detach, state)
-        y, state = one_step(engine, stepper, params, state, x)
+        y, state = (first_step if t == first else one_step)(engine, stepper, params, state, x)
         outputs.append(y)
         if record:
             recorded.append(State({name: state[name] for name in record}))
     return outputs, recorded, state
+
+
+def first_step(engine: Any, stepper: Any, params: Any, state: Any, x: Any) -> Tuple[Any, State]:
+    """``one_step``, with a look at what a neuron of the user's own must not do.
+
+    Raises:
+        TypeError: the step writes into its input or a state, which other layers, records and the caller have as well.
+    """
+    given = [("its input", x), *((f"the state {name!r}", value) for name, value in leaves(state))]
+    if compiling() or transformed() or any(value.is_inference() for _, value in given):  # which count no changes
+        return one_step(engine, stepper, params, state, x)
+    before = [value._version for _, value in given]
+    found = one_step(engine, stepper, params, state, x)
+    for (what, value), version in zip(given, before):
+        if value._version != version:
+            raise TypeError(
+                f"{step_name(stepper)}.step writes into {what}, which others have as well: make a new array, e.g. "
+                "mem = params.beta * state.mem + x in place of mem += x"
+            )
+    return found
 
 
 def _stacked(kept: Any) -> State:

@@ -29,6 +29,7 @@ from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.leaky import Alpha, DeltaLeaky, Leaky, Synaptic
 from spikecore.engines.torch.nn.lstm import SLSTM, SConv2dLSTM
 from spikecore.engines.torch.nn.module import NeuronModule, ProjectingModule, wrapped
+from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.pairs import PAIRS
 from spikecore.engines.torch.nn.parallel import AssociativeLeaky, LeakyParallel
 from spikecore.engines.torch.nn.recurrent import RLeaky, RSynaptic
@@ -69,13 +70,14 @@ def from_torch(
         frozen (``requires_grad=False``) is not taken over.
 
     Raises:
-        ValueError: a layer without counterpart, named by its place in ``net``; no ``input_shape`` where it is needed.
+        ValueError: a layer without counterpart, or one that shares weights or a state with another, named by its place
+            in ``net``; no ``input_shape`` where it is needed.
     """
     from spikecore.api.training.model import Model
 
     params: Arrays = {}
     buffers: Arrays = {}
-    network = _layer(net, "", "", params, buffers)
+    network = _layer(net, "", "", params, buffers, {})
     shape = input_shape if input_shape is not None else network.input_shape
     if shape is None:
         raise ValueError("from_torch: the first layer does not fix the shape of a sample; pass input_shape=(...)")
@@ -94,16 +96,20 @@ def adopted(net: nn.Module, shape: Any) -> Model:
     """The model of a module, on its device and in its dtype; ``shape`` of a sample counts if no layer fixes it."""
     like = next(net.parameters(), torch.zeros(0))
     engine = get_engine("torch", device=str(like.device), dtype=str(like.dtype).rpartition(".")[2])
-    return from_torch(net, shape if _layer(net, "", "", {}, {}).input_shape is None else None, engine)
+    return from_torch(net, shape if _layer(net, "", "", {}, {}, {}).input_shape is None else None, engine)
 
 
-def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) -> Layer:
-    """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names."""
+def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays, owners: Dict[int, str]) -> Layer:
+    """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names.
+
+    ``owners`` has the places of the tensors and neurons that were met, by their ``id``.
+    """
     if type(module) in (nn.Sequential, Residual, BranchesModule):
         parts = {}
-        for i, (key, child) in enumerate(module.named_children()):
+        children = [(key, child) for key, child in module._modules.items() if child is not None]
+        for i, (key, child) in enumerate(children):  # named_children() leaves out a module that stands here twice
             own = str(i) if type(module) is nn.Sequential else key
-            parts[own] = _layer(child, _join(where, key), _join(name, own), params, buffers)
+            parts[own] = _layer(child, _join(where, key), _join(name, own), params, buffers, owners)
         if type(module) is BranchesModule:
             return module.described(parts)
         if type(module) is Residual:
@@ -120,9 +126,21 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
             raise NoCounterpart(_unknown(module))
     except (ValueError, TypeError) as error:
         raise NoCounterpart(f"from_torch: {_place(where, type(module).__name__)}: {error}") from None
+    _owned(module, where, owners)
     params.update({_join(name, key): value for key, value in arrays.items()})
     buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
     return layer
+
+
+def _owned(module: nn.Module, where: str, owners: Dict[int, str]) -> None:
+    """Refuse a layer that shares a tensor, or a state, with one before it: those of a model are each layer's own."""
+    parts = [*module.parameters(), *module.buffers(), *([module] if type(module) in NEURONS else [])]
+    for before in (owners[id(part)] for part in parts if id(part) in owners):
+        raise NoCounterpart(
+            f"from_torch: {_place(where, type(module).__name__)} shares weights or a state with layer {before}, and "
+            "each layer of a Model has its own: put a copy there, copy.deepcopy(layer)"
+        )
+    owners.update({id(part): where for part in parts})
 
 
 def _arrays(module: nn.Module) -> Arrays:
@@ -140,12 +158,18 @@ def _unknown(module: Any) -> str:
     twin = namesake(module)
     if twin:
         return twin
+    if isinstance(module, SpikingNeuron):
+        return (
+            "its class has code of torch's that no other engine reads: write the neuron for all engines, a class of "
+            "sc.Neuron with a step, of which snn.module(neuron) is the module"
+        )
     if any(True for _ in module.children()) and not type(module).__module__.startswith("torch."):
         return (
             "only nn.Sequential itself is taken apart, not a class with a forward of its own: write the network as "
-            "nn.Sequential(...) of torch's layers and of spikecore.nn's neurons with init_hidden=True"
+            "nn.Sequential(...) of torch's layers and of spikecore.nn's neurons, or put the layers of net there in the "
+            "order of its forward, nn.Sequential(net.fc1, net.lif1, net.fc2, net.lif2); they keep their weights"
         )
-    return f"there is no such layer; known are {_known(*_TO_LAYER, *NEURONS)}"
+    return f"there is no such layer; known are {_known(*_TO_LAYER, *STEPWISE, *WHOLE, DeltaLeaky)}"
 
 
 def namesake(module: Any) -> str:

@@ -65,7 +65,10 @@ class Over(TorchFunctionMode):
             raise StepByStep("forward calls a neuron that is no submodule of the network")
         name = self.names[id(module)]
         if module in self.runs or any(value is not None for value in given):
-            raise StepByStep(f"layer {name!r} is used twice in one step or given its state by forward")
+            reason = StepByStep(f"layer {name!r} is used twice in one step or given its state by forward")
+            if module not in self.runs and all(type(v) is OverTime and v.constant for v in given if v is not None):
+                reason.restarted = name
+            raise reason
         if module.overridden():
             raise StepByStep(f"layer {name!r} is made by snnTorch's protocol, for {module.overridden()}")
         with torch._C.DisableTorchFunction():
@@ -105,7 +108,8 @@ class Over(TorchFunctionMode):
             return args[0]
         if call.in_place:
             return self._in_place(call)
-        result = self._merged(call, *args, **call.kwargs) if call.stand_ins == [args[0] if args else None] else None
+        leads = len(call.stand_ins) == 1 and bool(args) and args[0] is call.stand_ins[0]  # == would compare values
+        result = self._merged(call, *args, **call.kwargs) if leads else None
         return self._each_step(call) if result is None else result
 
     @staticmethod

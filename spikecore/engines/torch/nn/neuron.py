@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from spikecore.api.core.layer import Params
-from spikecore.api.neurons.stepper import one_step
+from spikecore.engines.torch.loop import first_step
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import engine_for, working
@@ -46,6 +46,10 @@ class SpikingNeuron(Protocol):
 
     The dtype follows the input; half precision is computed in float32, with spikes in the input's dtype.
 
+    ``fused`` is True: on the CPU, a call with 2^14 values or more is one kernel. Set it to False to look at gradients
+    by states (``mem.retain_grad()``, a hook, ``autograd.grad`` by ``mem``): a kernel makes spikes and states at once,
+    so that the gradient by a state would lack what goes through the spikes of its step.
+
     Args:
         threshold: membrane potential above which (strictly) the neuron fires; a number or a tensor that broadcasts.
         spike_grad: a ``spikecore.surrogate``, or a function from potentials to spikes; None is ``atan(2.0)``.
@@ -66,6 +70,7 @@ class SpikingNeuron(Protocol):
 
     face = Face(None, f"{FIRING} init_hidden inhibition learn_threshold {RESETTING} {GRADED}")
     instances: ClassVar[Any] = Instances()
+    fused: bool = True
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _at_zero: ClassVar[bool] = True  # whether all states at rest are zero, shaped as ``_shape`` says
     _next: Any = None  # what the last call found out, for the next one
@@ -137,8 +142,8 @@ class SpikingNeuron(Protocol):
         engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
         start = self._start(current, before, None if self._at_zero else self._resting(engine, params, current, before))
-        stepped = fused_step(engine, self._neuron, params, start, current)
-        spk, after = one_step(engine, self._neuron, params, start, current) if stepped is None else stepped
+        stepped = fused_step(engine, self._neuron, params, start, current) if self.fused else None
+        spk, after = first_step(engine, self._neuron, params, start, current) if stepped is None else stepped
         self._note(start)
         for name in self.states:
             setattr(self, name, after[name])

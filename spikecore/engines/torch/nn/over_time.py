@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import weakref
+from functools import lru_cache
 from typing import Any
 
 import torch
 
+from spikecore.api.surrogate import custom_surrogate
+from spikecore.engines.torch.engine import TorchEngine
+from spikecore.engines.torch.nn.engine import WORKING
+
 
 class StepByStep(RuntimeError):
-    """The reason why a network has to run step by step."""
+    """The reason why a network has to run step by step.
+
+    Attributes:
+        restarted: the name of a neuron that forward calls with a state which is the same at every step; "" for none.
+    """
+
+    restarted: str = ""
 
 
 class OverTime(torch.Tensor):
@@ -57,6 +68,11 @@ class OverTime(torch.Tensor):
         return self.values
 
     @property
+    def engine(self) -> ForwardEngine:
+        """The engine of what ``forward`` calls of this library, such as a surrogate."""
+        return _engine(str(self.device), WORKING[self.dtype])
+
+    @property
     def constant(self) -> bool:
         """Whether there is one value for all steps."""
         return len(self.seq) == 1
@@ -72,3 +88,22 @@ def holding(over: Any, seq: Any) -> OverTime:
 def memory_of(x: Any) -> int:
     """A number that tensors with the same memory share."""
     return int(x.untyped_storage().data_ptr() if x.layout is torch.strided else 0) or id(x)
+
+
+class ForwardEngine(TorchEngine):
+    """The torch engine, whose words torch redirects; its spikes are an ``autograd.Function``, which is not."""
+
+    def spike(self, u: Any, surrogate: Any) -> Any:
+        if type(u) is not OverTime:
+            return super().spike(u, surrogate)
+        if isinstance(surrogate, custom_surrogate):
+            raise StepByStep("forward calls a surrogate whose derivative is a function of its own")
+        with torch._C.DisableTorchFunction():
+            u.over.check([u])
+            spikes = super().spike(u.seq, surrogate)
+        return holding(u.over, spikes)
+
+
+@lru_cache(maxsize=None)
+def _engine(device: str, dtype: str) -> ForwardEngine:
+    return ForwardEngine(device, dtype)

@@ -61,6 +61,8 @@ class _Recurrent(Inner, LIF):
             self._init_recurrent_net()
         else:
             self._V_register_buffer(given["V"], self.learn_recurrent)
+            if "alpha" in self._parameters:  # in snnTorch's order, by which optimisers find their moments in a file
+                self._parameters["alpha"] = self._parameters.pop("alpha")
             self._init_recurrent_one_to_one()
         if not self.learn_recurrent:
             self._disable_recurrent_grad()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.messages import TrainingWarning
 from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
 from spikecore.engines.torch.modes import unread, written_down
@@ -21,6 +22,11 @@ from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
 from spikecore.engines.torch.nn.unchanged import unchanged
+
+FORGETS = (
+    "run: forward of {} gives layer {!r} the same state at every step, so nothing is remembered from step to step. If "
+    "forward has a loop over time of its own, call net(x); else leave the state out, with init_hidden=True"
+)
 
 
 @checked
@@ -87,7 +93,12 @@ def run(
             raise StepByStep("torch.export or torch.jit writes down every call")
         out, recorded, rows = _once(net, modules, data, steps, state, names, fused, bool(explain))
     except StepByStep as reason:
+        own = _attributes(modules) if reason.restarted else []
         out, recorded = _loop(net, modules, data, steps, state, names)
+        if reason.restarted and all(map(_same, own, _attributes(modules))):
+            warnings.warn(
+                FORGETS.format(type(module_of(net)).__name__, reason.restarted), TrainingWarning, stacklevel=3
+            )
         rows = {"the network": f"step by step: {reason}"}
     if explain:
         lines = (f"{name}: {how() if callable(how) else how}" for name, how in rows.items())
@@ -95,9 +106,18 @@ def run(
     return (out, recorded) if names else out
 
 
+def _attributes(modules: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """What modules that are no neurons keep in attributes."""
+    return [dict(vars(module)) for module in modules.values() if not isinstance(module, Hidden)]
+
+
+def _same(some: Dict[str, Any], others: Dict[str, Any]) -> bool:
+    return some.keys() == others.keys() and all(some[name] is others[name] for name in some)
+
+
 def _steps(x: Any, num_steps: Optional[int]) -> int:
     if not isinstance(x, torch.Tensor):
-        raise TypeError(f"run: x={type(x).__name__} must be a tensor (time, batch, ...)")
+        raise TypeError(f"run: x={type(x).__name__} must be a tensor (time, batch, ...): torch.as_tensor(x)")
     if num_steps is None:
         if x.dim() < 1 or x.shape[0] < 1:
             raise ShapeError(f"run: x of shape {tuple(x.shape)} has no time step; expected (time, batch, ...)")

@@ -8,6 +8,7 @@ operations where the layer is small.
 from __future__ import annotations
 
 import importlib.util
+import weakref
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -19,6 +20,10 @@ from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import has_formula
 
 LARGE = 1 << 14  # neurons of a batch from which on one kernel beats a handful of operations
+PARTIAL = (
+    "the gradient by {!r}, for retain_grad() or a hook, would lack what goes through the other outputs of its step: a "
+    "step of 2^14 values or more is one kernel, which makes all. Set fused = False on the neuron, before the steps"
+)
 NUMBA = importlib.util.find_spec("numba") is not None
 
 
@@ -42,11 +47,16 @@ class StepPlan:
         self.names = ("x", *(f"s_{n}" for n in states), *(name for name in given if name not in self.numbers))
         self.after = tuple(f"a_{n}" for n in states)
         self.upstream = ("g", *(f"c_{n}" for n in states))
+        ops, _ = step.trace.program.needed(step.trace.after)
+        self.back_at_once = any(op.word == "spike" for op in ops)  # the states after depend on the spikes of the step
         self.ways: Dict[Any, Any] = {}
 
     def step(self, x: Any, before: Any) -> Tuple[Any, State]:
         """Spikes and the states after, from the states before by name."""
         spikes, *after = FusedStep.apply(self, x, *(before[name] for name in self.states), *self.values)
+        if spikes.grad_fn is not None:
+            watched = [*zip(self.states, after), *([("spk", spikes)] if self.back_at_once else [])]
+            spikes.grad_fn.watched = [(name, weakref.ref(tensor)) for name, tensor in watched]
         return spikes, State(zip(self.states, after))
 
     def arrays(self, names: Tuple[str, ...], tensors: Any) -> Dict[str, Any]:
@@ -79,6 +89,7 @@ class Next:
     engine: Any
     params: Params
     numbers: Tuple[float, ...]  # what ``params`` was made of
+    fused: bool  # whether the module may take kernels
     like: Any  # dtype, device and shape of the input
     plan: Optional[StepPlan]
 
@@ -86,7 +97,8 @@ class Next:
         """Whether this is the next step of a module for an input."""
         if not (isinstance(x, torch.Tensor) and (x.dtype, x.device, x.shape) == self.like):
             return False
-        return module._neuron is self.neuron and numbers_of(module) == self.numbers
+        same = module._neuron is self.neuron and module.fused == self.fused
+        return same and numbers_of(module) == self.numbers
 
     def step(self, state: State, x: Any) -> Tuple[Any, State]:
         """Spikes and the states after."""
@@ -111,7 +123,8 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
     if any(isinstance(value, torch.Tensor) and value.is_inference() for _, value in leaves(params)):
         return None  # made in inference mode, they are of no use to a call that is differentiated
     like = (x.dtype, x.device, x.shape)
-    return Next(module._neuron, engine, params, numbers, like, _plan(engine, module._neuron, params, x))
+    plan = _plan(engine, module._neuron, params, x) if module.fused else None
+    return Next(module._neuron, engine, params, numbers, module.fused, like, plan)
 
 
 def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
@@ -194,6 +207,9 @@ class FusedStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         plan, kernel, wanted = ctx.plan, ctx.plan.kernel, ctx.wanted
+        for name, tensor in ((name, ref()) for name, ref in ctx.watched):
+            if tensor is not None and (tensor.retains_grad or tensor._backward_hooks):
+                raise RuntimeError(PARTIAL.format(name))
         zero = None
         if any(g is None for g in grads):
             zero = torch.zeros(plan.shape, dtype=getattr(torch, kernel.step.dtype))
