@@ -305,8 +305,8 @@ def test_a_wrong_rule_is_found(wrong, monkeypatch):
             eligibility, "moved", lambda d, traces, *rest: right(d, traces, *rest) if len(traces) > 1 else traces
         )
     else:
-        product = eligibility.per_synapse
-        monkeypatch.setattr(eligibility, "per_synapse", lambda *a: 1.0001 * product(*a))
+        products = eligibility.summed_products
+        monkeypatch.setattr(eligibility, "summed_products", lambda *a: 1.0001 * products(*a))
     report = measured(net(), "eprop")
     assert not report.ok
     assert verdicts(report)["2.weight"] == FAIL

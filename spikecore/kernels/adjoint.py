@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 from spikecore.api.core.rules import rule_of
+from spikecore.kernels.program import Op, Program
 from spikecore.kernels.trace import Symbol, Trace, Words
 
 
@@ -17,7 +18,7 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
     right, as autograd does it: that makes the kernel bit-identical to the loop.
     """
     program = trace.program
-    xp, forward = Words(program), list(program.ops)
+    forward = list(program.ops)
     grads: Dict[int, Any] = {}
 
     def seed(value: int, name: str) -> None:
@@ -30,6 +31,15 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
     seed(trace.output, "g")
     for name, value in after.items():
         seed(value, f"c_{name}")
+    pull(program, forward, grads)
+    return by_input(trace, grads)
+
+
+def pull(program: Program, forward: Sequence[Op], grads: Dict[int, Any]) -> None:
+    """Extend a program by the way back through the operations ``forward``: from the gradients by their results, by
+    value, to those by what they are computed from, in the same dictionary.
+    """
+    xp = Words(program)
     for op in reversed(forward):
         g = grads.pop(op.out, None)
         if g is None:
@@ -43,6 +53,9 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
                 if share is not None:
                     grads[arg.value] = grads[arg.value] + share if arg.value in grads else share
 
+
+def by_input(trace: Trace, grads: Dict[int, Any]) -> Dict[str, Any]:
+    """The gradients by the input, the states before and the parameters, by name; see ``adjoint``."""
     names = ("x", *(f"s_{s}" for s in trace.states), *(f"p_{p}" for p in trace.params))
-    by_name = {name: grads.get(program.inputs.get(name, -1)) for name in names}
-    return {name: g.value if isinstance(g, Symbol) else g for name, g in by_name.items()}
+    found = {name: grads.get(trace.program.inputs.get(name, -1)) for name in names}
+    return {name: g.value if isinstance(g, Symbol) else g for name, g in found.items()}

@@ -62,7 +62,7 @@ class StepKernel:
         for name, place in constants_in(program).items():
             values[program.inputs[name]] = step.constants[place]
         for op in ops:
-            values[op.out] = _worded(engine, op, [values[a] if type(a) is int else a for a in op.args])
+            values[op.out] = worded(engine, op, [values[a] if type(a) is int else a for a in op.args])
         return {name: values[v] if type(v) is int else None for name, v in outs.items()}
 
     def summed(self, total: Any, shape: Tuple[int, ...], like: Tuple[int, ...]) -> Any:
@@ -95,7 +95,7 @@ def _gradients(step: Step, wanted: Tuple[str, ...]) -> Arrays:
     return {name: value for name, value in step.gradients.items() if name in wanted and value is not None}
 
 
-def _worded(engine: Any, op: Op, args: List[Any]) -> Any:
+def worded(engine: Any, op: Op, args: List[Any]) -> Any:
     """One operation on arrays of an engine."""
     xp, word = engine.xp, op.word
     if word in ("maximum", "minimum", "where"):

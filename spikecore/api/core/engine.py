@@ -220,6 +220,49 @@ class Engine(abc.ABC):
         """The same engine without compiled kernels; ``verify`` uses it as the reference."""
         return self
 
+    def stepwise(self) -> Engine:
+        """The same engine for what goes through ``scan`` and is no neuron, such as a learning rule: it runs step by
+        step, without kernels over time. What the engine has for single steps, ``jacobian`` for one, it may keep.
+        """
+        return self.unfused()
+
+    def jacobian(self, stepper: Any, params: Params, state: State, x: Array) -> Optional[Mapping[str, Tree]]:
+        """All derivatives of one step of an elementwise neuron, where the engine knows them without a tape.
+
+        Args:
+            stepper: the neuron.
+            params: its prepared parameters.
+            state: the states before the step, each like ``x``.
+            x: the current (batch, *neurons).
+
+        Returns:
+            for the output ("output") and each new state, by name, a tree of its derivatives by ``state`` (by name),
+            ``x`` and ``params`` (those that are arrays, by dotted name). Each is an array like ``x``, or a number or
+            an array of shape () where it is the same for all neurons; a number 0.0 is zero at every step. None, the
+            default: ``value_and_grad`` is to find them.
+        """
+        return None
+
+    def carry(
+        self, traces: State, shared: State, pre: Array, rows: Mapping[str, Tree], signals: Tree
+    ) -> Optional[Tuple[State, Array]]:
+        """A step of traces with one value per synapse, where the engine does it in one pass.
+
+            e_n[t] = sum_m (da_n/da_m) e_m[t-1] + (da_n/dI) z[t]           for the states n of a neuron
+
+        Args:
+            traces: e_n by name, (batch, groups, rows, synapses, positions).
+            shared: traces of states that are the same for all rows, by name, (batch, groups, 1, synapses, positions).
+            pre: the inputs z (batch, groups, synapses, positions).
+            rows: the derivatives of the step, see ``jacobian``.
+            signals: the cotangents of the states before the step, ``signals.state``: arrays (batch, *neurons), or 0.0.
+
+        Returns:
+            the new ``traces``, and sum_n signals_n e_n[t-1], summed over samples and positions: (groups, rows,
+            synapses). None, the default: words are to do it.
+        """
+        return None
+
     @property
     def approximates(self) -> str:
         """The options of this engine that make its results approximate, as text; "" if there are none."""

@@ -134,7 +134,13 @@ def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """A tree of the same shape, each leaf replaced by ``function(leaf, *leaves of the others)``."""
     if not isinstance(tree, Tree):
         return function(tree, *others)
-    return type(tree)({name: map_leaves(function, value, *(o[name] for o in others)) for name, value in tree.items()})
+    if others:
+        pairs = ((name, value, [o[name] for o in others]) for name, value in tree.items())
+        return type(tree)({name: map_leaves(function, value, *rest) for name, value, rest in pairs})
+    # the usual case, at every step of every run: without a call for each leaf
+    return type(tree)(
+        {n: map_leaves(function, v) if isinstance(v, Tree) else function(v) for n, v in tree._items.items()}
+    )
 
 
 def rebuild(like: Any, values: Iterator[Any]) -> Any:

@@ -3,16 +3,17 @@
     U[t] = f(U[t-1], I[t], p)        S[t] = g(U[t-1], I[t], p)
 
 If ``step`` is elementwise, neuron i of sample b depends only on its own states, current and parameters. One
-vector-Jacobian product with a cotangent of ones then gives a whole row of every neuron's Jacobian.
+vector-Jacobian product with a cotangent of ones then gives a whole row of every neuron's Jacobian. Where an engine has
+the derivatives as a program (``Engine.jacobian``), it gives all of them at once, and numbers where they are constant.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
-from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
+from spikecore.api.core.tree import Params, State, Tree, leaves
 from spikecore.api.neurons.stepper import Stepper
 
 OUT = "output"
@@ -20,17 +21,40 @@ OUT = "output"
 
 @dataclass(frozen=True)
 class Derivatives:
-    """One step and its derivatives; every array is (batch, *neurons).
+    """The derivatives of one step. Each is an array (batch, *neurons); one that is the same for all neurons may be a
+    number or an array of shape (), see ``is_zero`` and ``is_shared``.
 
     Args:
-        output, after: the output and the states after the step.
         rows: for the output (``OUT``) and for each new state, by name: a tree of its derivatives by ``state`` (the
             states before the step, by name), ``x`` (the current) and ``params`` (by name).
     """
 
-    output: Any
-    after: State
-    rows: Dict[str, Tree]
+    rows: Mapping[str, Tree]
+
+    def read(self, names: Iterable[str]) -> Tuple[str, ...]:
+        """Those of the states that the output or a new state depends on."""
+        return tuple(n for n in names if not all(is_zero(row.state[n]) for row in self.rows.values()))
+
+
+def is_zero(derivative: Any) -> bool:
+    """Whether a derivative is zero at every step."""
+    return type(derivative) is float and derivative == 0.0
+
+
+def is_shared(derivative: Any) -> bool:
+    """Whether a derivative is the same for all neurons and samples."""
+    return type(derivative) is float or not derivative.ndim
+
+
+def weighted(pairs: Iterable[Tuple[Any, Any]], total: Any = 0.0) -> Any:
+    """``total`` and the sum of derivatives times values, without derivatives that are zero; the number 0.0 if nothing
+    is left.
+    """
+    for derivative, value in pairs:
+        if not is_zero(derivative):
+            product = derivative * value
+            total = product if is_zero(total) else total + product
+    return total
 
 
 def derivatives(engine: Any, neuron: Stepper, fields: Params, state: State, x: Any) -> Derivatives:
@@ -43,13 +67,12 @@ def derivatives(engine: Any, neuron: Stepper, fields: Params, state: State, x: A
         state: the states before the step, each (batch, *neurons).
         x: the current (batch, *neurons).
     """
+    known = engine.jacobian(neuron, fields, state, x)
+    if known is not None:
+        return Derivatives(known)
     argument = Tree(state=state, x=x, params=spread(engine, fields, x))
-    rows: Dict[str, Tree] = {}
-    output, after = None, None
-    for name in (OUT, *neuron.state):
-        function = _sum_of(engine, neuron, fields, name)
-        _, (output, after), rows[name] = engine.value_and_grad(function, argument)
-    return Derivatives(engine.stop_gradient(output), map_leaves(engine.stop_gradient, after), rows)
+    names = (OUT, *neuron.state)
+    return Derivatives({n: engine.value_and_grad(_sum_of(engine, neuron, fields, n), argument)[2] for n in names})
 
 
 def at_rest(engine: Any, neuron: Stepper, fields: Params, x: Any) -> Dict[str, Tree]:
@@ -70,7 +93,7 @@ def _sum_of(engine: Any, neuron: Stepper, fields: Params, name: str, weights: An
     def total(at: Tree) -> Tuple[Any, Any]:
         output, after = neuron.step(engine, filled(fields, at.params), at.state, at.x)
         value = output if name == OUT else after[name]
-        return engine.xp.sum(value if weights is None else value * weights), (output, after)
+        return engine.xp.sum(value if weights is None else value * weights), ()
 
     return total
 
@@ -100,8 +123,8 @@ def _filled(fields: Any, values: Tree, path: str) -> Any:
 def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, x: Any) -> None:
     """Refuse a neuron whose states depend on other neurons: its eligibility would need all pairs of neurons.
 
-    The check compares shapes. Then it compares the derivative of a weighted sum of outputs with the weighted derivative
-    of their sum, at random states: for an elementwise step both are equal.
+    The check compares shapes. If the engine has no program of the step, it then compares the derivative of a weighted
+    sum of outputs with the weighted derivative of their sum, at random states: for an elementwise step both are equal.
 
     Raises:
         ValueError: the message names the layer and what to use instead.
@@ -116,6 +139,8 @@ def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, 
     narrow = any(value.ndim >= x.ndim for _, value in arrays_of(fields))
     if narrow or any(tuple(value.shape) != tuple(x.shape) for value in rest.values()):
         raise ValueError(refusal)
+    if engine.jacobian(neuron, fields, rest, x) is not None:  # a program of one element cannot read another
+        return
     draw = lambda name: engine.uniform(("elementwise", name), tuple(x.shape))  # noqa: E731
     argument = Tree(
         state=State({n: value + draw(n) for n, value in rest.items()}), x=draw("x"), params=spread(engine, fields, x)
@@ -146,6 +171,9 @@ class Quiet:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
+
+    def jacobian(self, *_: Any) -> None:
+        """None: the engine's own would be that of spikes with a derivative."""
 
     def spike(self, u: Any, surrogate: Any) -> Any:
         """The spikes, with derivative zero."""

@@ -16,11 +16,12 @@ from functools import partial
 from typing import Any, Dict, List, Tuple
 
 from spikecore.api.core.layer import EMPTY, computes_as, layer_name
+from spikecore.api.core.rules import rule_of
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.sample_normalisation import SampleNorm
 from spikecore.api.layers.transposed import KERNELS
-from spikecore.api.learning.derivatives import Derivatives, Quiet, derivatives
+from spikecore.api.learning.derivatives import Derivatives, Quiet, derivatives, is_zero
 from spikecore.api.learning.eligibility import Own, Ready, Sums
 from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.neurons.recurrent import OneToOne
@@ -83,9 +84,10 @@ class Factorised:
     ) -> None:
         """Add a connection's share to ``sums``: of a cotangent of the current, an input, and that of the bias."""
         (path, layer, behind), (cotangent, z, bias_trace) = connection, part
+        if is_zero(cotangent):
+            return
         g = _back_through(engine, behind, cotangent, seen, ready)
-        _, _, grads = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
-        for name, share in grads.items():
+        for name, share in _by_params(engine, layer, ready(path), z, g).items():
             share, key = (bias_trace * share if name == "bias" else share), under(path, name)
             sums[key] = sums[key] + share if key in sums else share
 
@@ -139,6 +141,15 @@ def _back_through(engine: Any, layers: Tuple[Named, ...], cotangent: Any, seen: 
         return engine.xp.sum(y * cotangent), ()
 
     return engine.value_and_grad(function, seen[layers[0][0]], cotangent, *[ready(path) for path, _ in layers])[2]
+
+
+def _by_params(engine: Any, layer: Any, params: Params, z: Any, g: Any) -> Tree:
+    """The gradient of the sum of g times what a layer makes of z, by its parameters."""
+    if computes_as(layer, (Linear,)):  # by the rule of its word, without its output
+        _, by_weight, by_bias = rule_of("linear")
+        shares = {"weight": by_weight, "bias": by_bias}
+        return Tree({name: shares[name](engine.xp, g, None, z, params.weight) for name in params})
+    return engine.value_and_grad(partial(_contracted, engine, layer), params, z, g)[2]  # type: ignore[no-any-return]
 
 
 def _contracted(engine: Any, layer: Any, params: Params, z: Any, g: Any) -> Tuple[Any, Any]:

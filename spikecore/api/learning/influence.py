@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Tuple, Union
 
 from spikecore.api.core.layer import EMPTY, Shape
 from spikecore.api.core.tree import Params, State, Tree
-from spikecore.api.learning.derivatives import OUT, Derivatives, arrays_of, at_rest
+from spikecore.api.learning.derivatives import OUT, Derivatives, arrays_of, at_rest, is_shared
 from spikecore.api.learning.eligibility import Exact, Ready, Sums, advanced, entered, moved, traced_connections
 from spikecore.api.learning.filtered import FILTERED
 from spikecore.api.learning.stack import Block, Named, under
@@ -146,8 +146,8 @@ def _by_row(engine: Any, inputs: Any, current: Any) -> Any:
 
 
 def _wide(engine: Any, y: Any) -> Any:
-    """Values per neuron, with an axis for the entries of a parameter."""
-    return engine.xp.expand_dims(y, axis=1)
+    """Values per neuron, with an axis for the entries of a parameter; a value for all neurons as it is."""
+    return y if is_shared(y) else engine.xp.expand_dims(y, axis=1)
 
 
 def _identity(engine: Any, n: int) -> Any:

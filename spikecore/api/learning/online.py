@@ -9,11 +9,11 @@ dense recurrence of its own, which OSTL alone carries. docs/learning.md has the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Dict, Tuple, Union
 
 from spikecore.api.core.layer import EMPTY
-from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, rebuild
+from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, replaced
 from spikecore.api.learning.derivatives import OUT, arrays_of, check_elementwise, derivatives
 from spikecore.api.learning.eligibility import Exact, pull
 from spikecore.api.learning.factorised import Factorised, shared_leak
@@ -51,10 +51,15 @@ class Online(Rule):
         if self.trace not in TRACES:
             raise ValueError(f"trace={self.trace!r} must be one of {', '.join(TRACES)}")
 
+    @cached_property
+    def stack(self) -> Stack:
+        """The blocks of the network."""
+        return stack_of(self.network)
+
     # ---- before the first step ----
 
     def prepare(self, engine: Any, params: Params, x: Any) -> Params:
-        ready, stack = _constant(engine, self.network.prepare(engine, params)), stack_of(self.network)
+        ready, stack = _constant(engine, self.network.prepare(engine, params)), self.stack
         leaks, seen = {}, {}
         for block in stack.blocks:  # in order, so that each block's input comes from checked neurons
             fields = at(ready, block.fields)
@@ -93,7 +98,7 @@ class Online(Rule):
         return next(float(row[name]) for name, row in leak.items())
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
-        ready, stack = params.ready, stack_of(self.network)
+        ready, stack = params.ready, self.stack
         net = self.network.rest(engine, ready, x)
         seen = forward(engine, stack, self.way, params.drawn, ready, net, x, {})[2]
         traces = Tree(self._at_rest(engine, stack, params, seen))
@@ -108,6 +113,17 @@ class Online(Rule):
     def _traces(self, block: Block, ready: Params) -> Any:
         return TRACES[self.trace](block, lambda path: at(ready, path))
 
+    @cached_property
+    def _kept(self) -> Dict[str, Tuple[Params, Any]]:
+        return {}
+
+    def _kept_traces(self, block: Block, ready: Params) -> Any:
+        """``_traces``, from once on for the same prepared parameters."""
+        kept = self._kept.get(block.path)
+        if kept is None or kept[0] is not ready:
+            kept = self._kept[block.path] = ready, self._traces(block, ready)
+        return kept[1]
+
     def _eligible(self, stack: Stack, params: Params) -> Tuple[Block, ...]:
         """The blocks as their traces see them: the outputs of hidden neurons are filtered if there is a filter."""
         if not params.kappa:
@@ -120,14 +136,14 @@ class Online(Rule):
     # ---- a step ----
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-        stack, ready = stack_of(self.network), params.ready
+        stack, ready = self.stack, params.ready
         value, (y, net, seen, outputs), signals, sums = self._signals(engine, stack, params, state, x)
         seen, after = self._inputs(engine, stack, params, state, seen, outputs)
         for block in self._eligible(stack, params):
             path, current = block.path, seen[block.path]
             before = _before(engine, block, state.net, current)
             d = derivatives(engine, block.neuron, at(ready, block.fields), before, current)
-            arrived, traces = pull(d, signals[path]), self._traces(block, ready)
+            arrived, traces = pull(d, signals[path]), self._kept_traces(block, ready)
             after[path], shares = traces.step(
                 engine, params.leak[path], state.traces[path], d, arrived, seen, lambda name: at(ready, name)
             )
@@ -215,13 +231,14 @@ def _taps(engine: Any, stack: Stack, net: Any, last: Any) -> Tree:
     """
     taps = {}
     for block in stack.blocks:
-        zeros = {name: engine.xp.zeros_like(a) for name, a in block.states(net).items()}
-        out = {OUT: next(iter(zeros.values()))}
-        taps[block.path] = Tree({**out, **zeros}) if block.path == last else Tree(out)
+        states = block.states(net)
+        first = next(iter(states))  # the output is shaped like it
+        names = tuple(states) if block.path == last else (first,)
+        zeros = {name: engine.xp.zeros_like(states[name]) for name in names}
+        taps[block.path] = Tree({OUT: zeros[first], **(zeros if block.path == last else {})})
     return Tree(taps)
 
 
 def _replaced(ready: Params, changes: Tree) -> Params:
     """Prepared parameters, some of them replaced by ``changes``."""
-    new = flatten(changes) if len(changes) else {}
-    return rebuild(ready, iter([new.get(name, value) for name, value in leaves(ready)]))
+    return replaced(ready, flatten(changes)) if len(changes) else ready

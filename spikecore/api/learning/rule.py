@@ -111,7 +111,7 @@ class LearningRun:
             raise ValueError("the network has no parameters: there is nothing to learn")
         check_stepwise(rule.network, buffers)
         rule.loss.check(rule.steps)
-        self.rule, self.engine, self.watch = rule, engine.unfused(), watch
+        self.rule, self.engine, self.watch = rule, engine.stepwise(), watch
         self.set_params(params)
         self.state: Optional[State] = None
 

@@ -9,7 +9,7 @@ has one group and one position; the synapses of a convolution are the entries of
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Tuple
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.layers.linear import Linear
@@ -31,9 +31,16 @@ def presynaptic(xp: Any, layer: Layer, z: Any) -> Any:
 
 def postsynaptic(xp: Any, layer: Layer, y: Any) -> Any:
     """Values per neuron (batch, *neurons) as (batch, groups, rows, positions)."""
-    rows = layer.out_features if isinstance(layer, Linear) else layer.out_channels  # type: ignore[attr-defined]
-    groups = getattr(layer, "groups", 1)
-    return xp.reshape(y, (y.shape[0], groups, rows // groups, -1))
+    groups, rows = groups_and_rows(layer)
+    return xp.reshape(y, (y.shape[0], groups, rows, -1))
+
+
+def groups_and_rows(layer: Layer) -> Tuple[int, int]:
+    """The number of groups, and of rows in each."""
+    if isinstance(layer, Linear):
+        return 1, layer.out_features
+    assert isinstance(layer, (Conv1d, Conv2d, Conv3d))
+    return layer.groups, layer.out_channels // layer.groups
 
 
 def per_synapse(xp: Any, post: Any, pre: Any) -> Any:
@@ -45,3 +52,11 @@ def per_synapse(xp: Any, post: Any, pre: Any) -> Any:
         pre: values of the inputs (batch, groups, synapses, positions).
     """
     return xp.expand_dims(post, axis=3) * xp.expand_dims(pre, axis=2)
+
+
+def summed_products(xp: Any, post: Any, pre: Any) -> Any:
+    """These products, summed over samples and positions: (groups, rows, synapses). Arguments as for ``per_synapse``."""
+    groups, rows = post.shape[1:3]
+    left = xp.reshape(xp.permute_dims(post, (1, 2, 0, 3)), (groups, rows, -1))
+    right = xp.reshape(xp.permute_dims(pre, (1, 0, 3, 2)), (groups, -1, pre.shape[2]))
+    return xp.matmul(left, right)

@@ -20,6 +20,7 @@ from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan, wanted_of
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
+from spikecore.engines.single_steps import SingleSteps
 from spikecore.engines.stages import Lowers
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose
@@ -28,7 +29,7 @@ from spikecore.kernels.sizes import least
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 
 
-class NumpyEngine(Lowers, ArrayEngine):
+class NumpyEngine(SingleSteps, Lowers, ArrayEngine):
     """Arrays of an array-API namespace, differentiated by hand-written rules.
 
     Args:

@@ -149,8 +149,8 @@ class Tape:
         plain = [a.value if type(a) is Var else a for a in arguments]
         out = raw(*plain, **options)
         slots = [a.slot if type(a) is Var else None for a in arguments]
-        products = self.engine.products(name)
-        if not products or not any(slots):
+        products = self.engine.products(name) if any(slots) else ()
+        if not products:
             return Var(out, self)
         if name not in VARIADIC and any(slots[len(products) :]):
             raise NotImplementedError(f"{name!r} has no derivative by its argument number {len(products) + 1}")

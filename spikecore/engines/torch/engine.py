@@ -23,6 +23,7 @@ from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.arguments import real
+from spikecore.engines.single_steps import SingleSteps
 from spikecore.engines.stages import Lowers, Readout
 from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
@@ -34,13 +35,14 @@ from spikecore.engines.torch.normalised import normalised
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
 from spikecore.engines.torch.ranks import divides, ranks_of
 from spikecore.engines.torch.recompute import grouped
+from spikecore.kernels.runtime.openmp import use_threads
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
 Precision = Literal["float32", "bf16", "fp16"]
 
 
-class TorchEngine(Lowers, Engine):
+class TorchEngine(SingleSteps, Lowers, Engine):
     """Torch tensors, differentiated by autograd.
 
     Args:
@@ -180,6 +182,10 @@ class TorchEngine(Lowers, Engine):
 
     def stop_gradient(self, x: Any) -> Any:
         return x.detach()
+
+    def carry(self, *given: Any) -> Any:
+        use_threads(torch.get_num_threads())
+        return super().carry(*given)
 
     def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
         steps = max(1, FEW_BYTES // (elements * x.element_size()))

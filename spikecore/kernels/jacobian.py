@@ -1,0 +1,107 @@
+"""All derivatives of a neuron's step: by each state, the input and each parameter, of the output and of each new state.
+
+Learning forward in time needs them at every step. A tape finds them by one run backwards for each result. Here they are
+one program, made once, in which equal operations are entered once. What is the same number at every step, such as the
+decay of a membrane, is known before any array is.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from spikecore.kernels.adjoint import by_input, pull
+from spikecore.kernels.form import Constants
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.program import Arg, Op, Program
+from spikecore.kernels.step_kernel import worded
+from spikecore.kernels.trace import NotElementwise, Symbol, trace
+
+OUT = "output"
+ONE = "one"  # the input of the program that stands for the derivative of a result by itself
+Row = Dict[str, Arg]
+_ARITHMETIC: Dict[str, Callable[..., float]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "negative": operator.neg,
+}
+
+
+class Jacobian(NamedTuple):
+    """The derivatives of a step as a program.
+
+    Args:
+        inputs: values that are given, by name: ``x``, ``s_<state>``, ``p_<parameter>``.
+        ops: the operations that lead from there to the derivatives.
+        rows: for the output (``OUT``) and each new state, by name, its derivatives by the inputs, by their names:
+            values of the program, or numbers, which are the same for every neuron and at every step.
+    """
+
+    inputs: Mapping[str, int]
+    ops: Tuple[Op, ...]
+    rows: Mapping[str, Row]
+
+    def at(self, engine: Any, given: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
+        """The derivatives in the words of an engine, from arrays of it by the names of the inputs."""
+        values = {value: given[name] for name, value in self.inputs.items()}
+        for op in self.ops:
+            values[op.out] = worded(engine, op, [values[a] if type(a) is int else a for a in op.args])
+        return {
+            result: {name: values[v] if type(v) is int else v for name, v in row.items()}
+            for result, row in self.rows.items()
+        }
+
+
+def jacobian(stepper: Any, constants: Constants, sparse_backward: float = 0.0) -> Optional[Jacobian]:
+    """The derivatives of a neuron's step, or None if the step is not elementwise; arguments as for ``trace``."""
+    try:
+        step = trace(stepper, dict(constants), sparse_backward)
+        program = step.program
+        forward, one = list(program.ops), Symbol(program, program.input(ONE))
+        rows = {}
+        for name, value in zip((OUT, *step.states), (step.output, *step.after)):
+            grads: Dict[int, Any] = {value: one}
+            pull(program, forward, grads)
+            rows[name] = by_input(step, grads)
+    except NotElementwise:
+        return None
+    known, ops = _folded(program)
+    found = {result: {n: _in(known, v) for n, v in row.items()} for result, row in rows.items()}
+    wanted = {v for row in found.values() for v in row.values() if type(v) is int}
+    folded = Program({n: v for n, v in program.inputs.items() if n != ONE}, ops, program.kinds)
+    needed, leaves = folded.needed(wanted)
+    return Jacobian({n: v for n, v in folded.inputs.items() if v in leaves}, tuple(needed), found)
+
+
+#: The same, kept as long as the neuron: for steps that cannot change.
+kept_jacobian = Remembered(jacobian)
+
+
+def _in(known: Dict[int, Arg], value: Any) -> Arg:
+    """What a value is called once numbers are known; a derivative that is not there is zero."""
+    return 0.0 if value is None else known.get(value, value) if type(value) is int else float(value)
+
+
+def _folded(program: Program) -> Tuple[Dict[int, Arg], List[Op]]:
+    """What values are that turn out to be numbers or other values, where ``ONE`` is one; and the other operations."""
+    known: Dict[int, Arg] = {program.inputs[ONE]: 1.0}
+    ops = []
+    for op in program.ops:
+        args = tuple(known.get(a, a) if type(a) is int else a for a in op.args)
+        simple = _simplified(op.word, args)
+        if simple is None:
+            ops.append(Op(op.out, op.word, args, op.option))
+        else:
+            known[op.out] = simple
+    return known, ops
+
+
+def _simplified(word: str, args: Tuple[Arg, ...]) -> Optional[Arg]:
+    """The result of an operation on numbers, or the factor beside a one; None: it is to be computed."""
+    numbers = [a for a in args if type(a) is float]
+    if word in _ARITHMETIC and len(numbers) == len(args):
+        return _ARITHMETIC[word](*numbers)
+    if word == "multiply" and 1.0 in numbers:
+        return next(a for a in args if type(a) is int)
+    return args[0] if word == "divide" and type(args[1]) is float and args[1] == 1.0 else None

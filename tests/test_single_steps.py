@@ -1,0 +1,217 @@
+"""What an engine has for single steps of learning rules: derivatives as a program, traces by a kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import backprop
+from spikecore.api.core.layer import Key, shapes_of
+from spikecore.api.core.tree import Params, State, flatten, map_leaves, unflatten
+from spikecore.api.learning import derivatives as api
+from spikecore.api.learning.online import Online
+from spikecore.api.learning.rule import LearningRun
+from spikecore.api.learning.steps import Targets, stepwise
+from spikecore.conformance.rig import assert_close, normal
+from spikecore.conformance.test_backprop import ELEMENTWISE, SOME
+from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.kernels import eligibility, jacobian
+
+LABELS = np.array([0, 2, 1])
+ENGINES = ["numpy", "torch"]
+
+
+# ---- derivatives as a program --------------------------------------------------------------------------------------
+
+
+def step_of(engine, case):
+    """A neuron with its prepared parameters, states and a current, on an engine."""
+    init = case.layer.init(Key((0,)), case.shape)
+    fields = case.layer.prepare(engine, Params(map_leaves(engine.asarray, init.params)))
+    x = engine.asarray(normal(3, *case.shape) + 0.4)
+    rest = case.layer.rest(engine, fields, x)
+    before = {n: a + engine.asarray(normal(*a.shape, seed=i)) for i, (n, a) in enumerate(rest.items())}
+    return case.layer, fields, State(before), x
+
+
+def check_program(name, case):
+    """The derivatives of a program are those of the tape; returns how many of them are numbers, None: no program."""
+    engine = sc.get_engine(name, dtype="float64")
+    known = engine.stepwise().jacobian(*step_of(engine, case))
+    if known is None:
+        return None
+    tape, numbers = api.derivatives(engine.unfused(), *step_of(engine, case)).rows, 0
+    for of, row in tape.items():
+        found = flatten(known[of])
+        for by, expected in flatten(row).items():
+            value, expected = found[by], engine.to_numpy(expected)
+            numbers += type(value) is float
+            value = np.full(expected.shape, value) if type(value) is float else engine.to_numpy(value)
+            assert_close(np.broadcast_to(value, expected.shape), expected, 1e-12, f"{case}: d {of} / d {by}")
+    return numbers
+
+
+WITHOUT = {"Leaky-inhibition"}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_program_has_the_derivatives_of_the_tape(name):
+    numbers = {case.name: check_program(name, case) for case in ELEMENTWISE if name == "numpy" or case.name in SOME}
+    without = {case for case, count in numbers.items() if count is None}
+    assert without <= WITHOUT, without
+    assert sum(bool(count) for count in numbers.values()) > 0.8 * len(numbers)  # nearly every step has constant ones
+
+
+BROKEN = {
+    "a number is taken for one": (
+        "_simplified",
+        lambda right, word, args: 1.0 if word == "negative" else right(word, args),
+    ),
+    "a result is left out": (
+        "by_input",
+        lambda right, *a: {**right(*a), "x": None},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_wrong_program_is_found(name, monkeypatch):
+    attribute, breaks = BROKEN[name]
+    right = getattr(jacobian, attribute)
+    monkeypatch.setattr(jacobian, attribute, lambda *a: breaks(right, *a))
+    jacobian.kept_jacobian.cache_clear()
+    with pytest.raises(AssertionError, match="relative error"):
+        check_program("numpy", next(case for case in ELEMENTWISE if case.name == "ALIF"))
+    jacobian.kept_jacobian.cache_clear()
+
+
+def test_there_is_none_without_kernels_or_for_neurons_that_see_each_other():
+    engine = sc.get_engine("numpy", dtype="float64")
+    neuron, fields, before, x = step_of(engine, ELEMENTWISE[0])
+    for other in (engine, engine.unfused(), sc.get_engine("numpy", dtype="float64", fused=False).stepwise()):
+        assert other.jacobian(neuron, fields, before, x) is None
+    assert engine.stepwise().jacobian(sc.Leaky(inhibition=True), fields, before, x) is None
+
+
+NETWORK = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=0.8, threshold=0.4), sc.Linear(4, 3), sc.LI(beta=0.7))
+
+
+def gradient(engine, network=NETWORK, shape=(5,), learning="eprop", time=6):
+    ours = sc.Model(network, engine, input_shape=shape, seed=0)
+    x = normal(time, len(LABELS), *shape) + 0.5
+    return backprop.learned(ours, x, LABELS, sc.functional.ce_membrane_loss(), learning=learning).grads
+
+
+def test_an_engine_with_a_spike_of_its_own_keeps_its_derivative():
+    class Twice(NumpyEngine):
+        def spike(self, u, surrogate):
+            return super().spike(2.0 * u, surrogate)
+
+    engines = [Twice("float64", fused=fused) for fused in ("auto", False)]
+    found, expected, plain = (gradient(engine) for engine in (*engines, sc.get_engine("numpy", dtype="float64")))
+    for name, g in expected.items():
+        np.testing.assert_array_equal(found[name], g)
+    assert abs(plain["0.weight"] - expected["0.weight"]).max() > 0
+
+
+def test_a_step_that_changes_is_read_again(monkeypatch):
+    class Own(sc.Leaky):
+        def step(self, engine, params, state, x):
+            return super().step(engine, params, state, factor * x)
+
+    engine, network = sc.get_engine("numpy", dtype="float64"), sc.Sequential(sc.Linear(5, 4), Own())
+    for factor in (1.0, 2.0):
+        monkeypatch.setattr(Own, "step", lambda self, e, p, s, x, k=factor: sc.Leaky.step(self, e, p, s, k * x))
+        found, expected = (gradient(one, network) for one in (engine, engine.unfused()))
+        assert_close(found["0.weight"], expected["0.weight"], 1e-12)
+
+
+# ---- traces --------------------------------------------------------------------------------------------------------
+
+
+def traces(network, fused="auto"):
+    """The traces of the first block before the first step: by state, the shape."""
+    engine = sc.get_engine("numpy", dtype="float64", fused=fused)
+    model = sc.Model(network, engine, input_shape=(5,))
+    model.build((5,))
+    rule = Online(network, stepwise(sc.functional.ce_membrane_loss()), Targets(engine.asarray(LABELS), False), 1)
+    like = shapes_of(network, (5,))
+    params = map_leaves(engine.asarray, unflatten(model.params(), like.params))
+    run = LearningRun(rule, engine, params, like.buffers)
+    run.feed(engine.asarray(normal(1, 3, 5)))
+    return {name: e.shape for name, e in run.state.traces["1"].synapses["0"].items()}
+
+
+def test_neurons_that_leak_alike_share_their_traces():
+    """One per input, and one for the bias; a state that nothing reads has none."""
+    alif = sc.Sequential(sc.Linear(5, 4), sc.ALIF(), sc.Linear(4, 3), sc.LI())
+    assert traces(NETWORK) == {"mem": (3, 1, 1, 6, 1)}
+    assert traces(NETWORK, fused=False) == {"mem": (3, 1, 4, 6, 1)}
+    assert traces(alif) == {"mem": (3, 1, 1, 6, 1), "adapt": (3, 1, 4, 6, 1)}
+
+
+SURROGATE = {"threshold": 0.3, "surrogate": sc.surrogate.fast_sigmoid(slope=5.0)}
+PER_NEURON = sc.learn(0.5, per="neuron")
+LEARNED = sc.Synaptic(alpha=0.5, beta=sc.learn(0.8), reset_mechanism="zero", **SURROGATE)
+KERNELS = {  # by kernel: dense synapses of two connections, a filter of the traces; maps with groups
+    "dense": (
+        sc.Sequential(
+            sc.Linear(5, 4), sc.Recurrent(sc.ALIF(adaptation=PER_NEURON, **SURROGATE), sc.Linear(4, 4)),
+            sc.Linear(4, 3), sc.LI(beta=0.7)),
+        (5,), backprop.eprop(kappa="readout")),
+    "maps": (
+        sc.Sequential(
+            sc.Conv2d(2, 4, 2, groups=2), LEARNED,
+            sc.Flatten(), sc.Linear(16, 3), sc.LI(beta=0.7)),
+        (2, 3, 3), backprop.eprop()),
+}  # fmt: skip
+
+
+def check_kernel(name, engine, dtype="float64", limit=1e-12):
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+    network, shape, learning = KERNELS[name]
+    found, expected = (
+        gradient(sc.get_engine(engine, dtype=dtype, fused=fused), network, shape, learning) for fused in (True, False)
+    )
+    for parameter, g in expected.items():
+        assert abs(g).max() > 0
+        assert_close(found[parameter], g, limit, parameter)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_traces_by_a_kernel(name, engine):
+    check_kernel(name, engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_so_in_float32(name, engine):
+    check_kernel(name, engine, "float32", 1e-5)
+
+
+@pytest.mark.parametrize("result", [0, 1], ids=["traces", "gradient"])
+def test_a_wrong_kernel_is_found(result, monkeypatch):
+    right = eligibility.step
+
+    def wrong(*given):
+        after, g = right(*given)
+        return ([1.001 * e for e in after], g) if result == 0 else (after, 1.001 * g)
+
+    monkeypatch.setattr(eligibility, "step", wrong)
+    with pytest.raises(AssertionError, match="relative error"):
+        check_kernel("dense", "numpy")
+
+
+def test_threads_do_not_change_the_bits(monkeypatch):
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+    network, shape, learning = KERNELS["dense"]
+    engine, found = sc.get_engine("numpy", dtype="float64", fused=True), []
+    for workers in (1, 2, 3):
+        monkeypatch.setattr(eligibility, "workers", lambda threads, count=workers: count)
+        found.append(gradient(engine, network, shape, learning))
+    for other in found[1:]:
+        for name, g in found[0].items():
+            np.testing.assert_array_equal(other[name], g)
