@@ -12,13 +12,11 @@ the digits to whose images it fires. Batches, as in Saunders et al. (2019), and 
 import argparse
 import functools
 
-import numpy as np
-
 import spikecore as sc
 from spikecore import plasticity, spikegen
 from spikecore.datasets import Loader, mnist_sample
 
-STEPS, WINS, INHIBITION = 50, 5, 100.0  # WINS: spikes of all neurons together for an image; thresholds see to that
+STEPS, WINS, INHIBITION = 50, 5, -100.0  # WINS: spikes of all neurons together for an image; thresholds see to that
 encode = functools.partial(spikegen.rate, gain=0.2)  # a white pixel fires at every fifth step
 
 
@@ -26,19 +24,17 @@ def competition(neurons, engine, seed):
     """A layer of which one neuron at a time may fire, which then holds all others down."""
     thresholds = sc.learn(20.0, per="neuron")
     leaky = sc.Leaky(beta=sc.decay(tau=50), threshold=thresholds, reset_mechanism="zero", inhibition=True)
-    lateral = sc.Recurrent(leaky, sc.Linear(neurons, neurons, bias=False))
+    lateral = sc.Linear(neurons, neurons, bias=False, weight_init=sc.init.lateral(INHIBITION))
     first = sc.Linear(784, neurons, bias=False, weight_init=sc.init.uniform(0.0, 0.2))
-    model = sc.Model(sc.Sequential(first, lateral), engine=engine, seed=seed)
-    params = {**model.params(), "1.connection.weight": (INHIBITION * (np.eye(neurons) - 1.0)).astype("float32")}
-    model.load_state({**model.state(), "params": params})
-    return model
+    return sc.Model(sc.Sequential(first, sc.Recurrent(leaky, lateral)), engine=engine, seed=seed)
 
 
-def counts(model, images):
-    """The spikes of each neuron for each image."""
-    parts = [(i, images[i : i + 200]) for i in range(0, len(images), 200)]
-    spikes = [model(encode(x, STEPS, seed=(model.seed, "counts"), first=i)).spikes for i, x in parts]
-    return np.concatenate([model.engine.to_numpy(part).sum(axis=0) for part in spikes])
+def learning(neurons):
+    """What each spike of a neuron changes: its weights become more like the image, and its threshold rises."""
+    stdp = plasticity.PowerLawSTDP(lr_post=0.03, x_target=0.3)
+    thresholds = plasticity.AdaptiveThreshold(lr=1.0, rate=WINS / (neurons * STEPS))
+    rules = {"0": (stdp, plasticity.Bounds(), plasticity.Normalize(78.4)), "1": thresholds}
+    return plasticity.Plasticity(rules, reduction="sum")
 
 
 def main(arguments=None):
@@ -54,31 +50,26 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     neurons, epochs = (100, 2) if args.quick else (args.neurons, args.epochs)
 
-    found = []
+    found, how = [], {"num_steps": STEPS, "encoder": encode}
     for seed in range(args.seed, args.seed + args.seeds):
         train, test = mnist_sample(seed=seed)
         if args.validate:
             train, test = train[: len(train) * 4 // 5], train[len(train) * 4 // 5 :]
         train, test = (train[:1500], test[:300]) if args.quick else (train, test)
         model = competition(neurons, args.engine, seed)
-        batches, limits = Loader(train, batch_size=20, seed=seed), (plasticity.Bounds(), plasticity.Normalize(78.4))
-        thresholds = plasticity.AdaptiveThreshold(lr=1.0, rate=WINS / (neurons * STEPS))
-        for epoch in range(epochs):  # the weights change less and less, the thresholds as fast as before
-            stdp = plasticity.PowerLawSTDP(lr_post=0.03 * 0.85**epoch, x_target=0.3)
-            rules = plasticity.Plasticity({"0": (stdp, *limits), "1": thresholds}, reduction="sum")
-            model.fit(batches, learning=rules, num_steps=STEPS, encoder=encode)
-        seen, asked = counts(model, train.inputs), counts(model, test.inputs)
-        shares = plasticity.neuron_shares(seen, train.targets, 10)
-        labels = plasticity.neuron_labels(seen, train.targets, 10)
-        said = plasticity.weighted_vote(asked, shares), plasticity.vote(asked, labels, 10)
-        right, paper = (100 * float((one == test.targets).mean()) for one in said)
-        found.append(right / 100)
+        batches, falling = Loader(train, batch_size=20, seed=seed), sc.schedule.exponential(0.85)
+        model.fit(batches, learning=learning(neurons), epochs=epochs, schedule=falling, **how)
+        votes = plasticity.votes_of(model, Loader(train, batch_size=256, shuffle=False), **how)
+        paper = plasticity.Votes(votes.labels, votes.shares, weighted=False)
+        metrics = {"votes": votes, "labels": paper}
+        judged = model.evaluate(Loader(test, batch_size=256, shuffle=False), metric=metrics, **how)
+        found.append(judged["votes"])
         print(
-            f"{test.name}, seed {seed}, {neurons} neurons: {right:.1f} % of {len(test)} images "
-            f"({paper:.1f} % with one label for each neuron, as in the paper)"
+            f"{test.name}, seed {seed}, {neurons} neurons: {100 * judged['votes']:.1f} % of {len(test)} images "
+            f"({100 * judged['labels']:.1f} % with one label for each neuron, as in the paper)"
         )
     if args.picture:
-        sc.spikeplot.weights(model.params()["0.weight"], labels=labels).figure.savefig(args.picture)
+        sc.spikeplot.weights(model.params()["0.weight"], labels=votes.labels).figure.savefig(args.picture)
     return found
 
 

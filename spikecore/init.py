@@ -13,6 +13,7 @@ from spikecore.api.core.weight_initialisers import fluctuation as fluctuation
 from spikecore.api.core.weight_initialisers import identity as identity
 from spikecore.api.core.weight_initialisers import kaiming_normal as kaiming_normal
 from spikecore.api.core.weight_initialisers import kaiming_uniform as kaiming_uniform
+from spikecore.api.core.weight_initialisers import lateral as lateral
 from spikecore.api.core.weight_initialisers import orthogonal as orthogonal
 from spikecore.api.core.weight_initialisers import xavier_normal as xavier_normal
 from spikecore.api.core.weight_initialisers import xavier_uniform as xavier_uniform

@@ -10,12 +10,15 @@ from spikecore.api.learning.local_rule import LocalRule, Product, Signals, Trace
 from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.learning.plasticity import STDP, RewardSTDP
 from spikecore.api.learning.plasticity_rules import PowerLawSTDP, TripletSTDP, VoltageSTDP
+from spikecore.api.learning.rewards import ClassReward
 from spikecore.api.learning.votes import neuron_labels, neuron_shares, vote, weighted_vote
+from spikecore.api.training.voting import Votes, votes_of
 
 __all__ = [
     "STDP",
     "AdaptiveThreshold",
     "Bounds",
+    "ClassReward",
     "InhibitorySTDP",
     "LocalRule",
     "Normalize",
@@ -28,8 +31,10 @@ __all__ = [
     "Trace",
     "TripletSTDP",
     "VoltageSTDP",
+    "Votes",
     "neuron_labels",
     "neuron_shares",
     "vote",
+    "votes_of",
     "weighted_vote",
 ]

@@ -72,6 +72,9 @@ def test_energy(engine):
         assert row.dense_energy == pytest.approx(row.macs * 4.6e-12)
     assert report.energy == pytest.approx(sum(row.energy for row in report.synapses))
     cheap = F.activity(model, X, num_steps=8, energy=F.Energy(1.0, 2.0))
+    for wrong in ({"accumulate": -1.0}, {"multiply_accumulate": -1e-12}):
+        with pytest.raises(ValueError, match=r"Energy: \w*accumulate=-1.* must be >= 0 J"):
+            F.Energy(**wrong)
     assert cheap.energy == cheap.synops + cheap.synapses[0].synops
     encoded = F.activity(model, X, num_steps=8, encoder=spikegen.rate)
     assert encoded.synapses[0].binary

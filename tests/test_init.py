@@ -77,6 +77,12 @@ def test_orthogonal_matrices_prefer_no_sign():
     assert abs(np.std(traces) - 1.0) < 0.15
 
 
+def test_lateral():
+    assert (draw(init.lateral(-2.0), (3, 3)) == 2.0 * (np.eye(3) - 1.0)).all()
+    with pytest.raises(ValueError, match=r"lateral: is for the square matrix of a recurrent Linear, not .* \(2, 4\)"):
+        draw(init.lateral(), (2, 4))
+
+
 def test_identity():
     assert (draw(init.identity(0.5), (3, 3)) == 0.5 * np.eye(3)).all()
     assert (draw(init.identity(), (2, 4)) == np.eye(2, 4)).all()

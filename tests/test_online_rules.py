@@ -100,6 +100,18 @@ def test_eprop_and_bptt_solve_delay_recall(arguments):
     assert runpy.run_path(str(EXAMPLE))["main"](arguments) > 0.97
 
 
+@pytest.mark.slow
+def test_the_tables_of_how_close_rules_are():
+    """The command that docs/learning.md names, in small."""
+    pytest.importorskip("sklearn")
+    benchmarks = pytest.importorskip("benchmarks.how_close", reason="benchmarks/ is not part of this tree")
+    found = benchmarks.main(["--quick"])
+    recall, reset = found["recall, 1 hidden, initial weights"], found["digits, reset zero"]
+    assert recall["online"][0] > 0.9 > 0.8 > recall["window=10"][0] > recall["window=5"][0]
+    assert reset["eprop"][0] > reset["ottt"][0]
+    assert found["digits, accuracy"]["eprop"] > 0.2  # by chance 0.1
+
+
 # ---- refusals ------------------------------------------------------------------------------------------------------
 
 WRONG = {

@@ -14,6 +14,7 @@ from spikecore.plasticity import (
     STDP,
     AdaptiveThreshold,
     Bounds,
+    ClassReward,
     InhibitorySTDP,
     Normalize,
     Plasticity,
@@ -21,9 +22,14 @@ from spikecore.plasticity import (
     RewardSTDP,
     TripletSTDP,
     VoltageSTDP,
+    neuron_labels,
+    neuron_shares,
+    vote,
+    votes_of,
+    weighted_vote,
 )
 
-STEPS, BATCH = 14, 3
+STEPS, BATCH = 9, 3
 
 
 def spikes(*shape, seed=0, rate=0.3):
@@ -263,6 +269,66 @@ def test_rewards():
     assert abs(stream.params()["0.weight"] - weight).max() < 1e-12
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_connections_that_are_gone_stay_away(engine):
+    """With gradients, an optimiser that keeps zeros sees to it; local rules brought connections back, even so."""
+    made, x, labels = model(engine=engine), data(), np.zeros(BATCH)
+    learning, names = Plasticity(RULES, keep_zeros=True), ("0.weight", "3.1.weight", "4.connection.weight", "5.weight")
+    sc.prune(made, 0.5, by="random")
+    before = made.params()
+    history = made.fit([(x, labels)], learning=learning, callbacks=(sc.Pruning(0.7, end=3),), epochs=4, progress=False)
+    assert [round(row["sparsity"], 1) for row in history] == [0.5, 0.6, 0.7, 0.7]
+    for name in names:
+        after = made.params()[name]
+        assert (after[before[name] == 0] == 0).all(), name
+        assert (after != before[name])[after != 0].any(), name
+    low = small(engine)
+    low.fit(np.ones((4, 5)), learning=Plasticity({"0": (STDP(), Bounds(-2.0, -1.0), Bounds(0.0, 0.0001))},
+            keep_zeros=True), num_steps=3, progress=False)  # fmt: skip
+    assert sc.sparsity(low).sparsity == 0.0, "a limit takes no connection away"
+    made.fit([(x, labels)], learning=Plasticity(RULES), progress=False)
+    assert sc.sparsity(made).sparsity < 0.5, "the mutant without keep_zeros is found"
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_neurons_vote_for_the_classes_that_they_fired_for(engine):
+    made, x = small(engine), np.random.default_rng(0).random((20, 5))
+    counts, labels = made.engine.to_numpy(made(x, num_steps=9).spikes).sum(0), np.arange(20) % 3
+    test, aim = x[::-1][:7], labels[::-1][:7]
+    asked = counts[::-1][:7]
+    for weighted in (True, False):
+        votes = votes_of(made, x, labels, num_steps=9, weighted=weighted, batch_size=8)
+        said = weighted_vote(asked, neuron_shares(counts, labels, 3))
+        if not weighted:
+            said = vote(asked, neuron_labels(counts, labels, 3), 3)
+        assert (made.engine.to_numpy(votes.classes(made(test, num_steps=9))) == said).all()
+        row = made.evaluate(test, aim, metric={"right": votes}, num_steps=9)
+        assert row["right"] == pytest.approx((said == aim).mean())
+        assert repr(votes) == f"Votes(4 neurons, 3 classes, weighted={weighted})"
+    more = votes_of(made, sc.datasets.Loader(x, labels), num_steps=9, num_classes=5)
+    assert more.shares.shape == (4, 5)
+    short = votes_of(made, sc.datasets.Loader([spikes(n, 5) for n in (4, 9)], [0, 1]), time_axis=1)
+    assert short.shares.shape == (4, 2), "padding does not count"
+
+
+def test_validation_without_a_loss():
+    made, x = small(), np.random.default_rng(0).random((20, 5))
+    votes, y = votes_of(made, x, np.arange(20) % 3, num_steps=9), np.arange(20) % 3
+    options = {"learning": Plasticity(ONE), "num_steps": 9, "progress": False}
+    assert {"rate", "val_rate"} <= set(made.fit(x, validation=(x, y), **options)[-1])
+    row = made.fit(x, y, validation=(x, y), metric={"votes": votes}, **options)[-1]
+    assert set(row) == {"epoch", "votes", "val_votes", "lr", "seconds", "samples_per_s"}
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_reward_of_a_class(engine):
+    spikes = np.zeros((3, 4, 2))
+    spikes[:2, 0, 1] = spikes[:, 1, 0] = spikes[0, 2, :] = 1.0  # most: 1; 0; a tie; nothing
+    out = sc.Model(sc.Sequential(sc.Identity()), engine, input_shape=(2,))(spikes)
+    assert ClassReward()(out, [1, 1, 0, 0]).tolist() == [1.0, -1.0, 1.0, -1.0]
+    assert ClassReward(2.0, 0.5)(out, [0, 0, 1, 1]).tolist() == [0.5, 2.0, 0.5, 0.5]
+
+
 @dataclass(frozen=True)
 class Nameless(sc.Neuron):
     """Its membrane has another name."""
@@ -278,9 +344,13 @@ def fitted(plasticity, network=None, **options):
     return made.fit(np.ones((4, 5)), learning=plasticity, num_steps=3, progress=False, **options)
 
 
-def fitted_to(data, **options):
+def small(engine="numpy"):
+    return sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(threshold=0.1)), engine, seed=0, input_shape=(5,))
+
+
+def fitted_to(data, learning=None, **options):
     made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky()), seed=0, input_shape=(5,))
-    return made.fit(data, learning=Plasticity({"0": STDP()}), progress=False, **options)
+    return made.fit(data, learning=learning or Plasticity({"0": STDP()}), progress=False, **options)
 
 
 class Squared(sc.Linear):
@@ -322,7 +392,17 @@ REFUSED = {
     "plasticity has no optimiser": lambda: fitted(Plasticity(ONE), optimizer=sc.SGD(lr=0.1)),
     "compile=True is for training steps with gradients": lambda: fitted(Plasticity(ONE), compile=True),
     "clip_norm=1.0 limits gradients": lambda: fitted(Plasticity(ONE), clip_norm=1.0),
-    "validation is judged by a loss": lambda: fitted(Plasticity(ONE), validation=(np.ones((4, 5)), np.zeros(4))),
+    "ClassReward: wrong=inf must be a finite number": lambda: ClassReward(wrong=float("inf")),
+    "ClassReward needs class labels, and there are no targets": lambda: fitted(
+        Plasticity({"0": RewardSTDP()}, reward=ClassReward())),
+    r"ClassReward: targets of shape \(2, 2\) for spikes of shape \(3, 2, 4\)": lambda: fitted_to(
+        [(np.ones((2, 5)), [[0, 1], [1, 0]])], Plasticity({"0": RewardSTDP()}, reward=ClassReward()), num_steps=3),
+    "votes_of needs the classes of the samples": lambda: votes_of(
+        small(), sc.datasets.Loader(np.ones((4, 5))), num_steps=3),
+    "each='step' counts the updates of an optimiser, and plasticity has none": lambda: fitted(
+        Plasticity(ONE, keep_zeros=True), callbacks=(sc.Pruning(each="step"),)),
+    r"connections come back: Plasticity\(..., keep_zeros=True\)": lambda: fitted(
+        Plasticity(ONE), callbacks=(sc.Rewiring(),)),
     "leave it out": lambda: fitted(Plasticity(ONE), window=2),
     "accumulate=2 makes one update": lambda: fitted(Plasticity(ONE), accumulate=2),
     "pass mem, shaped like the post spikes": lambda: VoltageSTDP().run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Optional, cast
 
@@ -80,10 +81,14 @@ def export(
     given = _options(target, options or [])
     model = _trained(run)
     try:
-        done = export_to(model, out or _place(run, target), to=cast(Target, target), **given)
+        with warnings.catch_warnings(record=True) as warned:
+            done = export_to(model, out or _place(run, target), to=cast(Target, target), **given)
     except ExportError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(NOT_VERIFIED) from None
+    for one in warned:
+        if not any(str(one.message) in note for note in done.notes):  # which are shown below
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
     if as_json:
         show_json({"to": done.to, "files": [str(file) for file in done.files], "notes": list(done.notes)})
     else:

@@ -49,9 +49,15 @@ TIME_AXIS = typer.Option(
 )
 
 
+PLASTICITY = typer.Option(
+    False, "--plasticity", help="Learn without labels, by local rules (STDP), with neurons that compete."
+)
+
+
 @examples(
     "spikecore init",
     "spikecore init digits",
+    "spikecore init digits --plasticity --out unlabelled.toml",
     "spikecore init digits --zoo sew_resnet18",
     "spikecore init mnist --path ~/data --out first.toml",
     "spikecore init npz --path my_arrays.npz",
@@ -63,6 +69,7 @@ def init(
     path: Optional[Path] = PATH,
     zoo: Optional[str] = ZOO,
     time_axis: Optional[int] = TIME_AXIS,
+    plasticity: bool = PLASTICITY,
 ) -> None:
     """Write a run file to begin with.
 
@@ -77,7 +84,7 @@ def init(
     if dataset not in new_run_file.STARTS:
         own = "A table, images or traces of your own are saved as .npz first: docs/own_data.md"
         raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
-    text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis)
+    text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis, plasticity)
     if str(out) == "-":
         sys.stdout.write(text)
         return

@@ -25,7 +25,7 @@ from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import ENDINGS
 from spikecore.cli.processes import ending_within, everywhere
 from spikecore.cli.resuming import check_same
-from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, opened
+from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, digits, opened
 
 PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else
 
@@ -48,6 +48,8 @@ PROGRESS = typer.Option(
     "spikecore train digits.toml",
     "spikecore train digits.toml --dry-run",
     "spikecore train digits.toml --engine numpy --set train.epochs=3 --out runs/short",
+    "spikecore train digits.toml --set train.learning=eprop",
+    "spikecore train diehl_cook.toml --set train.learning.rules.0.0.lr_post=0.05",
     "torchrun --nproc-per-node 2 -m spikecore train digits.toml --engine torch",
     "spikecore train runs/short --resume --set train.epochs=10",
 )
@@ -65,7 +67,8 @@ def train(
     """Train the network of a run file.
 
     A run file (TOML) describes a network, its data and its training. `spikecore init digits` writes one to begin with.
-    Every key in it can be changed with --set.
+    Every key in it can be changed with --set. The network learns by gradients, back in time or forward, or by local
+    rules of plasticity: train.learning.
 
     Writes weights, history, result and pictures into a run directory. Weights, optimiser and history are saved after
     every epoch. A run that is interrupted and resumed ends with the same weights, bit for bit, as one that is not
@@ -95,7 +98,7 @@ def train(
                 of = job.config.train.epochs
                 say(f"nothing left to train: {done} epochs done, of {of} or until early stopping")
             result = everywhere(ranks, lambda: job.evaluate(model))
-            figures = (f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
+            figures = (f"{name} {digits(value)}" for name, value in result.items() if name.startswith("test_"))
             say(", ".join(figures))
             pictures = [] if ranks.rank else _drawn(job, _trained(job) if model.executor.divides else model)
             if pictures:

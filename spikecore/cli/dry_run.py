@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.learning import Learning
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import Run
 from spikecore.printing import in_bytes
@@ -28,9 +29,13 @@ class Plan:
         batches_per_epoch: batches of the training samples.
         epochs: epochs of the whole run.
         epochs_done: of these, those that a resumed run has done already.
-        parameters: number of trained values.
+        plastic: whether local rules learn, without gradients.
+        parameters: number of values of the network.
         weight_bytes: memory of the weights, their gradients and what the optimiser keeps for each of them.
-        output_bytes: memory of the layers' outputs of one batch at all steps, one number for each.
+        output_bytes: memory of the outputs of one batch that are kept over time, one number for each output and step:
+            those of all layers, at all steps or those between two updates; if learning goes forward in time, those of
+            the last layer.
+        carried_bytes: memory of what learning forward in time carries from step to step for a batch; None: it does not.
         memory: how a training step keeps the memory budget; None without one.
         peak_bytes: what it takes at most, of the budget; None without one.
         network: the layers as a table.
@@ -45,9 +50,11 @@ class Plan:
     batches_per_epoch: int
     epochs: int
     epochs_done: int
+    plastic: bool
     parameters: int
     weight_bytes: int
     output_bytes: int
+    carried_bytes: Optional[int]
     memory: Optional[str]
     peak_bytes: Optional[int]
     network: str
@@ -62,7 +69,7 @@ class Plan:
         judged = f"{self.validation_samples:,}" if self.validation_samples else "none"
         samples = f"{self.train_samples:,} to train on, {judged} for validation, {self.test_samples:,} for the test"
         batches = f"{left} epochs{done} of {self.batches_per_epoch} batches: {left * self.batches_per_epoch:,} batches"
-        weights, outputs = in_bytes(self.weight_bytes), in_bytes(self.output_bytes)
+        memory = self._memory()
         lines = [
             self.network,
             "",
@@ -70,13 +77,27 @@ class Plan:
             f"samples     {samples}",
             f"training    {batches}",
             f"time        {self.time_steps} steps per sample",
-            f"memory      {weights} for weights, gradients and optimiser; {outputs} for the layers' outputs of a batch",
-            "            (one number per output and step, as a loop over steps keeps them; kernels keep less)",
+            f"memory      {memory[0]}",
+            f"            {memory[1]}",
             *([] if self.memory is None else [f"budget      {self.memory}"]),
             "",
             "Nothing was trained and nothing was written. The run file, the data and the network fit each other.",
         ]
         return "\n".join(lines)
+
+    def _memory(self) -> Tuple[str, str]:
+        weights, outputs = in_bytes(self.weight_bytes), in_bytes(self.output_bytes)
+        if self.carried_bytes is not None:
+            carried = in_bytes(self.carried_bytes)
+            return (
+                f"{weights} for weights, gradients and optimiser; {carried} for states, traces and sums of a batch,",
+                f"whatever the number of steps; {outputs} for the outputs of the last layer",
+            )
+        used = "weights" if self.plastic else "weights, gradients and optimiser"
+        return (
+            f"{weights} for {used}; {outputs} for the layers' outputs of a batch",
+            "(one number per output and step, as a loop over steps keeps them; kernels keep less)",
+        )
 
 
 def plan_of(job: Run, resume: bool = False) -> Plan:
@@ -95,11 +116,19 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     seen = job.first(job.train_set, batch if config.data.sequences else 1)[0]  # recordings differ in number of steps
     x, steps = Feed(**job.feeding)(model.engine, seen, model.input_shape, Key((config.seed, "plan")))
     time_steps, width = steps or int(x.shape[0]), 8 if config.dtype == "float64" else 4
+    train, learning = config.train, Learning(config.train.learning.make(), config.train.update_every)
+    optimizer = train.update_rule()
+    kept = min(time_steps, train.update_every or time_steps)  # steps of which all outputs are kept
+    carried = None
     parameters = sum(math.prod(value.shape) for value in model.params().values())
     outputs, shape = 0, model.input_shape or ()
     for _, layer in model.network.children():  # type: ignore[attr-defined]
         shape = shapes_of(layer, shape).shape
         outputs += math.prod(shape)
+    if learning.rule is not None:
+        outputs, kept = math.prod(shape), time_steps
+        with model.engine.isolated():
+            carried = learning.carried(model.executor, job.loss, model.input_shape or (), batch) * width
     try:
         memory = job.memory_plan(model)
     except (ValueError, NotImplementedError) as error:
@@ -114,9 +143,11 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         batches_per_epoch=len(job.loader(job.train_set)),
         epochs=config.train.epochs,
         epochs_done=model.epochs_done,
+        plastic=train.plastic,
         parameters=parameters,
-        weight_bytes=parameters * width * (2 + len(config.train.optimizer.make().slots)),  # type: ignore[attr-defined]
-        output_bytes=outputs * time_steps * batch * width,
+        weight_bytes=parameters * width * (1 if optimizer is None else 2 + len(optimizer.slots)),
+        output_bytes=outputs * kept * batch * width,
+        carried_bytes=carried,
         memory=None if memory is None else str(memory),
         peak_bytes=None if memory is None else memory.peak,
         network=model.summary(),

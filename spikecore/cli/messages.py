@@ -7,9 +7,10 @@ import re
 from typing import Any, Dict, Iterator, List, Tuple
 
 from pydantic import BaseModel, ValidationError
-from typing_extensions import get_args
+from typing_extensions import get_args, get_origin
 
 from spikecore.api.core.messages import unknown
+from spikecore.cli.origins import dotted, parts_of
 
 
 class ConfigError(ValueError):
@@ -80,18 +81,23 @@ def _locate(loc: Tuple[Any, ...], model: Any, data: Any) -> Tuple[Tuple[Any, ...
     A location of pydantic also has the names of the chosen kinds between the keys. They are left out here.
     """
     keys: List[Any] = []
-    candidates, around = [model], model
+    candidates, around, named = [model], model, False
     for part in loc:
         chosen = [candidate for candidate in candidates if _tag(candidate) == part]
         if chosen and part not in chosen[0].model_fields:
             candidates = chosen
             continue
+        if isinstance(part, int) and not isinstance(data, list):
+            continue  # a table or a name that stands alone for a list
         keys.append(part)
         data = _entry(data, part)
-        if isinstance(part, str):
+        if isinstance(part, str) and named:
+            named = False  # the name of an entry, which the user has chosen
+        elif isinstance(part, str):
             around = candidates[0] if candidates else None
             fields = around.model_fields if around is not None else {}
-            candidates = list(_models(fields[part].annotation)) if part in fields else []
+            candidates = list(models_in(fields[part].annotation)) if part in fields else []
+            named = part in fields and get_origin(fields[part].annotation) is dict
     return tuple(keys), data, around
 
 
@@ -108,24 +114,24 @@ def _entry(data: Any, part: Any) -> Any:
         return None
 
 
-def _models(annotation: Any) -> Iterator[Any]:
+def models_in(annotation: Any) -> Iterator[Any]:
     """All pydantic models in the type of a field."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models(part)
+        yield from models_in(part)
 
 
 def _within(key: str, keys: Tuple[Any, ...]) -> bool:
     """Whether ``--set key=...`` changes the value at ``keys``, or a part of it."""
-    mine, theirs = key.split("."), [str(part) for part in keys]
+    mine, theirs = parts_of(key), [str(part) for part in keys]
     return theirs[: len(mine)] == mine or mine[: len(theirs)] == theirs
 
 
 def _dotted(keys: Tuple[Any, ...]) -> str:
     text = ""
     for part in keys:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        text = f"{text}[{part}]" if isinstance(part, int) else dotted(text, part)
     return text
 
 

@@ -16,13 +16,15 @@ from pydantic_core import PydanticUndefined
 from typing_extensions import Literal, get_args, get_origin
 
 from spikecore.api.core.engines import engines
+from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
-from spikecore.cli.messages import ConfigError
+from spikecore.cli.messages import ConfigError, models_in
 from spikecore.cli.new_network import architecture_table, comment, layer_table, takes_vectors
-from spikecore.cli.run_file import RunFile, Train
+from spikecore.cli.run_file import RunFile
 from spikecore.cli.starts import OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
+from spikecore.cli.train_table import Train
 from spikecore.datasets.npz import members
 from spikecore.datasets.wav_folder import LISTS, classes_of
 from spikecore.zoo import Card
@@ -65,7 +67,11 @@ def listing() -> str:
 
 
 def new_run_file(
-    name: str, path: Optional[Path] = None, card: Optional[Card] = None, time_axis: Optional[int] = None
+    name: str,
+    path: Optional[Path] = None,
+    card: Optional[Card] = None,
+    time_axis: Optional[int] = None,
+    plasticity: bool = False,
 ) -> str:
     """The text of a run file to begin with.
 
@@ -75,10 +81,11 @@ def new_run_file(
             arrays decide the sizes of the network.
         card: the architecture; None, the default, means two dense layers.
         time_axis: which axis of your own arrays is time; None, the default: samples have no time.
+        plasticity: whether neurons that compete learn without labels, instead; default False.
 
     Raises:
         ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes, or the architecture
-            does not take such samples, or there is no such axis.
+            or plasticity does not take such samples, or both are asked for, or there is no such axis.
         DataError: the archive cannot be read.
     """
     start = STARTS[name]
@@ -94,6 +101,10 @@ def new_run_file(
         start = _of_sounds(start, path)
     if path is not None:
         start = replace(start, data={**start.data, "path": str(path)})
+    if plasticity and card is not None:
+        raise ConfigError([f"--plasticity has a network of its own: leave --zoo {card.name} out"])
+    if plasticity:
+        new_plasticity.check_static(start)
     network = layer_table(start) if card is None else architecture_table(start, card)
     if card is not None and "image" in TABLES[name].model_fields and not takes_vectors(card):
         start = replace(start, data={**start.data, "image": True})
@@ -105,20 +116,28 @@ def new_run_file(
         "loss": {"kind": "ce_rate_loss"},
         "optimizer": {"kind": "Adam", "lr": start.lr},
     }
+    encoder = _encoder(start, STEPS if card is None else card.num_steps)
+    absent: Tuple[str, ...] = ()
+    tables: List[str] = []
+    if plasticity:
+        set_at_top["engine"], network, encoder = "numpy", *new_plasticity.tables(start)
+        data.update(batch_size=20, validation="none")
+        train, absent, tables = new_plasticity.TRAIN, new_plasticity.ABSENT, new_plasticity.learning_tables(start)
     lines = [
-        *_heading(name, start, card),
+        *_heading(name, start, card, plasticity),
         *_keys(RunFile, set_at_top, ("data", "encoder", "network", "train", "track")),
         "",
         "[data]",
         *_keys(TABLES[name], data),
         "",
-        *_encoder(start, STEPS if card is None else card.num_steps),
+        *encoder,
         "",
         *network,
         "",
         "[train]",
-        *_keys(Train, train),
+        *_keys(Train, train, absent),
         "",
+        *(tables and [*tables, ""]),
         "[track]",
         *_keys(Track, {}),
     ]
@@ -174,11 +193,13 @@ def _of_sounds(start: Start, path: Path) -> Start:
 # ---- the parts of the file -----------------------------------------------------------------------------------------
 
 
-def _heading(name: str, start: Start, card: Optional[Card]) -> List[str]:
-    dense = f"{start.features}-{start.hidden}-{start.classes} leaky neurons"
+def _heading(name: str, start: Start, card: Optional[Card], plasticity: bool) -> List[str]:
+    network = f"{start.features}-{start.hidden}-{start.classes} leaky neurons" if card is None else f"zoo.{card.name}"
+    if plasticity:
+        network = f"{new_plasticity.neurons(start)} neurons that learn without labels"
     return [
         f"# A run file of spikecore. Data: {start.what}.",
-        f"# Network: {dense if card is None else f'zoo.{card.name}'}.",
+        f"# Network: {network}.",
         "#",
         "#   spikecore train FILE              trains it, into runs/NAME-001",
         "#   spikecore train FILE --dry-run    shows what that would do",
@@ -250,8 +271,4 @@ def _allowed(field: Any) -> Iterator[str]:
 
 def _kinds(annotation: Any) -> List[str]:
     """The names of the kinds among which a table chooses."""
-    return [
-        model.model_fields["kind"].default
-        for model in get_args(annotation)
-        if hasattr(model, "model_fields") and "kind" in model.model_fields
-    ]
+    return [model.model_fields["kind"].default for model in models_in(annotation) if "kind" in model.model_fields]

@@ -13,6 +13,7 @@ except ImportError:  # Python < 3.11
 DEFAULT = "default"
 CHOICES = ("kind", "name")  # the keys for which a bare name may stand: schedule = "cosine"
 NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*')  # texts and comments
+ALONE = re.compile(r"\.0\.")  # the first entry of a list, for which a table may stand: rules.1 = {kind = "STDP"}
 CLOSING = str.maketrans("[{", "]}")
 
 
@@ -30,6 +31,17 @@ class Setting(NamedTuple):
     origin: str
 
 
+def dotted(path: str, key: Any) -> str:
+    """The dotted key of an entry of the table or list at ``path``. A name with a dot gets quotes, as in TOML."""
+    name = f'"{key}"' if "." in str(key) else str(key)
+    return f"{path}.{name}" if path else name
+
+
+def parts_of(key: str) -> List[str]:
+    """The names in a dotted key, without quotes."""
+    return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^."]+)', key)]
+
+
 def leaves(value: Any, path: str = "", whole_lists: bool = False) -> Dict[str, Any]:
     """All single values of nested dicts and lists, by dotted key.
 
@@ -41,9 +53,7 @@ def leaves(value: Any, path: str = "", whole_lists: bool = False) -> Dict[str, A
     plain = whole_lists and isinstance(value, list) and not any(isinstance(part, (dict, list)) for part in value)
     if isinstance(value, (dict, list)) and not plain:
         parts = value.items() if isinstance(value, dict) else enumerate(value)
-        return {
-            k: v for key, x in parts for k, v in leaves(x, f"{path}.{key}" if path else str(key), whole_lists).items()
-        }
+        return {k: v for key, x in parts for k, v in leaves(x, dotted(path, key), whole_lists).items()}
     return {path: value}
 
 
@@ -57,7 +67,7 @@ def marked(value: Any, origins: Dict[str, str], other: str, path: str = "") -> A
         path: dotted key of ``value``.
     """
     if isinstance(value, dict):
-        return {k: marked(part, origins, other, f"{path}.{k}" if path else str(k)) for k, part in value.items()}
+        return {k: marked(part, origins, other, dotted(path, k)) for k, part in value.items()}
     if isinstance(value, list):
         return [marked(part, origins, other, f"{path}.{index}") for index, part in enumerate(value)]
     return origins.get(path, other)
@@ -117,4 +127,5 @@ def _origin(key: str, origins: Dict[str, str]) -> Optional[str]:
     places = [key, f"{key}.0"]  # the second of a whole list
     if last in CHOICES:
         places += [place, place.rpartition(".")[0]]  # the second of metric = "accuracy", a list with one entry
+    places += [key[: at.start()] + key[at.end() - 1 :] for at in ALONE.finditer(key)]  # of a table that stands alone
     return next((origins[place] for place in places if place in origins), None)

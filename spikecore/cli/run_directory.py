@@ -27,7 +27,7 @@ from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
-from spikecore.api.training.learning import Learning
+from spikecore.api.training.learning import UNSUPERVISED, Learning
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
 from spikecore.api.training.sparsity import sparsity
@@ -38,6 +38,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
+from spikecore.cli.schema import VOTE
 from spikecore.datasets import DataFileError, Loader
 from spikecore.tracking import Tracker
 
@@ -92,6 +93,7 @@ class Run:
         if data.validation not in ("none", "test"):
             train_set, held_out = train_set.split(1.0 - data.validation)
         self.train_set, self.test_set = data.trained_on(train_set), data.judged_by(test_set)
+        self.labelled_set = data.judged_by(train_set)  # by which neurons get their classes
         self.held_out: Any = None if held_out is None else data.judged_by(held_out)
 
     @property
@@ -101,14 +103,16 @@ class Run:
 
     @property
     def loss(self) -> Any:
-        """The loss that the run file describes, with its regularisers."""
+        """The loss that the run file describes, with its regularisers; without one, that of a training without."""
         return self.config.train.objective()
 
     @property
     def metric(self) -> Any:
-        """The metrics that are reported beside the loss; None for the loss's own accuracy."""
-        metrics = self.config.train.metric
-        return None if metrics is None else [metric.make() for metric in metrics]
+        """The metrics of a batch that are reported beside the loss; None for the loss's own accuracy."""
+        train = self.config.train
+        if train.loss is None:
+            return [metric.make() for metric in train.measured] or ["rate"]
+        return None if train.metric is None else [metric.make() for metric in train.measured]
 
     def engine(self) -> Engine:
         """The engine that the run file names.
@@ -226,8 +230,7 @@ class Run:
             self.loader(self.train_set)  # whose options may exclude each other, or the data
             inputs, targets, lengths = self.first(self.train_set, 2)
             first = (inputs, targets) if lengths is None else (inputs, targets, lengths)
-            measured = model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
-            self.columns = tuple(measured)
+            self.columns = tuple(self.judge(model, [first], labelled=[first]))
             for term in comparing(self.loss):
                 term.check_targets(model.engine, self.train_set.targets, len(self.train_set.targets), model.classes)
             self.memory_plan(model)
@@ -261,8 +264,10 @@ class Run:
                     sparsity(model, options.make().layers)
             except ValueError as error:
                 raise ConfigError([f"{self.name}: train.{name}.{error}"]) from None
+        optimizer = train.update_rule()
         try:
-            train.optimizer.make().by_name(model.params())
+            if optimizer is not None:
+                optimizer.by_name(model.params())
         except ValueError as error:
             raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
         way = Learning(train.learning.make(), train.update_every)
@@ -290,7 +295,7 @@ class Run:
         way = Learning(options.learning.make(), options.update_every)
         budget = budget_of(model.engine, way, options.memory, options.accumulate)
         batch = self.first(self.train_set, -(-self.config.data.batch_size // self.ranks.size))
-        feed, optimizer = Feed(**self.feeding), options.optimizer.make()
+        feed, optimizer = Feed(**self.feeding), options.update_rule()
         return plan_of(model, batch, self.loss, optimizer, feed, budget, options.window)
 
     def train(
@@ -310,12 +315,15 @@ class Run:
                 training. Default: nothing.
         """
         options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
+        if options.voting is not None and self.held_out is not None:
+            voted = self.held_out
+            callbacks.insert(0, lambda model, row: row.update(self._voted(model, self.judging(voted), "val_")))
         if options.early_stopping is not None:
             stopping: Any = options.early_stopping.make()  # type: ignore[attr-defined]
             past = Past(self._file(BEST), model)
             if any([stopping(past, row) for row in model.history]):  # a list: stopping must see every row
                 return
-            callbacks.insert(0, lambda model, row: stopping(Watched(self._saves(BEST, model), model), row))
+            callbacks.insert(-1, lambda model, row: stopping(Watched(self._saves(BEST, model), model), row))
         callbacks += [one.make() for one in (options.pruning, options.rewiring) if one is not None]  # type: ignore[attr-defined]
         if model.epochs_done >= options.epochs:
             return
@@ -335,8 +343,8 @@ class Run:
             self.say_of_classes("test")
         model.fit(
             self.loader(self.train_set),
-            self.loss,
-            options.optimizer.make(),
+            None if options.loss is None else self.loss,
+            options.update_rule(),
             options.epochs,
             validation=None if self.held_out is None else self.judging(self.held_out),
             schedule=options.schedule.make(),
@@ -404,12 +412,34 @@ class Run:
         """Loss and metrics on the test set. They are written to result.json, too."""
         data = self.judging(self.test_set)
         shared: Any = {"parallel": self.config.train.parallel} if self.ranks.size > 1 else {}
-        metrics = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding, **shared)
+        metrics = self.judge(model, data, **shared)
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in metrics.items()}}
         self.write(RESULT, json_text(result, indent=2) + "\n")
         return result
+
+    def judge(self, model: Model, data: Any, labelled: Any = None, **shared: Any) -> Dict[str, Any]:
+        """Loss and metrics of a model on batches.
+
+        Args:
+            model: the model.
+            data: the batches.
+            labelled: the batches by which neurons get their classes, for votes; default: all training samples.
+            shared: further options of ``Model.evaluate``.
+        """
+        measured = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding, **shared)
+        return {**measured, **self._voted(model, data, labelled=labelled)}
+
+    def _voted(self, model: Model, data: Any, prefix: str = "", labelled: Any = None) -> Dict[str, Any]:
+        """The accuracy of the neurons' votes by the name of its column, if the run file asks for it."""
+        voting = self.config.train.voting
+        if voting is None:
+            return {}
+        labelled = self.judging(self.labelled_set) if labelled is None else labelled
+        votes = voting.make()(model, labelled, progress=False, **self.feeding)
+        measured = model.evaluate(data, UNSUPERVISED, metric={VOTE: votes}, progress=False, **self.feeding)
+        return {f"{prefix}{VOTE}": measured[VOTE]}
 
     def pictures(self, model: Model, ending: str = "png") -> List[Path]:
         """Draw curves, predictions, raster and traces in the directory; returns the paths of the files."""
@@ -419,7 +449,8 @@ class Run:
         title = f"{self.test_set.name}: first test sample"
         if classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
             title += f", target {classes[int(target)] if classes else target}"
-        labels = targets if reads_labels(self.loss) is not None and targets.ndim == 1 else None
+        decides = reads_labels(self.loss) is not None and not self.config.train.plastic  # else outputs are no classes
+        labels = targets if decides and targets.ndim == 1 else None
         return draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths, ending)
 
 
@@ -444,5 +475,10 @@ def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
 def epoch_line(row: Dict[str, Any]) -> str:
     """One line of text with the loss, the metrics and the time of an epoch; ``row`` is a row of the history."""
     shown = [name for name in row if name == "loss" or name not in COLUMNS]
-    figures = [f"{name} {row[name]:.4f}" for name in shown]
+    figures = [f"{name} {digits(row[name])}" for name in shown]
     return f"epoch {row['epoch']:>3}  {'  '.join(figures)}  {row['seconds']:.2f} s"
+
+
+def digits(value: float) -> str:
+    """A figure with four decimals; small ones, such as rates, with three digits."""
+    return f"{value:.4f}" if value == 0 or not abs(value) < 0.001 else f"{value:.2e}"

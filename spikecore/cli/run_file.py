@@ -13,119 +13,23 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from typing_extensions import Annotated, Literal
+from pydantic import Field, ValidationError, field_validator, model_validator
+from typing_extensions import Literal
 
 from spikecore.api.core.engines import ENVIRONMENT, entry_of
 from spikecore.api.core.messages import unknown
-from spikecore.api.learning.learning_rules import BPTT
-from spikecore.api.learning.steps import stepwise
-from spikecore.api.training.budgets import bytes_of
-from spikecore.api.training.together import Parallel
 from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
 from spikecore.cli.network_table import Network
-from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
-from spikecore.cli.schema import (
-    AnyEncoder,
-    AnyLearning,
-    AnyLoss,
-    AnyMetric,
-    AnyOptimizer,
-    AnyPruning,
-    AnyRegulariser,
-    AnyRewiring,
-    AnySchedule,
-    Section,
-    Stopping,
-)
+from spikecore.cli.origins import Setting, leaves, lines_of, marked, parts_of, settings
+from spikecore.cli.schema import AnyEncoder, Section
 from spikecore.cli.track_table import Track
+from spikecore.cli.train_table import Train
 
 try:
     import tomllib
 except ImportError:  # Python < 3.11
     import tomli as tomllib  # type: ignore[no-redef]
-
-
-def _several(value: Any) -> Any:
-    """Put a single metric into a list."""
-    return [value] if isinstance(value, (str, dict)) else value
-
-
-def _with_costs(loss: Any, regularisers: List[Any]) -> Any:
-    """The sum of a loss and regularisers."""
-    total = loss.make()
-    for cost in regularisers:
-        total = total + cost.make()
-    return total
-
-
-def _text_of_bytes(value: Any) -> Any:
-    """A memory budget, after a check that it is one."""
-    if value is not None:
-        bytes_of(value)
-    return str(value) if isinstance(value, int) else value
-
-
-class Train(Section):
-    """How to train."""
-
-    epochs: int = Field(20, ge=1, description="how often to go through the training samples")
-    loss: AnyLoss = Field({}, description="what to minimise")
-    regularisers: List[AnyRegulariser] = Field([], description="costs of activity that are added to the loss")
-    metric: Annotated[Optional[List[AnyMetric]], BeforeValidator(_several)] = Field(
-        None, description="what to report beside the loss, one or several; default the loss's own accuracy"
-    )
-    optimizer: AnyOptimizer = Field(
-        {"kind": "Adam", "lr": 5e-4}, description="how weights follow their gradients; lr is the learning rate"
-    )
-    schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
-    clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the gradient of all parameters")
-    window: Optional[int] = Field(None, ge=1, description="truncated BPTT: number of steps in each window")
-    learning: AnyLearning = Field({}, description="rule that computes gradients, back in time or forward")
-    update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
-    accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update of the weights")
-    parallel: Parallel = Field(
-        "data",
-        description="what processes that torchrun has started share: the samples of each batch; 'fsdp': weights and "
-        "moments as well; or nothing",
-    )
-    save_within: Optional[float] = Field(
-        None, gt=0, description="seconds from SIGTERM to the end of the process, even within a step of training"
-    )
-    memory: Annotated[Optional[str], BeforeValidator(_text_of_bytes)] = Field(
-        None, description="most memory of a training step, e.g. '8GB'; it is planned before the first step"
-    )
-    compile: bool = Field(False, description="torch.compile for neighbouring layers without state, on the torch engine")
-    early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
-    pruning: Optional[AnyPruning] = Field(  # type: ignore[valid-type]
-        None, description="how many connections to take away, and when; with optimizer.keep_zeros = true"
-    )
-    rewiring: Optional[AnyRewiring] = Field(  # type: ignore[valid-type]
-        None, description="a sparse network whose connections move; with optimizer.keep_zeros = true"
-    )
-
-    @field_validator("learning")
-    @classmethod
-    def _forward(cls, value: Any, info: Any) -> Any:
-        """Learning forward in time has no window, and takes only losses that are sums over single steps."""
-        if value.kind != BPTT and info.data.get("window") is not None:
-            raise ValueError("does not go back in time, and window is for 'bptt': remove one of the two keys")
-        if value.kind != BPTT and "loss" in info.data:
-            stepwise(_with_costs(info.data["loss"], info.data.get("regularisers", [])))
-        return value
-
-    @model_validator(mode="after")
-    def _keeps_zeros(self) -> Train:
-        """What takes connections away needs an optimiser that does not bring them back."""
-        for name in ("pruning", "rewiring"):
-            if getattr(self, name) is not None and not self.optimizer.keep_zeros:  # type: ignore[attr-defined]
-                raise ValueError(f"{name} needs optimizer.keep_zeros = true, so that connections stay away")
-        return self
-
-    def objective(self) -> Any:
-        """The loss with its regularisers: what training makes small."""
-        return _with_costs(self.loss, self.regularisers)
 
 
 class RunFile(Section):
@@ -171,9 +75,8 @@ class RunFile(Section):
 
     @model_validator(mode="after")
     def _monitored(self) -> RunFile:
-        metrics = ["accuracy"] if self.train.metric is None else [metric.kind for metric in self.train.metric]
-        training = ["loss", *metrics]
-        columns = training + [f"val_{name}" for name in training] * (self.data.validation != "none")
+        training, judged = self.train.columns
+        columns = training + judged * (self.data.validation != "none")
         for name in ("early_stopping", "schedule"):
             monitor = getattr(getattr(self.train, name), "monitor", None)
             if monitor is not None and monitor not in columns:
@@ -354,20 +257,21 @@ def _absolute(data: Dict[str, Any], folder: Path) -> Dict[str, Any]:
 BARE = re.compile(r"[A-Za-z_./~$][^\s\"'=\[\]{}]*|\d+(\.\d+)?[kMGT]i?B")  # a word, a path, or a size such as 8GB
 
 
+KEY = re.compile(r'(("[^"]+"|[^."\s]+)(\.|$))+(?<!\.)')  # names, in quotes if they have a dot themselves
 ABSENT: Any = object()  # stands for the value of a key that is to be removed
 
 
 def _change(text: str) -> Tuple[str, Any]:
     """The key and the value in the text of one ``--set``."""
     key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not all(key.split(".")):
+    if not equals or not KEY.fullmatch(key):
         raise ConfigError([f"--set {text}: must be key.path=value, e.g. --set train.epochs=3"])
     return key, value_of(f"--set {text}", value) if value else ABSENT
 
 
 def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
     """Change the value at ``key``, or remove it, as ``source`` says, e.g. ``--set train.epochs=3``."""
-    path = key.split(".")
+    path = parts_of(key)
     try:
         table: Any = data
         for part, below in zip(path, path[1:]):
@@ -377,6 +281,8 @@ def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
             if isinstance(table[index], str):  # a bare name, e.g. the layer "Leaky", is a table with one key
                 named = {"name" if part == "data" else "kind": table[index]}
                 table[index] = [named] if below.isdigit() else named
+            elif isinstance(table[index], dict) and "kind" in table[index] and below.isdigit():
+                table[index] = [table[index]]  # likewise a table that stands alone for a list
             table = table[index]
         place: Any = int(path[-1]) if isinstance(table, list) else path[-1]
         if value is not ABSENT:

@@ -13,6 +13,11 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import LEARNING, REPORT, Run
 from spikecore.hardware import Chip, HardwareReport, check
 
+FOLLOWS = (
+    "local rules follow no gradient, so there is none to verify. For the gradients of its network: --set "
+    "train.learning=bptt --set train.metric="
+)
+
 
 def verify_gradients(run: Run, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
     """Verify the gradients on the first training samples, and write the report to report.txt.
@@ -22,9 +27,13 @@ def verify_gradients(run: Run, model: Model, samples: int = 8, against: Optional
         model: the model to verify.
         samples: number of training samples.
         against: name of the reference engine; None: "numpy", or another one for a model on "numpy".
+
+    Raises:
+        ConfigError: local rules learn, and there is no gradient.
     """
     from spikecore.api.verification.verify import verify
 
+    _refuse_plasticity(run, FOLLOWS)
     inputs, targets, lengths = run.first(run.train_set, samples)
     reference: Any = against  # an engine's name, which ``verify`` checks
     report = verify(model, inputs, targets, loss=run.loss, against=reference, lengths=lengths, **run.feeding)
@@ -48,10 +57,11 @@ def verify_learning(run: Run, model: Model, kind: Any, samples: int = 8, against
         a ``LearningReport``.
 
     Raises:
-        ConfigError: the rule does not take the network, the loss or the samples.
+        ConfigError: the rule does not take the network, the loss or the samples; or local rules learn.
     """
     from spikecore.api.verification.verify import verify
 
+    _refuse_plasticity(run, FOLLOWS)
     train = run.config.train
     own = kind == train.learning.kind
     rule: Any = train.learning.make() if own else kind
@@ -71,18 +81,32 @@ def check_for_ipu(run: Run) -> Any:
 
     Returns:
         a ``CheckReport``.
+
+    Raises:
+        ConfigError: local rules learn, which an IPU does not.
     """
     from spikecore.engines.ipu.networks import check_model
 
+    _refuse_plasticity(run, "an IPU keeps weights where local rules cannot change them. Train on numpy or torch")
     options = dict(run.config.engine_options) if run.config.engine == "ipu" else {}
     engine: Any = get_engine("ipu", dtype=run.config.dtype, **{**options, "simulate": True})
     config = run.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
     inputs, targets, lengths = next(iter(batches(run.loader(run.train_set), run.loss)))
     train, model = run.config.train, Run(config, None, run.name).new_model()
-    optimizer, feeding = train.optimizer.make(), run.feeding
+    optimizer, feeding = train.update_rule(), run.feeding
     method: Any = {"window": train.window, "learning": train.learning.make(), "update_every": train.update_every}
     options = {"engine": engine, "lengths": lengths, **method, **feeding}
     return check_model(model, inputs, targets, run.loss, optimizer, **options)
+
+
+def _refuse_plasticity(run: Run, why: str) -> None:
+    """Refuse a run that learns by local rules, and say why.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if run.config.train.plastic:
+        raise ConfigError([f"{run.name}: train.learning.kind = 'Plasticity': {why}"])
 
 
 def check_for_chip(run: Run, chip: Chip, samples: int) -> HardwareReport:

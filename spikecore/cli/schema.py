@@ -45,7 +45,6 @@ from spikecore.api.core.layer import Layer
 from spikecore.api.core.parameters import Learn, Param, learn, learn_tau
 from spikecore.api.functional import quant, quantisers
 from spikecore.api.functional.metrics import NAMED, OWN
-from spikecore.api.learning.learning_rules import BPTT, RULES
 from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.surrogate.special import Formula
@@ -56,6 +55,7 @@ from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.training.optimizers import Group, Optimizer
 from spikecore.api.training.pruning import Pruning
 from spikecore.api.training.rewiring import Rewiring
+from spikecore.api.training.voting import votes_of
 from spikecore.arguments import Count, Size, hints_of
 
 REQUIRED: Any = ...
@@ -138,11 +138,15 @@ def model_of(
 
 def tagged(targets: Dict[str, Callable[..., Any]], default: str = "", base: Type[Kind] = Kind) -> Any:
     """The type of a table whose ``kind`` chooses among targets. A bare name stands for ``{kind = name}``."""
-    models = tuple(
+    return one_of(models_of(targets, base), "kind", default)
+
+
+def models_of(targets: Dict[str, Callable[..., Any]], base: Type[Kind] = Kind) -> Tuple[Type[Kind], ...]:
+    """A model for each target, which its name selects."""
+    return tuple(
         model_of(name, target, fields_of(target), base, kind=(Literal[name], name))  # type: ignore[valid-type]
         for name, target in sorted(targets.items())
     )
-    return one_of(models, "kind", default)
 
 
 def one_of(models: Tuple[Any, ...], key: str, default: str = "") -> Any:
@@ -220,6 +224,7 @@ ENCODER_INTERNAL = ("data", "seed", "first", "time_var_input", "sample_axis")
 STATIC_ENCODERS = ("rate", "poisson", "latency", "burst", "phase", "population")
 SERIES = ("delta", "level_crossing", "threshold_crossing")  # encoders of sequences
 NUM_STEPS = 25
+VOTE = "accuracy_vote"  # a metric that needs the training samples first
 SAMPLES_FIRST = 1  # the time axis of targets that vary in time, where the data themselves have none
 
 
@@ -274,6 +279,11 @@ def _own_accuracy() -> str:
     return OWN
 
 
+def _by_votes(weighted: bool = True) -> Callable[..., Any]:
+    """The accuracy of votes of neurons whose classes are counted on the training samples: what makes this metric."""
+    return functools.partial(votes_of, weighted=weighted)
+
+
 def _metric(function: Any) -> Callable[..., Any]:
     """Options of a metric of ``spikecore.functional`` -> the metric with these options."""
     targets = [[0]] if function is functional.label_error_rate else [0]
@@ -324,8 +334,13 @@ AnyEncoder = tagged(
 )
 AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
 AnyRegulariser = tagged(named(functional.Regulariser, functional))
-AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
-AnyLearning = tagged({BPTT: lambda: BPTT, **RULES}, default=BPTT)
+AnyMetric = tagged(
+    {
+        **{OWN: _own_accuracy, VOTE: _by_votes, "rate": lambda: "rate"},
+        **{name: _metric(function) for name, function in NAMED.items() if name != "rate"},
+    },
+    default=OWN,
+)
 TYPES[Sequence[Group]] = List[model_of("Group", Group, fields_of(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(named(Optimizer), default="Adam")
 AnySchedule = tagged(named(object, schedule), default="constant")

@@ -209,7 +209,7 @@ def _judged(job: Run, model: Any, metric: str) -> float:
         value = _number(model.history[-1][metric])
     else:  # these may be the weights of an earlier epoch
         data = job.judging(job.held_out)  # type: ignore[arg-type]
-        judged = model.evaluate(data, job.loss, metric=job.metric, progress=False, **job.feeding)
+        judged = job.judge(model, data)
         value = _number(judged[metric[len("val_") :]])
     if not math.isfinite(value):
         raise DivergedError(f"{metric} is {value}")

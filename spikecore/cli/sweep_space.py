@@ -219,7 +219,9 @@ def _tables(data: Dict[str, Any], path: str = "") -> Iterator[Tuple[str, Any]]:
 def _place(path: Path, lines: Dict[str, int], key: str, table: Any) -> str:
     """The file and the line of the first value of a table, e.g. "space.toml:3"."""
     own = [f"{key}.{name}" for name in table] if isinstance(table, dict) else [key]
-    found = [line for name, line in lines.items() if any(name == each or name.startswith(f"{each}.") for each in own)]
+    plain = [each.replace('"', "") for each in own]  # however the file has put them into quotes
+    at = {name.replace('"', ""): line for name, line in lines.items()}
+    found = [line for name, line in at.items() if any(name == each or name.startswith(f"{each}.") for each in plain)]
     return f"{path.name}:{min(found)}" if found else path.name
 
 

@@ -57,6 +57,14 @@ model.fit([(X, LABELS)], lambda out, targets: out.spikes.mean(), schedule=lambda
 model.fit(datasets.Loader(X, LABELS, batch_size=2), num_steps=2, learning="bptt")
 local = plasticity.Plasticity({"3": (plasticity.STDP(), plasticity.Bounds()), "5.connection": plasticity.RewardSTDP()})
 model.fit(X, learning=plasticity.Plasticity(local.rules, reward=lambda out, targets: 1.0), num_steps=2)
+model.fit(
+    X,
+    LABELS,
+    learning=plasticity.Plasticity(local.rules, reward=plasticity.ClassReward(), keep_zeros=True),
+    num_steps=2,
+)
+votes: plasticity.Votes = plasticity.votes_of(model, X, LABELS, num_steps=2)
+model.evaluate(X, LABELS, metric={"accuracy": votes}, num_steps=2)
 learns = model.stream(learning=local)
 learns.step(X[:1], reward=1.0)
 print(learns.params()["3.weight"])

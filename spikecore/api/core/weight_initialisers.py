@@ -186,6 +186,25 @@ class identity(Initialiser):  # noqa: N801
 
 
 @dataclass(frozen=True)
+class lateral(Initialiser):  # noqa: N801
+    """``value`` off the diagonal of a matrix, zero on it: each neuron of a layer acts on all others, and not on itself.
+
+    Args:
+        value: default -1: each spike inhibits the others.
+
+    Example:
+        >>> sc.Recurrent(sc.Leaky(), sc.Linear(100, 100, bias=False, weight_init=sc.init.lateral(-20.0)))
+    """
+
+    value: float = -1.0
+
+    def draw(self, key: Key, shape: Shape) -> Any:
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError(f"lateral: is for the square matrix of a recurrent Linear, not for a weight of {shape}")
+        return self.value * (1.0 - identity().draw(key, shape))
+
+
+@dataclass(frozen=True)
 class fluctuation(Initialiser):  # noqa: N801
     """Normal weights by which the membrane fluctuates as wanted, so that the neuron fires now and then from the start.
 

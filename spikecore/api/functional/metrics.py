@@ -12,20 +12,31 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal, hit_rate
 from spikecore.api.functional.base import Loss, lengths_option, reads_labels
 from spikecore.api.functional.ctc import label_error_rate
+from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers
 
 OWN = "accuracy"  # the metric that decodes as the loss does
+
+
+def firing_rate(out: Any, targets: Any, lengths: Any = None) -> float:
+    """Spikes per step of a neuron of the last layer, a mean over steps, samples and neurons; targets are not read."""
+    engine = engine_of(out.spikes)
+    fired = as_numbers(engine, out.spikes)
+    return float(engine.to_numpy(engine.xp.mean(Steps(engine, fired, lengths).mean(fired))))
+
+
 NAMED = {
     "accuracy_rate": accuracy_rate,
     "accuracy_temporal": accuracy_temporal,
     "accuracy_membrane": accuracy_membrane,
     "label_error_rate": label_error_rate,
+    "rate": firing_rate,
 }
 COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # columns of the history that are not metrics
 RESERVED = (*COLUMNS, "sparsity")  # names that a metric cannot have
 
 Metrics = Dict[str, Callable[..., Any]]
-Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane", "label_error_rate"]
+Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane", "label_error_rate", "rate"]
 
 
 class MetricFunction(Protocol):
@@ -99,7 +110,8 @@ def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> D
         TypeError: a metric does not return a number, lengths are given and it does not take them, or it compares with
             targets and there are none.
     """
-    wanting = [name for name, metric in metrics.items() if _plain(metric) in NAMED.values()]
+    compare = [function for function in NAMED.values() if function is not firing_rate]
+    wanting = [name for name, metric in metrics.items() if _plain(metric) in compare]
     if targets is None and wanting:
         raise TypeError(
             f"metric {wanting[0]!r} compares with targets, and there are none: pass targets, or leave it out"
@@ -110,18 +122,12 @@ def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> D
     }
 
 
-_OF_SPIKES = (accuracy_rate, accuracy_temporal)
+_OF_SPIKES = (accuracy_rate, accuracy_temporal, firing_rate)
 
 
 def _plain(metric: Any) -> Any:
     """The function inside a ``functools.partial``; any other metric unchanged."""
     return metric.func if isinstance(metric, functools.partial) else metric
-
-
-def firing_rate(out: Any, targets: Any) -> float:
-    """Spikes per step of a neuron of the last layer, a mean over steps, samples and neurons."""
-    engine = engine_of(out.spikes)
-    return float(engine.to_numpy(engine.xp.mean(out.spikes)))
 
 
 def _listed(metric: Any) -> Tuple[Any, ...]:

@@ -42,6 +42,9 @@ class Plasticity(Concise, Checked):
         reward: for ``RewardSTDP``, in ``fit``: a function ``(out, targets) -> (batch,)`` or a number, called after each
             run with its ``Output``; targets are None if ``fit`` has none. A stream gets its rewards by
             ``stream.step(x, reward=...)``.
+        keep_zeros: whether connections of weight zero do not exist and stay zero, as in ``Optimizer``; default False. A
+            connection that exists and that a limit sets to zero keeps the smallest positive weight of float32, so that
+            it may grow again.
 
     Raises:
         TypeError: a rule is something else.
@@ -51,6 +54,7 @@ class Plasticity(Concise, Checked):
     rules: Mapping[str, Union[Entry, Sequence[Entry]]]
     reduction: Literal["mean", "sum"] = "mean"
     reward: Optional[Callable[..., Any]] = None
+    keep_zeros: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.rules, Mapping) or not self.rules:
@@ -114,6 +118,11 @@ class Site:
     source: Optional[str] = None
     between: Tuple[Tuple[str, Stateless], ...] = ()
     recurrent: bool = False
+
+    @property
+    def connects(self) -> bool:
+        """Whether the parameter is a weight of connections."""
+        return not isinstance(self.rules[0], AdaptiveThreshold)
 
 
 def _site(layers: List[Named], name: str, entries: Tuple[Any, ...]) -> Site:

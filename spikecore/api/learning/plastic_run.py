@@ -9,7 +9,7 @@ from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import layer_name
 from spikecore.api.core.tree import State, flatten, rebuild
 from spikecore.api.layers.network import Output, Recorded, record_option
-from spikecore.api.learning.homeostasis import AdaptiveThreshold
+from spikecore.api.learning.homeostasis import TINY, AdaptiveThreshold
 from spikecore.api.learning.plastic_network import Plasticity, Site
 from spikecore.api.learning.plasticity import reward_on
 from spikecore.api.learning.stack import at
@@ -103,9 +103,16 @@ class PlasticRun:
             changed = params[site.parameter] + factor * change
             for limit in site.limits:
                 changed = limit.apply(changed)
-            params[site.parameter] = changed
+            keeps = self.plasticity.keep_zeros and site.connects
+            params[site.parameter] = self._connected(params[site.parameter], changed) if keeps else changed
         self.executor.assigned += 1  # before: an interrupted assignment may have changed weights
         self.executor.assign(rebuild(self.executor.params, iter(params.values())))
+
+    def _connected(self, before: Any, after: Any) -> Any:
+        """The weights of the connections that exist; those of all others stay zero."""
+        xp = self.executor.engine.xp
+        zero = xp.zeros_like(before)
+        return xp.where(before == zero, zero, xp.where(after == zero, zero + TINY, after))
 
     def _change(self, site: Site, parameter: Any, reward: Any) -> Any:
         """The sum of the changes of a site's rules."""

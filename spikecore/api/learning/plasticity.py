@@ -29,6 +29,11 @@ def proportional(weight: Any) -> Any:
     return weight
 
 
+def additive(weight: Any) -> float:
+    """The weight dependence f(w) = 1: changes do not depend on the weight."""
+    return 1.0
+
+
 @dataclass(frozen=True)
 class STDP(LocalRule):
     """Spike-timing-dependent plasticity of one connection.
@@ -38,7 +43,7 @@ class STDP(LocalRule):
             default: see ``LocalRule``.
         tau_pre, tau_post: time constants of the two traces in steps, >= 1; default 20.
         f_pre, f_post: functions of the weight that scale weakening and strengthening; default f(w) = w. With
-            ``lambda w: 1.0`` the changes do not depend on the weight.
+            ``lambda w: 1.0`` the changes do not depend on the weight. In run files: "proportional" and "additive".
         exponential: True: the traces decay by exp(-1 / tau) per step; False, the default: by 1 - 1 / tau.
 
     Raises:

@@ -35,14 +35,22 @@ class Energy(Checked):
     The defaults are for 32-bit floating point in 45 nm CMOS: an addition takes 0.9 pJ, a multiplication 3.7 pJ.
 
     Args:
-        accumulate: J per accumulate (AC), the addition of a weight: all that a spike of size 1 needs.
-        multiply_accumulate: J per multiply-accumulate (MAC), 0.9 pJ + 3.7 pJ: for all other inputs.
+        accumulate: J per accumulate (AC), the addition of a weight: all that a spike of size 1 needs; >= 0.
+        multiply_accumulate: J per multiply-accumulate (MAC), 0.9 pJ + 3.7 pJ: for all other inputs; >= 0.
+
+    Raises:
+        ValueError: an energy is negative.
 
     Source: Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014.
     """
 
     accumulate: float = 0.9e-12
     multiply_accumulate: float = 4.6e-12
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value >= 0:
+                raise ValueError(f"Energy: {name}={value!r} must be >= 0 J")
 
 
 class Firing(NamedTuple):

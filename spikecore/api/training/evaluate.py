@@ -15,6 +15,7 @@ from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import Placed, placed
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
+from spikecore.api.training.learning import UNSUPERVISED
 from spikecore.api.training.shards import Part, parts
 from spikecore.progress import Progress, length
 
@@ -79,8 +80,8 @@ def evaluate(
     own, shown = Average(), progress if ranks.rank == 0 else False
     together = (lambda run: run()) if model.executor.divides else ranks.alike
     together(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
-    mean = Average()
-    for samples, sums in ranks.gathered((own.samples, own.sums)):
+    mean = Average(sums={})
+    for samples, sums in filter(all, ranks.gathered((own.samples, own.sums))):
         mean.samples += samples
         mean.sums = {name: mean.sums.get(name, 0.0) + sums.get(name, 0.0) for name in {**mean.sums, **sums}}
     if not mean.samples:
@@ -92,12 +93,13 @@ def _evaluate(
     mean: Average, model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Any, ranks: Ranks
 ) -> None:
     bar, executor = Progress("evaluate", length(data), progress), model.executor
+    to_numpy = model.engine.to_numpy
 
     def count(batch: Placed) -> None:
         x, steps, targets, lengths, _ = batch
         out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
         targets = targets_on(model.engine, targets)
-        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
+        value = None if loss == UNSUPERVISED else float(to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
         bar.update(**mean.shown())
 

@@ -247,8 +247,8 @@ class Training:
         }
 
     def _sparsity(self) -> Row:
-        """The column "sparsity", if the optimiser leaves the connections as they are."""
-        kept = self.model.optimizer.keep_zeros
+        """The column "sparsity", if learning leaves the connections as they are."""
+        kept = (self.learning.plasticity or self.model.optimizer).keep_zeros
         return {"sparsity": sparsity(self.model).sparsity} if kept else {}
 
     def _batches(self, epoch: int, mean: Average) -> Iterator[Batch]:

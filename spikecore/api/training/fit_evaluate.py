@@ -54,6 +54,7 @@ class FitEvaluate(OwnLoop):
         epochs_done: int
         history: History
         metric: Any
+        plasticity: Optional[Plasticity]
 
         def build(self, shape: Shape) -> None: ...
         def holder(
@@ -179,8 +180,9 @@ class FitEvaluate(OwnLoop):
             targets: the targets of all samples, if ``data`` is an array; ``fit(x, y)`` is ``fit(x, targets=y)``.
             batch_size: number of samples in a batch of arrays; default 64.
             metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal",
-                "accuracy_membrane", "label_error_rate"), a function ``(out, targets) -> number``, a list of these, or a
-                dict of these by column. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
+                "accuracy_membrane", "label_error_rate"; "rate", the spikes per step of a neuron of the last layer), a
+                function ``(out, targets) -> number``, a list of these, or a dict of these by column. Default:
+                "accuracy", decoded as the loss decodes, if it compares with labels.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
             learning: "bptt" (the default), backwards through time; or forward in time, with memory that does not depend
                 on the number of steps: "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl", or a rule with
@@ -231,12 +233,12 @@ class FitEvaluate(OwnLoop):
                 vanish or explode. Some samples of one batch are looked at after the first epoch, from ten epochs on
                 also after the last; the training itself stays the same.
         """
-        given, plastic = (loss, optimizer), isinstance(learning, Plasticity)
+        given_loss, given_optimizer, plastic = loss, optimizer, isinstance(learning, Plasticity)
         loss, optimizer = self._with_defaults(loss, optimizer)
         told_loss, told_metric = loss, metric  # what the history tells
         if plastic:
-            check_options(*given, clip_norm, compile, validation)
-            told_loss, told_metric = reported(given[0], metric)
+            check_options(given_optimizer, clip_norm, compile)
+            told_loss, told_metric = reported(given_loss, metric)
         metrics, epochs = metrics_of(told_metric, told_loss), whole_number("epochs", epochs, 1)
         accumulate = whole_number("accumulate", accumulate, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
@@ -256,7 +258,7 @@ class FitEvaluate(OwnLoop):
         own.update({"compiles": True} if compile else {})
         own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **own)
-        self.metric, self.time_axis = metric, time_axis
+        self.metric, self.plasticity, self.time_axis = metric, way.plasticity, time_axis
         total = epochs if resume else self.epochs_done + epochs
         named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
         named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, metric=metric, window=window)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Executor
 from spikecore.api.core.layer import Key, Shape
 from spikecore.api.core.sizes import is_whole
-from spikecore.api.core.tree import State, map_leaves
+from spikecore.api.core.tree import State, leaves, map_leaves
 from spikecore.api.functional.base import WeightedSum, scalar
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, Recorded, constant
@@ -139,6 +140,23 @@ class Learning:
             rule = self.rule.stepper(executor.network, stepwise(loss), Targets(None, False), 1)
             run = _begun(executor, rule)
             rule.prepare(run.engine, run.params, run.engine.xp.zeros((1, *shape)))
+
+    def carried(self, executor: Any, loss: Any, shape: Shape, samples: int) -> int:
+        """How many numbers a rule forward in time carries from step to step: states, traces and sums of gradients.
+
+        Args:
+            executor, loss, shape: as in ``check_network``.
+            samples: of a batch. The rule begins with one and with two samples, and the rest is in proportion.
+        """
+        assert self.rule is not None  # others carry nothing but states
+        rule = self.rule.stepper(executor.network, stepwise(loss), Targets(None, False), 1)
+        run = _begun(executor, rule)
+        counts = []
+        for few in (1, 2):
+            x = run.engine.xp.zeros((few, *shape))
+            state = rule.rest(run.engine, rule.prepare(run.engine, run.params, x), x)
+            counts.append(sum(math.prod(value.shape) for _, value in leaves(state)))
+        return counts[0] + (counts[1] - counts[0]) * (samples - 1)
 
     def step(
         self,

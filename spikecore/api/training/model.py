@@ -100,6 +100,7 @@ class Model(FitEvaluate):
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
         self.metric: Any = None
+        self.plasticity: Optional[Plasticity] = None  # the rules of the last fit, if it learned by local ones
         self.compiled: Optional[Dict[str, Any]] = None  # options of the executor, if it trains
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
@@ -322,7 +323,7 @@ class Model(FitEvaluate):
     def __getstate__(self) -> Dict[str, Any]:
         """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
         weights = None if self._executor is None else self.state()
-        return {**vars(self), "_executor": weights, "compiled": None}
+        return {**vars(self), "_executor": weights, "compiled": None, "plasticity": None}
 
     def __setstate__(self, kept: Dict[str, Any]) -> None:
         weights = kept["_executor"]

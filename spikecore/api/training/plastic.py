@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Optional, Tuple
 
 from spikecore.api.core.foreign import shown
-from spikecore.api.functional.metrics import Metric, firing_rate
+from spikecore.api.functional.metrics import Metric
 from spikecore.api.training.learning import UNSUPERVISED
 
 
-def check_options(loss: Any, optimizer: Any, clip_norm: Any, compile: bool, validation: Any) -> None:
-    """Refuse options of ``fit`` that have no effect on plasticity, or need a loss.
+def check_options(optimizer: Any, clip_norm: Any, compile: bool) -> None:
+    """Refuse options of ``fit`` that have no effect on plasticity.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -24,12 +24,10 @@ def check_options(loss: Any, optimizer: Any, clip_norm: Any, compile: bool, vali
         raise ValueError(f"clip_norm={clip_norm!r} limits gradients, and plasticity has none: leave it out")
     if compile:
         raise ValueError("compile=True is for training steps with gradients, and plasticity has none: leave it out")
-    if validation is not None and loss is None:
-        raise ValueError("validation is judged by a loss, and there is none: pass loss=..., or leave validation out")
 
 
 def reported(loss: Any, metric: Optional[Metric]) -> Tuple[Any, Any]:
     """The loss and the metric of the history: without a loss, by default the mean rate of the last layer."""
     if loss is not None:
         return loss, metric
-    return UNSUPERVISED, {"rate": firing_rate} if metric is None else metric
+    return UNSUPERVISED, "rate" if metric is None else metric

@@ -190,8 +190,8 @@ class Pruning(Concise, Checked):
             raise ValueError(f"Pruning: end={self.end!r} must be at least start={self.start!r}")
 
     def begin(self, model: Model) -> None:
-        """Refuse an optimiser that brings connections back, and a schedule whose last cut is over and was not made."""
-        check_zeros_stay("Pruning", model.optimizer)
+        """Refuse learning that brings connections back, and a schedule whose last cut is over and was not made."""
+        check_zeros_stay("Pruning", model, self.each)
         weights = weights_in(model, self.layers, model.params())
         if any(wanted(group, weights, self.amount) for group in _groups(weights, self.scope)):
             check_time("Pruning", model, self.each, self.end)

@@ -133,7 +133,7 @@ class Rewiring(Concise, Checked):
 
     def begin(self, model: Model) -> None:
         """Make the network sparse, if it is not; refuse a schedule that is over before it is."""
-        check_zeros_stay("Rewiring", model.optimizer)
+        check_zeros_stay("Rewiring", model, self.each)
         weights = weights_in(model, self.layers, model.params())
         if self.end is not None and any(wanted([name], weights, self.amount) for name in weights):
             check_time("Rewiring", model, self.each, self.end)

@@ -137,13 +137,24 @@ def install(model: Any, state: Dict[str, Any], changed: Sequence[str]) -> None:
         model.executor.load(state)
 
 
-def check_zeros_stay(owner: str, optimizer: Any) -> None:
-    """Refuse an optimiser that would bring back connections.
+def check_zeros_stay(owner: str, model: Any, each: str) -> None:
+    """Refuse an optimiser or local rules that would bring back connections, and to count updates that are not counted.
 
     Raises:
         ValueError: names the callback.
     """
-    if optimizer is not None and not optimizer.keep_zeros:
+    optimizer, plasticity = model.optimizer, model.plasticity
+    if plasticity is not None:
+        if each == "step":
+            raise ValueError(
+                f"{owner}: each='step' counts the updates of an optimiser, and plasticity has none: use each='epoch'"
+            )
+        if not plasticity.keep_zeros:
+            raise ValueError(
+                f"{owner}: plasticity would change weights of zero, so that connections come back: "
+                "Plasticity(..., keep_zeros=True)"
+            )
+    elif optimizer is not None and not optimizer.keep_zeros:
         raise ValueError(
             f"{owner}: optimizer={optimizer!r} would train weights of zero, so that connections come back: add "
             "keep_zeros=True"
