@@ -11,6 +11,7 @@ that have a line there are not repeated, so a command that was interrupted goes 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 import warnings
@@ -155,15 +156,33 @@ def theirs(network: Network, seed: int, lr: float, data: Tuple[Dataset, Dataset]
     return 100.0 * float(sum(right)) / len(other)
 
 
-def apart(network: Network, train: Dataset, updates: int = 4, size: int = 16) -> float:
-    """How far the losses of both sides are apart in their first updates in float64, before rounding moves a spike."""
-    x, y = (values[: updates * size] for values in (train.inputs, train.targets))
-    short = network._replace(epochs=1)
-    losses = [
-        training(short, 0, network.lr, Loader(x.astype("float64"), y, batch_size=size), "float64")[1]
+class Apart(NamedTuple):
+    """How far both sides are apart in float64, where rounding does not move a spike so soon."""
+
+    losses: float  # of all updates
+    weights: float  # after them
+    outputs: float  # of both in evaluation, with the same weights and statistics
+
+    def __str__(self) -> str:
+        return f"losses {self.losses:.0e} apart, weights {self.weights:.0e}, outputs in evaluation {self.outputs:.0e}"
+
+
+def apart(network: Network, train: Dataset, updates: int, size: int = 16) -> Apart:
+    """Train both sides for some updates in float64, and compare."""
+    x, y = train.inputs[: updates * size].astype("float64"), train.targets[: updates * size]
+    (model, our_losses), (net, their_losses) = (
+        training(network._replace(epochs=1), 0, network.lr, Loader(x, y, batch_size=size), "float64")
         for training in (our_training, their_training)
-    ]
-    return max(abs(one - other) for one, other in zip(*losses))
+    )
+    weights, same = model.params(), sc.Model(network.ours(), "torch", input_shape=SHAPE, dtype="float64")
+    zoo.load_spikingjelly(same, net.eval().state_dict())
+    with torch.no_grad():
+        outputs = same(torch.as_tensor(x), num_steps=STEPS).spikes - their_outputs(net, x)
+    return Apart(
+        max(abs(one - other) for one, other in zip(our_losses, their_losses)),
+        max(float(abs(value - weights[name]).max()) for name, value in same.params().items()),
+        float(abs(outputs).max()),
+    )
 
 
 SIDES: Dict[str, Callable[..., float]] = {"spikecore": ours, "SpikingJelly": theirs}
@@ -188,16 +207,27 @@ def measured(run: Run, folder: Path) -> Run:
 
 
 def rows(lines: Sequence[Run]) -> Iterator[str]:
-    """The table of runs: means over seeds with standard deviations."""
-    yield f"| network | learning rate | {' | '.join(SIDES)} | difference | seeds |\n|---|--:|--:|--:|--:|--:|"
+    """The table of runs: means over seeds with standard deviations, and whether differences are chance."""
+    head = f"| network | learning rate | {' | '.join(SIDES)} | difference | standard error | p | seeds |"
+    yield head + "\n|---|" + 7 * "--:|"
     for name, lr in dict.fromkeys((line["network"], line["lr"]) for line in lines):
         mine = [line for line in lines if (line["network"], line["lr"]) == (name, lr)]
         by_side = {side: {each["seed"]: each["accuracy"] for each in mine if each["side"] == side} for side in SIDES}
         pairs = [list(by_side[side].values()) for side in SIDES]
         cells = [_spread(values) for values in pairs]
         seeds = [seed for seed in by_side["spikecore"] if seed in by_side["SpikingJelly"]]
-        cells.append(_spread([by_side["spikecore"][seed] - by_side["SpikingJelly"][seed] for seed in seeds], "+"))
+        differences = [by_side["spikecore"][seed] - by_side["SpikingJelly"][seed] for seed in seeds]
+        error = f"{statistics.stdev(differences) / len(seeds) ** 0.5:.2f}" if len(seeds) > 1 else "–"
+        cells += [_spread(differences, "+"), error, f"{sign_flip_p(differences):.2f}"]
         yield f"| `{NETWORKS[name].title}` | {lr:g} | {' | '.join(cells)} | {len(seeds)} |"
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """The p-value of paired differences: of all choices of signs, the share with a mean at least as far from 0."""
+    observed, sizes = abs(sum(differences)) - 1e-9, [abs(each) for each in differences]
+    choices = itertools.product((1, -1), repeat=len(sizes))
+    far = [abs(sum(sign * size for sign, size in zip(signs, sizes))) >= observed for signs in choices]
+    return sum(far) / len(far)
 
 
 def _spread(values: List[float], sign: str = "") -> str:
@@ -217,7 +247,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--lr", type=float, nargs="+", help="learning rates; default: that of each network")
     parser.add_argument("--epochs", type=int, help="default: those of each network")
     parser.add_argument("--validate", action="store_true", help="measure on 5000 training images that do not train")
-    parser.add_argument("--apart", action="store_true", help="only compare the first losses of both sides in float64")
+    text = "only compare the first N updates of both sides in float64, default: 4"
+    parser.add_argument("--apart", type=int, nargs="?", const=4, metavar="N", help=text)
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="default: both")
     args = parser.parse_args(arguments)
     unknown = [name for name in args.names if name not in NETWORKS]
@@ -227,8 +258,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     torch.set_num_threads(1)
     if args.apart:
         for name in args.names or NETWORKS:
-            far = apart(NETWORKS[name], images(args.data, NETWORKS[name].images, True)[0])
-            print(f"{name}: losses of the first updates in float64 are at most {far:.1e} apart")
+            far = apart(NETWORKS[name], images(args.data, NETWORKS[name].images, True)[0], args.apart)
+            print(f"{name}: after {args.apart} updates in float64, {far}")
         return
     kept = Lines(args.out)
     lines = [kept.of(run, partial(measured, run, args.data)) for run in runs(args)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
+
+import spikecore as sc
 
 pytest.importorskip("torch", reason="the benchmark trains with torch")
 spoken_digits = pytest.importorskip("benchmarks.spoken_digits", reason="benchmarks/ is not part of this tree")
@@ -71,3 +74,18 @@ def test_delays_are_rounded(folder):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(SystemExit, match="no WAV files with names such as"):
         spoken_digits.read(tmp_path)
+
+
+def test_the_weights_that_ship_have_whole_delays_and_the_network_of_their_notes(folder):
+    weights = pytest.importorskip("benchmarks.weights")
+    recipe = replace(weights.RECIPES["spoken_digits"], epochs=1, epochs_whole=1)
+    train, test = recipe.parts(str(folder))
+    kept, validation = train.split(int(len(train) * (1 - recipe.validation)))
+    assert (len(kept), len(validation), len(test)) == (12, 4, 8)
+    nicolas = spoken_digits.read(folder)["validation"]
+    assert all(np.array_equal(validation[i][0], nicolas[i][0]) for i in range(4))
+    model = recipe.fit(kept)
+    assert model.network == eval(recipe.architecture, {"zoo": sc.zoo, "sc": sc})
+    delays = model.params()["0.delay"]
+    assert np.array_equal(delays, np.round(delays))
+    assert [row["epoch"] for row in model.history] == [1, 2]

@@ -74,6 +74,9 @@ def test_a_name_that_is_none_is_refused():
         (lambda: zoo.plif_net(size=3), r"size=3 must be at least 4"),
         (lambda: zoo.plif_net(convolutions=(1, 0)), r"convolutions=\(1, 0\) must be ints >= 1"),
         (lambda: zoo.plif_net(convolutions=()), r"convolutions=\(\) must be ints >= 1"),
+        (lambda: zoo.delay_snn(hidden=(64, 0)), r"hidden=\(64, 0\) must be ints >= 1"),
+        (lambda: zoo.delay_snn(hidden=()), r"hidden=\(\) must be ints >= 1"),
+        (lambda: zoo.delay_snn(anneal=0), r"anneal=0 must be"),
         (lambda: zoo.spiking_vgg16(dropout=1.0), r"p=1.0 must be in \[0, 1\)"),
     ],
 )

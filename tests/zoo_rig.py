@@ -32,5 +32,6 @@ NARROW = {  # by the card's name, with a variant behind a dash: the network, and
     "spikformer": (zoo.spikformer(1, 16, 2, CLASSES, 2, 4, **WITH_ATTENTION), MAP),
     "qkformer": (zoo.qkformer((1, 1, 1), 16, (1, 2, 4), CLASSES, 2, **WITH_ATTENTION), (2, 16, 16)),
     "spike_driven_transformer": (zoo.spike_driven_transformer(1, 16, CLASSES, 2, 4, **WITH_ATTENTION), MAP),
+    "delay_snn": (zoo.delay_snn(6, (5, 4), CLASSES, 2, 0.0, neuron=sc.Leaky(beta=0.5, threshold=0.2)), (6,)),
     "ms_resnet18": (zoo.ms_resnet18(**RESIDUAL), MAP),
 }

@@ -12,6 +12,7 @@
 from spikecore.zoo.card import Card as Card
 from spikecore.zoo.catalogue import card as card
 from spikecore.zoo.catalogue import list as list
+from spikecore.zoo.delays import delay_snn as delay_snn
 from spikecore.zoo.plif import plif_net as plif_net
 from spikecore.zoo.pretrained import list_pretrained as list_pretrained
 from spikecore.zoo.pretrained import pretrained as pretrained

@@ -5,6 +5,7 @@ from __future__ import annotations
 from spikecore.api.core.messages import unknown
 from spikecore.arguments import checked
 from spikecore.zoo.card import Card, Cards
+from spikecore.zoo.delays import DELAYS
 from spikecore.zoo.plif import PLIF_NET
 from spikecore.zoo.qkformer import QKFORMER
 from spikecore.zoo.residual import RESIDUAL
@@ -14,7 +15,7 @@ from spikecore.zoo.tutorials import TUTORIALS
 from spikecore.zoo.vgg import VGG
 
 TRANSFORMERS = (SPIKFORMER, SPIKE_DRIVEN, QKFORMER)
-CARDS = Cards((*TUTORIALS, PLIF_NET, *VGG, *RESIDUAL, *TRANSFORMERS))
+CARDS = Cards((*TUTORIALS, PLIF_NET, *VGG, *RESIDUAL, *TRANSFORMERS, DELAYS))
 
 
 def list() -> Cards:  # noqa: A001  (the name that users of other zoos look for)

@@ -263,6 +263,9 @@ class MaxPool3d(_Pool):
     word: ClassVar[str] = "max_pool"
 
 
+MAX_POOLS = (MaxPool1d, MaxPool2d, MaxPool3d)
+
+
 @dataclass(frozen=True)
 class AvgPool1d(_Pool):
     """Mean over windows of a (channels, length) map; padded zeros count, as by default in torch.

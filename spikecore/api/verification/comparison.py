@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Dict, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import float64, host
@@ -11,6 +12,7 @@ from spikecore.api.core.tree import Params, flatten
 from spikecore.api.layers.containers import walk
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.verification.clear_maxima import with_clear_maxima
 from spikecore.api.verification.gradient import Gradient, Problem, gradient
 from spikecore.api.verification.report import (
     APPROXIMATION,
@@ -30,7 +32,12 @@ ROUNDING = 1e-5  # in float32 a spike may differ if |U - threshold| <= 1e-5 max(
 
 
 def compare(report: Report, check: str, problem: Problem, engine: Engine, reference: Engine) -> None:
-    """Add a row for the loss and for each layer's spikes and states and each gradient of two engines, in one dtype."""
+    """Add a row for the loss and for each layer's spikes and states and each gradient of two engines, in one dtype.
+
+    In float32, a convolution may give equal pixels numbers that differ in their last digits, on every engine others.
+    Where pooling takes the largest of them, the gradient goes to one pixel or to its neighbour, and both are right. So
+    gradients that differ, but are equal in float64, are compared again without maxima that rounding decides.
+    """
     ours, theirs = gradient(engine, problem), gradient(reference, problem)
     limit = LIMITS[check]
     same = _compare_spikes(report, check, problem, ours, theirs)
@@ -40,6 +47,8 @@ def compare(report: Report, check: str, problem: Problem, engine: Engine, refere
     _note_silence(report, check, problem, theirs, largest)
     states = _states(problem.network, ours, theirs)
     pairs = [("loss", _array(ours.loss, theirs.loss)), *states, *_gradients(ours, theirs)]
+    exact = {row.name for row in report.rows if row.check == "float64" and row.verdict == OK}
+    clear: Optional[Dict[str, Tuple[float, float]]] = None
     for name, (a, b) in pairs:
         if a is None:
             report.note(check, name, tuple(b.shape), UNAVAILABLE)
@@ -47,7 +56,41 @@ def compare(report: Report, check: str, problem: Problem, engine: Engine, refere
             report.note(check, name, tuple(b.shape), UNCHECKED)
         else:
             floor = NOISE[check] * largest if name.startswith("gradient") else 0.0
-            report.add(check, name, tuple(b.shape), _errors(a, b, floor), limit)
+            errors = _errors(a, b, floor)
+            if name.startswith("gradient") and name in exact and not errors[1] <= limit:
+                clear = _without_close_maxima(problem, engine, reference) if clear is None else clear
+                if name in clear and clear[name][1] <= limit:
+                    report.notes.append(f"{check}: {name} is off by {errors[1]:.2g} where rounding decides maxima")
+                    name, errors = f"{name}, where maxima are clear", clear[name]
+            report.add(check, name, tuple(b.shape), errors, limit)
+
+
+def _without_close_maxima(problem: Problem, engine: Engine, reference: Engine) -> Dict[str, Tuple[float, float]]:
+    """The errors of gradients that do not count where the largest values of a window are equal up to rounding.
+
+    Empty for a network without max pooling, and if spikes differ. A gradient that is zero then is left out.
+    """
+    try:
+        network = with_clear_maxima(problem.network)
+    except TypeError:  # a container of a user's own, whose layers cannot be replaced
+        return {}
+    if network is problem.network:
+        return {}
+    problem = replace(problem, network=network)
+    ours, theirs = gradient(engine, problem), gradient(reference, problem)
+    if _spikes_differ(network, ours, theirs):
+        return {}
+    floor = NOISE[engine.dtype] * _largest(theirs)
+    return {name: _errors(a, b, floor) for name, (a, b) in _gradients(ours, theirs) if a is not None and abs(b).any()}
+
+
+def _spikes_differ(network: Layer, ours: Gradient, theirs: Gradient) -> bool:
+    """Whether a neuron fires on one engine and not on the other, as far as they say."""
+    if ours.out is None or theirs.out is None:
+        return False
+    a, b = ours.out.states, theirs.out.states
+    layers = [name for name, layer in walk(network) if _spiking(layer) and name in b]
+    return any((a[name].spikes != b[name].spikes).any() for name in layers)
 
 
 def _note_silence(report: Report, check: str, problem: Problem, theirs: Gradient, largest: float) -> None:
