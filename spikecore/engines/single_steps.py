@@ -12,25 +12,33 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.tree import Params, State, Tree, flatten
 from spikecore.kernels import eligibility
-from spikecore.kernels.jacobian import Jacobian, jacobian, kept_jacobian
-from spikecore.kernels.retrace import fixed
+from spikecore.kernels.jacobian import Jacobian, jacobian
 from spikecore.kernels.sizes import has_numba
+
+PASSED_BY = (
+    "spike",
+    "stop_gradient",
+    "value_and_grad",
+    "products",
+)  # what derivatives as a program do not call
 
 
 class SingleSteps:
     """An engine that has these derivatives where kernels are not switched off: a class to inherit before ``Engine``.
 
-    One with a ``spike`` or ``value_and_grad`` of its own takes derivatives from these.
+    A subclass of such an engine with derivatives of its own, see ``PASSED_BY``, or from a class beside the engine,
+    takes them from there.
     """
 
     #: Of an engine for learning rules: what ``fused`` says of the one that it was made from. Of others: False.
     compiles_steps: Any = False
-    _programs: Dict[Any, Optional[Jacobian]]
+    _programs: Dict[Any, Tuple[Any, Optional[Jacobian]]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        own = {"spike", "value_and_grad"} & set(vars(cls))
-        if own and SingleSteps not in cls.__bases__ and "jacobian" not in vars(cls):  # they must not be passed by
+        engine = next(base for base in cls.__mro__ if SingleSteps in base.__bases__)
+        own = any(getattr(cls, name, None) is not getattr(engine, name, None) for name in PASSED_BY)
+        if own and cls.jacobian is SingleSteps.jacobian:
             cls.jacobian = Engine.jacobian  # type: ignore[method-assign,assignment]
 
     def stepwise(self) -> Any:
@@ -92,13 +100,12 @@ class SingleSteps:
         return bool(self.device == "cpu")  # type: ignore[attr-defined]
 
     def _program(self, stepper: Any, params: Params) -> Optional[Jacobian]:
-        """The derivatives of a step, from once in a run on: a step of a user's own may be another one in the next."""
-        try:
-            if stepper in self._programs:
-                return self._programs[stepper]
-        except TypeError:  # a field cannot be hashed
-            return None
+        """The derivatives of a step, from once in a run on: a step of a user's own may be another one in the next, or
+        that of an equal neuron, if it reads what is no field.
+        """
         constants = tuple((n, value if type(value) is float else None) for n, value in flatten(params).items())
-        find = kept_jacobian if fixed(stepper) else jacobian
-        found = self._programs[stepper] = find(stepper, constants, self.sparse_backward)  # type: ignore[attr-defined]
-        return found
+        known = self._programs.get((id(stepper), constants))
+        if known is None:
+            found = jacobian(stepper, constants, self.sparse_backward)  # type: ignore[attr-defined]
+            known = self._programs[id(stepper), constants] = stepper, found  # kept, so that no other one has its id
+        return known[1]

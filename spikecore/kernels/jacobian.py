@@ -12,7 +12,6 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from spikecore.kernels.adjoint import by_input, pull
 from spikecore.kernels.form import Constants
-from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Arg, Op, Program
 from spikecore.kernels.step_kernel import worded
 from spikecore.kernels.trace import NotElementwise, Symbol, trace
@@ -24,6 +23,7 @@ _ARITHMETIC: Dict[str, Callable[..., float]] = {
     "add": operator.add,
     "subtract": operator.sub,
     "multiply": operator.mul,
+    "divide": operator.truediv,
     "negative": operator.neg,
 }
 
@@ -74,10 +74,6 @@ def jacobian(stepper: Any, constants: Constants, sparse_backward: float = 0.0) -
     return Jacobian({n: v for n, v in folded.inputs.items() if v in leaves}, tuple(needed), found)
 
 
-#: The same, kept as long as the neuron: for steps that cannot change.
-kept_jacobian = Remembered(jacobian)
-
-
 def _in(known: Dict[int, Arg], value: Any) -> Arg:
     """What a value is called once numbers are known; a derivative that is not there is zero."""
     return 0.0 if value is None else known.get(value, value) if type(value) is int else float(value)
@@ -100,7 +96,7 @@ def _folded(program: Program) -> Tuple[Dict[int, Arg], List[Op]]:
 def _simplified(word: str, args: Tuple[Arg, ...]) -> Optional[Arg]:
     """The result of an operation on numbers, or the factor beside a one; None: it is to be computed."""
     numbers = [a for a in args if type(a) is float]
-    if word in _ARITHMETIC and len(numbers) == len(args):
+    if word in _ARITHMETIC and len(numbers) == len(args) and not (word == "divide" and numbers[1] == 0.0):
         return _ARITHMETIC[word](*numbers)
     if word == "multiply" and 1.0 in numbers:
         return next(a for a in args if type(a) is int)

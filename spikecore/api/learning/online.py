@@ -128,10 +128,16 @@ class Online(Rule):
         """The blocks as their traces see them: the outputs of hidden neurons are filtered if there is a filter."""
         if not params.kappa:
             return stack.blocks
-        return tuple(
-            replace(block, neuron=Filtered(block.neuron, params.kappa)) if block.path in stack.hidden else block
-            for block in stack.blocks
-        )
+        if params.kappa not in self._filtered:  # the same neurons at each step, for engines that know them again
+            self._filtered[params.kappa] = tuple(
+                replace(block, neuron=Filtered(block.neuron, params.kappa)) if block.path in stack.hidden else block
+                for block in stack.blocks
+            )
+        return self._filtered[params.kappa]
+
+    @cached_property
+    def _filtered(self) -> Dict[float, Tuple[Block, ...]]:
+        return {}
 
     # ---- a step ----
 
