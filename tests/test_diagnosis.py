@@ -208,6 +208,8 @@ def test_a_validation_that_lacks_classes_is_said(engine):
     assert line.startswith("all 4 samples for validation are of class 0, and 5 classes are trained on")
     assert said(net(), engine, Loader(X, Y), validation=(x[:9], y[:9])) == []  # two classes: a small set may lack some
     assert said(net(), engine, (X, Y), validation=[(x[:4], y[:4])]) == []  # batches: their labels are not known before
+    own = type("Own", (list,), {"targets": sc.get_engine(engine).asarray(y[:4])})
+    assert said(net(), engine, (X, Y), validation=own([(x[:4], y[:4])])) == []  # a loader, whose targets are tensors
 
 
 def test_probabilities_outside_of_their_range_are_said(engine):
@@ -217,17 +219,24 @@ def test_probabilities_outside_of_their_range_are_said(engine):
         (lambda: spikegen.rate_conv(x - 1.0), "rate_conv"),
         (lambda: spikegen.poisson(3 * x, 4), "poisson"),
     ):
-        with pytest.warns(sc.TrainingWarning, match=rf"{name}: data from .* is clipped: scale the data to \[0, 1\]"):
+        with pytest.warns(sc.TrainingWarning, match=rf"{name}: data are .* is clipped: scale the data to \[0, 1\]"):
             act()
-    with pytest.warns(sc.TrainingWarning, match=r"data from 0 to 65 lie outside .* high=1.*pass the range of the data"):
+    with pytest.warns(sc.TrainingWarning, match=r"a tenth of the data lie outside .* high=1.*pass the range"):
         spikegen.population(sc.get_engine(engine).asarray([0.0, 65.0]), 4)  # of 65 mV, no neuron fired
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         spikegen.population(x, 4)
         spikegen.population(65 * x, 4, low=0.0, high=65.0)
+        spikegen.population([0.5] * 19 + [9.0], 4)  # an outlier among samples that did not make the range
         spikegen.rate(x, 4)
         spikegen.rate(3 * x, 4, gain=0.5)  # said by the caller
         spikegen.rate(x * (1.0 + 1e-6), 4)
+    for encoder in (spikegen.population, spikegen.rate):
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("default")
+            for scale in (3.0, 4.0):  # two batches
+                encoder(scale * x + 1.0, 4)
+        assert len(shown) == 1
 
 
 # ---- a loss that is not finite -------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ def test_a_loss_of_ones_own_names_the_layers_that_it_reads():
     assert trained.history[-1]["loss"] == pytest.approx(same.history[-1]["loss"], rel=1e-6)
     np.testing.assert_allclose(trained.params()["0.weight"], same.params()["0.weight"], rtol=1e-5)
     assert recorded_for(loss + 2.0 * functional.silence_loss(layers=("0",))) == ("1", "0", "last")
+    for loss.layers, read in (("10", ("10",)), (3, ()), (["1", "3"], ("1", "3"))):  # an attribute may mean other things
+        assert recorded_for(loss) == (*read, "last")
 
 
 @pytest.mark.parametrize("value", [None, 0.5])

@@ -418,10 +418,24 @@ class Keeps(Whole):
         return spk
 
 
+class KeepsInList(Whole):
+    """The state in a list, which stays the same list."""
+
+    def __init__(self):
+        super().__init__()
+        self.mems = [None]
+
+    def forward(self, x):
+        self.mems[0] = self.lif.init_leaky() if self.mems[0] is None else self.mems[0]
+        spk, self.mems[0] = self.lif(self.fc(x), self.mems[0])
+        return spk
+
+
 def test_a_loop_over_time_within_the_loop_over_time_is_noticed(recwarn):
     """It would run over the batch, and remember nothing from step to step: shapes are right, and the result is not."""
     with pytest.warns(TrainingWarning, match=r"forward of Whole gives layer 'lif' the same state .*call net\(x\)"):
         assert snn.run(Whole(), torch.rand(T, B, 4)).shape == (T, B, 4)
     recwarn.clear()
-    snn.run(Keeps(), torch.rand(T, B, 4))
+    for net in (Keeps(), KeepsInList()):
+        snn.run(net, torch.rand(T, B, 4))
     assert not recwarn.list

@@ -120,6 +120,21 @@ def test_the_gradient_by_a_state_is_whole_or_refused(look, monkeypatch):
         looked_at(0, True)
 
 
+@pytest.mark.parametrize("by", ["mem", "spk"])
+def test_the_last_membrane_has_a_whole_gradient_unless_a_loss_reads_the_spikes(by, monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    lif, mem = snn.Leaky(0.9), torch.zeros(3, 5)
+    for x in torch.rand(4, 3, 5).requires_grad_():
+        spk, mem = lif(x, mem)
+    mem.retain_grad()
+    if by == "mem":
+        mem.sum().backward()
+        assert torch.equal(mem.grad, torch.ones(3, 5))
+    else:  # a kernel would leave it None
+        with pytest.raises(RuntimeError, match="the gradient by 'mem'"):
+            spk.sum().backward()
+
+
 def test_the_way_of_a_step_may_change_within_a_sequence(monkeypatch):
     monkeypatch.setattr(stepping, "LARGE", 0)
     lif, x = snn.Leaky(0.9), torch.rand(4, 5, requires_grad=True)

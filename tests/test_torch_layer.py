@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 
@@ -196,7 +198,8 @@ class Keeps(nn.Module):
     def __init__(self, what):
         super().__init__()
         self.what, self.mem, self.seen, self.count = what, None, [], 0
-        if what == "buffer":
+        self.kept = types.SimpleNamespace(mem=0.0)
+        if what in ("buffer", "in place"):
             self.register_buffer("state", torch.zeros(1))
 
     def forward(self, x):
@@ -206,20 +209,34 @@ class Keeps(nn.Module):
         if self.what == "buffer":
             self.state = 0.9 * self.state + x.detach()
             return self.state + 0 * x
+        if self.what == "in place":
+            self.state.mul_(0.9).add_(x.detach().mean())
+            return self.state + x
+        if self.what == "number":
+            self.count = 0.9 * self.count + x.detach()
+            return self.count + x
+        if self.what == "object":
+            self.kept.mem = 0.9 * self.kept.mem + x.detach()
+            return self.kept.mem + x
+        if self.what == "drawn":
+            self.mem = torch.rand(x.shape)
+            return x + 0 * self.mem
         if self.what == "list":
             self.seen.append(x)
         elif self.what == "count":
             self.count += 1
         elif self.what == "shown":
-            self.mem, self.seen = x.detach(), [x.sum().item()]
+            self.mem, self.seen = x.detach().log().sqrt(), [x.sum().item(), x.shape, x.detach().numpy()]  # NaN
+            self.kept = types.SimpleNamespace(mem=x.detach())
         elif self.mem is None:
             self.mem = torch.ones(x.shape[-1])
         return x
 
 
 @pytest.mark.parametrize(
-    ("what", "name"), [("neuron", "mem"), ("buffer", "state"), ("list", "seen"), ("count", "count"), ("shown", ""),
-                       ("cache", "")]
+    ("what", "name"), [("neuron", "mem"), ("buffer", "state"), ("in place", "state"), ("number", "count"),
+                       ("object", "kept"), ("list", "seen"), ("count", "count"), ("shown", ""), ("cache", ""),
+                       ("drawn", "")]
 )  # fmt: skip
 def test_a_module_with_a_memory_is_refused(what, name):
     """It would see all steps in one call: a neuron in it would be one without time."""

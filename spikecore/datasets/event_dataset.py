@@ -95,7 +95,8 @@ class EventDataset(Checked, Samples):
         rows = np.arange(len(self.source)) if self.rows is None else np.asarray(self.rows)
         targets = np.asarray(self.targets)
         if len(rows) != len(targets) or not len(rows):
-            raise DataError(f"{self.name}: {len(rows)} recordings, {len(targets)} labels: need one each, at least one")
+            name, count = self.name or "EventDataset", len(rows)
+            raise DataError(f"{name}: {count} recordings, {len(targets)} labels: need one each, at least one")
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "targets", targets)
 

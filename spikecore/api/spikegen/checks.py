@@ -43,26 +43,31 @@ def unit_interval(name: str, engine: Any, x: Any) -> None:
 
 
 def said_if_clipped(name: str, engine: Any, x: Any) -> None:
-    """Give a ``TrainingWarning`` for data that are taken for probabilities and lie outside [0, 1]."""
+    """Give a ``TrainingWarning`` for data that are taken for probabilities and lie outside [0, 1].
+
+    Its text is the same for all batches, so that Python shows it once, not at each of an epoch.
+    """
     if not math.prod(x.shape):
         return
     low, high = (float(engine.to_numpy(end(x))) for end in (engine.xp.min, engine.xp.max))
     if low < -SLACK or high > 1.0 + SLACK:
         warn(
-            f"{name}: data from {low:.3g} to {high:.3g} are probabilities of a spike, and what lies outside of [0, 1] "
-            "is clipped: scale the data to [0, 1]"
+            f"{name}: data are probabilities of a spike, and what lies outside of [0, 1] is clipped: scale the data to "
+            "[0, 1]"
         )
 
 
 def said_if_outside(name: str, engine: Any, x: Any, low: float, high: float, margin: float) -> None:
-    """Give a ``TrainingWarning`` for data that lie more than ``margin`` outside of [low, high]."""
-    if not math.prod(x.shape):
-        return
-    least, most = (float(engine.to_numpy(end(x))) for end in (engine.xp.min, engine.xp.max))
-    if least < low - margin or most > high + margin:
+    """Give a ``TrainingWarning`` if more than a tenth of the data lie more than ``margin`` outside of [low, high].
+
+    A few may: ranges are those of the training samples. The text is the same for all batches, as above.
+    """
+    xp, count = engine.xp, math.prod(x.shape)
+    below, above = (xp.astype(there, engine.dtype) for there in (x < low - margin, x > high + margin))
+    if count and float(engine.to_numpy(xp.sum(below + above))) > count / 10:
         warn(
-            f"{name}: data from {least:.3g} to {most:.3g} lie outside of the range from low={low:g} to high={high:g}, "
-            f"where hardly a neuron responds: pass the range of the data, e.g. low={least:.3g}, high={most:.3g}"
+            f"{name}: more than a tenth of the data lie outside of the range from low={low:g} to high={high:g}, where "
+            "hardly a neuron responds: pass the range of the data as low and high, or scale the data"
         )
 
 

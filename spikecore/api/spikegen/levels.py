@@ -121,8 +121,8 @@ def receptive_fields(data: ArrayLike, neurons: int = 8, low: float = 0.0, high: 
     Args:
         data: (batch, ..., features); or (batch,), one feature.
         neurons: neurons per feature, >= 3; default 8.
-        low, high: range of the data, low < high; defaults 0 and 1. The outermost centres lie w/2 outside. Data
-            more than w outside give a ``TrainingWarning``.
+        low, high: range of the data, low < high; defaults 0 and 1. The outermost centres lie w/2 outside. If more than
+            a tenth of the data lie more than w outside, there is a ``TrainingWarning``.
         beta: how narrow the fields are, > 0; default 1.5. Between 1 and 2 neighbouring fields overlap well.
 
     Returns:

@@ -34,7 +34,8 @@ def say_of_classes(trained: Any, judged: Any, part: str) -> None:
 
 
 def _classes(labels: Any) -> Optional[Set[int]]:
-    if getattr(labels, "ndim", None) != 1 or labels.dtype.kind not in "iub":
+    kind = getattr(getattr(labels, "dtype", None), "kind", "none")  # torch's dtypes have none
+    if getattr(labels, "ndim", None) != 1 or kind not in ("i", "u", "b"):
         return None
     return set(labels.tolist())
 

@@ -26,10 +26,14 @@ PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the firs
 def recorded_for(loss: Any) -> Tuple[str, ...]:
     """The layers whose states a loss needs: those that it names, and the "last" unless it reads outputs only.
 
-    The library's costs and functions of the user's own name them in ``layers``.
+    The library's costs and functions of the user's own name them in ``layers``: one name, a tuple or a list of names.
     """
     terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
-    named = [name for term in terms for name in getattr(term, "layers", ()) if isinstance(name, str)]
+    named: List[str] = []
+    for term in terms:
+        layers = getattr(term, "layers", ())  # of an object of the user's own, it may be anything
+        several = layers if isinstance(layers, (tuple, list)) else (layers,)
+        named += [name for name in several if isinstance(name, str)]
     plain = all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms)
     return tuple(dict.fromkeys((*named, *(() if plain else ("last",)))))
 

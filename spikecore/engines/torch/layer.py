@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Tuple
+from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree
@@ -17,10 +16,10 @@ from spikecore.api.core.random import stream
 from spikecore.api.core.tree import flatten, nested
 from spikecore.engines.torch.engine import HALF, TorchEngine
 from spikecore.engines.torch.nn.state import neurons_of
+from spikecore.engines.torch.nn.unchanged import kept_by
 
 FLOATS = (torch.float32, torch.float64)
 KERNELS = nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
-_TORCHS = set(vars(nn.Module()))  # what torch keeps on every module
 COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer of whole numbers that training changes
 
 
@@ -135,17 +134,23 @@ class Torch(Stateless):
         Raises:
             TypeError: it keeps something that is another at the next call: the state of a neuron, a count of steps.
         """
-        before = _kept(self.module)
-        y, after = self._called({}, x, False), _kept(self.module)
-        new = [name for name in after if name not in before or not _equal(before[name], after[name])]
-        if new:  # of a second call on the same input, what is made once or only looked at is the same
-            self._called({}, x, False)
-            again = _kept(self.module)
-            for name in (n for n in new if not _equal(after[n], again[n])):
-                raise TypeError(
-                    f"{self!r} keeps {name!r} from call to call, but is called once for all steps: a state would not "
-                    "pass from step to step. Write a neuron, a class of sc.Neuron with a step"
-                )
+        drawn = torch.get_rng_state()
+
+        def called() -> Tuple[Any, Dict[str, bytes]]:
+            torch.set_rng_state(drawn)  # what it draws is the same at every call
+            return self._called({}, x, False), kept_by(dict(self.module.named_modules()))
+
+        with torch.random.fork_rng(devices=[]):
+            before = kept_by(dict(self.module.named_modules()))
+            y, after = called()
+            if after != before:  # of a second call on the same input, what is made once or only looked at is the same
+                _, again = called()
+                for name in (n for n in again if again[n] != after.get(n)):
+                    raise TypeError(
+                        f"{self!r} keeps {name!r} from call to call, but is called once for all steps: a state would "
+                        "not pass from step to step. Write a neuron, a class of sc.Neuron with a step; what forward "
+                        "does not read, such as a log or a count of calls, keep outside of the module"
+                    )
         return y
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
@@ -182,29 +187,6 @@ class Torch(Stateless):
 def described(module: nn.Module) -> str:
     """A module as text: its class and what it prints of itself."""
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(module).__module__}.{module!r}")
-
-
-def _kept(module: nn.Module) -> Dict[str, List[Any]]:
-    """What a module and its parts keep in attributes, by name; of buffers, which tensors they are."""
-    kept: Dict[str, List[Any]] = {}
-    for path, part in module.named_modules():
-        where = f"{path}." if path else ""
-        for name, value in vars(part).items():
-            if name not in _TORCHS:
-                kept[where + name] = [x.clone() if isinstance(x, torch.Tensor) else x for x in tree_flatten(value)[0]]
-        kept.update({where + name: [id(value)] for name, value in part._buffers.items()})
-    return kept
-
-
-def _equal(some: List[Any], others: List[Any]) -> bool:
-    """Whether values are the same; of objects, whether they are the same objects."""
-
-    def same(a: Any, b: Any) -> bool:
-        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-            return torch.equal(a, b)
-        return a is b or (isinstance(a, (int, float, str)) and a == b)
-
-    return len(some) == len(others) and all(map(same, some, others))
 
 
 def _check(module: Any) -> None:

@@ -21,7 +21,7 @@ from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
-from spikecore.engines.torch.nn.unchanged import unchanged
+from spikecore.engines.torch.nn.unchanged import is_foreign, kept_by, unchanged
 
 FORGETS = (
     "run: forward of {} gives layer {!r} the same state at every step, so nothing is remembered from step to step. If "
@@ -93,9 +93,10 @@ def run(
             raise StepByStep("torch.export or torch.jit writes down every call")
         out, recorded, rows = _once(net, modules, data, steps, state, names, fused, bool(explain))
     except StepByStep as reason:
-        own = _attributes(modules) if reason.restarted else []
+        theirs = {name: one for name, one in modules.items() if is_foreign(one) and not isinstance(one, Hidden)}
+        before = kept_by(theirs) if reason.restarted else {}
         out, recorded = _loop(net, modules, data, steps, state, names)
-        if reason.restarted and all(map(_same, own, _attributes(modules))):
+        if reason.restarted and kept_by(theirs) == before:
             warnings.warn(
                 FORGETS.format(type(module_of(net)).__name__, reason.restarted), TrainingWarning, stacklevel=3
             )
@@ -104,15 +105,6 @@ def run(
         lines = (f"{name}: {how() if callable(how) else how}" for name, how in rows.items())
         (print if explain is True else explain)("\n".join(lines))
     return (out, recorded) if names else out
-
-
-def _attributes(modules: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """What modules that are no neurons keep in attributes."""
-    return [dict(vars(module)) for module in modules.values() if not isinstance(module, Hidden)]
-
-
-def _same(some: Dict[str, Any], others: Dict[str, Any]) -> bool:
-    return some.keys() == others.keys() and all(some[name] is others[name] for name in some)
 
 
 def _steps(x: Any, num_steps: Optional[int]) -> int:

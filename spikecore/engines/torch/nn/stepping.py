@@ -55,8 +55,8 @@ class StepPlan:
         """Spikes and the states after, from the states before by name."""
         spikes, *after = FusedStep.apply(self, x, *(before[name] for name in self.states), *self.values)
         if spikes.grad_fn is not None:
-            watched = [*zip(self.states, after), *([("spk", spikes)] if self.back_at_once else [])]
-            spikes.grad_fn.watched = [(name, weakref.ref(tensor)) for name, tensor in watched]
+            named = zip(("spk", *self.states), (spikes, *after))
+            spikes.grad_fn.watched = [(name, weakref.ref(tensor)) for name, tensor in named]
         return spikes, State(zip(self.states, after))
 
     def arrays(self, names: Tuple[str, ...], tensors: Any) -> Dict[str, Any]:
@@ -207,8 +207,10 @@ class FusedStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         plan, kernel, wanted = ctx.plan, ctx.plan.kernel, ctx.wanted
-        for name, tensor in ((name, ref()) for name, ref in ctx.watched):
-            if tensor is not None and (tensor.retains_grad or tensor._backward_hooks):
+        for place, (name, ref) in enumerate(ctx.watched):
+            tensor, others = ref(), any(g is not None for g in (*grads[:place], *grads[place + 1 :]))
+            looked_at = tensor is not None and (tensor.retains_grad or tensor._backward_hooks)
+            if looked_at and others and (place or plan.back_at_once):
                 raise RuntimeError(PARTIAL.format(name))
         zero = None
         if any(g is None for g in grads):

@@ -39,7 +39,7 @@ def unchanged(
     Raises:
         StepByStep: what changes, or what an error says.
     """
-    theirs = [module for module in modules.values() if _is_foreign(module)]
+    theirs = [module for module in modules.values() if is_foreign(module)]
     attributes = [d for m in modules.values() for d in (vars(m), m._parameters, m._buffers, m._modules) if theirs]
     drawn, same = _generators() if theirs else None, {}  # type: Any, Any
     torchs, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -81,7 +81,17 @@ def unchanged(
         raise
 
 
-def _is_foreign(module: Any) -> bool:
+def kept_by(modules: Dict[str, Any]) -> Dict[str, bytes]:
+    """The values of what modules keep in attributes and buffers, by name, to be compared with later ones."""
+    found: Dict[str, bytes] = {}
+    for path, module in modules.items():
+        where = f"{path}." if path else ""
+        own = {name: value for name, value in vars(module).items() if name not in _TORCHS}
+        found.update({where + name: _values(value) for name, value in {**own, **module._buffers}.items()})
+    return found
+
+
+def is_foreign(module: Any) -> bool:
     """Whether a module runs code that is not torch's or ours."""
     return "forward" in vars(module) or not type(module).__module__.startswith(("spikecore.", "torch.nn.modules."))
 
@@ -118,6 +128,27 @@ def _pickled(value: Any, same: Dict[int, Any]) -> bytes:
     pickler = _Pickler(file, 4)
     pickler.same = same
     pickler.dump(value)
+    return file.getvalue()
+
+
+class _ValuePickler(pickle.Pickler):
+    """A pickler for which tensors are their values, and modules and functions stay what they are."""
+
+    def persistent_id(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            dense = value.detach().to_dense() if value.layout is not torch.strided else value.detach()
+            numbers = dense.cpu().resolve_conj().resolve_neg().reshape(-1).contiguous().view(torch.uint8).numpy()
+            return str(value.dtype), tuple(value.shape), numbers.tobytes()
+        return id(value) if isinstance(value, _SAME) else None
+
+
+def _values(value: Any) -> bytes:
+    """A value as bytes, which another one with the same values has as well; what cannot be read is just itself."""
+    file = io.BytesIO()
+    try:
+        _ValuePickler(file, 4).dump(value)
+    except Exception:  # noqa: BLE001  (objects of the user's own raise anything)
+        return repr(id(value)).encode()
     return file.getvalue()
 
 
