@@ -11,7 +11,7 @@ pytest.importorskip("tomli_w")
 from spikecore import spikegen
 from spikecore.cli import run_file as config
 from spikecore.cli import schema as kinds  # noqa: E402
-from spikecore.cli.messages import ConfigError, _models  # noqa: E402
+from spikecore.cli.messages import ConfigError, models_in  # noqa: E402
 from spikecore.cli.run_directory import Run  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def bound(run):
 
 def test_every_option_of_every_encoder_is_tried():
     """D1."""
-    for model in _models(kinds.AnyEncoder):
+    for model in models_in(kinds.AnyEncoder):
         name, always = model.__name__, {"kind", "num_steps", "time_axis"}
         tried = {key for options in {**OPTIONS, **OF_SEQUENCES}[name] for key in options}
         assert set(model.model_fields) - always == tried, name

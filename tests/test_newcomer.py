@@ -87,7 +87,7 @@ def test_one_kind_of_thing_for_another(act, message):
     [
         (lambda: fit([(X, np.eye(3)[Y])]), r"for a one-hot code take targets\.argmax\(-1\)"),
         (lambda: fit([(X, Y[:, None])]), r"take targets\[:, 0\]"),
-        (lambda: fit([(X, Y * 1.0)]), "dtype float.*this loss compares with classes"),
+        (lambda: fit([(X, Y * 1.0)]), "dtype float.*compared with classes"),
         (lambda: fit([(X[:, :, None, None], Y)]), r"put a Flatten\(\) before the first layer"),
         (lambda: sc.Model(network(), "numpy")(X[0], num_steps=2), r"a single sample needs a batch axis: x\[None\]"),
         (lambda: functional.accuracy_rate(SPIKES, Y[:4]), r"targets have shape \(4,\), expected \(6,\)"),

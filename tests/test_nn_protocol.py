@@ -129,7 +129,7 @@ def test_copies_and_files_of_them():
         lif(step)
     other = copy.deepcopy(lif)
     assert torch.equal(lif(x[3]), other(x[3]))
-    with pytest.raises(ValueError, match="there is no such layer"):
+    with pytest.raises(ValueError, match="has code of torch's that no other engine reads"):
         ours.from_torch(nn.Sequential(nn.Linear(4, 4), lif))
     plain = ours.Leaky(0.9, init_hidden=True)
     plain.fire = lambda mem: mem

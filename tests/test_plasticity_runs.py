@@ -102,6 +102,7 @@ def test_a_run_learns_what_python_learns_and_goes_on_where_it_was(spikecore, bar
     assert [set(row) for row in model.history] == [{"epoch", "rate", "lr", "seconds", "samples_per_s"}] * 5
     code, said, _ = spikecore("evaluate", "run")
     assert (code, f"{result['test_accuracy_vote']:.6f}" in said.splitlines()[-1]) == (0, True)
+    assert len({line.index("  ", len(line) - len(line.lstrip())) for line in said.splitlines()}) == 1, "aligned"
     half = ["--set", "train.epochs=2", "--no-progress"]
     assert spikecore("train", "bars.toml", "--out", "half", *half)[0] == 0
     assert spikecore("train", "half", "--resume", "--set", "train.epochs=5", "--no-progress")[0] == 0
@@ -125,7 +126,8 @@ def test_pictures_take_no_neuron_for_a_class(monkeypatch):
 
 
 def test_votes_after_each_epoch(spikecore):
-    sets = ["data.validation=0.2", "train.early_stopping={monitor='val_accuracy_vote', patience=1}", "train.epochs=9"]
+    sets = ["data.validation=0.2", "train.early_stopping={monitor='val_accuracy_vote', patience=2}", "train.epochs=9"]
+    sets.append("train.schedule={kind='reduce_on_plateau', monitor='val_accuracy_vote', patience=0}")
     options = [word for one in sets for word in ("--set", one)]
     code, said, _ = spikecore("train", "bars.toml", "--out", "run", "--no-progress", *options)
     assert code == 0
@@ -133,6 +135,7 @@ def test_votes_after_each_epoch(spikecore):
     assert f"val_accuracy_vote {rows[-1]['val_accuracy_vote']:.4f}" in said
     assert {"rate", "val_rate", "val_accuracy_vote"} < set(rows[0])
     assert len(rows) < 9
+    assert rows[0]["lr"] == 1.0 > rows[-1]["lr"], "the schedule reads the votes, which a callback adds"
     assert json.loads(Path("run/result.json").read_text())["test_accuracy_vote"] > 0.8
 
 
@@ -212,6 +215,15 @@ def test_mistakes_are_named(message):
     assert message in str(error.value)
 
 
+def test_quotes_that_the_shell_took_are_named_and_every_change_of_a_table():
+    key = f"{LEARNING}.rules.1.connection"
+    with pytest.raises(ConfigError) as error:
+        read("bars.toml", sets=["train.epochs=3", f"{key}=STDP"])
+    assert 'a name with a dot needs quotes, e.g. "1.connection" = ...; in a shell, others around' in str(error.value)
+    with pytest.raises(ConfigError, match=r"train \(from --set train.epochs=3, --set train.window=5\): window: "):
+        read("bars.toml", sets=["train.epochs=3", "train.window=5"])
+
+
 def test_a_name_with_a_dot_has_quotes_everywhere():
     text = RUN.replace("\n1 = {", '\n"1.connection" = "InhibitorySTDP"\n1 = {')
     Path("quoted.toml").write_text(text, encoding="utf-8")
@@ -255,7 +267,16 @@ def test_a_new_file_with_two_networks_or_without_samples_is_refused(spikecore):
     assert (code, "--plasticity has a network of its own: leave --zoo dense_snn out" in error) == (cli.USAGE, True)
     code, _, error = spikecore("init", "shd", "--plasticity")
     assert (code, "--plasticity: takes images and arrays, which spikes encode, not SHD" in error) == (cli.USAGE, True)
-    assert not list(Path().glob("*/digits.toml"))
+    np.savez("seen.npz", x_train=np.ones((2, 5, 4)), y_train=[0, 1], x_test=np.ones((2, 5, 4)), y_test=[0, 1])
+    code, _, error = spikecore("init", "npz", "--path", "seen.npz", "--plasticity", "--time-axis", "1")
+    assert (code, "leave it out, or --time-axis 1" in error) == (cli.USAGE, True)
+    np.savez("below.npz", x_train=np.ones((2, 4)), y_train=[0, -1], x_test=np.ones((2, 4)), y_test=[0, 1])
+    code, _, error = spikecore("init", "npz", "--path", "below.npz")
+    assert (code, "its targets begin at -1; classes are counted from 0" in error) == (cli.USAGE, True)
+    np.savez("pixels.npz", x_train=np.full((2, 4), 255), y_train=[0, 1], x_test=np.ones((2, 4)), y_test=[0, 1])
+    code, _, error = spikecore("init", "npz", "--path", "pixels.npz", "--plasticity")
+    assert (code, "x_train goes from 255 to 255; for --plasticity" in error) == (cli.USAGE, True)
+    assert list(Path().glob("*.toml")) == [Path("bars.toml")]
 
 
 # ---- other commands ------------------------------------------------------------------------------------------------
@@ -279,6 +300,13 @@ def test_rules_that_do_not_fit_the_network_leave_no_directory(spikecore):
     code, _, error = spikecore("train", "bars.toml", "--set", "train.learning.rules.7=STDP")
     assert (code, "train: Plasticity: unknown layer '7'" in error) == (cli.USAGE, True)
     assert not Path("runs").exists()
+
+
+def test_a_label_that_is_no_class_is_found_before_training(spikecore, bars):
+    x, y = bars
+    np.savez("bars.npz", x_train=x, y_train=np.append(y[:-1], -1), x_test=x[:16], y_test=y[:16])
+    code, _, error = spikecore("train", "bars.toml", "--dry-run")
+    assert (code, "targets[79] = -1 must be >= 0: a class index" in error) == (cli.USAGE, True)
 
 
 def test_a_dry_run_shows_what_learning_takes(spikecore):

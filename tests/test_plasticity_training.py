@@ -22,6 +22,7 @@ from spikecore.plasticity import (
     RewardSTDP,
     TripletSTDP,
     VoltageSTDP,
+    Votes,
     neuron_labels,
     neuron_shares,
     vote,
@@ -303,10 +304,12 @@ def test_neurons_vote_for_the_classes_that_they_fired_for(engine):
             said = vote(asked, neuron_labels(counts, labels, 3), 3)
         assert (made.engine.to_numpy(votes.classes(made(test, num_steps=9))) == said).all()
         row = made.evaluate(test, aim, metric={"right": votes}, num_steps=9)
-        assert row["right"] == pytest.approx((said == aim).mean())
+        assert row == {"right": pytest.approx((said == aim).mean())}
         assert repr(votes) == f"Votes(4 neurons, 3 classes, weighted={weighted})"
     more = votes_of(made, sc.datasets.Loader(x, labels), num_steps=9, num_classes=5)
     assert more.shares.shape == (4, 5)
+    many = {"votes": votes_of(made, x, np.arange(20) % 9, num_steps=9)}  # more classes than neurons
+    assert made.evaluate(x, np.arange(20) % 9, metric=many, num_steps=9).keys() == {"votes"}
     short = votes_of(made, sc.datasets.Loader([spikes(n, 5) for n in (4, 9)], [0, 1]), time_axis=1)
     assert short.shares.shape == (4, 2), "padding does not count"
 
@@ -397,6 +400,13 @@ REFUSED = {
         Plasticity({"0": RewardSTDP()}, reward=ClassReward())),
     r"ClassReward: targets of shape \(2, 2\) for spikes of shape \(3, 2, 4\)": lambda: fitted_to(
         [(np.ones((2, 5)), [[0, 1], [1, 0]])], Plasticity({"0": RewardSTDP()}, reward=ClassReward()), num_steps=3),
+    "dtype float32, expected integer class indices": lambda: fitted_to(
+        [(np.ones((2, 5)), [0.5, 1.0])], Plasticity({"0": RewardSTDP()}, reward=ClassReward()), num_steps=3),
+    r"targets\[1\] = 9 is out of range: the last layer has 4 classes": lambda: fitted_to(
+        [(np.ones((2, 5)), [0, 9])], Plasticity({"0": RewardSTDP()}, reward=ClassReward()), num_steps=3),
+    r"targets\[0\] = -1 must be >= 0": lambda: votes_of(small(), np.ones((2, 5)), [0, 1], num_steps=3)(
+        small()(np.ones((2, 5)), num_steps=3), [-1, 1]),
+    "Votes: shares hold NaN": lambda: Votes([0], [[float("nan"), 1.0]]),
     "votes_of needs the classes of the samples": lambda: votes_of(
         small(), sc.datasets.Loader(np.ones((4, 5))), num_steps=3),
     "each='step' counts the updates of an optimiser, and plasticity has none": lambda: fitted(

@@ -184,8 +184,9 @@ def evaluate(
     if as_json:
         show_json(result)
         return
+    width = max(14, *map(len, result))
     for name, value in result.items():
-        print(f"{name:>14}  {value:.6f}" if isinstance(value, float) else f"{name:>14}  {value}")
+        print(f"{name:>{width}}  {value:.6f}" if isinstance(value, float) else f"{name:>{width}}  {value}")
 
 
 @examples("spikecore plot runs/digits-001 --engine numpy", "spikecore plot runs/digits-001 --format pdf")

@@ -53,9 +53,12 @@ AnyReward = tagged({"ClassReward": plasticity.ClassReward})
 
 def _rules(value: Any) -> Any:
     """Put a rule that stands alone into a list, and refuse a table of rules whose name lacks its quotes."""
-    if isinstance(value, dict) and value and "kind" not in value and all(map(_is_rule, value.values())):
-        name = next(iter(value))
-        raise ValueError(f'has no rule, but a part {name!r}: a name with a dot needs quotes, e.g. "1.{name}" = ...')
+    parts = [name for name, part in value.items() if name != "kind" and _is_rule(part)] if type(value) is dict else []
+    if parts:
+        raise ValueError(
+            f'has a part {parts[0]!r}, and rules have none: a name with a dot needs quotes, e.g. "1.{parts[0]}" = ...; '
+            "in a shell, others around them: --set 'train.learning.rules.\"1.connection\"=STDP'"
+        )
     return [value] if isinstance(value, (str, dict)) else value
 
 

@@ -38,7 +38,8 @@ def problems(error: ValidationError, model: Any, data: Any, file: str, origins: 
     for problem in error.errors(include_url=False):
         keys, value, section = _locate(problem["loc"], model, data)
         keys, value, what = _explain(dict(problem), keys, value, section)
-        origin = next((f" (from {origins[key]})" for key in origins if _within(key, keys)), "")
+        sources = ", ".join(dict.fromkeys(origins[key] for key in origins if _within(key, keys)))
+        origin = f" (from {sources})" if sources else ""
         shown = "" if value is None else f" = {_short(value)}"
         lines.append(": ".join([file, f"{_dotted(keys)}{shown}{origin}", what] if keys else [file, what]))
     return lines

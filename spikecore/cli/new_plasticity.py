@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict, List, Tuple
+
+import numpy as np
 
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.new_network import comment
@@ -27,8 +30,26 @@ def check_static(start: Start) -> None:
     Raises:
         ConfigError: they are.
     """
-    if start.recorded or start.time_axis is not None:
+    if start.time_axis is not None:
+        raise ConfigError(
+            [f"--plasticity makes spikes of samples without time: leave it out, or --time-axis {start.time_axis}"]
+        )
+    if start.recorded:
         raise ConfigError([f"--plasticity: takes images and arrays, which spikes encode, not {start.what}"])
+
+
+def check_range(path: Path, inputs: np.ndarray) -> None:
+    """Refuse inputs that are no probabilities of spikes: the encoder would take all above 1 for 1.
+
+    Raises:
+        ConfigError: they are outside [0, 1].
+    """
+    low, high = inputs.min(), inputs.max()
+    if not 0.0 <= low <= high <= 1.0:
+        raise ConfigError(
+            [f"--path {path}: x_train goes from {low:g} to {high:g}; for --plasticity, which makes spikes of it, scale "
+             "it to [0, 1]"]
+        )  # fmt: skip
 
 
 def neurons(start: Start) -> int:

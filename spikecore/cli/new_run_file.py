@@ -94,7 +94,7 @@ def new_run_file(
     if time_axis is not None and name not in OWN:
         raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
     if name in OWN:
-        start = _of_arrays(name, start, path, time_axis)
+        start = _of_arrays(name, start, path, time_axis, plasticity)
     elif name == "event_npz":
         start = _of_recordings(start, path)
     elif name == "wav_folder" and path is not None:
@@ -144,7 +144,7 @@ def new_run_file(
     return "\n".join(lines) + "\n"
 
 
-def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optional[int]) -> Start:
+def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool) -> Start:
     """The start for the user's own arrays."""
     if path is None:
         example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
@@ -157,6 +157,10 @@ def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optiona
                 "writes files for classes: one integer a sample. docs/run_files.md shows how to train on other targets"
             ]
         )
+    if train.targets.min() < 0:
+        raise ConfigError([f"--path {path}: its targets begin at {train.targets.min()}; classes are counted from 0"])
+    if plasticity:
+        new_plasticity.check_range(path, np.asarray(train.inputs[:1000]))
     whole = train.inputs.shape
     if time_axis is not None and not (1 <= time_axis < len(whole) and len(whole) > 2):
         raise ConfigError(

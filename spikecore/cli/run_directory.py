@@ -21,6 +21,7 @@ from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.ranks import RankLost, Ranks
 from spikecore.api.functional.loss import comparing, reads_labels
 from spikecore.api.functional.metrics import COLUMNS
+from spikecore.api.functional.targets import check_labels, targets_on
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.budgets import budget_of, plan_of
 from spikecore.api.training.callbacks import Callback
@@ -231,6 +232,9 @@ class Run:
             inputs, targets, lengths = self.first(self.train_set, 2)
             first = (inputs, targets) if lengths is None else (inputs, targets, lengths)
             self.columns = tuple(self.judge(model, [first], labelled=[first]))
+            if self.config.train.voting is not None:
+                labels = targets_on(model.engine, self.labelled_set.targets)
+                check_labels(model.engine, labels, len(self.labelled_set), None)
             for term in comparing(self.loss):
                 term.check_targets(model.engine, self.train_set.targets, len(self.train_set.targets), model.classes)
             self.memory_plan(model)

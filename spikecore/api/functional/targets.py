@@ -57,7 +57,7 @@ def check_labels(engine: Engine, targets: Any, batch: int, classes: Optional[int
         )
     if labels.dtype.kind not in "iu":
         raise ValueError(
-            f"targets have dtype {labels.dtype}, expected integer class indices: this loss compares with classes; "
+            f"targets have dtype {labels.dtype}, expected integer class indices: these are compared with classes; "
             f"{VALUES}"
         )
     for i, label in enumerate(labels.tolist()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
-from spikecore.api.functional.targets import as_numbers, targets_on
+from spikecore.api.functional.targets import as_numbers, check_labels, targets_on
 from spikecore.arguments import ArrayLike, Checked
 from spikecore.printing import Concise
 
@@ -45,6 +45,7 @@ class ClassReward(Concise, Checked):
                 f"ClassReward: targets of shape {tuple(labels.shape)} for spikes of shape {tuple(out.spikes.shape)}, "
                 "expected one class for each sample, and spikes (time, batch, classes)"
             )
+        check_labels(engine, labels, int(counts.shape[0]), int(counts.shape[1]))
         fires = xp.max(counts, axis=1) > 0.0
         hits = xp.where(xp.argmax(counts, axis=1) == labels, xp.astype(fires, engine.dtype), 0.0 * counts[:, 0])
         return self.wrong + (self.right - self.wrong) * hits

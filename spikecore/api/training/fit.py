@@ -141,12 +141,12 @@ class Training:
                     history.append(row)
                     model.epochs_done += 1
                     model.unfinished = None
-                if getattr(self.schedule, "reads_history", False):
-                    self.schedule.check_row(row)  # type: ignore[union-attr]
                 with self.bar.aside():  # warnings and callbacks may print
                     if self.looking:
                         self.diagnosis.look(epoch + 1)
                     stops = self._called([call for call in self.callbacks if callable(call)], row)
+                if getattr(self.schedule, "reads_history", False):  # callbacks may have added the column
+                    self.schedule.check_row(row)  # type: ignore[union-attr]
                 if self.called_anywhere:
                     check_weights(model, self.ranks)
                 if stops:

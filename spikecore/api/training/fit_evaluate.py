@@ -20,7 +20,7 @@ from spikecore.api.training.evaluate import evaluate
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.fit import Schedule, Training
 from spikecore.api.training.history import History, Row
-from spikecore.api.training.learning import Learning
+from spikecore.api.training.learning import UNSUPERVISED, Learning
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.plastic import check_options, reported
@@ -28,6 +28,7 @@ from spikecore.api.training.predict import predictions
 from spikecore.api.training.resuming import check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import Parallel, check_compile, check_memory, compare, ranks_for
+from spikecore.api.training.voting import Votes
 from spikecore.arguments import ArrayLike, HostArray, Size, checked
 
 if TYPE_CHECKING:
@@ -358,7 +359,8 @@ class FitEvaluate(OwnLoop):
 
         Args:
             data, targets, batch_size, num_steps, encoder, time_axis: as in ``fit``.
-            loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``.
+            loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``; none if neurons
+                vote for classes (``metric=votes_of(...)``), since outputs then are no classes.
             metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
             parallel: "none", the default: this process evaluates all samples, so that one process of a group can
                 evaluate by itself. "data": each process of a group takes its part of every batch, and all get the
@@ -368,14 +370,18 @@ class FitEvaluate(OwnLoop):
         Returns:
             {"loss": ..., "accuracy": ...}, or the columns of ``metric``; {"loss": ...} alone for your own functions.
         """
+        given_loss = loss
         if loss is None:
             metric = self.metric if metric is None else metric
             loss = self._last_loss()
+        metrics = metrics_of(metric, loss)
+        if given_loss is None and any(isinstance(one, Votes) for one in metrics.values()):
+            loss = UNSUPERVISED
         feed = Feed(num_steps, encoder, time_axis)
         data = self._batches(data, targets, feed, batch_size)
         ranks = ranks_for(self.engine, parallel)
         data = ranks.alike(lambda: sharded(data, ranks, empty=True))
-        return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress, ranks).row()
+        return evaluate(self, data, loss, metrics, feed, progress, ranks).row()
 
     @checked
     @isolated

@@ -10,7 +10,7 @@ from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.accuracy import hit_rate
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, one_hot
+from spikecore.api.functional.targets import as_numbers, check_labels, one_hot, targets_on
 from spikecore.api.learning.votes import neuron_labels, neuron_shares, vote, weighted_vote
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.learning import UNSUPERVISED
@@ -37,7 +37,7 @@ class Votes(Checked):
 
     Raises:
         ShapeError: there is not a label and a row of shares for each neuron.
-        ValueError: a label is no class.
+        ValueError: a label is no class, or shares are not finite.
     """
 
     labels: ArrayLike
@@ -54,6 +54,8 @@ class Votes(Checked):
             raise ShapeError(
                 f"Votes: labels of shape {labels.shape}, expected ({shares.shape[0]},), one for each neuron"
             )
+        if not bool(host().xp.all(host().xp.isfinite(shares))):
+            raise ValueError("Votes: shares hold NaN or infinity, which are no parts of spikes")
         for i, label in enumerate(labels.tolist()):
             if label not in range(shares.shape[1]):
                 raise ValueError(f"Votes: labels[{i}] = {label:g} must be a class, in [0, {shares.shape[1]})")
@@ -74,9 +76,14 @@ class Votes(Checked):
         return vote(fired, self.labels, int(shares.shape[1]))
 
     def __call__(self, out: Output, targets: ArrayLike, lengths: Optional[ArrayLike] = None) -> float:
-        """The fraction of samples whose class is right; ``targets`` are class labels (batch,)."""
+        """The fraction of samples whose class is right; ``targets`` are class labels (batch,).
+
+        A class that had no samples when the votes were counted is never right.
+        """
         engine, classes = engine_of(out.spikes), int(host().asarray(self.shares).shape[1])
-        return hit_rate(engine, one_hot(engine, self.classes(out, lengths), classes), targets)
+        said, labels = self.classes(out, lengths), targets_on(engine, targets)
+        check_labels(engine, labels, int(said.shape[0]), None)
+        return hit_rate(engine, one_hot(engine, said, classes), labels)
 
     def __repr__(self) -> str:
         neurons, classes = host().asarray(self.shares).shape
