@@ -56,7 +56,8 @@ class Regulariser(LossBase):
     def evaluate(self, engine: Engine, out: Any, targets: Any, lengths: Optional[ArrayLike] = None) -> Any:
         read = [out.states[name].spikes for name in self.layers] if self.layers else [getattr(out, "spikes", out)]
         costs = [self._of(engine, as_numbers(engine, spikes), lengths) for spikes in read]
-        return self.Lambda * sum(costs[1:], costs[0])
+        total = self.Lambda * sum(costs[1:], costs[0])
+        return engine.xp.astype(total, engine.dtype)  # NumPy 1 widens a float32 scalar times a number
 
     def _of(self, engine: Engine, spikes: Any, lengths: Optional[ArrayLike]) -> Any:
         if spikes.ndim < 2 or 0 in spikes.shape:
