@@ -26,6 +26,13 @@ METHODS: Dict[str, Dict[str, Any]] = {
     "eprop": {"learning": "eprop"},
     "ottt": {"learning": "ottt"},
 }
+COMPARED: Dict[str, Dict[str, Any]] = {
+    "online": {"learning": "eprop"},
+    "window=10": {"learning": "bptt", "window": 10},
+    "window=5": {"learning": "bptt", "window": 5},
+    "ottt": {"learning": "ottt"},
+    "ndot": {"learning": "ndot"},
+}
 
 
 def recall_batch(samples: int, seed: int, steps: int = 30) -> Tuple[Any, Any]:
@@ -78,10 +85,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
     depths, epochs = ((1,), 1) if quick else ((1, 2, 3), 8)
     loss, batches = backprop.per_step(one_step, "sum"), [recall_batch(64, seed) for seed in range(1, 9)]
     found: Dict[str, Any] = {}
-    rows: Dict[str, Any] = {}
+    rows: Dict[str, Any]
     task = recall_batch(32, 0)
-    ways: Dict[str, Any] = {"online": {"learning": "eprop"}, "window=10": {"learning": "bptt", "window": 10}}
-    ways["window=5"] = {"learning": "bptt", "window": 5}
 
     def trained(depth: int, **options: Any) -> sc.Model:
         model = sc.Model(network(depth), "numpy", seed=0)
@@ -93,7 +98,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
             ("initial weights", sc.Model(network(depth), "numpy", seed=0)),
             ("trained", trained(depth)),
         ):
-            rows = {way: cosines(model, *task, loss, **options) for way, options in ways.items()}
+            rows = {way: cosines(model, *task, loss, **options) for way, options in COMPARED.items()}
             found[f"recall, {depth} hidden, {name}"] = rows
             print(f"recall, {depth} hidden, {name}: " + "; ".join(f"{way} {shown(row)}" for way, row in rows.items()))
     for depth in depths[:2]:
@@ -104,7 +109,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
         )
 
     train, test = digits()
-    rows = {}  # of digits
+    rows = {}
     for method, options in METHODS.items():
         own: Dict[str, Any] = {
             name: 5 if name in ("window", "update_every") else value for name, value in options.items()

@@ -1,4 +1,4 @@
-"""The measurement of docs/learning.md: what training by each rule costs, per time step of a batch of 64 samples.
+"""The measurement of docs/learning.md: what training by rules costs, per time step of a batch of 64 samples.
 
 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python -m benchmarks.learning_rules
 

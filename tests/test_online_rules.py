@@ -109,6 +109,8 @@ def test_the_tables_of_how_close_rules_are():
     recall, reset = found["recall, 1 hidden, initial weights"], found["digits, reset zero"]
     assert recall["online"][0] > 0.9 > 0.8 > recall["window=10"][0] > recall["window=5"][0]
     assert reset["eprop"][0] > reset["ottt"][0]
+    assert recall["ndot"][0] == pytest.approx(recall["ottt"][0], abs=1e-4)  # before it are inputs, no membranes
+    assert 0.5 < recall["ndot"][1] < recall["ottt"][1]
     assert found["digits, accuracy"]["eprop"] > 0.2  # by chance 0.1
 
 

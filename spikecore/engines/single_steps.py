@@ -15,12 +15,8 @@ from spikecore.kernels import eligibility
 from spikecore.kernels.jacobian import Jacobian, jacobian
 from spikecore.kernels.sizes import has_numba
 
-PASSED_BY = (
-    "spike",
-    "stop_gradient",
-    "value_and_grad",
-    "products",
-)  # what derivatives as a program do not call
+PASSED_BY = ("spike", "stop_gradient", "value_and_grad", "products")  # what derivatives as a program do not call
+MOST = 256  # programs that are kept: a filter of spikes is a new neuron after each update of weights
 
 
 class SingleSteps:
@@ -100,12 +96,14 @@ class SingleSteps:
         return bool(self.device == "cpu")  # type: ignore[attr-defined]
 
     def _program(self, stepper: Any, params: Params) -> Optional[Jacobian]:
-        """The derivatives of a step, from once in a run on: a step of a user's own may be another one in the next, or
-        that of an equal neuron, if it reads what is no field.
+        """The derivatives of a step, made once in a run: in the next run, and for an equal neuron, a step of a user's
+        own may be another one, if it reads what is no field.
         """
         constants = tuple((n, value if type(value) is float else None) for n, value in flatten(params).items())
         known = self._programs.get((id(stepper), constants))
         if known is None:
+            if len(self._programs) == MOST:
+                self._programs.clear()
             found = jacobian(stepper, constants, self.sparse_backward)  # type: ignore[attr-defined]
             known = self._programs[id(stepper), constants] = stepper, found  # kept, so that no other one has its id
         return known[1]

@@ -161,7 +161,7 @@ class Exact:
         return Tree(own=self.own.rest(engine, current), synapses=Tree(synapses))
 
     def step(
-        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
+        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any]
     ) -> Tuple[Tree, Sums]:
         """The traces after the step, and the step's contribution to the gradients.
 
@@ -172,12 +172,11 @@ class Exact:
             d: derivatives of the step.
             v: cotangents, see ``pull``.
             seen: the inputs of each layer, by dotted name.
-            ready: prepared parameters.
         """
         xp, after = engine.xp, {}
         neuron_traces, sums = self.own.step(xp, traces.own, d, v)
         for bundle in self.bundles:
-            path, synapses = bundle[0][0], Synapses(engine, bundle, seen, ready)
+            path, synapses = bundle[0][0], Synapses(engine, bundle, seen, self.ready)
             after[path], g = synapses.step(traces.synapses[path], d, v)
             if not is_zero(g):
                 sums.update(synapses.by_parameter(g))

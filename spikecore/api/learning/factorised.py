@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, List, Tuple
 
-from spikecore.api.core.layer import EMPTY, computes_as, layer_name
+from spikecore.api.core.layer import EMPTY, Layer, computes_as, layer_name
 from spikecore.api.core.rules import rule_of
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import GradedSpikes, Linear
@@ -26,7 +26,8 @@ from spikecore.api.learning.eligibility import Own, Ready, Sums
 from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.neurons.recurrent import OneToOne
 
-Connection = Tuple[str, Any, Tuple[Named, ...]]  # dotted name, layer, the layers between it and the neuron
+Connection = Tuple[str, Layer, Tuple[Named, ...]]  # dotted name, layer, the layers between it and the neuron
+Part = Tuple[Any, Any, Any]  # a cotangent of the current, an input or its trace, and that of the bias
 LINEAR = (Linear, *KERNELS, GradedSpikes, OneToOne)
 
 
@@ -42,7 +43,7 @@ class Factorised:
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
-        self.block, self.places = block, block.weighted(ready)
+        self.block, self.ready, self.places = block, ready, block.weighted(ready)
         self.own = Own(block, ready(block.fields))
         for i, (path, layer) in enumerate(block.chain):
             curved = isinstance(layer, SampleNorm) and i > min(self.places, default=i)  # behind weights
@@ -65,7 +66,7 @@ class Factorised:
         return Tree(own=self.own.rest(engine, seen[self.block.path]), layers=Tree(layers))
 
     def step(
-        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
+        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any]
     ) -> Tuple[Tree, Sums]:
         """The traces after the step, and the step's contribution to the gradients; see ``Exact.step``."""
         neuron_traces, sums = self.own.step(engine.xp, traces.own, d, v)
@@ -75,19 +76,17 @@ class Factorised:
             before = traces.layers[path]
             parts = [(v.x, seen[path], 1.0), *((v.state[n], before.inputs[n], before.one[n]) for n in before.inputs)]
             for part in parts:
-                self._add(engine, sums, connection, part, seen, ready)
+                self._add(engine, sums, connection, part, seen)
             after[path] = Tree(inputs=_leaked(leak, before.inputs, seen[path]), one=_leaked(leak, before.one, 1.0))
         return Tree(own=neuron_traces, layers=Tree(after)), sums
 
-    def _add(
-        self, engine: Any, sums: Sums, connection: Connection, part: Any, seen: Dict[str, Any], ready: Ready
-    ) -> None:
-        """Add a connection's share to ``sums``: of a cotangent of the current, an input, and that of the bias."""
+    def _add(self, engine: Any, sums: Sums, connection: Connection, part: Part, seen: Dict[str, Any]) -> None:
+        """Add what a connection gets of ``part`` to ``sums``."""
         (path, layer, behind), (cotangent, z, bias_trace) = connection, part
         if is_zero(cotangent):
             return
-        g = _back_through(engine, behind, cotangent, seen, ready)
-        for name, share in _by_params(engine, layer, ready(path), z, g).items():
+        g = _back_through(engine, behind, cotangent, seen, self.ready)
+        for name, share in _by_params(engine, layer, self.ready(path), z, g).items():
             share, key = (bias_trace * share if name == "bias" else share), under(path, name)
             sums[key] = sums[key] + share if key in sums else share
 
@@ -143,7 +142,7 @@ def _back_through(engine: Any, layers: Tuple[Named, ...], cotangent: Any, seen: 
     return engine.value_and_grad(function, seen[layers[0][0]], cotangent, *[ready(path) for path, _ in layers])[2]
 
 
-def _by_params(engine: Any, layer: Any, params: Params, z: Any, g: Any) -> Tree:
+def _by_params(engine: Any, layer: Layer, params: Params, z: Any, g: Any) -> Tree:
     """The gradient of the sum of g times what a layer makes of z, by its parameters."""
     if computes_as(layer, (Linear,)):  # by the rule of its word, without its output
         _, by_weight, by_bias = rule_of("linear")

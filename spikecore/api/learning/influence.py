@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Tuple, Union
 
 from spikecore.api.core.layer import EMPTY, Shape
 from spikecore.api.core.tree import Params, State, Tree
-from spikecore.api.learning.derivatives import OUT, Derivatives, arrays_of, at_rest, is_shared
+from spikecore.api.learning.derivatives import OUT, Derivatives, arrays_of, at_rest, is_shared, weighted
 from spikecore.api.learning.eligibility import Exact, Ready, Sums, advanced, entered, moved, traced_connections
 from spikecore.api.learning.filtered import FILTERED
 from spikecore.api.learning.stack import Block, Named, under
@@ -70,7 +70,7 @@ class Influence:
         return Tree(traces)
 
     def step(
-        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
+        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any]
     ) -> Tuple[Tree, Sums]:
         """The traces after the step, and the step's contribution to the gradients; see ``Exact.step``."""
         xp, wide, after, sums = engine.xp, partial(_wide, engine), {}, {}
@@ -78,9 +78,7 @@ class Influence:
         for key, trace in traces.items():
             states = State({name: trace[name] for name in self.neuron.state})
             enter = self._enter(engine, key, self._fed_back(engine, trace[OUT]) + direct.get(key, 0.0))
-            share = enter(v)
-            for name, e in states.items():
-                share = share + wide(v.state[name]) * e
+            share = weighted([(wide(v.state[name]), e) for name, e in states.items()], enter(v))
             sums[key] = xp.reshape(xp.sum(share, axis=(0, *range(2, share.ndim))), shapes[key])
             moved_on = moved(d, states, partial(entered, d, enter), wide)
             fires = State({name: e for name, e in states.items() if name != FILTERED})  # V gets spikes unfiltered

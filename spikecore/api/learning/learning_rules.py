@@ -167,7 +167,7 @@ class ndot(_WithFeedback):  # noqa: N801
     """NDOT: OTTT whose traces decay as the membranes of the neurons that fired, instead of by a constant leak.
 
         e[t-1] = (U[t] - I[t]) / (U[t-1] - I[t-1])      in [-lambda, lambda], with the leak lambda; lambda for x / 0
-        a^[t] = e[t-1] a^[t-1] + S[t]                   one trace per neuron U, S and sample
+        a^[t] = e[t-1] a^[t-1] + S[t]                   one per neuron and sample
         dL/dW += g[t] a^[t]^T                           W: weights behind them; g[t]: of the currents of this step
 
     These are the equations of the paper, as a summary of it gives them, with U - I for lambda (U - theta S) of the step

@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterator, Tuple
 from spikecore.api.core.layer import EMPTY, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.learning.derivatives import OUT, Derivatives, Quiet, derivatives, largest
-from spikecore.api.learning.eligibility import Ready, Sums
+from spikecore.api.learning.eligibility import Sums
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.online import Online
 from spikecore.api.learning.stack import Block, Named, Stack, at
@@ -40,7 +40,7 @@ class NeuronalDynamics(Online):
 
     trace: str = "factorised"
 
-    def _traces(self, block: Block, ready: Params) -> Any:
+    def _traces(self, block: Block, ready: Params) -> ByDynamics:
         return ByDynamics(block, lambda path: at(ready, path))
 
     def _at_rest(self, engine: Any, stack: Stack, params: Params, seen: Dict[str, Any]) -> Dict[str, Any]:
@@ -144,12 +144,12 @@ class ByDynamics(Factorised):
         return Tree(own=self.own.rest(engine, seen[self.block.path]), one=engine.asarray(0.0))
 
     def step(
-        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
+        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any]
     ) -> Tuple[Tree, Sums]:
         neuron_traces, sums = self.own.step(engine.xp, traces.own, d, v)
         one = _decay(leak) * traces.one + 1.0
         for connection in self._connections():
-            self._add(engine, sums, connection, (v.x, seen[connection[0]], one), seen, ready)
+            self._add(engine, sums, connection, (v.x, seen[connection[0]], one), seen)
         return Tree(own=neuron_traces, one=one), sums
 
 

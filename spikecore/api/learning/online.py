@@ -10,20 +10,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Dict, Tuple, Union
+from typing import Any, Callable, Dict, Tuple, Union
 
 from spikecore.api.core.layer import EMPTY
 from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, replaced
 from spikecore.api.learning.derivatives import OUT, arrays_of, check_elementwise, derivatives
-from spikecore.api.learning.eligibility import Exact, pull
+from spikecore.api.learning.eligibility import Exact, Ready, pull
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.filtered import FILTERED, Filtered
-from spikecore.api.learning.influence import within_layer
+from spikecore.api.learning.influence import Influence, within_layer
 from spikecore.api.learning.rule import Rule
 from spikecore.api.learning.signals import Symmetric, forward, unseen
 from spikecore.api.learning.stack import Block, Stack, at, stack_of
 
-TRACES = {"exact": Exact, "factorised": Factorised, "layer": within_layer}
+Traces = Union[Exact, Factorised, Influence]
+TRACES: Dict[str, Callable[[Block, Ready], Traces]] = {
+    "exact": Exact,
+    "factorised": Factorised,
+    "layer": within_layer,
+}
 READOUT = "readout"
 
 
@@ -110,15 +115,15 @@ class Online(Rule):
         blocks = self._eligible(stack, params)
         return {block.path: self._traces(block, params.ready).rest(engine, seen) for block in blocks}
 
-    def _traces(self, block: Block, ready: Params) -> Any:
+    def _traces(self, block: Block, ready: Params) -> Traces:
         return TRACES[self.trace](block, lambda path: at(ready, path))
 
     @cached_property
-    def _kept(self) -> Dict[str, Tuple[Params, Any]]:
+    def _kept(self) -> Dict[str, Tuple[Params, Traces]]:
         return {}
 
-    def _kept_traces(self, block: Block, ready: Params) -> Any:
-        """``_traces``, from once on for the same prepared parameters."""
+    def _kept_traces(self, block: Block, ready: Params) -> Traces:
+        """``_traces``, made once for the same prepared parameters."""
         kept = self._kept.get(block.path)
         if kept is None or kept[0] is not ready:
             kept = self._kept[block.path] = ready, self._traces(block, ready)
@@ -150,9 +155,7 @@ class Online(Rule):
             before = _before(engine, block, state.net, current)
             d = derivatives(engine, block.neuron, at(ready, block.fields), before, current)
             arrived, traces = pull(d, signals[path]), self._kept_traces(block, ready)
-            after[path], shares = traces.step(
-                engine, params.leak[path], state.traces[path], d, arrived, seen, lambda name: at(ready, name)
-            )
+            after[path], shares = traces.step(engine, params.leak[path], state.traces[path], d, arrived, seen)
             sums.update(shares)
         grads = Tree({name: g + sums[name] if name in sums else g for name, g in state.grads.items()})
         return y, self.counted(state, value, net=net, traces=Tree(after), grads=grads)
