@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -196,13 +197,17 @@ def test_architectures_are_listed(spikecore):
     assert [each["name"] for each in json.loads(said)] == NAMES
 
 
-def test_one_is_described_with_its_options_as_a_run_file_has_them(spikecore):
-    code, said, _ = spikecore("zoo", "spikformer")
+@pytest.mark.parametrize("name", ["spikformer", "delay_snn"])
+def test_one_is_described_with_its_options_as_a_run_file_has_them(spikecore, name):
+    code, said, _ = spikecore("zoo", name)
     assert code == 0
-    assert zoo.card("spikformer").paper in said
-    table = said[said.index("[network.zoo]") :].replace("\n#", "\n")
+    assert zoo.card(name).paper in said
+    table = re.sub(r"\n#(?! )", "\n", said[said.index("[network.zoo]") :])
     Path("zoo.toml").write_text(table, encoding="utf-8")
-    assert read("zoo.toml").network.make() == zoo.spikformer()
+    assert read("zoo.toml").network.make() == zoo.card(name).build()
+
+
+def test_an_unknown_one_is_answered_with_the_nearest_name(spikecore):
     code, _, error = spikecore("zoo", "spikforme")
     assert code == cli.USAGE
     assert "did you mean 'spikformer'?" in error

@@ -34,7 +34,7 @@ OUT = typer.Option(None, metavar="RUN.toml", help="The file to write, or - for t
 PATH = typer.Option(
     None,
     metavar="PATH",
-    help="Where the data are: a folder for mnist, fashion_mnist and wav_folder, an archive for npz.",
+    help="Where the data are: a file for npz, hdf5 and event_npz, a folder for the others.",
 )
 ZOO = typer.Option(
     None,
@@ -47,8 +47,6 @@ TIME_AXIS = typer.Option(
     metavar="AXIS",
     help="Of your own arrays: the axis that is time, e.g. 1 of (samples, time, features). Default: there is none.",
 )
-
-
 PLASTICITY = typer.Option(
     False, "--plasticity", help="Learn without labels, by local rules (STDP), with neurons that compete."
 )

@@ -35,7 +35,7 @@ RESUME = typer.Option(False, "--resume", help="Continue the run in the run direc
 DRY_RUN = typer.Option(
     False, "--dry-run", help="Check everything, show the network, the steps and the memory, and write nothing."
 )
-FORMAT = typer.Option("png", "--format", metavar="FORMAT", help=f"Of the files: {', '.join(ENDINGS)}.")
+FORMAT = typer.Option("png", "--format", metavar="FORMAT", help=f"Format of the files: {', '.join(ENDINGS)}.")
 PROGRESS = typer.Option(
     None,
     "--progress/--no-progress",
@@ -67,8 +67,8 @@ def train(
     """Train the network of a run file.
 
     A run file (TOML) describes a network, its data and its training. `spikecore init digits` writes one to begin with.
-    Every key in it can be changed with --set. The network learns by gradients, back in time or forward, or by local
-    rules of plasticity: train.learning.
+    Every key in it can be changed with --set. The key train.learning says how the network learns: by gradients, back in
+    time or forward, or by local rules of plasticity.
 
     Writes weights, history, result and pictures into a run directory. Weights, optimiser and history are saved after
     every epoch. A run that is interrupted and resumed ends with the same weights, bit for bit, as one that is not

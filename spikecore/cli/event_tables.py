@@ -130,8 +130,8 @@ class WavFolder(Recordings):
     )
     split: Literal["lists", "speakers", "files"] = Field(
         "lists",
-        description="what says which recordings are for the test: the folder's lists, a hash of the speaker's name, or "
-        "of the file's: a share of each class",
+        description="which recordings are for the test: those in the folder's lists, those of some speakers, or a "
+        "share of the files of each class",
     )
     rate: int = Field(16_000, ge=1, description="samples per second that every recording is resampled to")
     seconds: float = Field(1.0, gt=0, description="duration that every recording is cut or filled up to")

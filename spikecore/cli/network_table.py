@@ -29,14 +29,14 @@ AnyArchitecture = tagged({card.name: card.build for card in zoo.list()}, base=Ar
 
 def option_lines(card: zoo.Card, chosen: Dict[str, Any]) -> Iterator[str]:
     """An architecture with all its options, as the table ``[network.zoo]`` has them: those that are chosen first, the
-    defaults of the others behind a #.
+    defaults of the others behind a #. TOML has no value for None, so a comment says it.
     """
     yield f"kind = {toml_text(card.name)}"
     for name, value in chosen.items():
         yield f"{name} = {toml_text(value)}"
     for name, (_, default) in fields_of(card.build).items():
         if name not in chosen:
-            yield f"#{name} = {toml_text(default)}"
+            yield f"# {name}: not set by default" if default is None else f"#{name} = {toml_text(default)}"
 
 
 class Network(Section):

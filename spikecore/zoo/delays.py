@@ -48,8 +48,8 @@ def delay_snn(
         max_delay: the longest possible delay in time steps; default 24.
         dropout: probability in [0, 1) with which training drops spikes of hidden layers; default 0.4.
         anneal: number of training batches in which Gaussian taps narrow from a width of ``max_delay / 2`` to 0.5 steps,
-            the paper a quarter of all; a delay then finds inputs that are far from it. None, the default: linear taps,
-            which are those of rounded delays.
+            in the paper a quarter of all batches; a delay then finds inputs that are far from it. None, the default:
+            linear taps, which are those of rounded delays.
         neuron: the neuron of hidden layers; default the paper's, whose membrane forgets within a step:
             ``Leaky(beta=0.005, reset_mechanism="zero")`` with ``surrogate.atan(5)``.
         readout: the neuron of the last layer; default ``LI(beta=0.005)``, whose outputs are membranes.
