@@ -256,7 +256,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         parser.error(f"no network {unknown[0]!r}: choose from {', '.join(NETWORKS)}")
     warnings.simplefilter("ignore")  # of SpikingJelly's own affairs
     torch.set_num_threads(1)
-    if args.apart:
+    if args.apart is not None:
         for name in args.names or NETWORKS:
             far = apart(NETWORKS[name], images(args.data, NETWORKS[name].images, True)[0], args.apart)
             print(f"{name}: after {args.apart} updates in float64, {far}")

@@ -378,3 +378,11 @@ def test_a_step_that_writes_into_what_it_gets_is_refused(neuron, what):
         sc.Model(layers, sc.get_engine("torch", fused=False))(X, num_steps=3)
     with refused(TypeError, message):
         nn.module(neuron())(torch.rand(2, 4))
+
+
+@pytest.mark.parametrize("neuron", [InPlace, InputInPlace])
+def test_so_it_is_on_numpy(neuron):
+    """The way back computes each step again from its input and states: the gradient would be another one's."""
+    model = sc.Model(sc.Sequential(sc.Linear(5, 4), neuron()), sc.get_engine("numpy", fused=False))
+    with refused(TypeError, rf"{neuron.__name__}\.step writes into its input or a state, .*: make a new array"):
+        model(X, num_steps=3)

@@ -43,6 +43,11 @@ MISTAKES = {
         "Leaky: spike_grad=fast_sigmoid is a class",
         r"surrogate\.fast_sigmoid\(\)",
     ),
+    "a class of torch's for a surrogate": (
+        lambda: snn.Leaky(0.9, spike_grad=torch.autograd.Function),
+        "Leaky: spike_grad=<class 'torch.autograd.function.Function'> must be",
+        "a function from potentials to spikes",
+    ),
     "verify a loader": (lambda: sc.verify(net(), loader(), Y), "verify: x=.*DataLoader", r"next\(iter\(loader\)\)"),
     "fit a loader and targets": (lambda: model().fit(loader(), Y, num_steps=2), "not DataLoader", "pass it alone"),
     "fit objects": (lambda: model().fit(X.astype(object), Y, num_steps=2), "of object", r"values\.astype\(float\)"),

@@ -431,11 +431,25 @@ class KeepsInList(Whole):
         return spk
 
 
+class KeepsElsewhere(Whole):
+    """The state in no module."""
+
+    def __init__(self):
+        super().__init__()
+        kept = []
+        self.kept = lambda: kept
+
+    def forward(self, x):
+        spk, mem = self.lif(self.fc(x), self.kept()[-1] if self.kept() else self.lif.init_leaky())
+        self.kept().append(mem)
+        return spk
+
+
 def test_a_loop_over_time_within_the_loop_over_time_is_noticed(recwarn):
     """It would run over the batch, and remember nothing from step to step: shapes are right, and the result is not."""
     with pytest.warns(TrainingWarning, match=r"forward of Whole gives layer 'lif' the same state .*call net\(x\)"):
         assert snn.run(Whole(), torch.rand(T, B, 4)).shape == (T, B, 4)
     recwarn.clear()
-    for net in (Keeps(), KeepsInList()):
+    for net in (Keeps(), KeepsInList(), KeepsElsewhere()):
         snn.run(net, torch.rand(T, B, 4))
     assert not recwarn.list

@@ -84,6 +84,7 @@ def test_receptive_fields(engine):
     assert spikes[0, 0].tolist() == [0, 1, 0, 0, 0, 0, 1, 0]
     np.testing.assert_array_equal(spikes.sum(0)[0], np.concatenate(expected) >= 0.1)
     assert on(engine, spikegen.population, [0.5], 11, neurons=4).shape == (11, 1, 4)
+    assert on(engine, spikegen.receptive_fields, np.zeros((0, 3)), neurons=4).shape == (0, 12)
 
 
 # ---- series --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch import nn  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
@@ -185,6 +186,7 @@ def test_a_module_of_ones_own():
         (nn.Linear(10, 10).half(), TypeError, r"torch\.float16; convert it, module\.float\(\)"),
         (nn.LazyLinear(10), ValueError, "call it once before"),
         (nn.Sequential(nn.Linear(10, 10), snn.Leaky(0.9)), TypeError, r"has a neuron, 1 \(Leaky\)"),
+        (prune.identity(nn.Linear(10, 10), "weight"), TypeError, r"=Linear cannot be copied: .*prune\.remove"),
     ],
 )
 def test_what_is_no_layer_is_refused(module, error, match):
@@ -206,6 +208,9 @@ class Keeps(nn.Module):
         if self.what == "neuron":
             self.mem = x + (0 if self.mem is None else 0.9 * self.mem.detach())
             return (self.mem > 1).to(x.dtype)
+        if self.what == "mean":  # from the first value: an input that stays the same changes nothing
+            self.mem = x.detach() if self.mem is None else 0.5 * self.mem + 0.5 * x.detach()
+            return self.mem + 0 * x
         if self.what == "buffer":
             self.state = 0.9 * self.state + x.detach()
             return self.state + 0 * x
@@ -234,9 +239,9 @@ class Keeps(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("what", "name"), [("neuron", "mem"), ("buffer", "state"), ("in place", "state"), ("number", "count"),
-                       ("object", "kept"), ("list", "seen"), ("count", "count"), ("shown", ""), ("cache", ""),
-                       ("drawn", "")]
+    ("what", "name"), [("neuron", "mem"), ("mean", "mem"), ("buffer", "state"), ("in place", "state"),
+                       ("number", "count"), ("object", "kept"), ("list", "seen"), ("count", "count"), ("shown", ""),
+                       ("cache", ""), ("drawn", "")]
 )  # fmt: skip
 def test_a_module_with_a_memory_is_refused(what, name):
     """It would see all steps in one call: a neuron in it would be one without time."""

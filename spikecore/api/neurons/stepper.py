@@ -155,6 +155,14 @@ def step_name(stepper: Any) -> str:
     return step_name(stepper.neuron) if isinstance(stepper, Fed) else type(stepper).__name__
 
 
+def writes_into(stepper: Any, what: str) -> str:
+    """The message about a step that writes into what it gets."""
+    return (
+        f"{step_name(stepper)}.step writes into {what}, which others have as well: make a new array, e.g. "
+        "mem = params.beta * state.mem + x in place of mem += x"
+    )
+
+
 @dataclass(frozen=True)
 class Noisy(Fed):
     """A neuron whose input carries, on a last axis, the current and the noise of each step.

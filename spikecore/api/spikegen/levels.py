@@ -145,7 +145,7 @@ def receptive_fields(data: ArrayLike, neurons: int = 8, low: float = 0.0, high: 
     centres = engine.asarray([low + (2 * i - 1) / 2 * width for i in range(neurons)])
     distance = (xp.expand_dims(x, axis=-1) - centres) / (width / beta)
     response = xp.exp(-0.5 * distance * distance)
-    return xp.reshape(response, (*x.shape[:-1], -1)) if x.ndim > 1 else response
+    return xp.reshape(response, (*x.shape[:-1], x.shape[-1] * neurons)) if x.ndim > 1 else response
 
 
 @checked

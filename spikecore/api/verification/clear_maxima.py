@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Layer, Params, Shape, Stateless, Tree, computes_as, over_time
 from spikecore.api.layers.containers import Container, with_children
-from spikecore.api.layers.spatial import MAX_POOLS
+from spikecore.api.layers.spatial import MAX_POOLS, MaxPool1d, MaxPool2d, MaxPool3d
 
 CLEAR = 0.1  # the difference of the two largest values, relative to the largest and at least to 1, that counts as clear
 
@@ -28,11 +28,10 @@ class ClearMaximum(Stateless):
         pool: ``MaxPool1d``, ``MaxPool2d`` or ``MaxPool3d``.
     """
 
-    pool: Any
+    pool: Union[MaxPool1d, MaxPool2d, MaxPool3d]
 
     def init(self, key: Key, shape: Shape) -> Init:
-        found: Init = self.pool.init(key, shape)
-        return found
+        return self.pool.init(key, shape)
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         y, buffers = self.pool.apply(engine, params, buffers, x, train=train, key=key)
@@ -65,4 +64,4 @@ def with_clear_maxima(layer: Layer) -> Layer:
         own = dict(layer.children())
         children = {name: with_clear_maxima(child) for name, child in own.items()}
         return layer if all(children[name] is own[name] for name in own) else with_children(layer, children)
-    return ClearMaximum(layer) if computes_as(layer, MAX_POOLS) else layer
+    return ClearMaximum(layer) if isinstance(layer, MAX_POOLS) and computes_as(layer, MAX_POOLS) else layer

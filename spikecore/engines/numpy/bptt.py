@@ -13,10 +13,13 @@ docs/bptt.md walks through it for the Leaky neuron.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 from spikecore.api.core.tree import State, leaves, map_leaves, rebuild
-from spikecore.api.neurons.stepper import one_step
+from spikecore.api.neurons.stepper import one_step, writes_into
 from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 
 
@@ -36,13 +39,36 @@ def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps
         kept = [engine.allocate((steps // keep + 1, *leaf.shape)) for _, leaf in leaves(state)]
         _write(kept, 0, state)
     for t in range(steps):
-        y, state = engine.step(stepper, params, state, inputs[0 if constant else t, ...])
+        step = engine.step if t else partial(_first_step, engine)
+        y, state = step(stepper, params, state, inputs[0 if constant else t, ...])
         if outputs is None:
             outputs = engine.allocate((steps, *y.shape))
         outputs[t, ...] = y
         if kept is not None and (t + 1) % keep == 0:
             _write(kept, (t + 1) // keep, state)
     return Sweep(outputs, kept, state)
+
+
+def _first_step(engine: Any, stepper: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
+    """``engine.step``, on NumPy's arrays with a look at what a neuron of the user's own must not do.
+
+    Raises:
+        TypeError: the step writes into its input or a state, from which the way back computes it again.
+    """
+    given = x, *(leaf for _, leaf in leaves(state))
+    views = [array.view() if isinstance(array, np.ndarray) else array for array in given]
+    pairs = [(view, array) for view, array in zip(views, given) if isinstance(array, np.ndarray)]
+    for view, _ in pairs:
+        view.flags.writeable = False
+    try:
+        return engine.step(stepper, params, rebuild(state, iter(views[1:])), views[0])  # type: ignore[no-any-return]
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise TypeError(writes_into(stepper, "its input or a state")) from None
+    finally:
+        for view, array in pairs:  # a step may return them
+            view.flags.writeable = array.flags.writeable
 
 
 def _write(kept: List[Any], row: int, state: Any) -> None:

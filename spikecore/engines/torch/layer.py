@@ -41,7 +41,8 @@ class Torch(Stateless):
 
     Raises:
         TypeError: no ``nn.Module``; one with neurons in it, whose states nobody would carry; weights of half precision;
-            when its weights are made, also a module that keeps something from call to call, such as a membrane.
+            one that cannot be copied; when its weights are made, also a module that keeps something from call to call,
+            such as a membrane or a generator of its own.
         ValueError: a module whose weights have no shape yet (``nn.LazyLinear``).
 
     Examples:
@@ -58,7 +59,7 @@ class Torch(Stateless):
             if wraps:
                 raise TypeError(f"Torch: wraps={wraps!r} is for files: the module says it itself, leave it out")
             _check(module)
-            module = copy.deepcopy(module)
+            module = _copied(module)
         elif not wraps:
             raise TypeError("Torch: module=None must be an nn.Module, e.g. sc.Torch(nn.LayerNorm(100))")
         object.__setattr__(self, "wraps", described(module) if module is not None else wraps)
@@ -87,7 +88,7 @@ class Torch(Stateless):
         _check(module)
         if described(module) != self.wraps:
             raise TypeError(f"{described(module)} was given, but the file says {self.wraps}")
-        object.__setattr__(self, "_module", copy.deepcopy(module))
+        object.__setattr__(self, "_module", _copied(module))
 
     @property
     def module(self) -> nn.Module:
@@ -136,20 +137,25 @@ class Torch(Stateless):
         """
         drawn = torch.get_rng_state()
 
-        def called() -> Tuple[Any, Dict[str, bytes]]:
-            torch.set_rng_state(drawn)  # what it draws is the same at every call
-            return self._called({}, x, False), kept_by(dict(self.module.named_modules()))
+        def called(*inputs: Any) -> Tuple[Any, Dict[str, bytes]]:
+            for each in inputs:
+                torch.set_rng_state(drawn)  # what it draws is the same at every call
+                y = self._called({}, each, False)
+            return y, kept_by(dict(self.module.named_modules()))
 
         with torch.random.fork_rng(devices=[]):
             before = kept_by(dict(self.module.named_modules()))
-            y, after = called()
-            if after != before:  # of a second call on the same input, what is made once or only looked at is the same
-                _, again = called()
+            y, after = called(x)
+            if after == before:
+                return y
+            for inputs in ((x,), (x / 2, x)):  # what is made once, or only looked at, is the same again after x
+                _, again = called(*inputs)
                 for name in (n for n in again if again[n] != after.get(n)):
                     raise TypeError(
                         f"{self!r} keeps {name!r} from call to call, but is called once for all steps: a state would "
                         "not pass from step to step. Write a neuron, a class of sc.Neuron with a step; what forward "
-                        "does not read, such as a log or a count of calls, keep outside of the module"
+                        "does not read, such as a log or a count of calls, keep outside of the module; numbers draw "
+                        "from torch's own generator, torch.rand(...)"
                     )
         return y
 
@@ -203,6 +209,16 @@ def _check(module: Any) -> None:
             raise ValueError(f"Torch: module={type(module).__name__} has no shape yet for {name}: call it once before")
         if x.dtype not in FLOATS and (isinstance(x, nn.Parameter) or x.is_floating_point() or x.is_complex()):
             raise TypeError(f"Torch: {name} of module={type(module).__name__} is {x.dtype}; convert it, module.float()")
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except RuntimeError as error:  # weights that hooks compute anew at each call, by torch.nn.utils.prune, weight_norm
+        raise TypeError(
+            f"Torch: module={type(module).__name__} cannot be copied: {error} Make its weights parameters before, with "
+            "prune.remove or remove_weight_norm, or take torch.nn.utils.parametrizations.weight_norm"
+        ) from error
 
 
 def _host(x: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.neurons.stepper import one_step, step_name
+from spikecore.api.neurons.stepper import one_step, writes_into
 from spikecore.engines.torch.modes import compiling, transformed
 
 
@@ -73,10 +73,7 @@ def first_step(engine: Any, stepper: Any, params: Any, state: Any, x: Any) -> Tu
     found = one_step(engine, stepper, params, state, x)
     for (what, value), version in zip(given, before):
         if value._version != version:
-            raise TypeError(
-                f"{step_name(stepper)}.step writes into {what}, which others have as well: make a new array, e.g. "
-                "mem = params.beta * state.mem + x in place of mem += x"
-            )
+            raise TypeError(writes_into(stepper, what))
     return found
 
 

@@ -114,10 +114,10 @@ def surrogate_of(owner: str, spike_grad: Any, disabled: bool) -> Surrogate:
         return atan()
     if isinstance(spike_grad, Surrogate):
         return spike_grad
-    if isinstance(spike_grad, type):
+    if isinstance(spike_grad, type) and issubclass(spike_grad, Surrogate):
         name = spike_grad.__name__
         raise TypeError(f"{owner}: spike_grad={name} is a class: make one, e.g. spike_grad=surrogate.{name}()")
-    if not callable(spike_grad):
+    if isinstance(spike_grad, type) or not callable(spike_grad):
         raise TypeError(
             f"{owner}: spike_grad={spike_grad!r} must be a spikecore.surrogate, e.g. surrogate.atan(), "
             "a function from potentials to spikes, or None"

@@ -69,7 +69,13 @@ class OverTime(torch.Tensor):
 
     @property
     def engine(self) -> ForwardEngine:
-        """The engine of what ``forward`` calls of this library, such as a surrogate."""
+        """The engine of what ``forward`` calls of this library, such as a surrogate.
+
+        Raises:
+            StepByStep: no engine computes in this dtype.
+        """
+        if self.dtype not in WORKING:
+            raise StepByStep(f"forward calls a function of spikecore on values of {self.dtype}")
         return _engine(str(self.device), WORKING[self.dtype])
 
     @property

@@ -21,7 +21,7 @@ from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
-from spikecore.engines.torch.nn.unchanged import is_foreign, kept_by, unchanged
+from spikecore.engines.torch.nn.unchanged import unchanged
 
 FORGETS = (
     "run: forward of {} gives layer {!r} the same state at every step, so nothing is remembered from step to step. If "
@@ -93,10 +93,10 @@ def run(
             raise StepByStep("torch.export or torch.jit writes down every call")
         out, recorded, rows = _once(net, modules, data, steps, state, names, fused, bool(explain))
     except StepByStep as reason:
-        theirs = {name: one for name, one in modules.items() if is_foreign(one) and not isinstance(one, Hidden)}
-        before = kept_by(theirs) if reason.restarted else {}
-        out, recorded = _loop(net, modules, data, steps, state, names)
-        if reason.restarted and kept_by(theirs) == before:
+        watched = _restarts(module_of(net), modules[reason.restarted]) if reason.restarted else None
+        with watched or contextlib.nullcontext([]) as restarts:
+            out, recorded = _loop(net, modules, data, steps, state, names)
+        if restarts and all(restarts):
             warnings.warn(
                 FORGETS.format(type(module_of(net)).__name__, reason.restarted), TrainingWarning, stacklevel=3
             )
@@ -201,6 +201,36 @@ def _listening(
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextlib.contextmanager
+def _restarts(net: nn.Module, neuron: nn.Module) -> Iterator[List[bool]]:
+    """Whether ``forward`` gives a neuron the state of the first step again, at each later step in its first call."""
+    begun: List[None] = []  # calls of the network
+    first: List[List[torch.Tensor]] = []
+    same: List[bool] = []
+
+    def note(_: Any, inputs: Tuple[Any, ...], named: Dict[str, Any]) -> None:
+        if len(first) + len(same) < len(begun):
+            states = [value.detach() for value in (*inputs[1:], *named.values()) if isinstance(value, torch.Tensor)]
+            if first:
+                same.append(len(states) == len(first[0]) and all(map(_equal, states, first[0])))
+            else:
+                first.append([value.clone() for value in states])
+
+    handles = [
+        net.register_forward_pre_hook(lambda *_: begun.append(None)),
+        neuron.register_forward_pre_hook(note, with_kwargs=True),
+    ]
+    try:
+        yield same
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return (a.dtype, a.device) == (b.dtype, b.device) and torch.equal(a, b)
 
 
 def _note(rows: List[Any], module: Any, _: Any, output: Any) -> None:

@@ -39,7 +39,7 @@ def unchanged(
     Raises:
         StepByStep: what changes, or what an error says.
     """
-    theirs = [module for module in modules.values() if is_foreign(module)]
+    theirs = [module for module in modules.values() if _is_foreign(module)]
     attributes = [d for m in modules.values() for d in (vars(m), m._parameters, m._buffers, m._modules) if theirs]
     drawn, same = _generators() if theirs else None, {}  # type: Any, Any
     torchs, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -91,7 +91,7 @@ def kept_by(modules: Dict[str, Any]) -> Dict[str, bytes]:
     return found
 
 
-def is_foreign(module: Any) -> bool:
+def _is_foreign(module: Any) -> bool:
     """Whether a module runs code that is not torch's or ours."""
     return "forward" in vars(module) or not type(module).__module__.startswith(("spikecore.", "torch.nn.modules."))
 
