@@ -76,6 +76,7 @@ def test_a_name_that_is_none_is_refused():
         (lambda: zoo.plif_net(convolutions=()), r"convolutions=\(\) must be ints >= 1"),
         (lambda: zoo.delay_snn(hidden=(64, 0)), r"hidden=\(64, 0\) must be ints >= 1"),
         (lambda: zoo.delay_snn(hidden=()), r"hidden=\(\) must be ints >= 1"),
+        (lambda: zoo.delay_snn(dropout=1.0), r"delay_snn: dropout=1.0 must be in \[0, 1\)"),
         (lambda: zoo.delay_snn(anneal=0), r"anneal=0 must be"),
         (lambda: zoo.spiking_vgg16(dropout=1.0), r"p=1.0 must be in \[0, 1\)"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import abc
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, ClassVar, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, List, Optional, Sequence, Tuple, Union, cast
 
 import numpy as np
 
@@ -124,9 +124,13 @@ class EventDataset(Checked, Samples):
         )
 
     @property
+    def _reader(self) -> Source:
+        return cast(Source, self.source)  # a list has become one
+
+    @property
     def timed(self) -> bool:
         """Whether transformed recordings have a time axis."""
-        return self.source.timed and getattr(self.transform, "timed", True)  # type: ignore[union-attr]
+        return self._reader.timed and getattr(self.transform, "timed", True)
 
     def item(self, index: int, epoch: int = 0) -> Any:
         """Read and transform one recording.
@@ -140,7 +144,7 @@ class EventDataset(Checked, Samples):
             DataError: the recording cannot be read or transformed.
         """
         row = int(self.rows[index])  # type: ignore[index]
-        recording = self.source.read(row)  # type: ignore[union-attr]
+        recording = self._reader.read(row)
         return recording if self.transform is None else apply(self.transform, recording, row, epoch)
 
     def map(self, *transforms: Callable[..., Any]) -> EventDataset:
@@ -203,7 +207,7 @@ class EventDataset(Checked, Samples):
     @property
     def steps(self) -> Optional[np.ndarray]:  # type: ignore[override]
         """The number of steps of each sample, if it is known without reading; else None."""
-        known = self.source.steps if self.timed and self.transform is None else None  # type: ignore[union-attr]
+        known = self._reader.steps if self.timed and self.transform is None else None
         return None if known is None else known[self.rows]
 
     def set_epoch(self, epoch: int) -> None:

@@ -48,10 +48,11 @@ class SingleSteps:
         """See ``Engine.jacobian``."""
         if self.compiles_steps is False:
             return None
+        engine: Any = self
         shape, program = tuple(x.shape), self._program(stepper, params)
         if program is None or any(tuple(s.shape) != shape for s in state.values()):
             return None
-        xp, values = self.xp, flatten(params)  # type: ignore[attr-defined]
+        xp, values = engine.xp, flatten(params)
 
         def result(derivative: Any) -> Any:
             if type(derivative) is float or not derivative.ndim or tuple(derivative.shape) == shape:
@@ -61,11 +62,11 @@ class SingleSteps:
         given = {"x": x, **{f"s_{name}": value for name, value in state.items()}}
         for name in program.inputs:
             if name not in given:
-                value = self.asarray(values[name[2:]])  # type: ignore[attr-defined]
+                value = engine.asarray(values[name[2:]])
                 given[name] = xp.reshape(value, ()) if value.ndim and max(value.shape) == 1 else value
         arrays = [name for name, value in values.items() if hasattr(value, "dtype")]
         rows = {}
-        for of, row in program.at(self, given).items():
+        for of, row in program.at(engine, given).items():
             by_state = State({name: result(row[f"s_{name}"]) for name in stepper.state})
             by_params = Tree({name: result(row.get(f"p_{name}", 0.0)) for name in arrays})
             rows[of] = Tree(state=by_state, x=result(row["x"]), params=by_params)
@@ -75,6 +76,7 @@ class SingleSteps:
         self, traces: State, shared: State, pre: Any, rows: Mapping[str, Tree], signals: Tree
     ) -> Optional[Tuple[State, Any]]:
         """See ``Engine.carry``."""
+        engine: Any = self
         size = math.prod(next(iter(traces.values())).shape)
         if self.compiles_steps is False or not self._on_host() or not has_numba():
             return None
@@ -85,7 +87,7 @@ class SingleSteps:
         each, same = ([self._host(e) for e in states.values()] for states in (traces, shared))
         cotangents = [self._host(signals.state[n]) for n in traces]
         after, g = eligibility.step(each, same, self._host(pre), moves, cotangents)
-        return State(zip(traces, map(self.asarray, after))), self.asarray(g)  # type: ignore[attr-defined]
+        return State(zip(traces, map(engine.asarray, after))), engine.asarray(g)
 
     def _host(self, a: Any) -> Any:
         """An array of the engine as one of NumPy in the same memory; a number as it is."""

@@ -70,6 +70,8 @@ def delay_snn(
     """
     if not hidden or not all(is_size(size, 1) for size in hidden):
         raise ValueError(f"delay_snn: hidden={hidden!r} must be ints >= 1, one for each hidden layer")
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"delay_snn: dropout={dropout!r} must be in [0, 1)")
     taps: Dict[str, Any] = {"bias": False, "weight_init": kaiming_uniform()}
     if anneal is not None:
         taps.update(kernel="gaussian", sigma_start=max_delay / 2, anneal=anneal)
