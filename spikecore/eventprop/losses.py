@@ -58,7 +58,7 @@ class EventLoss(Concise, Checked):
 
 
 @dataclass(frozen=True)
-class first_spike_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+class first_spike_loss(EventLoss):
     """Cross-entropy of the first spike times, t_n, and a penalty of late ones.
 
         -log softmax(-t / tau)_y + late (exp(t_y / tau_late) - 1)
@@ -98,7 +98,7 @@ class first_spike_loss(EventLoss):  # noqa: N801  (written as snnTorch writes lo
 
 
 @dataclass(frozen=True)
-class spike_time_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+class spike_time_loss(EventLoss):
     """Squared distance of the first spike times from target times: sum_n (t_n - target_n)^2 / 2.
 
     Targets are times (batch, neurons). A neuron that does not fire counts as firing at the network's duration.
@@ -112,7 +112,7 @@ class spike_time_loss(EventLoss):  # noqa: N801  (written as snnTorch writes los
 
 
 @dataclass(frozen=True)
-class spike_count_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+class spike_count_loss(EventLoss):
     """Cross-entropy of smooth spike counts c_n: -log softmax(c)_y.
 
         c_n = sum_k 1 - exp(-(duration - t_k) / tau)
@@ -146,7 +146,7 @@ class spike_count_loss(EventLoss):  # noqa: N801  (written as snnTorch writes lo
 
 
 @dataclass(frozen=True)
-class max_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+class max_membrane_loss(EventLoss):
     """Cross-entropy of the highest membrane over time of neurons that do not fire: -log softmax(max_t V)_y.
 
     The last layer needs ``threshold=None``. A membrane begins at 0, so its highest is at least 0. A neuron whose
@@ -163,7 +163,7 @@ class max_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes l
 
 
 @dataclass(frozen=True)
-class mean_membrane_loss(EventLoss):  # noqa: N801  (written as snnTorch writes losses)
+class mean_membrane_loss(EventLoss):
     """Cross-entropy of the mean membrane over time of neurons that do not fire: -log softmax(mean_t V)_y.
 
     The last layer needs ``threshold=None``. Every spike of the layer before counts at all times after it, where

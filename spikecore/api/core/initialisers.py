@@ -81,7 +81,7 @@ def _between(values: Any, low: Optional[float], high: Optional[float]) -> Any:
 
 
 @dataclass(frozen=True)
-class constant(Initialiser):  # noqa: N801
+class constant(Initialiser):
     """The same value everywhere.
 
     Args:
@@ -97,7 +97,7 @@ class constant(Initialiser):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class uniform(Initialiser):  # noqa: N801
+class uniform(Initialiser):
     """Uniform between two bounds.
 
     Args:
@@ -122,7 +122,7 @@ class uniform(Initialiser):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class normal(Initialiser):  # noqa: N801
+class normal(Initialiser):
     """Normally distributed.
 
     For a recurrent weight of n neurons, ``std = r / sqrt(n)`` makes the spectral radius nearly r; ``orthogonal(r)``
@@ -153,7 +153,7 @@ class normal(Initialiser):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class gamma(Initialiser):  # noqa: N801
+class gamma(Initialiser):
     """Gamma-distributed with a whole shape parameter: the sum of so many waiting times. For time constants that differ.
 
     The variance is mean^2 / shape.

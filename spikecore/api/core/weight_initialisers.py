@@ -55,7 +55,7 @@ class _Xavier(_Scaled):
 
 
 @dataclass(frozen=True)
-class kaiming_uniform(_Kaiming):  # noqa: N801
+class kaiming_uniform(_Kaiming):
     """Uniform with standard deviation gain / sqrt(inputs), torch's ``kaiming_uniform_``.
 
     Args:
@@ -72,7 +72,7 @@ class kaiming_uniform(_Kaiming):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class kaiming_normal(_Kaiming):  # noqa: N801
+class kaiming_normal(_Kaiming):
     """Normal with standard deviation gain / sqrt(inputs), torch's ``kaiming_normal_``.
 
     Args:
@@ -89,7 +89,7 @@ class kaiming_normal(_Kaiming):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class xavier_uniform(_Xavier):  # noqa: N801
+class xavier_uniform(_Xavier):
     """Uniform with standard deviation gain * sqrt(2 / (inputs + outputs)), torch's ``xavier_uniform_``.
 
     Args:
@@ -106,7 +106,7 @@ class xavier_uniform(_Xavier):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class xavier_normal(_Xavier):  # noqa: N801
+class xavier_normal(_Xavier):
     """Normal with standard deviation gain * sqrt(2 / (inputs + outputs)), torch's ``xavier_normal_``.
 
     Args:
@@ -123,7 +123,7 @@ class xavier_normal(_Xavier):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class orthogonal(Initialiser):  # noqa: N801
+class orthogonal(Initialiser):
     """A random matrix with orthogonal rows or columns, whichever are fewer, each of length ``gain``.
 
     A square weight, as of a recurrent connection, has spectral radius ``gain``. The kernel of a convolution is taken
@@ -166,7 +166,7 @@ def _orthonormal(vectors: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class identity(Initialiser):  # noqa: N801
+class identity(Initialiser):
     """``gain`` on the diagonal of a matrix, zero elsewhere: what a recurrent connection remembers best.
 
     Args:
@@ -186,7 +186,7 @@ class identity(Initialiser):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class lateral(Initialiser):  # noqa: N801
+class lateral(Initialiser):
     """``value`` off the diagonal of a matrix, zero on it: each neuron of a layer acts on all others, and not on itself.
 
     Args:
@@ -205,7 +205,7 @@ class lateral(Initialiser):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class fluctuation(Initialiser):  # noqa: N801
+class fluctuation(Initialiser):
     """Normal weights by which the membrane fluctuates as wanted, so that the neuron fires now and then from the start.
 
     For n inputs that spike independently with probability p at each step, and a neuron that never fires, the membrane

@@ -19,7 +19,7 @@ NEVER = -1e30  # the log-probability of what cannot be: infinity would give inf 
 
 
 @dataclass(frozen=True)
-class ctc_loss(Loss):  # noqa: N801  (named like the others)
+class ctc_loss(Loss):
     """Negative log-likelihood of a sequence of labels, over all ways to spread it over the steps.
 
         p[t] = softmax(U[t])

@@ -37,7 +37,7 @@ def nll(engine: Any, logits: Any, code: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class ce_rate_loss(Loss):  # noqa: N801  (snnTorch's name)
+class ce_rate_loss(Loss):
     """Cross-entropy of the spikes at every step, averaged over time.
 
         (1/T) sum_t -log softmax(S[t])_y
@@ -54,7 +54,7 @@ class ce_rate_loss(Loss):  # noqa: N801  (snnTorch's name)
 
 
 @dataclass(frozen=True)
-class tet_loss(Loss):  # noqa: N801
+class tet_loss(Loss):
     """Temporal efficient training: the cross-entropy of each step, and a pull of all outputs towards a constant.
 
         (1/T) sum_t ((1 - Lambda) (-log softmax(O[t])_y) + Lambda mean_c (O[t] - phi)^2)
@@ -89,7 +89,7 @@ class tet_loss(Loss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class ce_count_loss(Loss):  # noqa: N801
+class ce_count_loss(Loss):
     """Cross-entropy of the spike counts.
 
         -log softmax(sum_t S[t])_y
@@ -103,7 +103,7 @@ class ce_count_loss(Loss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class ce_membrane_loss(Loss):  # noqa: N801
+class ce_membrane_loss(Loss):
     """Cross-entropy of the membrane potentials at every step, averaged or summed over time.
 
         (1/T) sum_t -log softmax(U[t])_y
@@ -133,7 +133,7 @@ class ce_membrane_loss(Loss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class ce_max_membrane_loss(Loss):  # noqa: N801
+class ce_max_membrane_loss(Loss):
     """Cross-entropy of the highest membrane potentials.
 
         -log softmax(max_t U[t])_y
@@ -154,7 +154,7 @@ class ce_max_membrane_loss(Loss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class mse_count_loss(Loss):  # noqa: N801
+class mse_count_loss(Loss):
     """Squared distance of the spike counts from target counts.
 
         (1/T) mean_c (sum_t S[t] - n)^2,   n = int(T correct_rate) for the right class, int(T incorrect_rate) else
@@ -193,7 +193,7 @@ class mse_count_loss(Loss):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class mse_membrane_loss(Loss):  # noqa: N801
+class mse_membrane_loss(Loss):
     """Squared distance of the membrane from a target at every step.
 
         (1/T) sum_t mean_c (U[t] - target)^2

@@ -17,7 +17,7 @@ MULTIPLIERS = {1: 0.05, 2: 0.1, 3: 0.3, 4: 0.5, 5: 0.7, 6: 0.9, 7: 0.925}
 
 
 @dataclass(frozen=True)
-class state_quant(Concise, Checked):  # noqa: N801  (snnTorch's name)
+class state_quant(Concise, Checked):
     """Rounds a state to the nearest of 2^num_bits levels; ties go to the lower one (snnTorch ``quant.state_quant``).
 
     The levels span [-threshold (1 + lower_limit), threshold (1 + upper_limit)]. They are evenly spaced, or densest

@@ -73,7 +73,7 @@ class Regulariser(LossBase):
 
 
 @dataclass(frozen=True)
-class l1_rate_sparsity(Regulariser):  # noqa: N801  (snnTorch's name)
+class l1_rate_sparsity(Regulariser):
     """A cost per spike: Lambda times the sum of all spikes.
 
     Call it on spikes, or add it to a loss: ``ce_rate_loss() + l1_rate_sparsity(1e-4)``.
@@ -96,7 +96,7 @@ class l1_rate_sparsity(Regulariser):  # noqa: N801  (snnTorch's name)
 
 
 @dataclass(frozen=True)
-class event_rate_loss(Regulariser):  # noqa: N801  (lava-dl's name)
+class event_rate_loss(Regulariser):
     """A cost of rates outside a band: the square of the distance of a layer's mean rate from it.
 
         r = mean |S[t]| over steps, samples and neurons
@@ -135,7 +135,7 @@ class event_rate_loss(Regulariser):  # noqa: N801  (lava-dl's name)
 
 
 @dataclass(frozen=True)
-class silence_loss(Regulariser):  # noqa: N801
+class silence_loss(Regulariser):
     """A cost of neurons that hardly fire: the square of what is missing, averaged over neurons.
 
         n_i = mean over samples of sum_t S_i[t]
@@ -169,7 +169,7 @@ class silence_loss(Regulariser):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class sparsity_loss(Regulariser):  # noqa: N801
+class sparsity_loss(Regulariser):
     """A cost of samples at which a layer fires too much, averaged over samples.
 
         n_b = mean over neurons of sum_t S_b[t]

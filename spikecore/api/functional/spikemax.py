@@ -16,7 +16,7 @@ MODES = get_args(Mode)
 
 
 @dataclass(frozen=True)
-class spikemax_loss(Loss):  # noqa: N801
+class spikemax_loss(Loss):
     """Negative log-likelihood of the right class, whose probability is its share of the spikes.
 
         p_c = (r_c + eps) / sum_j (r_j + eps)     or, with mode="softmax",  p = softmax(r)

@@ -19,7 +19,7 @@ INVERSES = get_args(Inverse)
 
 
 @dataclass(frozen=True)
-class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
+class mse_temporal_loss(Loss):
     """Squared distance of the spike times from target times, both as fractions of the sequence.
 
         mean (t / T - target / T)^2       over spikes, samples and neurons
@@ -80,7 +80,7 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
 
 
 @dataclass(frozen=True)
-class ce_temporal_loss(Loss):  # noqa: N801
+class ce_temporal_loss(Loss):
     """Cross-entropy of the first spike times: the earlier a class fires, the higher its logit.
 
         -log softmax(-t)_y        or, with inverse="reciprocal",  -log softmax(1 / (t + 1))_y

@@ -83,7 +83,7 @@ class _PerSynapse(_WithFeedback):
 
 
 @dataclass(frozen=True)
-class eprop(_PerSynapse):  # noqa: N801  (called as in the literature, like the losses)
+class eprop(_PerSynapse):
     """E-prop: one eligibility per synapse and sample, carried forward by the derivatives of the neuron's own step.
 
         e[t] = J[t] e[t-1] + B[t] z[t]        of weights from inputs z, and of recurrent ones from z = S[t-1]
@@ -117,7 +117,7 @@ class eprop(_PerSynapse):  # noqa: N801  (called as in the literature, like the 
 
 
 @dataclass(frozen=True)
-class ostl(_PerSynapse):  # noqa: N801
+class ostl(_PerSynapse):
     """OSTL: the exact derivative of each layer of neurons by its own parameters, also through recurrent weights.
 
         dI[t] = V dS[t-1] + z[t]              by a weight from inputs z; V: the recurrent weights, if there are some
@@ -144,7 +144,7 @@ class ostl(_PerSynapse):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class ottt(_WithFeedback):  # noqa: N801
+class ottt(_WithFeedback):
     """OTTT: one trace per input and sample, carried forward by the neuron's leak alone.
 
     All neurons of a layer must have the same linear leak. Recurrent layers have one more trace, of their own spikes.
@@ -163,7 +163,7 @@ class ottt(_WithFeedback):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class ndot(_WithFeedback):  # noqa: N801
+class ndot(_WithFeedback):
     """NDOT: OTTT whose traces decay as the membranes of the neurons that fired, instead of by a constant leak.
 
         e[t-1] = (U[t] - I[t]) / (U[t-1] - I[t-1])      in [-lambda, lambda], with the leak lambda; lambda for x / 0
@@ -191,7 +191,7 @@ class ndot(_WithFeedback):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class sltt(LearningRule):  # noqa: N801
+class sltt(LearningRule):
     """SLTT: the gradient of each step's loss with all that was before as a constant; no traces.
 
     It is that of BPTT with ``window=1``, in memory that does not depend on the number of steps, and runs on any network
@@ -205,7 +205,7 @@ class sltt(LearningRule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class decolle(LearningRule):  # noqa: N801
+class decolle(LearningRule):
     """Local losses (DECOLLE): each hidden layer learns from the loss of a fixed random readout of its own spikes.
 
     No signal goes from layer to layer. The readout is a random ``Linear`` from the layer's spikes to the network's

@@ -22,7 +22,7 @@ OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", tet_loss: "mean", 
 
 
 @dataclass(frozen=True)
-class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
+class per_step(LossBase):
     """A loss that is the mean or sum over time of a loss of single steps.
 
     It can be added and scaled like any loss, and used with every way of learning.

@@ -42,7 +42,7 @@ class _Schedule(Concise, Checked):
 
 
 @dataclass(frozen=True)
-class constant(_Schedule):  # noqa: N801
+class constant(_Schedule):
     """A constant learning rate: the factor is 1, after a linear warm-up if there is one.
 
     Args:
@@ -64,7 +64,7 @@ class constant(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class step(_Schedule):  # noqa: N801
+class step(_Schedule):
     """A step schedule: multiplies the learning rate by ``factor`` every ``every`` epochs.
 
     Args:
@@ -92,7 +92,7 @@ class step(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class exponential(_Schedule):  # noqa: N801
+class exponential(_Schedule):
     """Exponential decay: factor ** epoch, counted from 0.
 
     Args:
@@ -116,7 +116,7 @@ class exponential(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class cosine(_Schedule):  # noqa: N801
+class cosine(_Schedule):
     """Cosine annealing: after a linear warm-up, half a cosine from 1 down to ``floor``, reached after the last epoch.
 
     Args:
@@ -143,7 +143,7 @@ class cosine(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class one_cycle(_Schedule):  # noqa: N801
+class one_cycle(_Schedule):
     """One cycle: half a cosine from ``start`` up to 1, then half a cosine down to ``end``.
 
     The optimiser's learning rate is the highest. torch's ``OneCycleLR`` also changes the momentum; this does not.
@@ -178,7 +178,7 @@ class one_cycle(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class reduce_on_plateau(_Schedule):  # noqa: N801
+class reduce_on_plateau(_Schedule):
     """Multiplies the learning rate by ``factor`` when a column of the history has not improved for some epochs.
 
     It is torch's ``ReduceLROnPlateau``. It reads the whole history of the model, epochs of earlier calls of ``fit``
