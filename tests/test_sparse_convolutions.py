@@ -20,6 +20,7 @@ from torch.nn import functional as F  # noqa: E402  (as everything below, after 
 
 from spikecore.api.core.windows import window_counts  # noqa: E402
 from spikecore.engines.torch.convolution import conv  # noqa: E402
+from spikecore.engines.torch.layout import channels_last  # noqa: E402
 from spikecore.kernels.sparse import convolution, maps  # noqa: E402
 
 CLOSE = {"float32": 1e-6, "float64": 1e-13}
@@ -107,7 +108,7 @@ def test_values_and_gradients_equal_those_of_dense_convolutions(problem, rate, g
     assert near(y, exact, dtype, size.detach())
     assert all(near(a, b, dtype, c) for a, b, c in zip(ours, theirs, sizes))
     if order in ("first", "last"):
-        like = x.contiguous(memory_format=torch.channels_last) if last and x.ndim == 4 and dtype == "float32" else x
+        like = channels_last(x) if last else x  # what is convolved without lists, also where both orders are one
         assert y.stride() == dense(like, weight, bias, **options).stride() or 1 in y.shape
 
 
