@@ -1,8 +1,9 @@
 """What the package says of itself on an index: the README with links that work there, and the project's addresses.
 
 The repository's address stands in one place, pyproject.toml's ``[tool.hatch.metadata.hooks.custom]``. While it is ""
-links in the description stay relative and the package has no addresses. ``python hatch_build.py`` says whether it is
-set; a release needs it.
+links in the description stay relative and the package has no addresses. Whether an index has the package stands in one
+place, too: the classifier ``PRIVATE``, with which an index refuses it. A release needs the address and no such
+classifier; ``python hatch_build.py`` says whether this is so.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 ROOT = Path(__file__).parent
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)")
+PRIVATE = "Private :: Do Not Upload"
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)")
 
 
@@ -34,6 +36,16 @@ def absolute(text: str, repository: str, version: str) -> str:
 def urls(repository: str) -> Dict[str, str]:
     """The addresses that an index shows beside the package."""
     return {"Source": repository, "Changelog": f"{repository}/blob/main/CHANGELOG.md", "Issues": f"{repository}/issues"}
+
+
+def unready(repository: str, project: Dict[str, Any]) -> List[str]:
+    """What a release lacks."""
+    lacking = []
+    if not repository:
+        lacking.append("the repository's address is unset: [tool.hatch.metadata.hooks.custom], repository")
+    if PRIVATE in project["classifiers"]:
+        lacking.append(f"an index refuses the classifier {PRIVATE!r}: delete it")
+    return lacking
 
 
 try:
@@ -57,6 +69,6 @@ class Description(MetadataHookInterface):
 if __name__ == "__main__":
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    if not project["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]:
-        sys.exit("the repository's address is unset: pyproject.toml, [tool.hatch.metadata.hooks.custom], repository")
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    if lacking := unready(found["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"], found["project"]):
+        sys.exit("\n".join(f"pyproject.toml: {line}" for line in lacking))

@@ -13,6 +13,7 @@ from benchmarks.plan import PEERS, Settings, Workload
 from benchmarks.report import Section, as_json, as_markdown
 from benchmarks.workloads import WORKLOADS
 from spikecore.cli.messages import ConfigError
+from spikecore.installing import to_install
 
 ENGINES = ("torch", "numpy")
 PICTURED = "rates"  # the workload with a picture
@@ -83,7 +84,7 @@ def _checked(
         if names and PICTURED not in names:
             problems.append(f"--plot {plot}: it shows the workload {PICTURED}, which is not among those chosen")
     if importlib.util.find_spec("torch") is None:
-        problems.append('bench needs torch: pip install "spikecore[torch]"')
+        problems.append(f"bench needs torch: {to_install('torch')}")
     elif settings.device != "cpu":
         problems += _device_problems(settings.device)
     if problems:

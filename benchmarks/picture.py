@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Tuple
 
 from benchmarks.report import Row, Section
 from spikecore.api.core.files import write_atomically
+from spikecore.installing import to_install
 
 SUFFIXES = (".svg", ".png")
 MARKERS = "osD^v<>"
@@ -21,7 +22,7 @@ def problems(path: Path) -> List[str]:
     if path.suffix not in SUFFIXES or not path.parent.is_dir():
         found.append(f"--plot {path}: must end in .svg or .png and lie in a directory that exists")
     if importlib.util.find_spec("matplotlib") is None:
-        found.append('--plot needs matplotlib: pip install "spikecore[plot]"')
+        found.append(f"--plot needs matplotlib: {to_install('plot')}")
     return found
 
 

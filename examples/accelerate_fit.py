@@ -1,6 +1,6 @@
 """Train a network of ``spikecore.nn`` modules with Hugging Face Accelerate: on one device or several, unchanged.
 
-    pip install "spikecore[torch,data]" accelerate
+    pip install -e ".[torch,data]" accelerate   # in the clone of the repository
     accelerate launch examples/accelerate_fit.py --epochs 3
 
 Every process has its own states: they are no buffers, so that nothing synchronises them.

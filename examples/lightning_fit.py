@@ -1,6 +1,6 @@
 """Train a network of ``spikecore.nn`` modules with PyTorch Lightning. Nothing but ``utils.reset`` is special to spikes.
 
-pip install "spikecore[torch,data]" lightning
+pip install -e ".[torch,data]" lightning   # in the clone of the repository
 python examples/lightning_fit.py --epochs 3
 """
 

@@ -102,7 +102,7 @@ def _tqdm() -> Any:
             return importlib.import_module("tqdm.auto").tqdm
     if not _said:
         _said = True
-        print('spikecore: no progress bar without tqdm (pip install "spikecore[cli]")', file=sys.stderr)
+        print("spikecore: no progress bar without tqdm (pip install tqdm)", file=sys.stderr)
     return None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import spikecore as sc
 from spikecore.datasets import Dataset, Loader
+from spikecore.installing import to_install
 
 FOLDER = Path(__file__).resolve().parent.parent  # the sources, which must not be what is imported
 
@@ -36,7 +37,7 @@ def main() -> None:
     assert np.array_equal(again(inputs[:4], num_steps=5).spikes, model(inputs[:4], num_steps=5).spikes)
     assert (Path(sc.__file__).parent / "py.typed").is_file()
     command = subprocess.run([sys.executable, "-m", "spikecore", "--version"], capture_output=True, text=True)
-    assert command.returncode == 0 or "spikecore[cli]" in command.stderr, command.stderr
+    assert command.returncode == 0 or to_install("cli") in command.stderr, command.stderr
     print(f"spikecore {sc.__version__} on Python {sys.version.split()[0]}: accuracy {accuracy:.2f}, verified")
 
 

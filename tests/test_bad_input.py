@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from spikecore.api.core import engines as core
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.training.batching import Feed
+from spikecore.installing import to_install
 
 X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
 NO_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
@@ -222,7 +224,7 @@ def test_unknown_names_suggest_the_nearest():
 
 def test_missing_dependency_names_the_extra(monkeypatch):
     monkeypatch.setattr(core, "_importable", lambda package: package != "torch")
-    with refused(ImportError, r'package torch is not installed\. To get it: pip install "spikecore\[torch\]"'):
+    with refused(ImportError, r"package torch is not installed\. To get it: " + re.escape(to_install("torch"))):
         model("torch")
 
 

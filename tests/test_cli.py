@@ -21,6 +21,7 @@ from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import command_train, run_reports  # noqa: E402
 from spikecore.cli import run_directory as runs  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
+from spikecore.installing import to_install  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
@@ -434,4 +435,4 @@ def test_as_a_module_and_without_the_extra(tmp_path):
         [sys.executable, "-c", hide], capture_output=True, text=True, env=environment, check=False, cwd=tmp_path
     )
     assert done.returncode == cli.USAGE
-    assert 'typer: pip install "spikecore[cli]"' in done.stderr
+    assert f"typer: {to_install('cli')}" in done.stderr

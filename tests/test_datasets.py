@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import re
 import struct
 import sys
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from spikecore import datasets
 from spikecore.datasets import DataError, DataFileError, Dataset, Loader, MissingExtraError
+from spikecore.installing import to_install
 from spikecore.samples import permutation
 
 
@@ -217,7 +219,7 @@ def test_digits_shuffled_mixes_writers_and_other_splits_are_refused():
 
 def test_digits_without_scikit_learn_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "spikecore\[data\]"') as caught:
+    with pytest.raises(MissingExtraError, match=re.escape(to_install("data"))) as caught:
         datasets.digits()
     assert isinstance(caught.value, ImportError)
     assert isinstance(caught.value, DataError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import spikecore
 import spikecore as sc
 import spikecore.engines.numpy.engine
 from spikecore.api.core import engines as core
+from spikecore.installing import to_install
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,11 +65,11 @@ def test_unknown_engine_suggests_the_nearest():
 def test_missing_dependency_names_package_command_and_what_works(monkeypatch):
     monkeypatch.setattr(core, "_importable", lambda package: package not in ("torch", "cupy", "poptorch"))
     for name, package, command in (
-        ("torch", "package torch", 'pip install "spikecore\\[torch\\]"'),
+        ("torch", "package torch", re.escape(to_install("torch"))),
         (
             "cupy",
             "package cupy",
-            'pip install "spikecore\\[cupy-cuda13x\\]", or "spikecore\\[cupy-cuda12x\\]" for CUDA 12',
+            "pip install cupy-cuda13x, or cupy-cuda12x for CUDA 12",
         ),
     ):
         with pytest.raises(

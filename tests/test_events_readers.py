@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import signal
 import struct
 
@@ -23,6 +24,7 @@ from event_files import (
 from spikecore import datasets
 from spikecore.datasets import DataError, DataFileError, Events, MissingExtraError
 from spikecore.datasets.gesture import read_trials
+from spikecore.installing import to_install
 
 # ------------------------------------------------------------------------------------------ N-MNIST
 
@@ -289,7 +291,7 @@ def test_a_process_that_ends_or_hangs_is_an_error_and_the_next_question_is_answe
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "shd_train.h5").write_bytes(b"")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r'pip install "spikecore\[data\]"'):
+    with pytest.raises(MissingExtraError, match=re.escape(to_install("data"))):
         datasets.shd(tmp_path)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra 'export')")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra 'export')")
+
 
 import numpy as np  # noqa: E402
 
@@ -21,6 +23,7 @@ from spikecore.export.onnx import writer  # noqa: E402
 from spikecore.export.onnx.operators import OPERATORS  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
 from spikecore.export.step_graph import Node, StepGraph, StepState, Value  # noqa: E402
+from spikecore.installing import to_install  # noqa: E402
 from tests.drawn_networks import drawn_model  # noqa: E402
 from tests.export_rig import BY_STEPS, FLAGS, KEYS, NUMBERS, assert_outputs, model_of  # noqa: E402
 from tests.zoo_rig import NARROW  # noqa: E402
@@ -313,7 +316,7 @@ def test_without_onnx_the_message_names_the_extra(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("spikecore.export.onnx")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"export to ONNX needs the package onnx: pip install 'spikecore\[export\]'"):
+    with pytest.raises(ImportError, match="export to ONNX needs the package onnx: " + re.escape(to_install("export"))):
         sc.export(dense(), tmp_path / "net", to="onnx")
 
 

@@ -349,7 +349,7 @@ def test_progress_without_tqdm_is_a_remark_made_once(monkeypatch, capsys):
     monkeypatch.setattr(progress, "_said", False)
     for _ in range(2):
         assert list(progress.Progress("epoch 1/1", 3, True).over([1, 2])) == [1, 2]
-    assert capsys.readouterr().err == 'spikecore: no progress bar without tqdm (pip install "spikecore[cli]")\n'
+    assert capsys.readouterr().err == "spikecore: no progress bar without tqdm (pip install tqdm)\n"
     assert progress.length(iter([])) is None
 
 

@@ -15,6 +15,7 @@ import pytest
 import spikecore as sc
 from spikecore import functional, spikegen, utils
 from spikecore.datasets import DataError, Dataset, Events, Loader
+from spikecore.installing import to_install
 
 X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
 SPIKES = np.zeros((4, 6, 3))
@@ -142,7 +143,7 @@ def test_without_torch_the_modules_say_how_to_get_it(wanted):
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parent.parent
     )
-    assert 'need torch: pip install "spikecore[torch]"' in done.stderr
+    assert f"need torch: {to_install('torch')}" in done.stderr
 
 
 def test_names_that_are_found_when_somebody_asks_are_suggested():

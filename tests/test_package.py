@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from spikecore.installing import UNPUBLISHED
 
 ROOT = Path(__file__).parent.parent
 TAGS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
@@ -50,11 +53,17 @@ def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_a_release_needs_the_address():
-    address = project()["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]
+def test_a_release_needs_the_address_and_an_index_that_takes_it(hook):
+    free, private = {"classifiers": ["Typing :: Typed"]}, {"classifiers": [hook.PRIVATE]}
+    assert hook.PRIVATE == UNPUBLISHED
+    assert hook.unready("https://example.org/x", free) == []
+    assert "address is unset" in "".join(hook.unready("", free))
+    assert "delete it" in "".join(hook.unready("https://example.org/x", private))
+    of = project()
+    lacking = hook.unready(of["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"], of["project"])
     done = subprocess.run([sys.executable, ROOT / "hatch_build.py"], capture_output=True, text=True)
-    assert (done.returncode == 0) == bool(address)
-    assert address or "address is unset" in done.stderr
+    assert (done.returncode != 0) == bool(lacking)
+    assert all(line in done.stderr for line in lacking)
 
 
 def test_the_citation_has_the_version_and_the_address():
@@ -97,6 +106,21 @@ def interpreter(tag):
     name = sys.executable if sys.version_info[:2] == tuple(map(int, tag.split("."))) else shutil.which(f"python{tag}")
     works = name and subprocess.run([name, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
     return name if works else None
+
+
+@pytest.mark.slow
+def test_a_message_of_the_wheel_names_a_command_that_works(built, tmp_path):
+    """What it says where matplotlib is missing; pip finds everything that the command names."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, capture_output=True)
+    inside = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    (wheel,) = built.glob("*.whl")
+    subprocess.run([inside, "-m", "pip", "install", "--quiet", wheel], check=True, capture_output=True)
+    script = "from spikecore import spikeplot; spikeplot.raster([0, 1])"
+    done = subprocess.run([inside, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    command = re.search(r"ImportError: .*: (pip .*)", done.stderr)[1]
+    trial = [inside, "-m", *shlex.split(command), "--dry-run", "--quiet"]
+    done = subprocess.run(trial, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -86,6 +86,17 @@ def test_the_readme_runs(tmp_path, monkeypatch):
             run(code, line, module.__dict__)
 
 
+def test_what_has_run_is_the_same_on_the_page_of_support():
+    if not README.is_file():
+        pytest.skip("README.md is not part of this tree")
+
+    def table(path):
+        rows = re.search(r"^## What has run\n\n((?:\|.*\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE)[1]
+        return rows.replace("](docs/", "](")
+
+    assert table(README) == table(README.parent / "docs" / "support.md")
+
+
 SAMPLE = """# Title
 ```python
 x = 1

@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib")
 from spikeplot_rig import OnDevice, cut_texts, nothing_global_changes, overlapping_texts  # noqa: E402, F401
 
 from spikecore import spikeplot  # noqa: E402
+from spikecore.installing import to_install
 
 HISTORY = [{"epoch": 1, "loss": 2.0, "accuracy": 0.3, "val_loss": 2.1}, {"epoch": 2, "loss": 1.0, "accuracy": 0.6}]
 U = np.linspace(-2, 2, 81)
@@ -93,7 +94,7 @@ except ImportError as error:
     print(error)
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert 'pip install "spikecore[plot]"' in shown
+    assert to_install("plot") in shown
 
 
 def test_pyplot_is_not_touched(tmp_path):

@@ -23,6 +23,7 @@ from spikecore.cli.lock import Occupied, owned  # noqa: E402
 from spikecore.cli.run_file import given, read, settled  # noqa: E402
 from spikecore.cli.sweep_results import values_of  # noqa: E402
 from spikecore.cli.sweep_space import read_space  # noqa: E402
+from spikecore.installing import to_install  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of NumPy, with large learning rates
 
@@ -370,7 +371,7 @@ def test_without_optuna_the_command_says_what_to_install(spikecore, tmp_path, mo
     code, said, error = spikecore("sweep", *written(tmp_path))
     assert (code, said) == (2, "")
     assert "a sweep needs Optuna" in error
-    assert 'pip install "spikecore[sweep]"' in error
+    assert to_install("sweep") in error
 
 
 def test_the_environment_does_not_change_the_engine_of_a_sweep(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, tracking
+from spikecore.installing import to_install
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
@@ -378,13 +380,13 @@ def test_a_network_without_names_and_one_that_nests(tmp_path):
 def test_a_missing_package_names_the_extra(monkeypatch, make, module):
     monkeypatch.setitem(sys.modules, module, None)
     package = module.split(".")[0]
-    with pytest.raises(ImportError, match=rf"needs the package {package}: pip install 'spikecore\[{package}\]'"):
+    with pytest.raises(ImportError, match=f"needs the package {package}: {re.escape(to_install(package))}"):
         make()
 
 
 def test_pictures_without_matplotlib_name_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"spikecore\[plot\]"):
+    with pytest.raises(ImportError, match=re.escape(to_install("plot"))):
         tracking.Sample(X)
     tracking.Sample(X, pictures_every=0)
 

@@ -15,6 +15,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import run_directory  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
+from spikecore.installing import to_install  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
@@ -87,7 +88,7 @@ def test_a_missing_package_is_said_before_there_is_a_directory(spikecore, monkey
     monkeypatch.setitem(sys.modules, "wandb", None)
     code, error = spikecore("train", RUN_FILE, *SETS, "-e", "numpy", *on("wandb"))
     assert code == cli.RUNTIME
-    assert "tracking.WandB needs the package wandb: pip install 'spikecore[wandb]'" in error
+    assert f"tracking.WandB needs the package wandb: {to_install('wandb')}" in error
     assert not list(Path().iterdir())
 
 

@@ -13,6 +13,7 @@ from spikecore.api.core.tree import Params
 from spikecore.api.verification.gradient import Problem, gradient, slope_along, slopes
 from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED, Report
 from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.installing import to_install
 
 torch = pytest.importorskip("torch", reason="the witness engine of these tests is torch")
 
@@ -488,10 +489,10 @@ def test_the_reference_of_a_model_on_numpy_is_another_engine_if_there_is_one(mon
     again = sc.verify(model, X, Y, num_steps=3, against="numpy")
     assert "finite differences only: both sides of the comparison are engine 'numpy'" in str(again)
     assert "pass against='torch'" in str(again)
-    alone = [status._replace(available=status.name == "numpy") for status in sc.engines()]
+    alone = [one._replace(available=one.name == "numpy", install=to_install("torch")) for one in sc.engines()]
     monkeypatch.setattr(module, "engines", lambda: alone)
     report = sc.verify(model, X, Y, num_steps=3)
     assert report.ok
     assert report.verdict.startswith("verified: NumPy's gradients equal finite differences (")
     assert "finite differences only: both sides of the comparison are engine 'numpy'; install another" in str(report)
-    assert 'pip install "spikecore[torch]"' in str(report)
+    assert to_install("torch") in str(report)

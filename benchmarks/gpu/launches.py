@@ -98,7 +98,7 @@ def cupy_device(record: Record) -> Device:
     try:
         import cupy
     except ImportError as error:
-        raise Absent(f"cupy cannot be imported ({error}): pip install cupy-cuda13x or cupy-cuda12x") from None
+        raise Absent(f"cupy cannot be imported ({error}): pip install cupy-cuda13x, or cupy-cuda12x") from None
 
     from spikecore.kernels.cuda import SequenceCuda
 

@@ -48,7 +48,7 @@ def engines(record: Record) -> Iterator[Tuple[str, Dict[str, Any]]]:
     elif importlib.util.find_spec("cupy") is not None:
         yield "cupy", {}
     else:
-        record.note("cupy is not installed (pip install cupy-cuda13x or cupy-cuda12x): its engine is left out.")
+        record.note("cupy is not installed (pip install cupy-cuda13x, or cupy-cuda12x): its engine is left out.")
 
 
 def models(record: Record) -> None:

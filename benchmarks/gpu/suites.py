@@ -80,7 +80,7 @@ def run(record: Record, arguments: Sequence[str], rehearsal: Sequence[str]) -> N
 def _need(record: Record, *packages: str) -> None:
     for name in packages:
         if not record.rehearse and importlib.util.find_spec(name) is None:
-            remedy = {"cupy": "pip install cupy-cuda13x or cupy-cuda12x"}.get(name, f"pip install {name}")
+            remedy = {"cupy": "pip install cupy-cuda13x, or cupy-cuda12x"}.get(name, f"pip install {name}")
             raise Absent(f"{name} is not installed ({remedy})")
 
 

@@ -5,7 +5,7 @@
 # nothing, compiled it, and fed it the test set through a pipe. You will know what it costs in memory and time, and that
 # it is the same network, spike by spike.
 #
-# It needs `pip install "spikecore[all,examples]"` and a C compiler.
+# It needs a C compiler, and in the clone of this repository `pip install -e ".[all,examples]"`.
 
 # %%
 import ctypes

@@ -5,7 +5,7 @@
 # the same spikes from the library in one call, and see what goes wrong when weights and thresholds do not fit each
 # other.
 #
-# It needs `pip install "spikecore[all,examples]"`. It continues
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`. It continues
 # [The leaky integrate-and-fire neuron](lif_neuron.md).
 
 # %% [markdown]

@@ -5,7 +5,7 @@
 # pass in 25 lines of NumPy, train with it, and find out whether it is right. You will also see how little a wrong
 # gradient shows, and how it is caught.
 #
-# It needs `pip install "spikecore[all,examples]"`.
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %%
 from dataclasses import dataclass

@@ -2,8 +2,8 @@
 # # The IPU by a flag
 #
 # At the end of this page you can switch a network to Graphcore's IPU with one word, find out on any machine whether an
-# IPU would take it and train it as meant, and simulate its training. It needs
-# `pip install "spikecore[all,examples]"`, and neither an IPU nor PopTorch.
+# IPU would take it and train it as meant, and simulate its training. It needs, in the
+# clone of this repository, `pip install -e ".[all,examples]"`, and neither an IPU nor PopTorch.
 #
 # **What this page cannot show:** nobody has run this engine on an IPU, nor on Graphcore's IPU Model, nor through its
 # compiler. Everything below runs on a CPU: checks of what would be compiled, and a simulation of PopTorch's rules.

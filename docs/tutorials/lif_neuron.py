@@ -4,8 +4,8 @@
 # At the end of this page you can derive the neuron that most spiking networks consist of, simulate it, and predict when
 # it fires from its resistance, capacitance and threshold.
 #
-# It needs `pip install "spikecore[all,examples]"`. Before it you may want to read [Spike encoding](spike_encoding.md);
-# after it comes [A feedforward network by hand](feedforward_by_hand.md).
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`. Before it you may want to read
+# [Spike encoding](spike_encoding.md); after it comes [A feedforward network by hand](feedforward_by_hand.md).
 
 # %% [markdown]
 # ## Between a cell and a sum

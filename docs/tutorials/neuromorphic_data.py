@@ -2,8 +2,8 @@
 # # Neuromorphic data: the events of a camera
 #
 # At the end of this page you can read recordings of event cameras, clean them, turn them into frames, train a
-# convolutional network on them, and run the trained network on events as they arrive. It needs
-# `pip install "spikecore[all,examples]"`.
+# convolutional network on them, and run the trained network on events as they arrive. It needs, in the clone
+# of this repository, `pip install -e ".[all,examples]"`.
 #
 # The events are **simulated**: an event camera is simulated in front of images of MNIST, so that nothing has to be
 # downloaded. The same lines run on recordings of N-MNIST; the section [With files of N-MNIST](#with-files-of-n-mnist)

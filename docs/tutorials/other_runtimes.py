@@ -6,7 +6,7 @@
 # as modules of PyTorch again, and in other spiking libraries. You will check at each border that it is still the same
 # network, spike by spike.
 #
-# It needs `pip install "spikecore[all,examples]"`.
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %%
 import subprocess

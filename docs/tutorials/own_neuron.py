@@ -6,7 +6,7 @@
 # rest is the library's.
 #
 # The neuron is a *resonator*, which the library does not have. The data are three centuries of sunspots. The page
-# needs `pip install "spikecore[all,examples]"`.
+# needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %%
 import tempfile

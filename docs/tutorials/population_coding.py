@@ -6,7 +6,7 @@
 # worth it.
 #
 # ```console
-# pip install "spikecore[all,examples]"
+# pip install -e ".[all,examples]"   # in the clone of this repository
 # ```
 
 # %%

@@ -2,8 +2,8 @@
 # # Regression 1: a membrane that follows a curve
 #
 # At the end of this page you can train a spiking network whose answer is a number at every time step. You know why the
-# last neuron must not fire, why its answer is jagged, and what makes it smoother. It needs
-# `pip install "spikecore[all,examples]"`.
+# last neuron must not fire, why its answer is jagged, and what makes it smoother. It needs, in
+# the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %% [markdown]
 # ## How can spikes be a number?

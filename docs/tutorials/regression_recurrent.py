@@ -2,8 +2,8 @@
 # # Regression 2: recurrent neurons that fire a given number of times
 #
 # At the end of this page you can train a classifier as a regression on spike counts, build recurrent layers in three
-# ways, say when recurrence helps, and forecast a measured series. It needs
-# `pip install "spikecore[all,examples]"`.
+# ways, say when recurrence helps, and forecast a measured series. It needs, in
+# the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %% [markdown]
 # ## How often should a neuron fire?

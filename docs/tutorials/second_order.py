@@ -4,7 +4,7 @@
 # At the end of this page you know what a neuron with a synaptic current does that a plain leaky neuron does not, how to
 # choose its two decays, and how to tell whether it helps.
 #
-# It needs `pip install "spikecore[all,examples]"`. It continues
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`. It continues
 # [A feedforward network by hand](feedforward_by_hand.md).
 
 # %% [markdown]

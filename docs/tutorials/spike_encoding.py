@@ -4,8 +4,8 @@
 # At the end of this page you can turn images and signals into spikes in several ways, get the values back from the
 # spikes, and say what each code costs.
 #
-# It needs `pip install "spikecore[all,examples]"`, which brings the 5000 images of MNIST and the electrocardiogram
-# that are used here.
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`, which brings the 5000
+# images of MNIST and the electrocardiogram that are used here.
 
 # %% [markdown]
 # ## What a spiking network takes as its input

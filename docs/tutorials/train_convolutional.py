@@ -5,7 +5,7 @@
 # not fire before they cost you a day, and mend them. You also see what the network answers after each time step.
 #
 # ```console
-# pip install "spikecore[all,examples]"
+# pip install -e ".[all,examples]"   # in the clone of this repository
 # ```
 #
 # It builds on [training a dense network](train_dense.md), which explains surrogate gradients.

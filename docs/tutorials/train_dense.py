@@ -6,7 +6,7 @@
 # decoder to choose, and how to check that the gradients are right.
 #
 # ```console
-# pip install "spikecore[all,examples]"
+# pip install -e ".[all,examples]"   # in the clone of this repository
 # ```
 
 # %%

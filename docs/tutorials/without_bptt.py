@@ -7,7 +7,7 @@
 # follows it exactly; and spike-timing-dependent plasticity (STDP), which knows no loss at all. You will measure what
 # each of them costs in memory and accuracy, on the same handwritten digits.
 #
-# It needs `pip install "spikecore[all,examples]"`.
+# It needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %%
 import tracemalloc

@@ -16,12 +16,12 @@ import warnings
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 from spikecore.cli.exit_codes import DATA, INTERRUPTED, NOT_VERIFIED, OK, RUNTIME, USAGE, Interrupted
+from spikecore.installing import to_install
 
 __all__ = ["DATA", "INTERRUPTED", "NOT_VERIFIED", "OK", "RUNTIME", "USAGE", "app", "guarded", "main"]
 
 # After a product, OpenBLAS's threads wait in a busy loop and take cores from the kernels. A short timeout prevents it.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-MISSING = 'the command line needs {}: pip install "spikecore[cli]"'
 
 try:
     import typer
@@ -48,7 +48,7 @@ try:
 except ModuleNotFoundError as missing:  # any package outside this extra is a fault of the installation: raise it
     if missing.name is None or missing.name.partition(".")[0] not in "typer pydantic tomli tomli_w".split():
         raise
-    print(f"spikecore: {MISSING.format(missing.name)}", file=sys.stderr)
+    print(f"spikecore: the command line needs {missing.name}: {to_install('cli')}", file=sys.stderr)
     raise SystemExit(USAGE) from None
 except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)

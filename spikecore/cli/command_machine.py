@@ -127,8 +127,9 @@ def bench(
     process of its own (with --quick all groups share one process). Its sides take turns, so that changes in the
     machine's speed affect all of them equally. The table shows the median time of each side; how many times as long it
     takes as the first side; and its parity: how many spikes differ from a reference run, and max|a - b| / max|b| of the
-    gradients (1e-5 is good). Libraries that are missing are listed: pip install "spikecore[peers]". Measure on an
-    otherwise idle machine: a wide range from min to max means that it was busy. Exits with 1 if another library failed.
+    gradients (1e-5 is good). Libraries that are missing are listed; pip install -e ".[peers]", in the clone of
+    the repository, brings them. Measure on an otherwise idle machine: a wide range from min to max means that it was
+    busy. Exits with 1 if another library failed.
     """
     command, settings_of = _benchmarks()
     if show:

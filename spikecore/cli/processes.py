@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Optional, TypeVar
 from spikecore.api.core.ranks import RankError, RankLost, Ranks
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError
+from spikecore.installing import to_install
 
 Result = TypeVar("Result")
 TIMEOUT = datetime.timedelta(minutes=10)  # for a rank that neither answers nor ends: loading and saving take less
@@ -59,7 +60,7 @@ def joined() -> Iterator[Ranks]:
         import torch.distributed as dist
     except ModuleNotFoundError:
         raise ConfigError(
-            [f"{os.environ['WORLD_SIZE']} processes train together with torch.distributed only: pip install torch"]
+            [f"{os.environ['WORLD_SIZE']} processes train together with torch.distributed only: {to_install('torch')}"]
         ) from None
     from spikecore.engines.torch.ranks import collective, ranks_of
 

@@ -17,11 +17,11 @@ import numpy as np
 from spikecore.cli.lock import LOCK, Occupied, owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.sweep_space import Parameter, Settings, Space
+from spikecore.installing import to_install
 
 DATABASE, STUDY, TRIALS = "sweep.db", "sweep", "trials"
 FIRST_AT_RANDOM = 8  # trials before tpe learns from them
 PATIENCE = 120.0  # seconds to wait for a process that hands out a trial, or that writes the results
-NEEDED = 'a sweep needs Optuna, which is not installed ({}): pip install "spikecore[sweep]"'
 
 
 def optuna() -> Any:
@@ -33,7 +33,7 @@ def optuna() -> Any:
     try:
         import optuna as module
     except ModuleNotFoundError as error:
-        raise ConfigError([NEEDED.format(error)]) from None
+        raise ConfigError([f"a sweep needs Optuna, which is not installed ({error}): {to_install('sweep')}"]) from None
     module.logging.set_verbosity(module.logging.WARNING)
     return module
 

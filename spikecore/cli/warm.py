@@ -15,7 +15,7 @@ from spikecore.kernels.base import Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT
 from spikecore.kernels.runtime import build, store
 from spikecore.kernels.select import recipes_of
-from spikecore.kernels.sizes import NO_NUMBA, has_numba
+from spikecore.kernels.sizes import has_numba, no_numba
 from spikecore.kernels.sparse.ready import recipes
 
 SIZE = 5  # neurons: any number would do, kernels do not depend on it
@@ -72,7 +72,7 @@ def pieces(names: Sequence[str]) -> List[Piece]:
         if name not in (*NEURONS, PRODUCTS):
             raise ConfigError([f"{name}: {unknown('neuron', name, [*NEURONS, PRODUCTS])}"])
     if not has_numba():
-        raise ConfigError([f"warm: {NO_NUMBA}"])
+        raise ConfigError([f"warm: {no_numba()}"])
     found: Dict[build.Recipe, Piece] = {}
     if PRODUCTS in (names or [PRODUCTS]):
         for label, recipe in recipes("float32"):

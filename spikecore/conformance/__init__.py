@@ -1,6 +1,6 @@
 """The conformance suite: one set of tests, every engine.
 
-    pip install "spikecore[conformance]"
+    pip install pytest hypothesis
     pytest --pyargs spikecore.conformance --engine NAME
 
 Checks are plain functions ``check_*(engine, case)``; the tests call them for each engine and case, and the repository's

@@ -7,6 +7,7 @@ from typing import Tuple
 import numpy as np
 
 from spikecore.datasets.errors import DataError, MissingExtraError, checked
+from spikecore.installing import to_install
 from spikecore.samples import Dataset
 
 TRAIN_SAMPLES = 1347  # three quarters of 1797
@@ -37,7 +38,7 @@ def digits(split: str = "contiguous", *, image: bool = False, seed: int = 0) -> 
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingExtraError('digits come with scikit-learn: pip install "spikecore[data]"') from error
+        raise MissingExtraError(f"digits come with scikit-learn: {to_install('data')}") from error
     pixels, labels = load_digits(return_X_y=True)
     inputs = (pixels / 16).astype(np.float32)  # 17 grey levels, 0 to 16: the quotients are exact
     whole = Dataset(

@@ -21,6 +21,7 @@ import numpy as np
 
 from spikecore.datasets.errors import DataError, DataFileError, MissingExtraError
 from spikecore.datasets.places import PathLike
+from spikecore.installing import to_install
 
 # The process has little memory, and thread pools reserve some. File locks would keep users from replacing a file.
 SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
@@ -40,7 +41,7 @@ class Hdf5Reader:
 
     def __init__(self, timeout: float = 60.0):
         if importlib.util.find_spec("h5py") is None:
-            raise MissingExtraError('HDF5 files need h5py: pip install "spikecore[data]"')
+            raise MissingExtraError(f"HDF5 files need h5py: {to_install('data')}")
         self.timeout = timeout
         self._process: Optional[subprocess.Popen] = None
         self._owner = 0

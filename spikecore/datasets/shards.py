@@ -14,6 +14,7 @@ import numpy as np
 from spikecore.arguments import Count, PathLike, Size
 from spikecore.datasets.errors import DataError, DataFileError, MissingExtraError, checked
 from spikecore.datasets.stored import reading
+from spikecore.installing import to_install
 from spikecore.samples import permutation
 from spikecore.samples.errors import integer
 
@@ -54,7 +55,7 @@ class Shards:
         drop_last: bool = False,
     ):
         if importlib.util.find_spec("webdataset") is None:
-            raise MissingExtraError('Shards need the package webdataset: pip install "spikecore[webdataset]"')
+            raise MissingExtraError(f"Shards need the package webdataset: {to_install('webdataset')}")
         given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         names = [os.fspath(path) for path in given]
         self.paths: List[str] = [

@@ -11,6 +11,7 @@ import numpy as np
 from spikecore.datasets.errors import DataFileError, MissingExtraError, checked
 from spikecore.datasets.places import PathLike
 from spikecore.datasets.stored import StoredArray, StoredDataset, check_numbers, reading
+from spikecore.installing import to_install
 
 
 @checked
@@ -35,7 +36,7 @@ def read_zarr(
         DataError: the arrays do not fit each other.
     """
     if importlib.util.find_spec("zarr") is None:
-        raise MissingExtraError('Zarr needs the package zarr: pip install "spikecore[zarr]"')
+        raise MissingExtraError(f"Zarr needs the package zarr: {to_install('zarr')}")
     array = ZarrArray(path, inputs)
     rest = {"targets": targets, **({} if lengths is None else {"lengths": lengths})}
     held: Dict[str, Any] = {}

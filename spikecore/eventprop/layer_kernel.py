@@ -13,7 +13,7 @@ from spikecore.eventprop.layer_adjoint import LayerGradient, by_name, pull_layer
 from spikecore.eventprop.layer_run import LayerRun, arrivals_of, run_layer, too_large, too_many
 from spikecore.eventprop.membrane import NOT_FOUND
 from spikecore.eventprop.spikes import Spikes
-from spikecore.kernels.sizes import LARGE, NO_NUMBA, REPEATED, has_numba
+from spikecore.kernels.sizes import LARGE, REPEATED, has_numba, no_numba
 
 COMPILED = "layer_numba.py"
 FORMULAS = "membrane.py", "layer_adjoint.py"  # whose functions are compiled with it
@@ -62,7 +62,7 @@ def run(
         RuntimeError: ``fused`` is true, and Numba is not installed.
     """
     if fused and not has_numba():
-        raise RuntimeError(f"fused=True, but {NO_NUMBA}")
+        raise RuntimeError(f"fused=True, but {no_numba()}")
     arrivals = arrivals_of(spikes, params.get("delay"), duration)
     neurons = len(params["weight"])
     if fused is None:

@@ -78,7 +78,7 @@ def _toml() -> Any:
         try:
             import tomli as tomllib  # type: ignore[no-redef]  # the same module under its older name
         except ImportError as error:
-            raise ImportError('chip files need tomli before Python 3.11: pip install "spikecore[cli]"') from error
+            raise ImportError("chip files need tomli before Python 3.11: pip install tomli") from error
     return tomllib
 
 

@@ -96,7 +96,7 @@ class SequenceCuda(OnDevice):
     def missing(cls) -> str:
         if importlib.util.find_spec("cupy"):
             return ""
-        return 'CuPy is not installed (pip install "spikecore[cupy-cuda13x]", or cupy-cuda12x for CUDA 12)'
+        return "CuPy is not installed (pip install cupy-cuda13x, or cupy-cuda12x for CUDA 12)"
 
     @property
     def library(self) -> Any:

@@ -17,7 +17,7 @@ from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.sequence_numba import backward_source, forward_source
 from spikecore.kernels.sinks import LONG, Sink, workers
-from spikecore.kernels.sizes import NO_NUMBA, has_numba
+from spikecore.kernels.sizes import has_numba, no_numba
 from spikecore.kernels.tiles import VECTOR
 
 SHORTEST = 8  # values after which a parameter repeats, from which on a chunk adds up its sums
@@ -36,7 +36,7 @@ class SequenceNumba(Kernels):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if has_numba() else NO_NUMBA
+        return "" if has_numba() else no_numba()
 
     @property
     def params(self) -> Tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.installing import to_install
 from spikecore.printing import in_notebook
 from spikecore.spikeplot.notebook import show_once, shows_inline
 
@@ -42,7 +43,7 @@ def figure_of(width: float, height: float, *, moving: bool = False) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('spikeplot draws with matplotlib: pip install "spikecore[plot]"') from error
+        raise ImportError(f"spikeplot draws with matplotlib: {to_install('plot')}") from error
     pyplot: Any = sys.modules.get("matplotlib.pyplot")
     if pyplot is None and in_notebook():
         pyplot = importlib.import_module("matplotlib.pyplot")

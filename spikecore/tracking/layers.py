@@ -12,6 +12,7 @@ from spikecore.api.core.layer import Key, Layer, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.layers.containers import walk
 from spikecore.api.training.batching import Feed
+from spikecore.installing import to_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +157,7 @@ def blank_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('pictures need matplotlib: pip install "spikecore[plot]"') from error
+        raise ImportError(f"pictures need matplotlib: {to_install('plot')}") from error
     return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
 
 

@@ -10,6 +10,7 @@ from spikecore.api.core.files import json_text
 from spikecore.api.core.foreign import refuse_module
 from spikecore.api.training.history import Row
 from spikecore.arguments import checked
+from spikecore.installing import to_install
 from spikecore.tracking.rows import numbers_of
 from spikecore.tracking.sample import Sample, Seen
 
@@ -199,9 +200,7 @@ def needed(tracker: str, module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(
-            f"tracking.{tracker} needs the package {package}: pip install 'spikecore[{extra}]' ({error})"
-        ) from error
+        raise ImportError(f"tracking.{tracker} needs the package {package}: {to_install(extra)} ({error})") from error
 
 
 def settings_of(model: Model) -> Dict[str, Any]:

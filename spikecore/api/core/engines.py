@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Type, Union
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.messages import unknown
 from spikecore.arguments import checked
+from spikecore.installing import to_install
 
 EngineName = Literal["numpy", "torch", "cupy", "ipu"]
 ENVIRONMENT = "SPIKECORE_ENGINE"
@@ -36,15 +37,16 @@ class EngineEntry(NamedTuple):
     install: str = ""  # the command that installs them, and what to write in it for other versions
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # see ``Engine.modules``
+    extra: str = ""  # in place of ``install``: the extra of spikecore that brings them
 
 
 _ENGINES = {
     "numpy": EngineEntry("spikecore.engines.numpy.engine:NumpyEngine"),
-    "torch": EngineEntry("spikecore.engines.torch.engine:TorchEngine", ("torch",), 'pip install "spikecore[torch]"'),
+    "torch": EngineEntry("spikecore.engines.torch.engine:TorchEngine", ("torch",), extra="torch"),
     "cupy": EngineEntry(
         "spikecore.engines.numpy.cupy:CupyEngine",
         ("cupy",),
-        'pip install "spikecore[cupy-cuda13x]", or "spikecore[cupy-cuda12x]" for CUDA 12',
+        "pip install cupy-cuda13x, or cupy-cuda12x for CUDA 12",
     ),
 }
 
@@ -55,7 +57,7 @@ class EngineStatus(NamedTuple):
     name: str
     available: bool
     why: str  # why it is not available; empty if it is
-    install: str  # the command that installs what is missing
+    install: str  # the command that installs what is missing; empty if nothing is
 
 
 class EngineUnavailable(ImportError):
@@ -188,8 +190,10 @@ def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
         return EngineStatus(name, True, "", "")
     needed = [package for package in entry.needs if not (simulate and package in entry.simulated)]
     missing = [package for package in needed if not _importable(package)]
-    why = f"package {', '.join(missing)} is not installed" if missing else ""
-    return EngineStatus(name, not missing, why, entry.install)
+    if not missing:
+        return EngineStatus(name, True, "", "")
+    install = to_install(entry.extra) if entry.extra else entry.install
+    return EngineStatus(name, False, f"package {', '.join(missing)} is not installed", install)
 
 
 def _importable(package: str) -> bool:

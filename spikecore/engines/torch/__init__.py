@@ -5,7 +5,9 @@ try:
 except ModuleNotFoundError as _error:
     if _error.name != "torch":
         raise
+    from spikecore.installing import to_install
+
     raise ModuleNotFoundError(
-        'the torch engine, spikecore.nn and its monitors need torch: pip install "spikecore[torch]"',
+        f"the torch engine, spikecore.nn and its monitors need torch: {to_install('torch')}",
         name="torch",
     ) from None

@@ -25,7 +25,7 @@ from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, M
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.kernels.sizes import NO_NUMBA, has_numba
+from spikecore.kernels.sizes import has_numba, no_numba
 from spikecore.kernels.streaming.layers_numba import CONV, POOL, POOLED, PRODUCT
 from spikecore.kernels.streaming.plan import NoKernel, Plan, named
 from spikecore.kernels.streaming.signal import Signal
@@ -47,7 +47,7 @@ def plan_of(
         NoKernel: a layer has none.
     """
     if not has_numba():
-        raise NoKernel(NO_NUMBA)
+        raise NoKernel(no_numba())
     plan = Plan(engine, batch)
     first = plan.signal(shape)
     return plan, first, add(plan, network, params, buffers, "", first)

@@ -5,6 +5,6 @@ from spikecore.api.core.engines import EngineEntry
 ENGINE = EngineEntry(
     "spikecore_jax.engine:JaxEngine",
     needs=("jax",),
-    install="pip install jax, or jax[cuda13] for NVIDIA GPUs, jax[tpu] for TPUs",
+    install='pip install "jax>=0.8", or "jax[cuda13]>=0.8" for NVIDIA GPUs, "jax[tpu]>=0.8" for TPUs',
     modules=("jax", "jaxlib"),
 )
