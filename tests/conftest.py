@@ -61,3 +61,21 @@ def narrowly(monkeypatch):
 
     monkeypatch.setattr(SequenceNumba, "forward", spy)
     return seen
+
+
+@pytest.fixture
+def ipus(monkeypatch):
+    """Sets how many IPUs the simulated machine has for this test; none is held at its beginning."""
+    from spikecore.engines.ipu.simulation import attached, machine
+
+    def there_are(count):
+        monkeypatch.setattr(attached, "MACHINE", machine.Machine(count))
+        return attached.MACHINE
+
+    return there_are
+
+
+@pytest.fixture
+def many_ipus(ipus):
+    """So many IPUs that PopTorch's models need not be destroyed after use."""
+    return ipus(64)

@@ -15,6 +15,8 @@ from torch import nn
 
 from spikecore.engines.ipu import simulation as poptorch
 
+pytestmark = pytest.mark.usefixtures("many_ipus")
+
 # ---- the module ----------------------------------------------------------------------------------------------------
 
 

@@ -35,9 +35,11 @@ def poptorch(monkeypatch):
 
 
 @pytest.mark.parametrize(("test", "given"), list(cases()))
-def test_the_hardware_tests_pass_in_the_simulation(poptorch, tmp_path, test, given):
-    """A12, and with it A1 (outputs), A2 and A3 (resuming), A4 (a pipeline), A7 and A8 (maps), A9 (exporting), A10."""
+def test_the_hardware_tests_pass_in_the_simulation(poptorch, ipus, tmp_path, test, given):
+    """A12, and with it A1 (outputs), A2 and A3 (resuming), A4 (a pipeline), A7 and A8 (maps), A9 (exporting), A10; on
+    a machine with no more IPUs than one program needs."""
     assert not sc.get_engine("ipu").simulate
+    ipus(2 if test is hardware.test_a_pipeline_over_two_ipus else 1)
     wanted = inspect.signature(test).parameters
     test(**given, **({"tmp_path": tmp_path} if "tmp_path" in wanted else {}))
 

@@ -111,6 +111,7 @@ WORDS = {
 }
 
 
+@pytest.mark.usefixtures("many_ipus")
 @pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
 def test_extremes_over_spikes_have_torchs_gradient(word):
     """A7: read off the device, where a tied extreme otherwise gets the whole gradient; values are bit for bit."""

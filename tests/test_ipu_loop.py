@@ -123,7 +123,11 @@ def looping(body, inputs, count=3):
         def forward(self, x):
             return simulation.for_loop(count, body, inputs(x))[0]
 
-    return simulation.inferenceModel(Loop())(torch.ones(2, 3))
+    loop = simulation.inferenceModel(Loop())
+    try:
+        return loop(torch.ones(2, 3))
+    finally:
+        loop.destroy()
 
 
 def test_the_body_is_recorded_once():

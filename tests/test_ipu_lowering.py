@@ -14,6 +14,8 @@ from torch import nn
 
 from spikecore.engines.ipu import simulation as poptorch
 
+pytestmark = pytest.mark.usefixtures("many_ipus")
+
 
 def ran(function, *inputs):
     """What a function of tensors gives on the device."""

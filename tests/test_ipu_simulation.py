@@ -16,6 +16,8 @@ from torch import nn
 from spikecore.engines.ipu import simulation as poptorch
 from spikecore.engines.ipu.words import detached_spike
 
+pytestmark = pytest.mark.usefixtures("many_ipus")
+
 
 class Net(nn.Module):
     """Two layers with ``inner`` between them; returns output and loss."""

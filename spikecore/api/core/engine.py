@@ -486,4 +486,4 @@ class Executor(abc.ABC):
         """Set the learning rate from the next step on."""
 
     def close(self) -> None:  # noqa: B027  (most executors hold no device of their own)
-        """Release the device."""
+        """Release the device, if the executor holds one; what needs it again takes it again."""

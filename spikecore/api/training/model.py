@@ -13,6 +13,7 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
+    TypeVar,
     Union,
     overload,
 )
@@ -42,6 +43,8 @@ from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
+
+Kind = TypeVar("Kind", bound="Model")
 
 
 class Model(FitEvaluate):
@@ -295,6 +298,25 @@ class Model(FitEvaluate):
         options = {"window": window, "num_steps": num_steps, "start": start}
         out: Output = self.executor.run_events(events, built, samples, **options)
         return out
+
+    # ---- the device ----
+
+    def close(self) -> None:
+        """Give back the device, where the model holds one: on the IPU engine, its IPUs and its compiled programs.
+
+        The weights and the training state stay, and the model stays usable: what needs the device again takes it again,
+        and compiles anew. Other engines hold no device, and there ``close`` does nothing. A model that is dropped
+        (``del model``) gives its IPUs back by itself. ``with sc.Model(...) as model:`` closes it at the end of the
+        block.
+        """
+        if self._executor is not None:
+            self._executor.close()
+
+    def __enter__(self: Kind) -> Kind:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     # ---- copies, files, text ----
 

@@ -3,7 +3,7 @@
 The current weights and the optimiser's arrays are on the device. ``_fetch`` copies them to the host when they are
 needed there; until then the host's copies are out of date. Only one program is attached to the device at a time. To
 alternate between training and validation, the executor detaches one program, copies the weights and attaches the
-other. No program is compiled twice.
+other. No program is compiled twice. ``pool.py`` does the same between executors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from spikecore.api.layers.network import Output, record_option
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.padding import fill
+from spikecore.engines.ipu.pool import POOL
 from spikecore.engines.ipu.programs import Program, inference_program
 
 
@@ -51,7 +52,7 @@ class ProgramExecutor(NetworkExecutor):
                 self.slot_values = optimizers.slots(self.optimizer, self.params, arrays, self._scale())
             self.dirty = False
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Detach the current program from the device; its weights are copied to the host first."""
         self._fetch()
         if self.attached is not None:
@@ -63,9 +64,13 @@ class ProgramExecutor(NetworkExecutor):
         self.attached = None
 
     def _attach(self, program: Program) -> None:
-        """Put ``program`` on the device, with the current weights."""
+        """Put ``program`` on the device, with the current weights; one that is not compiled yet finds the device free.
+
+        The programs of other executors leave the device.
+        """
+        POOL.give_to(self)
         if self.attached is not None and self.attached is not program:
-            self._release()
+            self.release()
         if program.stale:
             program.write(self.params, self.buffers)
         if self.attached is not program:
@@ -139,10 +144,13 @@ class ProgramExecutor(NetworkExecutor):
         program.close()
 
     def close(self) -> None:
-        self._fetch()
-        for program in self._programs():
-            program.close()
-        self.training, self.inference, self.attached, self.left = None, {}, None, 0
+        """Fetch what is newer on the device, and destroy the programs; the next call compiles anew."""
+        try:
+            self._fetch()
+        finally:
+            for program in self._programs():
+                program.close()
+            self.training, self.inference, self.attached, self.left = None, {}, None, 0
 
 
 def cut(out: Output, samples: int) -> Output:

@@ -17,6 +17,7 @@ from spikecore.engines.ipu.attached import ProgramExecutor, cut
 from spikecore.engines.ipu.device_state import OnDevice, not_keepable, on_device
 from spikecore.engines.ipu.module import Draw, drawn, probed
 from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
+from spikecore.engines.ipu.pool import POOL
 from spikecore.engines.ipu.programs import Program, batch_first, check_divisible, placement, training_program
 from spikecore.engines.ipu.subject import Subject, check_network
 
@@ -153,7 +154,12 @@ class IpuExecutor(ProgramExecutor):
         if self.training is None:
             self._build_training(x, y, steps, False)
         assert self.training is not None
-        self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key), export_model=False)
+        arguments = self._arguments(self.training, x, y, key)
+        POOL.give_to(self)
+        if self.attached is not self.training:
+            self.release()
+        self.training.model.compileAndExport(str(path), *arguments, export_model=False)
+        self.attached = self.training if self.training.model.isAttachedToDevice() else None
 
     def load_exported(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None) -> None:
         """Load the training program from a file that ``export`` has written, instead of compiling it.
@@ -170,9 +176,8 @@ class IpuExecutor(ProgramExecutor):
         x, y = self.batch(inputs, targets)
         self._build_training(x, y, steps, False)
         assert self.training is not None
-        self._release()
+        self._attach(self.training)
         self.training.model.loadExecutable(str(path))
-        self.attached = self.training
 
 
 class _Nothing:

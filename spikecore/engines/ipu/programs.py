@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import torch
@@ -13,7 +14,7 @@ from spikecore.engines.ipu.module import InferenceModule, Layout, NetworkModule,
 
 
 class Program:
-    """One PopTorch model.
+    """One PopTorch model. ``close()`` destroys it, and so does the end of the program's life.
 
     Args:
         module: the module that it runs.
@@ -26,6 +27,10 @@ class Program:
     def __init__(self, module: NetworkModule, model: Any, optimizer: Any, samples: int, shapes: Any = None) -> None:
         self.module, self.model, self.optimizer = module, model, optimizer
         self.samples, self.shapes, self.stale = samples, shapes, False
+        # PopTorch's executor and optimiser refer to each other: without this a program that nobody has any more would
+        # hold its IPUs until the next garbage collection. At exit the IPUs are free without it.
+        self.close = weakref.finalize(self, model.destroy)
+        self.close.atexit = False
 
     def check_layout(self, x: Any, y: Any, steps: Optional[int]) -> None:
         """Refuse a batch that the compiled program cannot take.
@@ -82,10 +87,6 @@ class Program:
         """Detach the program from the device."""
         if self.model.isCompiled() and self.model.isAttachedToDevice():
             self.model.detachFromDevice()
-
-    def close(self) -> None:
-        """Release the PopTorch model."""
-        self.model.destroy()
 
 
 def shapes_of(x: Any, y: Any, steps: Optional[int]) -> Any:

@@ -88,7 +88,7 @@ class Operators(TorchDispatchMode):
 
     def _read(self, name: str, tensors: List[Any], kept: List[Any]) -> None:
         if not self.watch.functions and any(record_of(x) is None for x in tensors):  # else torch made it itself
-            self.watch.mixed(f"aten::{name}")
+            self.watch.mixed(_full(name))
         for x in kept:
             self.watch.read(x)
 
@@ -100,15 +100,15 @@ class Operators(TorchDispatchMode):
         watch.calls.append(Call(name, shapes, numbers, watch.layer))
         for x in outputs:
             if x.dtype in FORBIDDEN:
-                watch.note("dtype", f"aten::{name} makes {x.dtype}, which no IPU has", "Use float32 or float16")
+                watch.note("dtype", f"{_full(name)} makes {x.dtype}, which no IPU has", "Use float32 or float16")
             if x.dtype == torch.int64 and x.numel() and bool(((x > INT32.max) | (x < INT32.min)).any()):
-                reason = f"aten::{name} makes whole numbers that do not fit into the 32 bits of an IPU"
+                reason = f"{_full(name)} makes whole numbers that do not fit into the 32 bits of an IPU"
                 watch.note("dtype", reason, "Use smaller ones, or compute them on the host")
         if not set(ON_CPU.get(name, ())) & set(watch.functions):
             remedy, read_back = objection(name), name in HOST
             if remedy is not None:
                 kind = "reads values on the host" if read_back else "is not lowered"
-                watch.note("host access" if read_back else "operator", f"aten::{name} {kind}", _sentence(remedy))
+                watch.note("host access" if read_back else "operator", f"{_full(name)} {kind}", _sentence(remedy))
         broken = condition(name, given)
         if broken is not None:
             watch.note("operator", broken.reason, broken.remedy, broken.error)
@@ -176,7 +176,10 @@ def tensors_in(value: Any) -> List[Any]:
 
 
 class Signature(NamedTuple):
-    """An operator's name, its arguments' names, those that it changes in place, and whether it returns views."""
+    """An operator's name, its arguments' names, those that it changes in place, and whether it returns views.
+
+    The name has a namespace, such as ``poptorch::``, if that is not aten.
+    """
 
     name: str
     arguments: Tuple[str, ...]
@@ -186,10 +189,15 @@ class Signature(NamedTuple):
 
 @lru_cache(maxsize=None)
 def _signature(function: Any) -> Signature:
-    name, arguments = function.overloadpacket.__name__, function._schema.arguments
+    name, arguments = function._schema.name, function._schema.arguments
+    name = name[len("aten::") :] if name.startswith("aten::") else name
     written = tuple(x.name for x in arguments if x.alias_info is not None and x.alias_info.is_write)
     views = not written and any(x.alias_info is not None for x in function._schema.returns)
     return Signature(name, tuple(x.name for x in arguments), written, views or name in SHARING)
+
+
+def _full(name: str) -> str:
+    return name if "::" in name else f"aten::{name}"
 
 
 def _constant(x: Any) -> bool:

@@ -141,7 +141,9 @@ REJECTED: Dict[str, str] = {name: remedy for remedy, names in _REJECTED for name
 
 
 def objection(name: str) -> Optional[str]:
-    """The remedy for an operator that PopTorch does not lower; None for one that it lowers."""
+    """The remedy for an operator that PopTorch does not lower; None for one that it lowers, such as all of its own."""
+    if name.startswith("poptorch::"):
+        return None
     if name in REJECTED:
         return REJECTED[name]
     plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name

@@ -6,11 +6,12 @@ While a module runs, functions of torch are replaced by wrappers. A wrapper repo
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import torch
 import torch.utils.checkpoint as checkpoint
 
+from spikecore.engines.ipu.simulation.ops import identity_loss
 from spikecore.engines.ipu.simulation.rules import replaced
 
 IGNORED = {
@@ -18,6 +19,12 @@ IGNORED = {
     "detach_": "PopTorch accepts and ignores it: the gradient flows",
     "hook": "gradient hooks are silently ignored",
 }
+
+#: Operators of PopTorch that return their first argument.
+PASSING = (
+    "ipu_print_tensor nop recomputation_checkpoint set_available_memory set_matmul_serialization "
+    "set_overlap_for_input set_overlap_for_output"
+).split()
 
 
 @contextlib.contextmanager
@@ -68,8 +75,27 @@ def _changes(watch: Any) -> List[Tuple[Any, str, Any]]:
         changes.append((checkpoint, "_infer_device_type", lambda *args: "cpu"))
     return [
         *changes,
+        *_own_operators(watch),
         (torch.autograd.Function, "apply", classmethod(applied)),
         noted(torch.Tensor, "detach_", "detach_", "Write y = x.detach() and use y"),
         noted(torch.Tensor, "register_hook", "hook", "Build the gradient from plain ops and detach()"),
         (torch.nn.Module, "__call__", called),
     ]
+
+
+def _own_operators(watch: Any) -> Iterator[Tuple[Any, str, Any]]:
+    """PopTorch's own operators, if it is installed, as functions of torch: on a CPU it gives them no gradient."""
+
+    def start(inputs: Any) -> None:
+        if watch.training:
+            watch.note("operator", "poptorch.for_loop is for inference only", "Write the steps out in training")
+
+    functions: Dict[str, Callable[..., Any]] = {
+        "identity_loss": lambda x, reduction: identity_loss(x, ("sum", "mean", "none")[reduction]),
+        "start_for_loop": start,
+        "end_for_loop": lambda outputs, inputs, count: list(outputs),
+        **{name: lambda x, *options: x for name in PASSING},
+    }
+    for name, function in functions.items():
+        if hasattr(torch.ops.poptorch, name):
+            yield torch.ops.poptorch, name, function

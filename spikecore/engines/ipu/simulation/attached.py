@@ -5,21 +5,25 @@ from __future__ import annotations
 import copy
 from typing import Any, Dict
 
+from spikecore.engines.ipu.simulation.machine import MACHINE
 from spikecore.engines.ipu.simulation.optim import converted
 
 
 class Attached:
-    """The part of ``PoplarExecutor`` that tracks whether the host's or the device's values are out of date.
+    """The part of ``PoplarExecutor`` that holds IPUs and tracks whether the host's or their values are out of date.
 
     Args:
         user_model: the module whose weights are copied.
         training: whether the weights are trained.
     """
 
+    _offline: bool  # whether it compiles only, without a device
+
     def __init__(self, user_model: Any, training: bool) -> None:
         self._user_model, self._training = user_model, training
         self._device: Any = None  # a ``Device`` after compilation
         self._attached, self._dirty = False, False  # dirty: the weights on the device are newer than the host's
+        self._ipus = 0  # how many it holds while it is attached
         self._optimizer: Any = None
         self._settings: Any = None  # the optimiser's settings on the device
 
@@ -33,22 +37,28 @@ class Attached:
         assert self._attached, "the model is not attached to a device"
         self.copyWeightsToHostIfNeeded()
         self.read_optimizer()
-        self._attached = False
+        self._leave()
 
     def attachToDevice(self) -> None:
         assert self.isCompiled(), "the model is not compiled"
+        assert not self._offline, "Trying to attach to an offline device"
         assert not self._attached, "the model is already attached"
-        self._attached = True
-        self._on_attach()
+        self._attach()
 
-    def _on_attach(self) -> None:
-        """Copy weights, settings and, if there are any, the optimiser's arrays to the device."""
+    def _attach(self) -> None:
+        """Take IPUs, and copy weights, settings and, if there are any, the optimiser's arrays to them."""
+        MACHINE.acquire(self, self._ipus)
+        self._attached = True
         self.copyWeightsToDevice()
         if self._optimizer is not None:
             self._update_settings()
             self._optimizer.device_is_stale = self._optimizer.has_state()
             self._optimizer.host_is_stale = not self._optimizer.device_is_stale
             self._write_optimizer()
+
+    def _leave(self) -> None:
+        MACHINE.release(self)
+        self._attached = False
 
     # ---- weights ----
 

@@ -11,6 +11,7 @@ import torch
 
 from spikecore.engines.ipu.simulation.attached import Attached
 from spikecore.engines.ipu.simulation.device import Device, parts_of
+from spikecore.engines.ipu.simulation.machine import needed
 from spikecore.engines.ipu.simulation.ops import Error
 from spikecore.engines.ipu.simulation.optim import SGD, converted
 from spikecore.engines.ipu.simulation.options import ConnectionType, Options, OutputMode
@@ -65,6 +66,10 @@ class PoplarExecutor(Attached):
     def options(self) -> Any:
         return self._options
 
+    @property
+    def _offline(self) -> bool:
+        return bool(self._options.connection_type == ConnectionType.Never)
+
     def _wrap(self) -> None:
         """Replace the module's class by one that copies the weights from the device before they are read."""
         executor, base = self, type(self._user_model)
@@ -87,21 +92,25 @@ class PoplarExecutor(Attached):
         self._alive()
         if not self.isCompiled():
             self._compile(args)
-            self._device.trace(parts_of(self._on_device(args), self._options)[0][0])
-            self._check_stages()
 
     def _compile(self, args: Any) -> None:
         _check_divisible(args, self._options)
         self.compilations += 1
         self._device = Device(self._model, self._training, self._options, self._optimizer)
         self._inputs = [x.detach().clone() for x in args]
-        if self._options.connection_type != ConnectionType.Never:
-            self._attached = True
-            self._on_attach()
+        try:
+            self._device.trace(parts_of(self._on_device(args), self._options)[0][0])
+            stages = max(1, len({ipu for _, ipu in self._device.blocks}))
+            self._check_stages(stages)
+            self._ipus = needed(self._options, stages)
+            if not self._offline:
+                self._attach()
+        except Exception:
+            self._device = None
+            raise
 
-    def _check_stages(self) -> None:
+    def _check_stages(self, stages: int) -> None:
         """Refuse a pipeline with too few parts to keep all its stages busy."""
-        stages = len({ipu for _, ipu in self._device.blocks})
         parts = self._options.Training.gradient_accumulation if self._training else self._options.device_iterations
         least = 2 * stages - 1 if self._training else stages
         if stages > 1 and parts < least:
@@ -142,16 +151,16 @@ class PoplarExecutor(Attached):
             self.copyWeightsToHostIfNeeded()
             self.read_optimizer()
             self._user_model.__class__ = self._base
-            self._device, self._attached, self._destroyed = None, False, True
+            self._leave()
+            self._device, self._destroyed = None, True
 
     # ---- running ----
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._alive()
-        assert self._options.connection_type != ConnectionType.Never, "Trying to run a model on an offline device"
+        assert not self._offline, "Trying to run a model on an offline device"
         assert not kwargs, "the simulation takes positional inputs"
-        first = not self.isCompiled()
-        if first:
+        if not self.isCompiled():
             self._compile(args)
         if not self._attached:
             self.attachToDevice()
@@ -161,8 +170,6 @@ class PoplarExecutor(Attached):
             )
         self._write_optimizer()
         outputs = self._device.run(parts_of(self._on_device(args), self._options))
-        if first:
-            self._check_stages()
         self._dirty = self._dirty or self._training
         if self._optimizer is not None:
             self._optimizer.host_is_stale = True
