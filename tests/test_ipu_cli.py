@@ -30,6 +30,14 @@ layers = [{ kind = "Linear", in_features = 64, out_features = 10 }, { kind = "Le
 epochs = 1
 """
 
+PLASTICITY = """
+[train.learning]
+kind = "Plasticity"
+
+[train.learning.rules]
+0 = { kind = "PowerLawSTDP", lr_post = 0.03, x_target = 0.3 }
+"""
+
 
 @pytest.fixture
 def run_file(tmp_path, monkeypatch):
@@ -77,6 +85,15 @@ def test_check_refuses_ways_of_learning(run_file, capsys, line, said):
     code, told = call(capsys, "check", run_file)
     assert code == NOT_VERIFIED, told
     assert said in " ".join(told.split())
+
+
+@pytest.mark.parametrize("way", ['learning = "eprop"', PLASTICITY], ids=["e-prop", "plasticity"])
+def test_training_refuses_ways_of_learning(run_file, capsys, way):
+    run_file.write_text(RUN + way)
+    code, told = call(capsys, "train", run_file, "--engine", "ipu", "--simulate")
+    assert code == USAGE, told
+    assert "digits.toml: train: engine 'ipu' " in told
+    assert "numpy" in told
 
 
 def test_training_in_parts(run_file, capsys, tmp_path):

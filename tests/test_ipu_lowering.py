@@ -120,9 +120,10 @@ def test_other_assignments_are_kept():
 VIEWS = {
     "v += 1": lambda k: k[:, 0].__iadd__(1),
     "add_": lambda k: k[:, 0].add_(1),
-    "copy_": lambda k: k[0].copy_(k[1] + 1),
+    "copy_ into a transpose": lambda k: k.t().copy_(k.t() + 1),
     "mul_ of a transpose": lambda k: k.t().mul_(5),
-    "slice of a view": lambda k: k[0].__setitem__(0, 7.0),
+    "slice of a transpose": lambda k: k.t().__setitem__(0, 7.0),
+    "copy_ into a diagonal": lambda k: k.diagonal().copy_(k[1, :2] + 1),
     "narrow": lambda k: k.narrow(0, 0, 1).fill_(9.0),
 }
 
@@ -138,6 +139,36 @@ def test_changes_of_views_do_not_reach_what_they_view(change):
 
     assert ran(forward, torch.ones(2, 3)).tolist() == [[1.0] * 3] * 2
     assert forward(torch.ones(2, 3)).sum() != 6.0, "torch itself keeps them"
+
+
+COPIES = {
+    "copy_": lambda k: k[0].copy_(k[1] + 1),
+    "item of a slice": lambda k: k[0].__setitem__(0, 7.0),
+    "copy_ into a slice of a slice": lambda k: k[0][1:].copy_(k[1, :2] + 1),
+    "select, view, narrow": lambda k: k.view(6).narrow(0, 1, 4).view(2, 2).select(0, 1).copy_(k[1, :2] + 4),
+    "items of a slice of a slice": lambda k: k[:, 1:][1].__setitem__(slice(0, 2), 3.0),
+}
+
+
+@pytest.mark.parametrize("change", COPIES.values(), ids=COPIES)
+def test_copies_into_slices_of_slices_are_kept(change):
+    """But not those into slices of constants."""
+
+    def forward(x):
+        k = x * 1
+        change(k)
+        return k
+
+    found = ran(forward, torch.ones(2, 3))
+    assert torch.equal(found, forward(torch.ones(2, 3)))
+    assert not torch.equal(found, torch.ones(2, 3))
+
+    def constant(x):
+        k = torch.ones(2, 3)
+        change(k)
+        return k * x
+
+    assert torch.equal(ran(constant, torch.ones(2, 3)), torch.ones(2, 3))
 
 
 def test_a_changed_view_is_what_the_call_returns():
@@ -186,6 +217,14 @@ def test_every_tied_extreme_gets_the_whole_gradient(function, x, expected):
     torch.testing.assert_close(ran(function, untied.detach()).reshape(value.shape), value.detach())
     value.sum().backward()
     torch.testing.assert_close(gradient(function, untied.detach()), untied.grad, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("extent", "options"), [(extent, (kernel, stride, padding)) for extent in (5, 6, 7)
+    for kernel in (2, 3) for stride in (1, 2, 3) for padding in (0, 1)])  # fmt: skip
+def test_windows_beyond_the_end(extent, options):
+    x = torch.rand(1, 1, extent, extent + 1, generator=torch.Generator().manual_seed(0))
+    pool = nn.MaxPool2d(*options, ceil_mode=True)
+    assert torch.equal(ran(pool, x), pool(x))
 
 
 def test_an_index_has_one_winner():

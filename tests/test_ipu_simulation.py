@@ -82,9 +82,10 @@ def test_options_freeze_and_check():
     with pytest.raises(AssertionError, match="device_iterations"):
         options.deviceIterations(0)
     with pytest.raises(AssertionError, match="unknown option colour"):
-        options.set(colour=1)
+        options.colour = 1
     with pytest.raises(AttributeError, match="no option 'colour'"):
         _ = options.colour
+    assert options.set(colour=1).clone().colour == 1, "set takes any name"
     poptorch.trainingModel(Net(), options=options)
     for change in (
         lambda: options.deviceIterations(3),
@@ -149,13 +150,45 @@ def test_types_shapes_and_backward():
     assert model.compilations == 1
 
 
+def test_an_inference_model_follows_the_training_model_of_its_module():
+    """Neither is in the other's way, whichever is made first."""
+    net = Net()
+    before = poptorch.inferenceModel(net)
+    training = poptorch.trainingModel(net)
+    after = poptorch.inferenceModel(net)
+    x, y = batch()
+    first = before(x)
+    assert torch.equal(first, after(x))
+    for _ in range(2):
+        training(x, y)
+        assert torch.equal(before(x), after(x))
+    assert not torch.equal(first, after(x))
+    assert torch.equal(after(x), net(x))
+    after.destroy()
+    assert type(net).__name__ == "PoptorchNet"
+    training.destroy()
+    assert type(net) is Net
+
+
+def test_outputs_that_are_views_of_a_weight_are_those_before_the_update():
+    class Looking(Net):
+        def forward(self, x, y):
+            return self.last.bias, self.last.weight[0], self.loss(self.last(self.first(x)), y)
+
+    net = Looking()
+    weight, bias = net.last.weight[0].detach().clone(), net.last.bias.detach().clone()
+    _, (seen_bias, seen_weight, _) = trained(net, *batch())
+    assert torch.equal(seen_weight, weight)
+    assert torch.equal(seen_bias, bias)
+
+
 def test_weights_live_on_the_device():
     net = Net()
     optimizer = poptorch.optim.SGD(list(net.parameters()), lr=0.1)
     model = poptorch.trainingModel(net, optimizer=optimizer)
     assert type(net).__name__ == "PoptorchNet"
     with pytest.raises(RuntimeError, match="already been wrapped"):
-        poptorch.inferenceModel(net)
+        poptorch.trainingModel(net)
     held = net.first.weight
     before = held.detach().clone()
     model(*batch())

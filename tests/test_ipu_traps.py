@@ -115,8 +115,17 @@ TRAPS = cases([
         "k = x * 1\nreturn k.div_(2.0, rounding_mode='floor') + x",
         "return x + torch.round(x, decimals=1)",
         "return x + x.triu()",
-        "return x + torch.nanmean(x)",
-        "return x + x.nanmean(0)",
+        "return x + F.max_pool2d(x[None], 3).sum()",
+        "return x + torch.max_pool1d(x, 5)",
+        "return x + F.avg_pool1d(x, 5)",
+        "return x + F.avg_pool3d(x[None, None], (1, 3, 5)).sum()",
+        "return x + F.lp_pool2d(x[None] + 2, 2, 2).sum()",
+        "return x + x.std()",
+        "return x + torch.var(x)",
+        "return x + torch.std_mean(x)[0]",
+        "return x + (5 * x).int() // 2",
+        "return x + torch.floor_divide((9 * x).long(), 4)",
+        "return x + F.celu(x, 0.5)",
         "return x + torch.xlogy(x, x * x)",
         "return x + F.avg_pool1d(x[:, None], 3, 1, 1)[:, 0]",
         "return x + F.avg_pool2d(x[None, None], 3, 1, (0, 1))[0, 0, 0, 0]",
@@ -253,6 +262,11 @@ ACCEPTED = [
     "return x + F.avg_pool2d(x[None, None], 3, 1, 1)[0, 0]",
     "return x + F.avg_pool2d(x[None, None], 3, 1, (0, 1), count_include_pad=False)[0, 0, 0, 0]",
     "return F.max_pool1d(x, 3, 1, 1)",
+    "return x + nn.MaxPool1d(5)(x) + nn.AvgPool1d(5)(x) + F.max_pool2d(x[None], 3, stride=2).sum()",
+    "return x + torch.nanmean(x) + x.nanmean(0) + F.cosine_similarity(x, 2 * x, dim=0)",
+    "return x + x.std(0) + torch.var(x, dim=(0, 1)) + torch.std_mean(x, 1, keepdim=True)[0]",
+    "return x + (5 * x).abs().int() // 2 + x // 2",
+    "return 0.5 * F.elu(x / 0.5) + F.gelu(x, approximate='tanh')",
     "return x[[5, 4, 3, 2, 1, 0]] + x[torch.tensor([0, 1, 2, 3, 4, 5])]",
     "return torch.where(x > 0, x, 0.0).clamp(0, 1) ** 2",
     "return x + torch.rand(5, generator=torch.Generator())",
@@ -324,12 +338,12 @@ def spikes(m, x):
 
 
 TIED = {
-    "max_pool1d": lambda m, x: x + F.max_pool1d(spikes(m, x), 5),
-    "max_pool2d": lambda m, x: x + F.max_pool2d(spikes(m, x)[None, None], (2, 1))[0, 0].repeat(2, 1),
+    "max_pool1d": lambda m, x: x + F.max_pool1d(spikes(m, x), 5, 5),
+    "max_pool2d": lambda m, x: x + F.max_pool2d(spikes(m, x)[None, None], (2, 1), (2, 1))[0, 0].repeat(2, 1),
     "padded": lambda m, x: F.max_pool1d(spikes(m, x), 3, stride=1, padding=1),
-    "ceil_mode": lambda m, x: x + F.max_pool1d(spikes(m, x), 2, ceil_mode=True).sum(),
-    "dilated": lambda m, x: x + F.max_pool2d(spikes(m, x)[None, None], 2, dilation=2).sum(),
-    "max_pool3d": lambda m, x: x + F.max_pool3d(spikes(m, x)[None, None], (1, 3, 5)).sum(),
+    "ceil_mode": lambda m, x: x + F.max_pool1d(spikes(m, x), 2, 2, ceil_mode=True).sum(),
+    "dilated": lambda m, x: x + F.max_pool2d(spikes(m, x)[None, None], 2, 2, dilation=2).sum(),
+    "max_pool3d": lambda m, x: x + F.max_pool3d(spikes(m, x)[None, None], (1, 3, 5), (1, 3, 5)).sum(),
     "amax": lambda m, x: x + spikes(m, x).amax(1, keepdim=True),
     "amin": lambda m, x: x + spikes(m, x).amin((0, 1)),
     "max": lambda m, x: x + spikes(m, x).max(),
@@ -363,7 +377,7 @@ def test_maxima_without_ties_are_not_told(function):
 def test_the_share_of_ties():
     """A7: the figure is that of the windows."""
     x = torch.tensor([[1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 2.0, 1.0]])
-    inner = Inner(lambda m, given: given + F.max_pool1d(x.to(given.device) + 0 * given.sum(), 2).sum())
+    inner = Inner(lambda m, given: given + F.max_pool1d(x.to(given.device) + 0 * given.sum(), 2, 2).sum())
     (told,) = [one for one in checked(inner).findings if one.trap == "tied maxima"]
     assert told.reason.startswith("aten::max_pool2d_with_indices: 50% of its results")
 

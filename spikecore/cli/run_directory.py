@@ -257,8 +257,7 @@ class Run:
 
         Raises:
             ConfigError: a group of the optimiser matches no parameter, a name of pruning no layer, or a way of learning
-                excludes another key or cannot learn the network.
-            NotImplementedError: the engine does not learn in this way.
+                excludes another key, cannot learn the network, or is not for this engine.
         """
         train = self.config.train
         for name in ("pruning", "rewiring"):
@@ -282,7 +281,7 @@ class Run:
             assert model.input_shape is not None  # the model is built
             with model.engine.isolated():
                 way.check_network(model.executor, self.loss, model.input_shape)
-        except ValueError as error:
+        except (ValueError, NotImplementedError) as error:
             raise ConfigError([f"{self.name}: train: {error}"]) from None
 
     def memory_plan(self, model: Model) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
+import torch
+
 
 class Condition(NamedTuple):
     """When PopTorch refuses a call or gets it wrong, and what to do about it."""
@@ -14,12 +16,40 @@ class Condition(NamedTuple):
     error: bool = True
 
 
+def _rounds_otherwise(given: Dict[str, Any]) -> bool:
+    """Whether a quotient of whole numbers, rounded toward zero, is another number than its floor."""
+    numbers = given["self"], given["other"]
+    if any(x.is_floating_point() if isinstance(x, torch.Tensor) else isinstance(x, float) for x in numbers):
+        return False
+    floor, whole = (torch.div(*numbers, rounding_mode=mode) for mode in ("floor", "trunc"))
+    return not torch.equal(floor, whole)
+
+
 #: Conditions by the aten name without a final ``_``. They get the arguments by the names in the operator's schema.
 OPTIONS: Dict[str, Condition] = {
     "div": Condition(
         lambda given: given.get("rounding_mode") is not None,
         "aten::div silently ignores rounding_mode (seen with 'floor')",
         "Write torch.floor(a / b) or torch.trunc(a / b)",
+    ),
+    "floor_divide": Condition(
+        _rounds_otherwise,
+        "aten::floor_divide of whole numbers rounds toward zero, which differs for negative ones",
+        "Write torch.floor(a / b)",
+    ),
+    "celu": Condition(
+        lambda given: True, "aten::celu is lowered to another function, selu", "Write alpha * F.elu(x / alpha)"
+    ),
+    "gelu": Condition(
+        lambda given: given.get("approximate", "none") != "tanh",
+        "aten::gelu has the form with tanh, which differs by up to 2e-4",
+        "Write F.gelu(x, approximate='tanh') to have it everywhere",
+        False,
+    ),
+    "std": Condition(
+        lambda given: not given.get("dim"),
+        "std and var of all entries, without an axis, are refused",
+        "Name the axes: x.std(dim=(0, 1))",
     ),
     "round": Condition(
         lambda given: bool(given.get("decimals")),
@@ -60,6 +90,7 @@ OPTIONS: Dict[str, Condition] = {
 OPTIONS["nll_loss2d_forward"] = OPTIONS["nll_loss_forward"]
 OPTIONS["_embedding_bag"] = OPTIONS["embedding"]
 OPTIONS["avg_pool3d"] = OPTIONS["avg_pool2d"]
+OPTIONS.update({name: OPTIONS["std"] for name in ("var", "std_mean", "var_mean")})
 
 
 def _many_layers(args: Sequence[Any], kwargs: Dict[str, Any]) -> bool:
@@ -77,11 +108,18 @@ _RECURRENT = Condition(
     "Use one such module for each layer",
 )
 
+
+def _no_stride(place: int) -> Condition:
+    """The condition of a pooling whose argument at ``place`` is the stride."""
+
+    def missing(args: Sequence[Any], kwargs: Dict[str, Any]) -> bool:
+        return not (args[place] if len(args) > place else kwargs.get("stride"))
+
+    return Condition(missing, "pooling without stride reaches PopART with an empty one", "Give stride=kernel_size")
+
+
 #: Conditions by the name of a function of torch that the CPU splits into other operators. They get its arguments.
 FUNCTIONS: Dict[str, Condition] = {
-    "nanmean": Condition(
-        lambda args, kwargs: True, "nanmean is not lowered", "Use torch.where(x.isnan(), 0, x) and count the others"
-    ),
     "one_hot": Condition(
         lambda args, kwargs: (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) < 0,
         "one_hot needs num_classes, as shapes are fixed",
@@ -91,6 +129,8 @@ FUNCTIONS: Dict[str, Condition] = {
         lambda args, kwargs: True, "PopTorch skips its own test of cosine_embedding_loss", "Do not rely on it", False
     ),
     **{name: _RECURRENT for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
+    **{f"{kind}_pool{n}d": _no_stride(2) for kind in ("max", "avg") for n in (1, 2, 3)},
+    **{f"lp_pool{n}d": _no_stride(3) for n in (1, 2)},
     **{
         f"max_pool{n}d_with_indices": Condition(
             lambda args, kwargs: True, "max pooling does not give indices", "Use return_indices=False"

@@ -123,7 +123,8 @@ class Operators(TorchDispatchMode):
         watch = self.watch
         if not watch.gradients or not any(x.requires_grad for x in tensors) or "grad" in watch.functions:
             return
-        if not torch.is_grad_enabled() and name != "detach" and any(x.is_floating_point() for x in tensors_in(found)):
+        enabled = watch.enabled if watch.functions else torch.is_grad_enabled()  # what torch does inside is its own
+        if not enabled and name != "detach" and any(x.is_floating_point() for x in tensors_in(found)):
             reason = "gradients are disabled here, but on the device they flow all the same"
             watch.note("no_grad", reason, "Write y = x.detach() and use y")
         share = tied(name, given, found)

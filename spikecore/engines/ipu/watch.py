@@ -47,6 +47,7 @@ class Watch:
         self.placed: Optional[str] = None  # "host" or "device": where the running function puts its results
         self.recomputed = False  # whether anything is checkpointed, so that autograd's graph is incomplete
         self.gradients = training  # whether to object to disabled gradients at the moment
+        self.enabled = True  # whether gradients were enabled when the running function of torch was called
         self.losses: List[Any] = []
 
     @property
@@ -112,6 +113,8 @@ class Watch:
     def inside(self, name: str, placed: Optional[str]) -> Iterator[None]:
         """A function of torch is running; ``placed`` says where it puts its results."""
         before, self.placed = self.placed, placed or self.placed
+        if not self.functions:
+            self.enabled = torch.is_grad_enabled()
         self.functions.append(name)
         try:
             yield

@@ -24,6 +24,7 @@ class Attached:
         self._device: Any = None  # a ``Device`` after compilation
         self._attached, self._dirty = False, False  # dirty: the weights on the device are newer than the host's
         self._ipus = 0  # how many it holds while it is attached
+        self._host_version = 0  # how often the weights were copied to the host
         self._optimizer: Any = None
         self._settings: Any = None  # the optimiser's settings on the device
 
@@ -47,7 +48,7 @@ class Attached:
 
     def _attach(self) -> None:
         """Take IPUs, and copy weights, settings and, if there are any, the optimiser's arrays to them."""
-        MACHINE.acquire(self, self._ipus)
+        self._take()
         self._attached = True
         self.copyWeightsToDevice()
         if self._optimizer is not None:
@@ -55,6 +56,9 @@ class Attached:
             self._optimizer.device_is_stale = self._optimizer.has_state()
             self._optimizer.host_is_stale = not self._optimizer.device_is_stale
             self._write_optimizer()
+
+    def _take(self) -> None:
+        MACHINE.acquire(self, self._ipus)
 
     def _leave(self) -> None:
         MACHINE.release(self)
@@ -71,6 +75,7 @@ class Attached:
     def copyWeightsToHost(self) -> None:
         assert self._device is not None, "compile the model, or call it, before copying weights"
         self._dirty = False
+        self._host_version += 1
         self._device.to_host()
 
     def copyWeightsToDevice(self) -> None:

@@ -107,7 +107,8 @@ class Device:
         self.blocks = tracing.blocks
         self.many = isinstance(result, (tuple, list))
         result = tuple(result) if self.many else (result,)
-        return tuple(x.detach() for x in result), _loss(tracing) if self.training else None
+        # copies, since an output may be a view of a parameter, which the update changes
+        return tuple(x.detach().clone() for x in result), _loss(tracing) if self.training else None
 
     def _settle_buffers(self, buffers: Dict[str, Any], before: Dict[str, Any]) -> None:
         """Keep in-place changes of float buffers, lose those of whole numbers; refuse new and shared tensors."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any, List
+from functools import partial
+from typing import Any, Callable, List
 
 import numpy as np
 import torch
@@ -45,8 +46,8 @@ class PoplarExecutor(Attached):
         user_model: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(model if user_model is None else user_model, training)
-        self._model = model
-        if type(self._user_model).__name__.startswith("Poptorch"):
+        self._model, self._base = model, type(self._user_model)
+        if training and hasattr(self._base, "_executor"):
             raise RuntimeError("Model has already been wrapped: call destroy() on the executor before wrapping again")
         given = Options() if options is None else options
         given._freeze()
@@ -56,7 +57,8 @@ class PoplarExecutor(Attached):
         self._destroyed, self.compilations = False, 0
         if optimizer is not None:
             self.setOptimizer(optimizer)
-        self._wrap()
+        if training:
+            self._wrap()
 
     @property
     def model(self) -> Any:
@@ -72,7 +74,7 @@ class PoplarExecutor(Attached):
 
     def _wrap(self) -> None:
         """Replace the module's class by one that copies the weights from the device before they are read."""
-        executor, base = self, type(self._user_model)
+        executor, base = self, self._base
 
         def fetching(name: str) -> Any:
             def method(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -82,8 +84,8 @@ class PoplarExecutor(Attached):
             return method
 
         names = "state_dict named_parameters parameters named_buffers buffers".split()
-        self._user_model.__class__ = type(f"Poptorch{base.__name__}", (base,), {name: fetching(name) for name in names})
-        self._base = base
+        wrapped = {"_executor": self, **{name: fetching(name) for name in names}}
+        self._user_model.__class__ = type(f"Poptorch{base.__name__}", (base,), wrapped)
 
     # ---- compiling ----
 
@@ -92,30 +94,38 @@ class PoplarExecutor(Attached):
         self._alive()
         if not self.isCompiled():
             self._compile(args)
+            self._first(lambda: self._device.trace(parts_of(self._on_device(args), self._options)[0][0]))
 
     def _compile(self, args: Any) -> None:
         _check_divisible(args, self._options)
         self.compilations += 1
-        self._device = Device(self._model, self._training, self._options, self._optimizer)
         self._inputs = [x.detach().clone() for x in args]
+        self._ipus = needed(self._options, 1)  # of the first stage; the first pass shows whether there are more
+        self._device = Device(self._model, self._training, self._options, self._optimizer)
+        if not self._offline:
+            self._first(self._attach)
+
+    def _first(self, compiling: Callable[[], Any]) -> Any:
+        """Call a part of the compilation; if it fails, there is no program, and it holds no IPUs."""
         try:
-            self._device.trace(parts_of(self._on_device(args), self._options)[0][0])
-            stages = max(1, len({ipu for _, ipu in self._device.blocks}))
-            self._check_stages(stages)
-            self._ipus = needed(self._options, stages)
-            if not self._offline:
-                self._attach()
+            result = compiling()
+            self._check_stages(max(1, len({ipu for _, ipu in self._device.blocks})))
+            return result
         except Exception:
             self._device = None
+            self._leave()
             raise
 
     def _check_stages(self, stages: int) -> None:
-        """Refuse a pipeline with too few parts to keep all its stages busy."""
+        """Take the IPUs of all stages, and refuse a pipeline with too few parts to keep them busy."""
         parts = self._options.Training.gradient_accumulation if self._training else self._options.device_iterations
         least = 2 * stages - 1 if self._training else stages
         if stages > 1 and parts < least:
             what = "gradient accumulation" if self._training else "device iterations"
             raise Error(f"a pipeline of {stages} stages needs {what} of at least {least}, got {parts}")
+        self._ipus = needed(self._options, stages)
+        if self._attached:
+            self._take()
 
     def save(self, filename: str, export_model: bool = True, save_rng_state: bool = True) -> None:
         if self._device is None:
@@ -138,6 +148,8 @@ class PoplarExecutor(Attached):
             raise Error(f"Invalid file {filename}: version {version}, expected {self._version}")
         self.compile(*inputs)
         if self._program() != program:
+            self._device = None
+            self._leave()
             raise Error(f"Invalid file {filename}: it holds the program of another model")
         self.compilations -= 1
 
@@ -150,7 +162,8 @@ class PoplarExecutor(Attached):
         if not self._destroyed:
             self.copyWeightsToHostIfNeeded()
             self.read_optimizer()
-            self._user_model.__class__ = self._base
+            if self._training:
+                self._user_model.__class__ = self._base
             self._leave()
             self._device, self._destroyed = None, True
 
@@ -160,7 +173,8 @@ class PoplarExecutor(Attached):
         self._alive()
         assert not self._offline, "Trying to run a model on an offline device"
         assert not kwargs, "the simulation takes positional inputs"
-        if not self.isCompiled():
+        first = not self.isCompiled()
+        if first:
             self._compile(args)
         if not self._attached:
             self.attachToDevice()
@@ -168,12 +182,23 @@ class PoplarExecutor(Attached):
             raise Error(
                 f"inputs {_signature(args)} differ from those the model was compiled for, {_signature(self._inputs)}"
             )
+        if not self._training:
+            self._follow(getattr(self._user_model, "_executor", None))
         self._write_optimizer()
-        outputs = self._device.run(parts_of(self._on_device(args), self._options))
+        run = partial(self._device.run, parts_of(self._on_device(args), self._options))
+        outputs = self._first(run) if first else run()
         self._dirty = self._dirty or self._training
         if self._optimizer is not None:
             self._optimizer.host_is_stale = True
         return _gathered(outputs, self._options, self._training, self._device)
+
+    def _follow(self, trained: Any) -> None:
+        """Take the weights of the training model of the same module, if it has newer ones."""
+        if trained is not None:
+            trained.copyWeightsToHostIfNeeded()
+            if self._host_version != trained._host_version:
+                self._host_version = trained._host_version
+                self.copyWeightsToDevice()
 
     def _on_device(self, args: Any) -> List[Any]:
         return [_as_on_device(x, self._device.double) for x in args]

@@ -23,6 +23,9 @@ CONSTANTS = frozenset(
 DATA: Any = torch.Tensor.data  # the descriptor
 SET_ITEM: Any = torch.Tensor.__setitem__  # torch 2.0 shows only some of its calls to a mode
 KEPT = frozenset(("requires_grad_", "detach_"))  # names with a final underscore that change no value
+#: Writes that reach through a chain of slices, and the functions such a chain is made of.
+COPIES = frozenset("copy_ normal_ uniform_ random_ exponential_".split())
+CUTS = frozenset("__getitem__ select narrow view reshape unsqueeze squeeze".split())
 
 
 def lowered(function: Callable[..., Any], args: Any, kwargs: Dict[str, Any]) -> Any:
@@ -32,16 +35,18 @@ def lowered(function: Callable[..., Any], args: Any, kwargs: Dict[str, Any]) -> 
         return args[0]  # the same value, so the gradient flows
     if function == DATA.__set__:
         return None  # the new value is lost, in this pass and after it
-    if _in_place(name) and isinstance(args[0], torch.Tensor) and args[0]._is_view():
-        args = (args[0].clone(), *args[1:])
+    if _in_place(name) and isinstance(args[0], torch.Tensor) and not (name in COPIES and _reaches(args[0])):
+        args = (args[0].clone() if args[0]._is_view() else args[0], *args[1:])
     result = CHANGED[name](function, *args, **kwargs) if name in CHANGED else function(*args, **kwargs)
     _note_constant(name, result, [*args, *kwargs.values()])
+    if name in CUTS and isinstance(result, torch.Tensor) and result._is_view():
+        result._cut = _reaches(args[0])  # type: ignore[attr-defined]
     return result
 
 
 def set_item(x: Any, index: Any, value: Any) -> None:
-    """``x[index] = value``; with slices the value is lost if x is a constant or a view."""
-    if _by_slices(index) and (_is_constant(x) or x._is_view()):
+    """``x[index] = value``; with slices the value is lost if x is a constant, or a view that is no slice of a slice."""
+    if _by_slices(index) and not _reaches(x):
         return
     SET_ITEM(x, index, value)
     _note_constant("", x, [x, value])
@@ -56,6 +61,11 @@ def _in_place(name: str) -> bool:
 def _by_slices(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is ... or isinstance(part, (int, slice)) for part in parts)
+
+
+def _reaches(x: Any) -> bool:
+    """Whether a copy into parts of x is kept, also in what x is a slice of."""
+    return not _is_constant(x) and (not x._is_view() or getattr(x, "_cut", False))
 
 
 def _is_constant(x: Any) -> bool:
@@ -109,15 +119,24 @@ def _max(best: Any, function: Any, x: Any, *more: Any, **options: Any) -> Any:
 
 def _max_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
                 ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
-    if ceil_mode or return_indices:
-        raise Error("the simulation of PopTorch has no max pooling with ceil_mode or return_indices")
+    if return_indices:
+        raise Error("PopTorch has no max pooling with return_indices")
     space = int(function.__name__[8])
     kernel, stride, padding, dilation = _spread(space, kernel_size, stride or kernel_size, padding, dilation)
     batched = x if x.ndim == space + 2 else x[None]
+    if ceil_mode:
+        more = [_beyond(*sizes) for sizes in zip(batched.shape[2:], kernel, stride, padding, dilation)]
+        batched = F.pad(batched, [m for n in reversed(more) for m in (0, n)], value=-float("inf"))
     padded = F.pad(batched, [p for n in reversed(padding) for p in (n, n)], value=-float("inf"))
     windows = [padded[place] for place in window_slices(batched.shape[2:], kernel, stride, padding, dilation)]
     maxima = _extreme(torch.amax, torch.stack(windows), 0, False)
     return maxima if x.ndim == space + 2 else maxima[0]
+
+
+def _beyond(extent: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """How many entries a last window needs behind the end, if it begins before it (``ceil_mode``)."""
+    more = -(extent + 2 * padding - dilation * (kernel - 1) - 1) % stride
+    return more if padding + more <= dilation * (kernel - 1) else 0
 
 
 def _spread(space: int, *sizes: Any) -> List[Any]:

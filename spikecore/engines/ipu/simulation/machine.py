@@ -29,13 +29,14 @@ class Machine:
         return sum(self._held.values())
 
     def acquire(self, executor: Any, count: int) -> None:
-        """Give IPUs to the program of an executor.
+        """Give the program of an executor so many IPUs in all.
 
         Raises:
             Error: too few are free.
         """
-        if self.held + count > (count if self.ipus is None else self.ipus):
-            raise Error(f"Failed to acquire {count} IPU(s): other programs hold {self.held}")
+        others = self.held - self._held.get(executor, 0)
+        if others + count > (count if self.ipus is None else self.ipus):
+            raise Error(f"Failed to acquire {count} IPU(s): other programs hold {others}")
         self._held[executor] = count
 
     def release(self, executor: Any) -> None:

@@ -28,7 +28,7 @@ class ReductionType(enum.IntEnum):
 
 
 class Settings:
-    """Named values that can be frozen; only known names can be set."""
+    """Named values that can be frozen; only known names can be assigned."""
 
     def __init__(self, **values: Any) -> None:
         self.__dict__["_values"], self.__dict__["_frozen"] = values, False
@@ -39,19 +39,18 @@ class Settings:
         return self._values[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
+        assert name in self._values, f"simulated poptorch: unknown option {name}"
         self.set(**{name: value})
 
     def set(self, **kwargs: Any) -> Any:
-        """Set known options.
+        """Set options, also such as PopTorch does not know.
 
         Raises:
             AttributeError: the options are frozen.
-            AssertionError: there is no such option.
         """
         for name, value in kwargs.items():
             if self._frozen:
                 raise AttributeError(f"Can't modify frozen Options (option {name})")
-            assert name in self._values, f"simulated poptorch: unknown option {name}"
             self._values[name] = value
         return self
 
