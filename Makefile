@@ -62,7 +62,7 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/test_ipu_check.py tests/test_ipu_engine.py tests/test_ipu_gradients.py \
 	  tests/test_ipu_loop.py tests/test_ipu_parts.py tests/test_ipu_plain.py tests/test_ipu_signatures.py tests/test_ipu_simulation.py \
 	  tests/test_ipu_front_end.py tests/test_ipu_lowering.py tests/test_ipu_layers.py tests/test_ipu_optimizers.py \
-	  tests/test_ipu_hardware_simulated.py tests/test_devices.py
+	  tests/test_ipu_hardware_simulated.py tests/test_ipu_pool.py tests/test_ipu_own_operators.py tests/test_devices.py
 
 # JAX comes with the plugin; it is no part of the extras.
 test-jax: .venv/extras-test  ## the JAX engine: its own tests and the conformance suite (installs jax; takes long)

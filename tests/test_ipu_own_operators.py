@@ -94,7 +94,13 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("key", ["CompositeImplicitAutograd", "CPU"], ids=["decomposed", "opaque"])
+KEYS = [
+    pytest.param("CPU", id="opaque"),
+    pytest.param("CompositeImplicitAutograd", id="decomposed", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_poptorchs_own_operators(tmp_path, key):
     """However they are registered: as functions of torch's operators, or without a gradient of their own."""
     (tmp_path / "poptorch").mkdir()
