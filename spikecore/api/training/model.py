@@ -5,18 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy, deepcopy
 from dataclasses import replace
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Dict,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-    TypeVar,
-    Union,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
