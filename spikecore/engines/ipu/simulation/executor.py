@@ -53,6 +53,7 @@ class PoplarExecutor(Attached):
         given._freeze()
         self._options, self._version = given.clone(), poptorch_version
         self._options._freeze()
+        self._offline = bool(self._options.connection_type == ConnectionType.Never)
         self._inputs: Any = None  # the inputs with which it was compiled
         self._destroyed, self.compilations = False, 0
         if optimizer is not None:
@@ -67,10 +68,6 @@ class PoplarExecutor(Attached):
     @property
     def options(self) -> Any:
         return self._options
-
-    @property
-    def _offline(self) -> bool:
-        return bool(self._options.connection_type == ConnectionType.Never)
 
     def _wrap(self) -> None:
         """Replace the module's class by one that copies the weights from the device before they are read."""
