@@ -5,14 +5,14 @@
 Needs the extra ``nir``; torch only for torch modules.
 """
 
-from spikecore.installing import to_install
+from spikecore.installing import to_install as _to_install
 
 try:
     from nir import LIF as _LIF
 except ImportError as _error:
-    raise ImportError(f"spikecore.nir needs the package nir: {to_install('nir')} ({_error})") from _error
+    raise ImportError(f"spikecore.nir needs the package nir: {_to_install('nir')} ({_error})") from _error
 if "v_reset" not in _LIF.__dataclass_fields__:
-    raise ImportError(f"spikecore.nir needs nir >= 1.0.6, whose neurons have a v_reset: {to_install('nir')}")
+    raise ImportError(f"spikecore.nir needs nir >= 1.0.6, whose neurons have a v_reset: {_to_install('nir')}")
 
 from spikecore.nir.export import export_to_nir as export_to_nir
 from spikecore.nir.graph import Graph as Graph
