@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax slow faults peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
+.PHONY: help demo test test-jax slow orders faults peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ EXTRAS_test := all,test
 EXTRAS_dev := all,test,dev
 EXTRAS_docs := all,examples,docs
 EXTRAS_peers := all,test,peers
+# All that .ci/run needs at once: pip then resolves once, and the sets within it count as installed.
+EXTRAS_ci := all,test,dev,docs
+WITHIN_ci := all test dev docs
 
 $(BIN)/python:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
@@ -23,7 +26,7 @@ $(BIN)/python:
 
 .venv/extras-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS_$*)]'
-	@touch $@
+	@touch $@ $(WITHIN_$*:%=.venv/extras-%)
 
 # One numeric thread per worker: libraries that start a pool each would fight over the cores.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses $(WORKERS) --dist loadfile
@@ -36,6 +39,9 @@ test: .venv/extras-test  ## the default test suite
 
 slow: .venv/extras-test  ## the tests that take long
 	$(PYTEST) -m slow
+
+orders: .venv/extras-test  ## the tests that compare engines, under other orders of summation: threads, processors
+	WORKERS=$(WORKERS) $(BIN)/python tests/orders.py $(ORDERS)
 
 faults: .venv/extras-test  ## kill one of four processes that train together, 50 times
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_parallel_faults.py

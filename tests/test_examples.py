@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 # Run in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py, test_eventprop_training.py,
 # test_plasticity_laws.py, and test_online_rules.py.
-OTHERS = {"diehl_cook", "nmnist", "lightning_fit", "accelerate_fit", "beside_snntorch", "yin_yang", "delay_recall"}
+OTHERS = {"diehl_cook", "nmnist", "lightning_fit", "accelerate_fit", "beside_snntorch", "yin_yang", "delay_recall", "same_seed"}
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not part of this tree")
 
@@ -33,7 +33,7 @@ CHECKS = {
     "train_dense": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.5),
     "train_convolutional": ("sklearn", ["--data", "digits", "--epochs", "5"], lambda found: found > 0.35),
     "population_coding": ("sklearn", ["--data", "digits", "--epochs", "3"], lambda found: found > 0.6),
-    "regression_membrane": (None, ["--epochs", "5"], lambda found: found < 0.15),
+    "regression_membrane": (None, ["--epochs", "15"], lambda found: found < 0.15),
     "regression_sunspots": ("statsmodels", ["--epochs", "5"], lambda found: found["spiking network"] < 29.8),
     "ecg": ("pywt", [], lambda found: found["beats"] == [189] and found["error"] < 0.05),
 }
@@ -118,6 +118,18 @@ def test_absent_packages_are_asked_for(name, package, install, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit, match=f"pip install {install}"):
         main_of(name)(["--engine", "numpy", "--quick"])
+
+
+def test_one_seed_gives_the_same_bits_in_every_run(capsys):
+    pytest.importorskip("sklearn")
+    run = main_of("same_seed")
+    for options in (["--epochs", "1"], ["--epochs", "1", "--loop"], ["--epochs", "0"]):
+        said = []
+        for _ in range(2):
+            run(["--engine", "numpy", *options])
+            said.append(capsys.readouterr().out)
+        assert said[0] == said[1]
+        assert said[0].startswith("weights ")
 
 
 def test_examples_are_short_tested_and_described():

@@ -22,6 +22,12 @@ NETWORKS = {
         sc.Linear(8, 4),
         sc.Synaptic(alpha=0.8, beta=0.9),
     ),
+    "small": (
+        sc.Linear(12, 3),
+        sc.RLeaky(beta=0.7, threshold=0.2, linear_features=3),
+        sc.Linear(3, 4),
+        sc.LI(beta=0.9),
+    ),
 }
 
 
@@ -37,7 +43,7 @@ def trained(engine, kind, batch_size, accumulate, **options):
     return one
 
 
-@pytest.mark.parametrize("kind", list(NETWORKS))
+@pytest.mark.parametrize("kind", ["dense", "dropout", "recurrent"])
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_four_batches_are_one_of_four_times_the_size(engine, kind):
     """72 samples: the last update of an epoch has 8 samples, one batch. Draws of dropout and encoder are the same."""
@@ -57,12 +63,12 @@ def test_so_they_are_with_gradients_made_forward_in_time(engine, learning):
     batches = [(X[:5], Y[:5]), (X[5:6], Y[5:6]), (X[6:20], Y[6:20])]
     options = {"num_steps": 3, "epochs": 2, "learning": learning, "clip_norm": 0.1, "progress": False}
     options["optimizer"] = sc.SGD(lr=0.1, groups=[sc.Group("2.bias", frozen=True)])
-    whole, parts = model(engine, "recurrent"), model(engine, "recurrent")
+    whole, parts = model(engine, "small"), model(engine, "small")
     whole.fit([(X[:20], Y[:20])], **options)
     parts.fit(batches, accumulate=3, **options)
     for name, value in whole.params().items():
         assert np.abs(parts.params()[name] - value).max() <= 1e-12, name
-    assert (whole.params()["2.weight"] != model(engine, "recurrent").params()["2.weight"]).any()
+    assert (whole.params()["2.weight"] != model(engine, "small").params()["2.weight"]).any()
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])

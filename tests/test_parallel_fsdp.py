@@ -27,7 +27,7 @@ from spikecore.engines.torch.ranks import divides  # noqa: E402
 if not divides():
     pytest.skip("torch 2.6, which divides weights", allow_module_level=True)
 
-QUICK = ("batch norm", "recurrent", "dropout", "clipped", "rewired")
+QUICK = ("batch norm", "clipped", "rewired")  # QUICK_OTHERS have a recurrence and dropout
 BRANCHES = (
     sc.Residual(sc.Sequential(sc.Linear(12, 12), sc.Leaky(beta=0.9)), sc.Linear(12, 12)),
     sc.Concat(sc.Linear(12, 6), sc.Sequential(sc.Linear(12, 10), sc.Leaky(beta=sc.learn(0.8, per="neuron")))),
