@@ -44,11 +44,11 @@ def by_channels(space_words):
     def words(xp, *products):
         found = space_words(xp, *products)
 
-        def conv(x, weight, bias, *geometry):
+        def conv(x, weight, *more, **options):
             if weight.dtype == np.float32 and x.shape[1] == weight.shape[1]:
                 terms = order(x.shape[1], *x.shape)
                 x, weight = x[:, terms], weight[:, terms]
-            return found["conv"](x, weight, bias, *geometry)
+            return found["conv"](x, weight, *more, **options)
 
         return {**found, "conv": conv}
 

@@ -18,9 +18,9 @@ from spikecore.datasets import DataFileError
 ENGINE = "torch" if find_spec("torch") else "numpy"
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-# Run in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py, test_eventprop_training.py,
+# Run below, in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py, test_eventprop_training.py,
 # test_plasticity_laws.py, and test_online_rules.py.
-OTHERS = {"diehl_cook", "nmnist", "lightning_fit", "accelerate_fit", "beside_snntorch", "yin_yang", "delay_recall", "same_seed"}
+OTHERS = set("diehl_cook nmnist lightning_fit accelerate_fit beside_snntorch yin_yang delay_recall same_seed".split())
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not part of this tree")
 
