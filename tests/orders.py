@@ -64,10 +64,13 @@ def run(order):
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     workers = max(1, int(os.environ.get("WORKERS", "2")) // int(variables["OMP_NUM_THREADS"]))
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile"]
-    command += ["-p", "permuted_sums"] if "PERMUTED_SUMS" in variables else []
+    drawn = "PERMUTED_SUMS" in variables
+    command += ["-p", "permuted_sums"] if drawn else []
+    # torch ends in the backward pass of some convolutions of the page on the zoo if its products are exchanged.
+    files = [file for file in FILES if not (drawn and file == "test_docs.py")]
     begun = time.perf_counter()
     with subprocess.Popen(
-        [*command, *(str(TESTS / file) for file in FILES)],
+        [*command, *(str(TESTS / file) for file in files)],
         env={**os.environ, **variables, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         last = ""
