@@ -4,10 +4,10 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax slow orders faults peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
+.PHONY: help demo test test-jax slow orders faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One stamp per set of extras, so that a repeated `make` costs nothing and `make demo` does not wait for linters.
 # The quoted names are the sets: `make .venv/extras-all` installs what `make demo` needs, and so on.
@@ -95,10 +95,18 @@ type: .venv/extras-dev  ## static types
 stub: .venv/extras-test  ## spikecore/nn.pyi, which says to editors how the modules are called
 	$(BIN)/python docs/make_stub.py
 
-tutorials: .venv/extras-docs  ## execute the tutorials that have changed, into build/tutorials
-	$(BIN)/python docs/builder/tutorials.py
+# What these two write is committed. NAMES="lif_neuron" or NAMES="gallery.md" does it again, whatever has changed.
+tutorials: .venv/extras-docs  ## the tutorials' pages and notebooks; executes those whose code has changed
+	$(BIN)/python docs/builder/tutorials.py $(NAMES)
 
-docs: .venv/extras-docs  ## the documentation with its tutorials, into build/site
+pictures: .venv/extras-docs  ## docs/pictures, of the pages whose code has changed
+	$(BIN)/python docs/builder/pictures.py $(NAMES)
+
+tutorials-check: .venv/extras-docs .venv/extras-test  ## execute tutorials and gallery, and compare with the pages
+	$(BIN)/python docs/builder/tutorials.py --check $(NAMES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_docs.py
+
+docs: .venv/extras-docs  ## the documentation, into build/site
 	$(BIN)/mkdocs build --strict
 
 site-pictures: .venv/extras-docs .venv/extras-test  ## pictures of the documentation's pages in Chromium, into build/screenshots

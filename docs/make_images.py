@@ -1,7 +1,7 @@
 """Draws the committed pictures of the documentation, into docs/images: ``python docs/make_images.py``.
 
-A training run, every surrogate, a sound, and the sweep of ``sweeps.md``. The gallery's pictures are drawn by
-``builder/gallery.py``. Needs the extras torch, data, plot and sweep.
+A training run, every surrogate, a sound, and the sweep of ``sweeps.md``. Needs the extras torch, data, plot and sweep.
+Pictures that the code of pages draws are in docs/pictures (``make pictures``).
 """
 
 from __future__ import annotations

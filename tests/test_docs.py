@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 import types
 from pathlib import Path
@@ -13,14 +14,15 @@ import test_readme
 from test_readme import PROMPTS, python_blocks, run, skip_without
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-DRAWN = pytest.mark.slow  # the gallery's code takes long, and the build of the site runs it as well
+# `make tutorials-check` executes tutorials, whose pages are made from the files beside them, and the gallery.
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not page.with_suffix(".py").is_file()]
+LONG = pytest.mark.slow
 
 
 @pytest.mark.skipif(not PAGES, reason="docs/ is not part of this tree")
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=DRAWN if page.stem == "gallery" else ()) for page in PAGES],
+    [pytest.param(page, marks=LONG if page.stem == "gallery" else ()) for page in PAGES],
     ids=[page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES],
 )
 def test_the_page_runs(page, tmp_path, monkeypatch):
@@ -29,8 +31,11 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
     module = types.ModuleType(f"docs_{page.stem}")  # dataclasses and pickle look their module up
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for line, code in python_blocks(page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for line, code in python_blocks(text):
         assert not code.lstrip().startswith(PROMPTS), f"{page.name}:{line}: write plain code, not a console session"
         skip_without(code)
         with contextlib.redirect_stdout(io.StringIO()):
             run(code, line, module.__dict__)
+    for picture in re.findall(r"!\[[^\]]*\]\(pictures/([^)]+)\)", text):  # `make pictures` takes them from here
+        assert (tmp_path / picture).is_file(), f"no block of {page.name} saves {picture!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,7 @@ FAULTS = {  # what a page has, and what is said of it
     "a directive": ("<p>::: sc.Leaky</p>", "Markdown that was not understood"),
     "a box": ('<p>??? success "Show"</p>', "Markdown that was not understood"),
     "attributes": ("<p>text { .download }</p>", "Markdown that was not understood"),
+    "an answer": ("<details><p>```text</p></details>", "Markdown that was not understood"),
     "an equation": (r'<span class="arithmatex">\(x\)</span>', "Markdown that was not understood"),
     "a dead link": ('<a href="c/">c</a>', "a link to nothing: c/"),
     "a dead picture": ('<img src="y.png" alt="y">', "a link to nothing: y.png"),
@@ -110,6 +112,30 @@ def test_equations_become_mathml():
     assert 'display="block"' in block
 
 
+EQUATIONS = {  # as tutorials write them, and as pages do, so that a code host shows them
+    "so $x_1\\,y_2$ and $a$": "so $`x_1\\,y_2`$ and $`a`$",
+    "over $x +\ny$ lines": "over $`x + y`$ lines",
+    "$$x \\\\ y$$": "```math\nx \\\\ y\n```",
+    "$$\nx\n$$": "```math\nx\n```",
+    "`$x$` costs 5 $, then $z$": "`$x$` costs 5 $, then $`z`$",
+    "```bash\necho $HOME $PATH\n```\n$x$": "```bash\necho $HOME $PATH\n```\n$`x`$",
+}
+
+
+@pytest.mark.parametrize("source", EQUATIONS)
+def test_equations_stand_as_code_for_code_hosts(source):
+    page = EQUATIONS[source]
+    assert equations.for_hosts(source) == page
+    assert equations.for_hosts(page) == page
+    back = equations.on_page_markdown(page)
+    assert re.sub(r"\s+", "", back) == re.sub(r"\s+", "", source)
+
+
+def test_equations_of_pages_stand_as_code():
+    texts = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")}
+    assert [name for name, text in texts.items() if equations.for_hosts(text) != text] == []
+
+
 def test_lines_of_equations_have_columns():
     source = r"\begin{aligned} R &= 1 && \text{reset} \\ U &= 2 \end{aligned}"
     assert equations.typeset(source, True, "a.md").count("<mtr>") == 2
@@ -141,6 +167,12 @@ def test_the_font_of_equations_is_small_and_has_what_makes_brackets_grow(tmp_pat
 def test_links_of_root_files_fit_their_pages():
     text = "[a](docs/nn.md#x) [b](spikecore/nn.py) [c](https://x.org) ![d](docs/images/d.png)"
     assert project.linked(text) == "[a](../nn.md#x) b [c](https://x.org) ![d](../images/d.png)"
+
+
+def test_links_to_root_files_lead_to_their_pages():
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="roadmap.md"))
+    text = project.on_page_markdown("[a](../CHANGELOG.md) [b](../LICENSE)", page=page)
+    assert text == "[a](project/changelog.md) [b](../LICENSE)"
 
 
 def unset(folder, repository=""):

@@ -56,7 +56,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address():
-    """The address of the site, built now; tutorials run only if something has changed."""
+    """The address of the site, built now."""
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

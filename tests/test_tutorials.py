@@ -1,11 +1,13 @@
 """Tutorials become pages: executed, with what they print and draw. What is wrong with one fails the build, by name.
 
-Their own code runs when the documentation is built (`make tutorials`).
+`make tutorials-check` executes those of the documentation.
 """
 
 from __future__ import annotations
 
+import copy
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-for needed in ("jupytext", "nbclient", "nbformat", "ipykernel", "matplotlib"):
+for needed in ("nbclient", "nbformat", "ipykernel", "matplotlib"):
     pytest.importorskip(needed)
 BUILDER = Path(__file__).parent.parent / "docs" / "builder"
 if not BUILDER.is_dir():
@@ -54,71 +56,108 @@ warnings.warn("as you see")
 1 + 1
 
 # %%
+from IPython.display import HTML
+
+HTML("<b>bold</b>\\n\\n<i>html</i>")
+
+# %%
 print("last\\n```")
 """
 
 
-def built(tmp_path, text):
-    source = tmp_path / "any.py"
+def built(folder, text, **options):
+    source = folder / "any.py"
     source.write_text(text, encoding="utf-8")
-    out = tmp_path / "out"
-    return tutorials.build([source], out), out
+    return tutorials.build([source], **options)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def made(tmp_path_factory):
+    """A folder with a tutorial that was built, and what its execution gave."""
     folder = tmp_path_factory.mktemp("tutorial")
-    names, out = built(folder, PAGE)
-    return folder, names, out
+    (folder / "index.md").write_text("# Written by hand\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        done = []
+
+        def executed(pages, then):
+            execute.execute(pages, lambda *given: done.append(given) or then(*given))
+
+        patch.setattr(tutorials, "execute", executed)
+        assert built(folder, PAGE) == 1
+    return folder, done[0]
 
 
-def test_a_page_shows_text_code_output_and_pictures(page):
-    _, names, out = page
-    assert names == ["any.md", "any-3.png", "any.ipynb"]
-    text = (out / "any.md").read_text(encoding="utf-8")
-    assert text.startswith("# A line\n\n[Download as a notebook](any.ipynb) · took ")
-    assert "See [the other page](other.md) and $x^2$." in text
+@pytest.fixture
+def folder(made, tmp_path):
+    return Path(shutil.copytree(made[0], tmp_path / "tutorials"))
+
+
+def test_a_page_shows_text_code_output_and_pictures(folder):
+    assert {path.name for path in folder.rglob("*.*")} == {"index.md", "any.py", "any.md", "any.ipynb", "any-1.png"}
+    text = (folder / "any.md").read_text(encoding="utf-8")
+    assert text.startswith("# A line\n\n[Open as a notebook](any.ipynb)\n\n")
+    assert "See [the other page](other.md) and $`x^2`$." in text
     assert '```python\nprint("drawn")\n```\n\n```text\ndrawn\n```' in text
-    assert "![A line that rises](any-3.png){ width=" in text
+    assert "\n\n![A line that rises](pictures/any-1.png)\n\n" in text
     assert "matplotlib.lines" not in text  # the last expression of the cell says nothing beside its picture
     assert '```text\nUserWarning: as you see\n  warnings.warn("as you see")\n```' in text
-    assert text.endswith("````text\nlast\n```\n````\n")
-    answer = text.split("/// details | Show the answer\n    type: success\n")[1].split("\n///\n")[0]
-    assert answer.strip() == "```python\n1 + 1\n```\n\n```text\n2\n```"
+    assert '\n\n<div class="shown">\n<b>bold</b>\n<i>html</i>\n</div>\n\n' in text
+    assert re.search(r"\n````text\nlast\n```\n````\n\n<!-- made from code \w{16} -->\n$", text)
+    answer = text.split('<details class="success" markdown>\n<summary>Show the answer</summary>\n')[1]
+    assert answer.split("\n</details>\n")[0].strip() == "```python\n1 + 1\n```\n\n```text\n2\n```"
 
 
-def test_the_notebook_is_whole_without_the_site(page):
+def test_a_notebook_has_cells_without_outputs(folder):
     import nbformat
 
-    notebook = nbformat.read(page[2] / "any.ipynb", as_version=4)
+    notebook = nbformat.read(folder / "any.ipynb", as_version=4)
     nbformat.validate(notebook)
     sources = [cell.source for cell in notebook.cells]
-    how_long = r"Running all cells takes about \d+ s on one core\."
-    assert re.fullmatch(r"# A line\n\nSee the other page and \$x\^2\$\.\n\n" + how_long, sources[0])
+    assert sources[0] == "# A line\n\nSee [the other page](other.ipynb) and $x^2$."
     assert sources[sources.index("1 + 1") - 1] == "#### Answer"
-    assert notebook.cells[1].outputs[0].text == "drawn\n"
-    assert "key" not in str(notebook.metadata)
+    assert all(cell.outputs == [] for cell in notebook.cells if cell.cell_type == "code")
 
 
-def test_pictures_have_no_background(page):
+def test_pictures_have_no_background(folder):
     matplotlib = pytest.importorskip("matplotlib.image")
-    corner = matplotlib.imread(page[2] / "any-3.png")[0, 0]
+    corner = matplotlib.imread(folder / "pictures" / "any-1.png")[0, 0]
     assert corner[3] == 0
 
 
-def test_nothing_runs_again_before_something_changes(page, monkeypatch):
-    folder, names, _ = page
+def test_only_other_code_is_executed_again(folder, monkeypatch):
+    before = (folder / "any.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(tutorials, "execute", lambda pages, then: pages and pytest.fail("ran again"))
+    assert built(folder, PAGE) == 0
+    assert (folder / "any.md").read_text(encoding="utf-8") == before
+    edited = PAGE.replace("# See", "# A new line.\n#\n# See").replace("that rises", "that climbs")
+    assert built(folder, edited) == 0
+    text = (folder / "any.md").read_text(encoding="utf-8")
+    assert text == before.replace("See", "A new line.\n\nSee").replace("that rises", "that climbs")
+    for code, options in ((PAGE.replace("1 + 1", "1 + 2"), {}), (PAGE, {"again": True})):
+        with pytest.raises(pytest.fail.Exception, match="ran again"):
+            built(folder, code, **options)
 
-    async def run(notebook, page):
-        raise AssertionError("ran again")
 
-    monkeypatch.setattr(execute, "_run", run)
-    assert built(folder, PAGE)[0] == names
-    with pytest.raises(AssertionError, match="ran again"):
-        built(folder, PAGE + "# more\n")
-    monkeypatch.setattr(execute, "_library", lambda: "another state of the library")
-    with pytest.raises(AssertionError, match="ran again"):
-        built(folder, PAGE)
+def test_what_shows_something_else_is_found(folder, made, monkeypatch):
+    source = folder / "any.py"
+    _, notebook = copy.deepcopy(made[1])
+    monkeypatch.setattr(tutorials, "execute", lambda pages, then: then(source, notebook))
+    assert tutorials.check([source]) == []
+    shown = [cell for cell in notebook.cells if cell.get("outputs")]
+    shown[0].outputs[0].text = "drawn 3 lines"
+    (fault,) = tutorials.check([source])
+    assert fault.startswith("any.py shows something else than its page:\n")
+    assert "\n-drawn\n+drawn # lines" in fault
+    shown[0].outputs[0].text = "drawn"
+    del shown[1].outputs[-1]
+    assert "\n-![](pictures/any#png)" in tutorials.check([source])[0]
+
+
+def test_numbers_are_no_difference():
+    masked = tutorials.masked
+    assert masked("loss 0.51,  -3 of 1e-05 s") == masked("loss 12.0, +7 of 2.5E+3 s")
+    assert masked("loss 0.51") != masked("losses 0.51")
+    assert masked("[1. 2.\n 3.]") != masked("[1. 2. 3.]")
 
 
 WRONG = {
@@ -139,7 +178,7 @@ def test_what_is_wrong_fails_the_build(fault, tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "PATIENCE", 6 if fault == "no end" else 60)
     with pytest.raises(execute.TutorialError, match=message):
         built(tmp_path, text)
-    assert not list(tmp_path.glob("out/executed/*"))  # a failure is not kept
+    assert [path.name for path in tmp_path.iterdir()] == ["any.py"]  # nothing is written
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs the signals of POSIX")
@@ -150,8 +189,8 @@ def test_ctrl_c_ends_the_build(tmp_path):
     )
     code = "import signal, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import execute\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background ignores Ctrl-C
-    code += "execute.executed([Path(sys.argv[2])], Path(sys.argv[3]))"
-    command = [sys.executable, "-c", code, str(BUILDER), str(page), str(tmp_path / "out")]
+    code += "execute.execute([Path(sys.argv[2])], print)"
+    command = [sys.executable, "-c", code, str(BUILDER), str(page)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / "began").is_file():
             assert process.poll() is None
@@ -168,9 +207,10 @@ def test_a_tutorial_that_takes_too_long_fails_the_build(tmp_path, monkeypatch):
         built(tmp_path, "# %%\n1 + 1")
 
 
-def test_all_failures_are_reported_at_once(tmp_path):
-    pages = [tmp_path / "one.py", tmp_path / "two.py"]
+def test_all_failures_are_reported_at_once_and_what_is_sound_is_written(tmp_path):
+    pages = [tmp_path / "one.py", tmp_path / "sound.py", tmp_path / "two.py"]
     for page in pages:
-        page.write_text("# %%\n1 / 0", encoding="utf-8")
+        page.write_text("# %%\n1 / 1" if page.stem == "sound" else "# %%\n1 / 0", encoding="utf-8")
     with pytest.raises(execute.TutorialError, match=r"(?s)one\.py, cell 1: .*two\.py, cell 1: "):
-        tutorials.build(pages, tmp_path / "out")
+        tutorials.build(pages)
+    assert [page.stem for page in tmp_path.glob("*.md")] == ["sound"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import re
 import tempfile
 import threading
 import time
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Iterator, List
+
+import percent
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = Path(__file__).with_name("matplotlibrc")
@@ -30,85 +30,69 @@ class TutorialError(Exception):
     """A tutorial cannot become a page; the message names page and cell."""
 
 
-def executed(pages: List[Path], directory: Path) -> Dict[str, Any]:
-    """Execute the tutorials whose text, or the library, has changed since they were last executed.
+Then = Callable[[Path, Any], None]  # called with a page and its executed notebook
+
+
+def execute(pages: List[Path], then: Then) -> None:
+    """Execute tutorials.
 
     Args:
         pages: percent files.
-        directory: where executed notebooks are kept, as ``NAME.ipynb``.
-
-    Returns:
-        The executed notebook of each page, by the page's name.
+        then: called for each page that is sound, as soon as it is executed.
 
     Raises:
         TutorialError: a cell raised, warned, or showed a picture without a description; a page took too long.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    library = _library()
-    return _beside(lambda: asyncio.run(_all(pages, directory, library)))
+    _beside(lambda: asyncio.run(_all(pages, then)))
 
 
-def _beside(work: Callable[[], Any]) -> Any:
-    """The result of `work` in a thread: in the main one nbclient takes Ctrl-C for itself, and the build goes on."""
-    results: List[Any] = []
+def _beside(work: Callable[[], None]) -> None:
+    """Do `work` in a thread: in the main one nbclient takes Ctrl-C for itself, and the build goes on."""
+    errors: List[BaseException] = []
 
     def run() -> None:
         try:
-            results.append(work())
+            work()
         except BaseException as error:
-            results.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join()
-    if isinstance(results[0], BaseException):
-        raise results[0]
-    return results[0]
+    if errors:
+        raise errors[0]
 
 
-async def _all(pages: List[Path], directory: Path, library: str) -> Dict[str, Any]:
+async def _all(pages: List[Path], then: Then) -> None:
     free = asyncio.Semaphore(TOGETHER)
-    notebooks = await asyncio.gather(*(_one(page, directory, library, free) for page in pages), return_exceptions=True)
-    wrong = [each for each in notebooks if isinstance(each, BaseException)]
+    done = await asyncio.gather(*(_one(page, free, then) for page in pages), return_exceptions=True)
+    wrong = [each for each in done if isinstance(each, BaseException)]
     other = [each for each in wrong if not isinstance(each, TutorialError)]
     if other:
         raise other[0]
     if wrong:  # all of them, so that one build shows everything that is to be mended
         raise TutorialError("\n\n".join(str(each) for each in wrong))
-    return {page.stem: notebook for page, notebook in zip(pages, notebooks)}
 
 
-async def _one(page: Path, directory: Path, library: str, free: asyncio.Semaphore) -> Any:
-    import nbformat
-
-    kept = directory / f"{page.stem}.ipynb"
-    key = hashlib.sha256((library + page.read_text(encoding="utf-8")).encode()).hexdigest()
-    if kept.is_file():
-        notebook = nbformat.read(kept, as_version=4)
-        if notebook.metadata.get("build", {}).get("key") == key:
-            return notebook
-    notebook = _read(page)
+async def _one(page: Path, free: asyncio.Semaphore, then: Then) -> None:
+    notebook = _notebook(percent.read(page.read_text(encoding="utf-8")))
     async with free:
         seconds = await _run(notebook, page)
     check(notebook, page.name)
-    notebook.metadata["build"] = {"key": key, "seconds": round(seconds, 1)}
     if seconds > LIMIT:
         raise TutorialError(f"{page.name}: took {seconds:.0f} s of processor time, more than {LIMIT}: make it smaller")
     slow = f"  more than {SLOW} s: make it smaller" if seconds > SLOW else ""
     print(f"{page.name}: {seconds:.0f} s{slow}", flush=True)
-    nbformat.write(notebook, kept)
-    return notebook
+    then(page, notebook)
 
 
-def _read(page: Path) -> Any:
-    import jupytext
+def _notebook(cells: List[percent.Cell]) -> Any:
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-    notebook = jupytext.read(page, fmt="py:percent")
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook.metadata.pop("jupytext", None)
-    for number, cell in enumerate(notebook.cells, start=1):
-        cell["id"] = f"cell-{number}"  # random ones would change with every build
-    return notebook
+    new = {"code": new_code_cell, "markdown": new_markdown_cell}
+    return new_notebook(
+        cells=[new[cell.kind](cell.source, metadata={"tags": list(cell.tags), "alt": cell.alt}) for cell in cells]
+    )
 
 
 async def _run(notebook: Any, page: Path) -> float:
@@ -157,7 +141,6 @@ def check(notebook: Any, name: str) -> None:
     """
     for number, cell in _code(notebook):
         where = f"{name}, cell {number}"
-        cell.metadata.pop("execution", None)  # when each cell ran
         cell.outputs = [output for output in cell.outputs if not _is_a_handle(output)]
         for output in cell.outputs:
             if output.output_type == "stream":
@@ -166,13 +149,13 @@ def check(notebook: Any, name: str) -> None:
                     output.text = re.sub(
                         r"^\S*[\\/]ipykernel_\d+[\\/]\d+\.py:\d+: ", "", output.text, flags=re.MULTILINE
                     )
-                    if "warns" not in cell.metadata.get("tags", []):
+                    if "warns" not in cell.metadata.tags:
                         hint = 'mend the cause, or show the warning: # %% tags=["warns"]'
                         raise TutorialError(f"{where} wrote to stderr ({hint}):\n{output.text}")
         pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
         if pictures > 1:
             raise TutorialError(f"{where} draws {pictures} pictures: one picture for each cell")
-        if pictures and not cell.metadata.get("alt", "").strip():
+        if pictures and not cell.metadata.alt:
             raise TutorialError(f'{where} draws a picture: say what it shows, # %% alt="..."')
 
 
@@ -188,16 +171,3 @@ def _code(notebook: Any) -> Iterator[Any]:
 
 def _error_of(cell: Any) -> Any:
     return next(output for output in cell.outputs if output.output_type == "error")
-
-
-def _library() -> str:
-    """Changes when a source of the library, the style of figures or a version of what computes changes."""
-    summary = hashlib.sha256()
-    for path in [*sorted((ROOT / "spikecore").rglob("*.py")), STYLE]:
-        summary.update(path.read_bytes())
-    for name in ("numpy", "torch", "matplotlib", "numba", "scikit-learn"):
-        try:
-            summary.update(metadata.version(name).encode())
-        except metadata.PackageNotFoundError:
-            summary.update(b"absent")
-    return summary.hexdigest()

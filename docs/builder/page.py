@@ -1,87 +1,128 @@
-"""Writes an executed notebook as a page in Markdown, and as a notebook to download."""
+"""A tutorial as a page in Markdown, which a code host shows as well as the site does, and as a notebook.
+
+The page keeps what the cells showed. A tutorial whose text alone has changed gets it from there, and is not executed.
+"""
 
 from __future__ import annotations
 
 import base64
-import copy
+import hashlib
+import json
 import re
-from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-DPI = 150  # as in matplotlibrc
-PAGE_DPI = 100  # a picture of 7 inches fills the column, and has one and a half of its pixels for sharp screens
+import equations
+from percent import Cell
+
+PICTURES = "pictures"  # the folder, beside the pages
+ANSWER = '<details class="success" markdown>\n<summary>Show the answer</summary>'
+IMAGE = re.compile(rf"^!\[[^\]]*\]\({PICTURES}/([\w-]+\.png)\)$", re.MULTILINE)
+SHOWN = re.compile(  # what follows the code of a cell
+    rf'(?:\n\n(?:(`{{3,}})text\n.*?\n\1|!\[[^\]]*\]\({PICTURES}/[^)]+\)|<div class="shown">\n.*?\n</div>)(?=\n))*',
+    re.DOTALL,
+)
 
 
-def write_page(notebook: Any, name: str, directory: Path) -> List[str]:
-    """Write ``NAME.md`` and the pictures that it shows; returns the names of all files written."""
-    written = [f"{name}.md"]
+Shown = List[str]  # for each cell the Markdown of what it showed
+
+
+def of_notebook(notebook: Any, name: str) -> Tuple[Shown, Dict[str, bytes]]:
+    """What an executed notebook shows, and its pictures by the names of their files."""
+    pictures: Dict[str, bytes] = {}
+    shown = []
+    for cell in notebook.cells:
+        parts: List[str] = []
+        said = ""
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" not in data and "text/html" not in data:
+                said += (data.get("text/plain") or output.get("text", "")).rstrip() + "\n"
+                continue
+            parts += [_fence(said.rstrip(), "text")] if said.strip() else []
+            said = ""
+            if "image/png" in data:
+                picture = f"{name}-{len(pictures) + 1}.png"
+                pictures[picture] = base64.b64decode(data["image/png"])
+                parts.append(f"![]({PICTURES}/{picture})")
+            else:  # a blank line would end the HTML
+                parts.append('<div class="shown">\n' + re.sub(r"\n\s*\n", "\n", data["text/html"].strip()) + "\n</div>")
+        parts += [_fence(said.rstrip(), "text")] if said.strip() else []
+        shown.append("\n\n".join(parts))
+    return shown, pictures
+
+
+def of_page(text: str, cells: Sequence[Cell]) -> Optional[Shown]:
+    """What a page shows; None if other code than that of the cells gave it."""
+    if not text.endswith(_made_from(cells)):
+        return None
+    shown = []
+    end = 0
+    for cell in cells:
+        said = ""
+        if cell.kind == "code" and cell.source:
+            code = _fence(cell.source, "python")
+            start = text.find(code, end)
+            if start < 0:
+                return None
+            found = SHOWN.match(text, start + len(code))
+            said, end = (found[0].strip("\n"), found.end()) if found else ("", end)
+            said = IMAGE.sub(rf"![]({PICTURES}/\1)", said)
+        shown.append(said)
+    return shown
+
+
+def write_page(cells: Sequence[Cell], shown: Shown, name: str) -> str:
+    """The page."""
     parts: List[str] = []
     folded = False
-    for number, cell in enumerate(notebook.cells, start=1):
-        is_answer = "answer" in cell.metadata.get("tags", [])
+    for cell, said in zip(cells, shown):
+        is_answer = "answer" in cell.tags
         if is_answer != folded:
-            parts.append("/// details | Show the answer\n    type: success\n" if is_answer else "///")
+            parts.append(ANSWER if is_answer else "</details>")
             folded = is_answer
-        if cell.cell_type == "markdown":
-            parts.append(cell.source)
-        elif cell.cell_type == "code" and cell.source.strip():
+        if cell.kind == "markdown":
+            parts.append(equations.for_hosts(cell.source))
+        elif cell.source:
             parts.append(_fence(cell.source, "python"))
-            said = ""
-            for output in cell.outputs:
-                data = output.get("data", {})
-                if "image/png" not in data and "text/html" not in data:
-                    said += (data.get("text/plain") or output.get("text", "")).rstrip() + "\n"
-                    continue
-                parts += [_fence(said.rstrip(), "text")] if said.strip() else []
-                said = ""
-                if "image/png" in data:
-                    picture = f"{name}-{number}.png"
-                    pixels = base64.b64decode(data["image/png"])
-                    (directory / picture).write_bytes(pixels)
-                    written.append(picture)
-                    parts.append(_image(picture, cell.metadata["alt"], int.from_bytes(pixels[16:20], "big")))
-                else:
-                    parts.append(f'<div class="shown">{data["text/html"]}</div>')
-            parts += [_fence(said.rstrip(), "text")] if said.strip() else []
+            alt = cell.alt.replace("[", "(").replace("]", ")")
+            parts += [IMAGE.sub(lambda image, alt=alt: f"![{alt}]({PICTURES}/{image[1]})", said)] if said else []
     if folded:
-        parts.append("///")
-    line = f"[Download as a notebook]({name}.ipynb) · took {_seconds(notebook)} s on one core"
-    text = "\n\n".join(parts) + "\n"
+        parts.append("</details>")
+    text = "\n\n".join(parts) + "\n\n"
     title = re.search(r"^# .*$", text, re.MULTILINE)
     end = title.end() if title else 0
-    (directory / f"{name}.md").write_text(f"{text[:end]}\n\n{line}\n{{ .download }}\n{text[end:]}", encoding="utf-8")
-    return written
+    return f"{text[:end]}\n\n[Open as a notebook]({name}.ipynb){text[end:]}{_made_from(cells)}"
 
 
-def download(notebook: Any) -> Any:
-    """The notebook for readers: how long it takes, answers under a heading, links to other pages as plain words."""
-    notebook = copy.deepcopy(notebook)
-    took = f"Running all cells takes about {_seconds(notebook)} s on one core."
-    cells: List[Any] = []
+def write_notebook(cells: Sequence[Cell]) -> str:
+    """The notebook, without outputs: answers under a heading, links to other notebooks."""
+    written: List[Dict[str, Any]] = []
+
+    def add(kind: str, source: str) -> None:
+        cell = {"cell_type": kind, "id": f"cell-{len(written) + 1}", "metadata": {}, "source": source.splitlines(True)}
+        written.append({**cell, "execution_count": None, "outputs": []} if kind == "code" else cell)
+
     before = False
-    for cell in notebook.cells:
-        is_answer = "answer" in cell.metadata.get("tags", [])
+    for cell in cells:
+        is_answer = "answer" in cell.tags
         if is_answer and not before:
-            cells.append(type(cell)(cell_type="markdown", id=f"{cell.id}-answer", metadata={}, source="#### Answer"))
+            add("markdown", "#### Answer")
         before = is_answer
-        if cell.cell_type == "markdown":  # the other pages do not lie beside it
-            cell.source = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)\s]+\)", r"\1", cell.source)
-            cell.source, took = "\n\n".join(filter(None, [cell.source, took])), ""
-        cells.append(cell)
-    notebook.cells = cells
-    notebook.metadata.pop("build", None)
-    return notebook
+        if cell.kind == "markdown":
+            add("markdown", re.sub(r"\]\((?!index\b)(\w+)\.md([)#])", r"](\1.ipynb\2", cell.source))
+        elif cell.source:
+            add("code", cell.source)
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = {"cells": written, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
-def _seconds(notebook: Any) -> int:
-    return max(round(notebook.metadata["build"]["seconds"]), 1)
+def _made_from(cells: Sequence[Cell]) -> str:
+    """The last line of a page, which no reader sees: which code gave what it shows."""
+    code = json.dumps([cell.source for cell in cells if cell.kind == "code"])
+    return f"<!-- made from code {hashlib.sha256(code.encode()).hexdigest()[:16]} -->\n"
 
 
 def _fence(text: str, language: str) -> str:
     marks = "`" * max([3, *(len(run) + 1 for run in re.findall("`{3,}", text))])
     return f"{marks}{language}\n{text}\n{marks}"
-
-
-def _image(file: str, alt: str, pixels: int) -> str:
-    quoted = alt.replace("[", "(").replace("]", ")")
-    return f"![{quoted}]({file}){{ width={pixels * PAGE_DPI // DPI} }}"

@@ -45,6 +45,15 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
+    """Links to these files, which a code host follows, become links to their pages."""
+    del kwargs
+    if "/" not in page.file.src_uri:
+        for target, file in PAGES.items():
+            markdown = markdown.replace(f"](../{file})", f"]({target})")
+    return markdown
+
+
 def repository(root: Path) -> str:
     """The repository's address as pyproject.toml has it; "" while it is unset."""
     import tomllib
