@@ -5,7 +5,7 @@ The core draws weights, reads constants and files, and compares the results of s
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
@@ -34,18 +34,26 @@ def not_finite(values: Any) -> List[Tuple[int, ...]]:
     return [tuple(map(int, index)) for index in zip(*mask.nonzero())]
 
 
+def first_weight(key: Key, shape: Shape, make: Callable[[], Any]) -> Any:
+    """Initial weights of ``shape``: what ``make()`` returns, as a NumPy array.
+
+    With a blank key ``make`` is not called, and one number is broadcast to ``shape``: a file may name any sizes, and
+    the shapes that follow from them are compared with its arrays before anything of that size is made.
+    """
+    engine = host()
+    return engine.to_numpy(engine.xp.broadcast_to(engine.asarray(1.0), shape) if key.blank else make())
+
+
 def uniform_weight(key: Key, name: str, shape: Shape, bound: float, centre: float = 0.0) -> Any:
     """Initial weights, uniform in [centre - bound, centre + bound), as a NumPy array."""
-    if key.blank:
-        return full_weight(key, shape, centre)
-    engine = host()
-    offsets = (2.0 * engine.uniform(key.child(name).path, shape) - 1.0) * bound
-    return engine.to_numpy(offsets if centre == 0.0 else centre + offsets)
+
+    def draw() -> Any:
+        offsets = (2.0 * host().uniform(key.child(name).path, shape) - 1.0) * bound
+        return offsets if centre == 0.0 else centre + offsets
+
+    return first_weight(key, shape, draw)
 
 
 def full_weight(key: Key, shape: Shape, value: float) -> Any:
-    """Initial weights that all equal ``value``; with a blank key, one number broadcast to ``shape``."""
-    engine = host()
-    if key.blank:
-        return engine.to_numpy(engine.xp.broadcast_to(engine.asarray(value), shape))
-    return engine.to_numpy(engine.xp.full(shape, value))
+    """Initial weights that all equal ``value``."""
+    return first_weight(key, shape, lambda: host().xp.full(shape, value))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
-from spikecore.api.core.host import float64, full_weight, host
+from spikecore.api.core.host import first_weight, float64, full_weight, host
 from spikecore.api.core.layer import Key, Shape
 from spikecore.arguments import Checked, Size
 from spikecore.printing import Concise
@@ -48,11 +48,9 @@ class Initialiser(Concise, Checked):
 
 def drawn(initialiser: Initialiser, key: Key, name: str, shape: Shape) -> Any:
     """The initial values of the parameter ``name``, as a NumPy array; with a blank key, of that shape alone."""
-    if key.blank:
-        return full_weight(key, shape, 1.0)
     if not initialiser.single and len(shape) < 2:
         raise ValueError(f"{name}: {initialiser!r} is for weights with inputs and outputs, not for shape {shape}")
-    return initialiser.draw(key.child(name), shape)
+    return first_weight(key, shape, lambda: initialiser.draw(key.child(name), shape))
 
 
 def uniforms(key: Key, shape: Shape) -> Any:

@@ -121,7 +121,8 @@ class Layer(Concise, Checked, abc.ABC):
         """Initial parameters and buffers, and the output's shape, for samples of ``shape``.
 
         Args:
-            key: names the random draws of the initial weights.
+            key: names the random draws of the initial weights. If it is blank, only shapes are asked for, which may be
+                of any size, since a file may name it: ``first_weight`` of ``host.py`` then makes nothing of that size.
             shape: shape of one input sample, without time and batch.
 
         Raises:

@@ -284,6 +284,8 @@ def _drawn(key: Key, owner: Any, name: str, value: Learn, shape: Tuple[int, ...]
     how: Any = value.value
     size = shape if value.per == "neuron" else (shape[0],) + (1,) * (len(shape) - 1)
     plain = drawn(how, key, name, size)
+    if key.blank:
+        return plain
     low, high = getattr(owner, "bounds", {}).get(name, (-math.inf, math.inf)) if value.dt is None else (0.0, math.inf)
     least, most = float(plain.min()), float(plain.max())
     if least < low or most > high or (value.dt is not None and least <= 0.0):

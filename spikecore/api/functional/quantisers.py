@@ -232,8 +232,11 @@ class ScaledInteger(Grid):
     def first_scale(self, xp: Vocabulary, x: Array, axis: int = 0) -> Any:
         """The initial value of a learned scale: (), or (channels,)."""
         mean = self._over(xp, "mean", xp.abs(x), axis)
-        shape = (x.shape[axis],) if self.per == "channel" and x.ndim else ()
-        return xp.reshape(xp.clip(2.0 * mean / self.limits[1] ** 0.5, SMALLEST, LARGEST), shape)
+        return xp.reshape(xp.clip(2.0 * mean / self.limits[1] ** 0.5, SMALLEST, LARGEST), self.scale_shape(x, axis))
+
+    def scale_shape(self, x: Array, axis: int = 0) -> Tuple[int, ...]:
+        """The shape of a learned scale of ``x``."""
+        return (x.shape[axis],) if self.per == "channel" and x.ndim else ()
 
     def _over(self, xp: Any, word: str, x: Any, axis: int) -> Any:
         """A statistic of the whole array, or of each channel; it broadcasts to x."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.host import float64, host
+from spikecore.api.core.host import first_weight, host
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, Stateless, Tree, layer_name
 from spikecore.api.core.words import Array
 from spikecore.api.functional.quantisers import FixedPoint, Grid, ScaledInteger
@@ -91,12 +92,12 @@ class Quantized(Stateless):
                 f"Quantized: {layer_name(self.layer)} has parameters {', '.join(names) or 'none'}, not weights and "
                 "a bias; quantise connections such as sc.Linear or sc.Conv2d"
             )
-        engine, scales = host(), {}
+        scales = {}
         for name, values in first.params.items():
-            grid = self.grid(name)
+            grid, axis = self.grid(name), self.channel_axis
             if isinstance(grid, ScaledInteger) and grid.learns:
-                scale = grid.first_scale(engine.xp, engine.asarray(float64(values)), self.channel_axis)
-                scales[name + SCALE] = engine.to_numpy(scale)
+                first_scale = partial(grid.first_scale, host().xp, host().asarray(values), axis)
+                scales[name + SCALE] = first_weight(key, grid.scale_shape(values, axis), first_scale)
         return first._replace(params=first.params.replace(**scales))
 
     def prepare(self, engine: Engine, params: Params) -> Params:

@@ -94,7 +94,7 @@ class Neuron(ByKeyword, Stepper):
             value = getattr(self, name)
             if isinstance(value, Learn):
                 first = initial(key, self, name, value, shape)
-                params[name] = self._logit(name, first) if self._is_gate(name, value) else first
+                params[name] = first if key.blank or not self._is_gate(name, value) else self._logit(name, first)
             elif isinstance(value, Fixed):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)

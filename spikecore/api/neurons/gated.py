@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.host import host, to_numpy
+from spikecore.api.core.host import first_weight, host
 from spikecore.api.core.layer import Init, Key, Shape
 from spikecore.api.core.parameters import Learn, learn
 from spikecore.api.core.words import Array
@@ -77,8 +77,9 @@ class GLIF(Neuron):
         made = super().init(key, shape)
         if self.time_steps == 1:
             return made
-        each = host().asarray(made.params.conduct)
-        every = to_numpy(host().xp.stack([each] * self.time_steps, axis=0))
+        each = made.params.conduct
+        shape = (self.time_steps, *each.shape)
+        every = first_weight(key, shape, lambda: host().xp.stack([host().asarray(each)] * self.time_steps, axis=0))
         return Init(made.params.replace(conduct=every), made.buffers, made.shape)
 
     def prepare(self, engine: Engine, params: Params) -> Params:

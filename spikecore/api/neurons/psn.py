@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.host import float64, full_weight, uniform_weight
+from spikecore.api.core.host import first_weight, float64, full_weight, uniform_weight
 from spikecore.api.core.layer import Init, Key, Params, Pass, Shape, ShapeError, State, Tree
 from spikecore.api.core.sizes import at_least_one
 from spikecore.api.core.words import Array
@@ -225,7 +225,7 @@ class SlidingPSN(Parallel):
     def init(self, key: Key, shape: Shape) -> Init:
         initialised, k = super().init(key, shape), self.order
         if self.exp_init:
-            weight = float64([2.0 ** (i + 1 - k) for i in range(k)])
+            weight = first_weight(key, (k,), lambda: float64([2.0 ** (i + 1 - k) for i in range(k)]))
         else:
             weight = uniform_weight(key, "weight", (k,), 1.0 / math.sqrt(k))
         return initialised._replace(params=initialised.params.replace(weight=weight))

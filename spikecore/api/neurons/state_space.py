@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.host import float64, full_weight, host, to_numpy, uniform_weight
+from spikecore.api.core.host import first_weight, float64, full_weight, host, uniform_weight
 from spikecore.api.core.initialisers import normals
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.sizes import at_least_one
@@ -71,14 +71,20 @@ class StateSpace(Parallel):
     def init(self, key: Key, shape: Shape) -> Init:
         initialised, each = super().init(key, shape), (*shape, self.modes)
         low, high = math.log(self.dt_min), math.log(self.dt_max)
-        frequencies = float64([math.pi * n for n in range(self.modes)])
+
+        def normal(name: str, each: Shape, std: float) -> Any:
+            return first_weight(key, each, lambda: std * normals(key.child(name), each))
+
+        def frequencies() -> Any:
+            return host().xp.broadcast_to(float64([math.pi * n for n in range(self.modes)]), each)
+
         weights = {
             "log_dt": uniform_weight(key, "log_dt", (*shape, 1), (high - low) / 2, (high + low) / 2),
             "log_decay": full_weight(key, each, math.log(0.5)),
-            "frequency": to_numpy(host().xp.broadcast_to(host().asarray(frequencies), each)),
-            "read_real": _normal(key, "read_real", each, math.sqrt(0.5)),
-            "read_imag": _normal(key, "read_imag", each, math.sqrt(0.5)),
-            "skip": _normal(key, "skip", shape, 1.0),
+            "frequency": first_weight(key, each, frequencies),
+            "read_real": normal("read_real", each, math.sqrt(0.5)),
+            "read_imag": normal("read_imag", each, math.sqrt(0.5)),
+            "skip": normal("skip", shape, 1.0),
         }
         return initialised._replace(params=initialised.params.replace(**weights))
 
@@ -128,8 +134,3 @@ class StateSpace(Parallel):
 
     def _output(self, engine: Engine, params: Params, mem: Any) -> Any:
         return self.graded(params, self.fires(engine, params, mem)) if self.spiking else mem
-
-
-def _normal(key: Key, name: str, shape: Shape, std: float) -> Any:
-    """Normal draws around zero as a NumPy array."""
-    return full_weight(key, shape, 0.0) if key.blank else std * normals(key.child(name), shape)
