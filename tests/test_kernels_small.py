@@ -159,6 +159,28 @@ def test_a_process_compiles_each_kernel_once(place, kernels_run, monkeypatch):
     assert started[0].wait(PATIENCE) == 0
 
 
+def test_a_process_without_work_ends_well_and_the_next_kernel_starts_another(monkeypatch, capsys):
+    """Its exit status is 0, although it still waits for what to read; so nothing is said at the next call."""
+    start = background.START.replace("sys.exit(", "{0}.IDLE = 0.2; sys.exit(")
+    monkeypatch.setattr(background, "START", start)
+    monkeypatch.setattr(background, "_process", None)
+    monkeypatch.setattr(background, "_asked", {})
+    background.ask([_recipe(1), _recipe(2)])
+    first = background._process
+    assert first.wait(PATIENCE) == 0
+    background.ask([_recipe(3)])
+    second = background._process
+    assert second is not first
+    assert second.wait(PATIENCE) == 0
+    assert capsys.readouterr().err == ""
+    os.close(second.write)
+
+
+def _recipe(number):
+    """A kernel that is compiled in no time."""
+    return build.Recipe(f"def kernel():\n    return {number}\n", "kernel")
+
+
 def test_a_process_that_ends_is_asked_once_more_and_then_said(monkeypatch, capsys):
     class Ended:
         returncode = 3

@@ -23,7 +23,8 @@ from spikecore.kernels.runtime.build import Recipe, make
 SWITCH = "SPIKECORE_BACKGROUND"  # "0" in the environment: nothing is compiled in the background
 IDLE = 20.0  # seconds without work after which the process ends
 ATTEMPTS = 2  # of each kernel: a process may end just as it is asked
-START = "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); import {0}; sys.exit({0}.work())"
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import {0}; sys.exit({0}.work())"
+PIECE = 1 << 16  # bytes that are read at once
 
 
 class _Compiler(subprocess.Popen):  # type: ignore[type-arg]
@@ -33,7 +34,7 @@ class _Compiler(subprocess.Popen):  # type: ignore[type-arg]
         read, self.write = os.pipe()  # the system closes it when this process ends
         try:
             super().__init__(
-                [sys.executable, "-I", "-c", START.format(__name__)],
+                [sys.executable, "-I", "-c", START.format(__name__), json.dumps(sys.path)],
                 stdin=read,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -42,7 +43,6 @@ class _Compiler(subprocess.Popen):  # type: ignore[type-arg]
             )
         finally:
             os.close(read)
-        self.send([json.dumps(sys.path).encode()])
 
     def send(self, lines: List[bytes]) -> None:
         """Write lines into the pipe, which has room for some dozens of kernels at once."""
@@ -105,9 +105,14 @@ def work() -> int:
     waiting: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
-        for line in sys.stdin.buffer:
-            waiting.put(line)
-        waiting.put(b"")
+        rest = b""
+        while True:  # not by sys.stdin: Python aborts when it ends while a thread waits in it
+            piece = os.read(0, PIECE)
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines if piece else [b""]:
+                waiting.put(line)
+            if not piece:
+                return
 
     threading.Thread(target=read, daemon=True).start()  # so that the parent never waits until a pipe has room
     if hasattr(os, "nice"):
