@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from benchmarks.report import Row, Section
-from spikecore.api.core.files import write_atomically
+from spikecore.files import write_atomically
 from spikecore.installing import to_install
 
 SUFFIXES = (".svg", ".png")

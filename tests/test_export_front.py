@@ -1,12 +1,14 @@
 """Where ``sc.export`` writes to: the target that a path means, folders and files in the way."""
 
+import os
+import stat
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.export import front
 from spikecore.export.front import target_of
 
 NET = sc.Sequential(sc.Linear(3, 2), sc.Leaky())
@@ -103,10 +105,44 @@ def test_a_file_in_the_place_of_the_folder_stays(model, tmp_path):
 def test_an_interrupted_export_leaves_everything_as_it_was(model, tmp_path, monkeypatch):
     (tmp_path / "net.c").write_text("mine")
 
-    def interrupted(self, content):
-        raise KeyboardInterrupt
+    def interrupted(handle):
+        calls.append(handle)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(front.Path, "write_bytes", interrupted)
+    calls = []
+    monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sc.export(model, tmp_path / "net")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("net.c", "mine")]
+
+
+def test_files_are_replaced_as_a_checkpoint_is(model, tmp_path):
+    """A private file stays private, a link stays, and what reads a pipe gets the file."""
+    (tmp_path / "build").mkdir()
+    (tmp_path / "net.c").write_text("old")
+    (tmp_path / "net.c").chmod(0o600)
+    (tmp_path / "net.h").symlink_to(tmp_path / "build" / "real.h")
+    os.mkfifo(tmp_path / "net.md")
+    text = []
+    reader = threading.Thread(target=lambda: text.append((tmp_path / "net.md").read_text()), daemon=True)
+    reader.start()
+    files = sc.export(model, tmp_path / "net").files
+    reader.join(30)
+    assert tmp_path / "net.md" in files
+    assert "flash" in text[0]
+    assert stat.S_ISFIFO((tmp_path / "net.md").stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "net.c").stat().st_mode) == 0o600
+    assert (tmp_path / "net.c").read_text() != "old"
+    assert (tmp_path / "net.h").is_symlink()
+    assert (tmp_path / "build" / "real.h").read_text() == (tmp_path / "net.h").read_text()
+
+
+def test_a_write_protected_file_leaves_everything_as_it_was(model, tmp_path, monkeypatch):
+    for name in ("net.c", "net.h"):
+        (tmp_path / name).write_text("mine")
+    protected = tmp_path / "net.h"
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (protected, os.W_OK))  # root may always
+    with pytest.raises(PermissionError, match="write-protected.*net.h"):
+        sc.export(model, tmp_path / "net")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"net.c": "mine", "net.h": "mine"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -14,8 +16,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.core import files
-from spikecore.api.core.files import json_text, write_atomically
+from spikecore import files
+from spikecore.files import json_text, write_atomically
 
 ROOT = Path(__file__).parent.parent
 CALLS = ("open", "write", "fsync", "replace", "chmod", "close", "fstat", "stat", "listdir", "access")
@@ -123,7 +125,7 @@ def test_a_fault_at_any_call_of_a_save_leaves_one_whole_model(tmp_path, monkeypa
 def killed_while_writing(path):
     script = (
         "import os, signal\n"
-        "from spikecore.api.core.files import write_atomically\n"
+        "from spikecore.files import write_atomically\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"write_atomically({str(path)!r}, b'never')\n"
     )
@@ -209,21 +211,72 @@ def test_links_stay_and_their_file_is_replaced(tmp_path, exists):
     assert names(tmp_path / "runs") == ["model"]
 
 
-def test_what_is_no_regular_file_is_refused(tmp_path):
-    """C7: a device, a pipe, a folder, links to them, and links in a circle are left as they are."""
-    os.mkfifo(tmp_path / "pipe")
+def test_folders_sockets_and_circles_are_refused(tmp_path, monkeypatch):
+    """C7: they and links to them are left as they are."""
     (tmp_path / "folder").mkdir()
-    (tmp_path / "null").symlink_to(os.devnull)
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    before = {path: os.lstat(path) for path in (Path(os.devnull), *tmp_path.iterdir())}
-    for path in ("pipe", "folder", "null", "a", os.devnull):
-        with pytest.raises(OSError, match=r"only a regular file|is a folder|symbolic links") as found:
+    (tmp_path / "link").symlink_to("socket")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(tmp_path)  # its name may have 107 bytes
+        server.bind("socket")
+    before = {path: os.lstat(path) for path in tmp_path.iterdir()}
+    for path in ("folder", "a", "socket", "link"):
+        with pytest.raises(OSError, match=r"is a folder|symbolic links|No such device") as found:
             write_atomically(tmp_path / path, b"new")
         assert str(tmp_path / path) in str(found.value)
     assert {path: (os.lstat(path).st_mode, os.lstat(path).st_ino) for path in before} == {
         path: (found.st_mode, found.st_ino) for path, found in before.items()
     }
+
+
+def test_pipes_and_devices_are_written_to(tmp_path):
+    """They stay what they are, links to them as well; what reads the pipe gets all of it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    new, read = b"new" * 100_000, []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()), daemon=True)
+    reader.start()
+    for path in (tmp_path / "pipe", tmp_path / "null", os.devnull):
+        before = os.lstat(path)
+        write_atomically(path, new)
+        assert (os.lstat(path).st_mode, os.lstat(path).st_ino) == (before.st_mode, before.st_ino)
+    reader.join(30)
+    assert read == [new]
+    if os.path.exists("/dev/full"):
+        with pytest.raises(OSError, match="No space left"):
+            write_atomically("/dev/full", new)
+
+
+def test_files_that_are_written_together_are_replaced_together(tmp_path, monkeypatch):
+    """A disk that is full at the last one leaves all as they were, and no draft."""
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        faults = Faults(patch, None)
+        files.write_together(dict.fromkeys(paths, b"old"))
+    writes = faults.count
+    for target in range(writes):
+        with monkeypatch.context() as patch:
+            faults = Faults(patch, target, OSError(28, "No space left on device"))
+            with contextlib.suppress(OSError):
+                files.write_together(dict.fromkeys(paths, b"new"))
+        assert names(tmp_path) == ["a", "b", "c"]
+        if faults.hit == "write":
+            assert {path.read_bytes() for path in paths} == {b"old"}
+        files.write_together(dict.fromkeys(paths, b"old"))
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may write others' files")
+def test_a_file_of_another_user_stays_theirs(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, 12345, 23456)
+    path.chmod(0o2640)
+    write_atomically(path, b"new")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o2640)
 
 
 def test_a_write_protected_file_is_refused(tmp_path, monkeypatch):

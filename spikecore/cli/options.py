@@ -8,10 +8,10 @@ from typing import Any, Callable, List, Optional, TypeVar
 import typer
 
 from spikecore.api.core.engines import engines
-from spikecore.api.core.files import json_text
 from spikecore.cli.exit_codes import EXIT_CODES
 from spikecore.cli.run_directory import Run, opened
 from spikecore.cli.run_file import read
+from spikecore.files import json_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -16,7 +16,6 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
-from spikecore.api.core.files import json_text, write_atomically
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.ranks import RankLost, Ranks
 from spikecore.api.functional.loss import comparing, reads_labels
@@ -41,6 +40,7 @@ from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.cli.schema import VOTE
 from spikecore.datasets import DataFileError, Loader
+from spikecore.files import json_text, write_atomically
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT, LEARNING = (

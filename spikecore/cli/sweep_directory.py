@@ -6,7 +6,6 @@ import copy
 from pathlib import Path
 from typing import List
 
-from spikecore.api.core.files import write_atomically
 from spikecore.api.core.messages import unknown
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import RUN, Run
@@ -14,6 +13,7 @@ from spikecore.cli.run_file import Given, checked, given, given_text, parsed, te
 from spikecore.cli.sweep import Sweep
 from spikecore.cli.sweep_space import Space, read_space, refuse_test_samples
 from spikecore.cli.sweep_storage import DATABASE, TRIALS, Storage
+from spikecore.files import write_atomically
 
 SPACE = "space.toml"
 BEGINNINGS = f"{RUN} {DATABASE} {DATABASE}-journal {TRIALS}".split()  # what a process may leave before there is a space

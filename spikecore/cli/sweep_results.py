@@ -8,10 +8,10 @@ import math
 from pathlib import Path
 from typing import Any, Dict, List
 
-from spikecore.api.core.files import write_atomically
 from spikecore.cli.sweep_pictures import Axis, draw
 from spikecore.cli.sweep_storage import Storage
 from spikecore.cli.toml_text import toml_text
+from spikecore.files import write_atomically
 
 TABLE, BEST_RUN = "trials.csv", "best.toml"
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}

@@ -13,6 +13,7 @@ from spikecore.conformance.fixtures import FIXTURES
 from spikecore.conformance.parts import parts_of
 from spikecore.conformance.report import Outcome, Run
 from spikecore.conformance.selection import selected
+from spikecore.files import write_atomically
 
 PROPERTY = "spikecore.conformance"
 OUTPUTS = {"conformance_report": "--conformance-report", "badge": "--badge"}
@@ -143,8 +144,7 @@ class Watch:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n" * (not text.endswith("\n")), encoding="utf-8")
+    write_atomically(path, (text + "\n" * (not text.endswith("\n"))).encode())
 
 
 def _why(report: Any) -> str:

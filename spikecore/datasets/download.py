@@ -43,6 +43,7 @@ def fetch(url: str, target: Path, md5: str, page: str) -> Path:
         DataFileError: the server or the network fails, the checksum is another, or the file cannot be written. What was
             fetched stays, except if its checksum is wrong, and the next call continues.
     """
+    target = Path(os.path.realpath(target))  # a link to another disk stays, and the part is there as well
     name, folder = target.name, target.parent
     if target.exists():
         _check(target, md5, f"delete it, and it is fetched again, or get it from {page}")

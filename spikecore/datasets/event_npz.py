@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 from typing import Any, Optional, Tuple
 
@@ -13,6 +15,7 @@ from spikecore.datasets.events import Events
 from spikecore.datasets.limits import MOST_BYTES
 from spikecore.datasets.npz import members
 from spikecore.datasets.places import PathLike, stamp
+from spikecore.files import write_atomically
 
 MOST_CLASSES = 100_000
 
@@ -54,7 +57,7 @@ def save_event_npz(path: PathLike, dataset: EventDataset) -> None:
     """Write recordings to an archive that `event_npz` reads.
 
     Args:
-        path: the archive.
+        path: the archive; ".npz" is added to a name that does not end so.
         dataset: recordings of one camera, as Events.
 
     Raises:
@@ -66,7 +69,10 @@ def save_event_npz(path: PathLike, dataset: EventDataset) -> None:
             raise DataError(f"dataset[{i}] is {stream!r}: need Events with y and p, before any transform to frames")
     columns: Any = {name: np.concatenate([getattr(stream, name) for stream in streams]) for name in "txyp"}
     offset = np.cumsum([0, *map(len, streams)])
-    np.savez_compressed(path, offset=offset, label=dataset.targets, **columns)
+    content = io.BytesIO()
+    np.savez_compressed(content, offset=offset, label=dataset.targets, **columns)
+    name = os.fspath(path)
+    write_atomically(name if name.endswith(".npz") else f"{name}.npz", content.getvalue())
 
 
 class Archive(Source):

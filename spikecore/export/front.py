@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, cast
@@ -13,6 +12,7 @@ from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, cast
 from spikecore.api.core.messages import unknown
 from spikecore.api.training.model import Model
 from spikecore.arguments import PathLike, checked
+from spikecore.files import write_together
 
 Target = Literal["c", "onnx", "torch", "nir"]
 
@@ -80,6 +80,9 @@ class Exported:
 def export(model: Model, path: PathLike, to: Optional[Target] = None, **options: Any) -> Exported:
     """Write a trained network as something that runs without this library.
 
+    Files that are there already are replaced as ``Model.save`` replaces one: they keep their mode, and symbolic links
+    stay.
+
     Args:
         model: a model with weights.
         path: a folder and the stem of the files, e.g. "build/net" for "build/net.c" and "build/net.h". The stem is also
@@ -93,7 +96,7 @@ def export(model: Model, path: PathLike, to: Optional[Target] = None, **options:
     Raises:
         ExportError: the target cannot express a layer; the message names it and the remedy. Nothing has been written.
         ImportError: a package that the target needs is not installed; says which.
-        OSError: the folder cannot be written to, or a file's place is taken by a folder.
+        OSError: the folder cannot be written to, a file is write-protected, or its place is taken by a folder.
         ValueError: there is no such target, it has no such option, or ``path`` ends as another target's files do.
     """
     target = target_of(path, to)
@@ -155,7 +158,7 @@ def checked_options(to: str, options: Mapping[str, Any]) -> None:
 
 
 def _written(folder: Path, contents: Mapping[str, bytes]) -> Tuple[Path, ...]:
-    """Write files under other names first, so that an error in between leaves none half-written.
+    """Write files, of which none is replaced before all are complete under other names.
 
     Raises:
         OSError: the folder cannot be made or written to, or there is a folder where a file goes.
@@ -167,12 +170,5 @@ def _written(folder: Path, contents: Mapping[str, bytes]) -> Tuple[Path, ...]:
             raise IsADirectoryError(
                 f"export: {folder / name} is a folder, and the file goes there: choose another path"
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
-        for name, content in contents.items():
-            Path(aside, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(aside, name).write_bytes(content)
-        for name in contents:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(aside, name), folder / name)
+    write_together({folder / name: content for name, content in contents.items()})
     return tuple(folder / name for name in contents)

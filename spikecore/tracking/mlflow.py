@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from spikecore.api.core.files import json_text
 from spikecore.arguments import PathLike, checked
+from spikecore.files import json_text
 from spikecore.tracking.rows import continued
 from spikecore.tracking.sample import RATE, Sample
 from spikecore.tracking.tracker import Tracker, needed

@@ -9,8 +9,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from spikecore.api.core.files import json_text, write_atomically
 from spikecore.arguments import PathLike, checked
+from spikecore.files import json_text, write_atomically
 from spikecore.tracking.rows import own_rows
 from spikecore.tracking.sample import Sample
 from spikecore.tracking.tracker import Tracker

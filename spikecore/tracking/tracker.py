@@ -6,10 +6,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
-from spikecore.api.core.files import json_text
 from spikecore.api.core.foreign import refuse_module
 from spikecore.api.training.history import Row
 from spikecore.arguments import checked
+from spikecore.files import json_text
 from spikecore.installing import to_install
 from spikecore.tracking.rows import numbers_of
 from spikecore.tracking.sample import Sample, Seen

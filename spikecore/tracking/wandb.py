@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from spikecore.api.core.files import json_text, write_atomically
 from spikecore.arguments import PathLike, checked
+from spikecore.files import json_text, write_atomically
 from spikecore.tracking.rows import continued
 from spikecore.tracking.sample import Sample
 from spikecore.tracking.tracker import Tracker, needed

@@ -15,7 +15,6 @@ import pathlib
 import stat
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from spikecore.api.core.files import plain, write_atomically
 from spikecore.api.core.layer import Layer, shapes_of
 from spikecore.api.core.sizes import is_finite, is_whole
 from spikecore.api.layers.containers import walk
@@ -38,6 +37,7 @@ from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import fitting
 from spikecore.api.training.fit import DivergedError
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.files import plain, write_atomically
 
 FORMAT = 2  # format 1 had the names of all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")

@@ -13,7 +13,6 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Un
 
 from spikecore.api import neurons, surrogate
 from spikecore.api.core import initialisers, weight_initialisers
-from spikecore.api.core.files import plain
 from spikecore.api.core.foreign import LAYERS
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
@@ -37,6 +36,7 @@ from spikecore.api.layers import (
     transposed,
 )
 from spikecore.api.training import optimizers
+from spikecore.files import plain
 
 Classes = Union[Iterable[Type[Any]], Mapping[str, Type[Any]]]
 DEEPEST = 100  # levels of data within data; a network of ten containers within one another has about thirty

@@ -349,14 +349,15 @@ class Model(FitEvaluate):
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
         The file replaces an older one in a single step: if the process dies meanwhile, the old file stays complete. The
-        mode of the file stays; a new file gets its mode from the umask. Symbolic links are followed and stay.
+        mode of the file stays; a new file gets its mode from the umask. Symbolic links are followed and stay. A pipe or
+        a device is written to.
 
         Args:
             path: the file.
             check_finite: whether weights that are NaN or infinite are refused, so that they do not replace good ones.
 
         Raises:
-            OSError: the path is a folder, a device or a pipe, the file is write-protected, or the disk is full.
+            OSError: the path is a folder or a socket, the file is write-protected, or the disk is full.
             DivergedError: weights or optimiser slots hold NaN or infinity.
             TypeError: a layer, a row of the history or a note cannot be written, or could not be read again.
         """

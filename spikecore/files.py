@@ -9,9 +9,10 @@ import os
 import re
 import secrets
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 try:
     import fcntl
@@ -27,8 +28,9 @@ def write_atomically(path: Any, data: bytes) -> None:
     """Write a file in a single step: write a draft beside it, sync it to the disk, and rename it to ``path``.
 
     A write that fails or is interrupted leaves the old file and no draft. If the process is killed, the old file stays,
-    and the next write of this file deletes the draft. Missing folders are created. A replaced file keeps its mode; a
-    new file gets its mode from the umask. A symbolic link stays, and the file that it points to is replaced.
+    and the next write of this file deletes the draft. Missing folders are created. A replaced file keeps its mode and,
+    where the system permits it, its owner and group; a new file gets its mode from the umask. A symbolic link stays,
+    and the file that it points to is replaced. A pipe or a device, which cannot be replaced, is written to.
 
     Args:
         path: the file.
@@ -36,58 +38,93 @@ def write_atomically(path: Any, data: bytes) -> None:
 
     Raises:
         PermissionError: the file may not be written to.
-        OSError: the path is a folder, a device, a pipe or a socket; or the disk is full.
+        OSError: the path is a folder or a socket; or the disk is full.
     """
-    mode = _mode(path)
+    write_together({path: data})
+
+
+def write_together(contents: Mapping[Any, bytes]) -> None:
+    """Write several files as ``write_atomically`` does one; none is replaced before the drafts of all are complete.
+
+    Args:
+        contents: the new content of each file, by its path.
+
+    Raises:
+        PermissionError, OSError: as for ``write_atomically``; nothing has been replaced unless renaming failed.
+    """
+    with ExitStack() as drafts:
+        for finish in [drafts.enter_context(_drafted(path, data)) for path, data in contents.items()]:
+            finish()
+
+
+@contextmanager
+def _drafted(path: Any, data: bytes) -> Iterator[Callable[[], None]]:
+    """A complete draft of a file, which is deleted at the end, and what renames it to ``path``."""
+    old = _status(path)
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        yield partial(_stream, path, data)
+        return
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
-    while not _replaced(target, mode, data):
-        pass
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        draft, handle = target.with_name(f"{_stem(target)}{secrets.token_hex(8)}.draft"), -1
+        try:
+            handle = os.open(str(draft), flags, 0o666 if old is None else 0o600)  # less the umask
+            if not _locked(handle):
+                continue
+            if old is not None:
+                _adopt(draft, handle, old)
+            rest = memoryview(data)
+            while len(rest):
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+            if fcntl is None:  # Windows cannot rename an open file
+                handle, open_handle = -1, handle
+                os.close(open_handle)
+            yield partial(_rename, draft, target)
+            return
+        finally:
+            with suppress(FileNotFoundError):  # it was renamed, or the interrupt came before it existed
+                os.unlink(str(draft))
+            if handle >= 0:
+                os.close(handle)
 
 
-def _mode(path: Any) -> Optional[int]:
-    """The mode of the file at ``path``, links followed; None if there is no file."""
+def _status(path: Any) -> Optional[os.stat_result]:
+    """What there is at ``path``, links followed; None if there is nothing."""
     try:
-        mode = os.stat(path).st_mode
+        old = os.stat(path)
     except FileNotFoundError:
         return None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(old.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "is a device, a pipe or a socket; only a regular file can be replaced", str(path))
     if not os.access(path, os.W_OK):  # renaming replaces write-protected files without an error
         raise PermissionError(errno.EACCES, "is write-protected", str(path))
-    return stat.S_IMODE(mode)
+    return old
 
 
-def _replaced(target: Path, mode: Optional[int], data: bytes) -> bool:
-    """Write a draft and rename it to ``target``; False if another process deleted the draft as an abandoned one."""
-    draft, handle = target.with_name(f"{_stem(target)}{secrets.token_hex(8)}.draft"), -1
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        handle = os.open(str(draft), flags, 0o666 if mode is None else 0o600)  # less the umask
-        if not _locked(handle):
-            return False
-        if mode is not None:
-            os.chmod(str(draft), mode)
+def _adopt(draft: Path, handle: int, old: os.stat_result) -> None:
+    """Give a draft the owner, the group and the mode of the file that it replaces."""
+    new = os.fstat(handle)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        with suppress(OSError):  # another user's file in a shared folder: this one may replace it, not give it away
+            os.chown(str(draft), old.st_uid, old.st_gid)
+    os.chmod(str(draft), stat.S_IMODE(old.st_mode))
+
+
+def _stream(path: Any, data: bytes) -> None:
+    """Write to a pipe or a device."""
+    with open(path, "wb", buffering=0) as file:
         rest = memoryview(data)
         while len(rest):
-            rest = rest[os.write(handle, rest) :]
-        os.fsync(handle)
-        if fcntl is None:  # Windows cannot rename an open file
-            handle, open_handle = -1, handle
-            os.close(open_handle)
-        os.replace(str(draft), str(target))
-        _sync_folder(target.parent)
-        return True
-    except BaseException:
-        with suppress(FileNotFoundError):  # the interrupt came before the draft existed, or after the rename
-            os.unlink(str(draft))
-        raise
-    finally:
-        if handle >= 0:
-            os.close(handle)
+            rest = rest[file.write(rest) or 0 :]
+
+
+def _rename(draft: Path, target: Path) -> None:
+    os.replace(str(draft), str(target))
+    _sync_folder(target.parent)
 
 
 def _stem(target: Path) -> str:
