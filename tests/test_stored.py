@@ -267,3 +267,123 @@ def test_shards_say_what_is_wrong(archives):
             tar.add(archives / name, name)
     with pytest.raises(DataFileError, match=r"objects\.tar, sample 0001\.npy: cannot be read.*allow_pickle"):
         list(datasets.Shards(archives / "objects.tar"))
+
+
+# ---- files from others ---------------------------------------------------------------------------------------------
+
+
+def elsewhere(kind, folder, h5py):
+    """A file whose inputs are in another one."""
+    secret = folder / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["inputs"] = X
+    (folder / "secret.bin").write_bytes(X.tobytes())
+    with h5py.File(folder / "data.h5", "w") as file:
+        file["targets"] = Y
+        if kind == "external link":
+            file["inputs"] = h5py.ExternalLink(secret, "inputs")
+        elif kind == "group behind an external link":
+            file["group"] = h5py.ExternalLink(secret, "/")
+            return {"inputs": "group/inputs"}
+        elif kind == "soft link to an external link":
+            file["far"] = h5py.ExternalLink(secret, "inputs")
+            file["inputs"] = h5py.SoftLink("/far")
+        elif kind == "external storage":
+            file.create_dataset("inputs", X.shape, X.dtype, external=[(str(folder / "secret.bin"), 0, X.nbytes)])
+        else:
+            layout = h5py.VirtualLayout(X.shape, X.dtype)
+            layout[:] = h5py.VirtualSource(str(secret), "inputs", X.shape, X.dtype)
+            file.create_virtual_dataset("inputs", layout)
+    return {}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "external link",
+        "group behind an external link",
+        "soft link to an external link",
+        "external storage",
+        "virtual source",
+    ],
+)
+def test_an_hdf5_file_names_no_other_file_to_be_read(kind, tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra data)")
+    names = elsewhere(kind, tmp_path, h5py)
+    with h5py.File(tmp_path / "data.h5") as file:  # HDF5 itself reads it
+        np.testing.assert_array_equal(file[names.get("inputs", "inputs")][:], X)
+    with pytest.raises(DataFileError, match=r"data.h5: .*inputs (is a link|has its numbers) .*secret"):
+        datasets.read_hdf5(tmp_path / "data.h5", **names)
+
+
+def test_spikes_are_not_read_from_another_file_either(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra data)")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["times"] = np.zeros(3)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["labels"], file["spikes/units"] = np.arange(3), np.zeros(3)
+        file["spikes/times"] = h5py.ExternalLink(tmp_path / "other.h5", "times")
+    with pytest.raises(DataFileError, match=r"spikes/times is a link to another file, .*other.h5"):
+        datasets.read_spikes(tmp_path / "data.h5", units=3)
+
+
+def test_links_within_an_hdf5_file_are_followed(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra data)")
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["train/x"], file["train/y"] = X, Y
+        file["train/latest"] = h5py.SoftLink("x")
+        file["inputs"] = h5py.SoftLink("/train/latest")
+        file["targets"] = h5py.SoftLink("train/y")
+        file["circle"] = h5py.SoftLink("/circle")
+    np.testing.assert_array_equal(datasets.read_hdf5(tmp_path / "data.h5").in_memory().inputs, X)
+    for name in ("circle", "train", "nothing", "train/x/y", ""):
+        with pytest.raises(DataFileError, match=f"no array {name}; it holds train/x, train/y"):
+            datasets.read_hdf5(tmp_path / "data.h5", inputs=name)
+
+
+@pytest.mark.parametrize("kind", NEEDS)
+def test_targets_that_no_memory_holds_are_refused_by_name(kind, tmp_path):
+    """A small file may say any shape: its numbers are zeros that nobody has written."""
+    written(kind, tmp_path)
+    if kind == "npy":  # a file with a hole
+        np.lib.format.open_memmap(tmp_path / "targets.npy", "w+", np.int64, (HUGE // 8,))
+        arguments = tmp_path / "inputs.npy", tmp_path / "targets.npy"
+    else:
+        module = pytest.importorskip(NEEDS[kind])
+        arguments = (tmp_path / "huge",)
+        group = module.File(*arguments, "w") if kind == "hdf5" else module.open_group(str(arguments[0]), mode="w")
+        create = getattr(group, "create_array", None) or group.create_dataset
+        for name in ("inputs", "targets"):
+            create(name, shape=(HUGE,), dtype="i8", chunks=(1024,))
+        if kind == "hdf5":
+            group.close()
+    read = getattr(datasets, f"read_{kind}")
+    with pytest.raises(DataFileError, match=r"targets of shape \(1\d+,\), .* take [18],000,000,000,000 bytes"):
+        read(*arguments)
+    with pytest.raises(DataFileError, match="max_bytes=5"):
+        read(*arguments, max_bytes=5)
+
+
+HUGE = 10**12
+
+
+def test_inputs_that_no_memory_holds_are_refused_by_name(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra data)")
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file.create_dataset("inputs", (HUGE,), "f4", chunks=(1024,))
+        file.create_dataset("wide", (20, HUGE), "f4", chunks=(1, 1024))
+        file["targets"] = Y
+    wide = datasets.read_hdf5(tmp_path / "data.h5", inputs="wide")
+    with pytest.raises(DataFileError, match=r"1 rows of wide, .* \(20, 1000000000000\), take 4,000,000,000,000 bytes"):
+        wide.batch(np.array([3]))
+    with pytest.raises(DataError, match="1000000000000 inputs, 20 targets"):
+        datasets.read_hdf5(tmp_path / "data.h5")
+
+
+def test_an_hdf5_array_larger_than_one_answer_is_read_in_parts(tmp_path, monkeypatch):
+    from spikecore.datasets import hdf5_arrays
+
+    stored = written("hdf5", tmp_path)
+    monkeypatch.setattr(hdf5_arrays, "AT_ONCE", 3 * X[0].nbytes)
+    np.testing.assert_array_equal(stored.batch(np.arange(20)[::-1]), X[::-1])
+    assert stored.batch(np.arange(0)).shape == (0, 5, 3)

@@ -95,6 +95,8 @@ class Npz(Arrays):
 class Stored(Arrays):
     """Your own arrays, of which a batch reads its own rows: they need not fit into memory."""
 
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that targets and lengths may take")
+
     def load(self, seed: int) -> Datasets:
         two = self.test_path is not None
         given = {
@@ -126,7 +128,7 @@ class Hdf5(Stored):
 
     def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
         arrays: Any = names
-        return datasets.read_hdf5(path, **arrays)
+        return datasets.read_hdf5(path, **arrays, max_bytes=self.max_bytes)
 
 
 class Zarr(Stored):
@@ -135,7 +137,7 @@ class Zarr(Stored):
     name: Literal["zarr"] = "zarr"
 
     def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
-        return datasets.read_zarr(path, **names)
+        return datasets.read_zarr(path, **names, max_bytes=self.max_bytes)
 
 
 class Npy(Stored):
@@ -144,7 +146,8 @@ class Npy(Stored):
     name: Literal["npy"] = "npy"
 
     def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
-        return datasets.read_npy(**{key: os.path.join(path, f"{name}.npy") for key, name in names.items()})
+        files = {key: os.path.join(path, f"{name}.npy") for key, name in names.items()}
+        return datasets.read_npy(**files, max_bytes=self.max_bytes)
 
 
 _MODELS: Tuple[Type[Data], ...] = (

@@ -61,7 +61,7 @@ class Hdf5Reader:
         """Shape and type of the array of this name.
 
         Raises:
-            DataFileError: the file is absent or damaged, or has no such array.
+            DataFileError: the file is absent or damaged, or has no such array, or that is in another file.
         """
         head, _ = self._ask(path, {"name": name, "rows": None}, "an HDF5 file with such an array", name)
         return tuple(head["shape"]), np.dtype(head["dtype"])
@@ -101,8 +101,8 @@ class Hdf5Reader:
             raise DataFileError(f"{path}: there is no such file")
         with self._lock:  # requests of several threads go one after another
             head, arrays = self._answered(path, request, what)
-        if "absent" in head:
-            raise DataFileError(f"{path}: {head['absent']}")
+        if "refused" in head:
+            raise DataFileError(f"{path}: {head['refused']}")
         if "error" in head:
             raise DataFileError(f"{path}: not {kind}, or damaged: {head['error']}")
         return head, arrays

@@ -3,13 +3,14 @@
 It writes "ready" when it can answer. A request is a line of JSON: {"path": ..., "row": null} for labels, {"path": ...,
 "row": 3} for the spikes of sample 3, {"path": ..., "name": ..., "rows": [0, 3]} for rows of an array, with null for its
 shape alone, or {"path": ..., "most": bytes} for a copy of the file. An answer is a line of JSON, {"error": ...} or
-{"absent": ...} or {"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
+{"refused": ...} or {"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from typing import Any, Dict, List, Set, Tuple
 
@@ -18,24 +19,31 @@ import numpy as np
 
 MEMORY = 4 << 30  # bytes: a damaged file may ask for any amount
 MOST_SAMPLES = 10_000_000
-MOST_LEVELS = 50  # depth of groups within groups
+MOST_LEVELS = 50  # depth of groups within groups, and of links to links
+COPY = "it is not opened, since a file from others could name any; if you trust it, copy the array into this file"
 
 
 def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
     """The line of the answer as a dict, and its arrays: labels if `row` is None, else the spikes of a sample."""
     file = _opened(path, files, again=row is None)
-    times, units = file["spikes/times"], file["spikes/units"]
+    times, units = array_of(file, "spikes/times"), array_of(file, "spikes/units")
     if row is None:
-        labels = file["labels"]
+        labels = array_of(file, "labels")
         shapes = {labels.shape, times.shape, units.shape}
         if len(shapes) != 1 or labels.ndim != 1 or not 0 < len(labels) <= MOST_SAMPLES:
             raise ValueError(f"labels, times and units have shapes {labels.shape}, {times.shape}, {units.shape}")
-        keys = [bytes(key).decode() for key in file["extra/keys"][:1000]] if "extra/keys" in file else []
-        return {"keys": keys}, [_numbers("labels", labels[:], "iu")]
+        return {"keys": _keys(file)}, [_numbers("labels", labels[:], "iu")]
     t, x = _numbers("times", times[row], "f"), _numbers("units", units[row], "iu")
     if len(t) != len(x):
         raise ValueError(f"{len(t)} times but {len(x)} units")
     return {}, [t, x]
+
+
+def _keys(file: Any) -> List[str]:
+    try:
+        return [bytes(key).decode() for key in array_of(file, "extra/keys")[:1000]]
+    except Absent:
+        return []
 
 
 def _opened(path: str, files: Dict[str, Any], again: bool) -> Any:
@@ -47,20 +55,57 @@ def _opened(path: str, files: Dict[str, Any], again: bool) -> Any:
     return files[path]
 
 
-class Absent(Exception):
-    """The file has no array of this name."""
+class Refused(Exception):
+    """The file has an array that is not to be read; the text says why."""
+
+
+class Absent(Refused):
+    """The file has no such array."""
+
+
+def array_of(file: Any, name: str) -> Any:
+    """The array of this name, which lies in this file: a file that somebody sends must not name another one to be read.
+
+    Links to other places of the same file are followed.
+    """
+    at, parts, links = file["/"], name.split("/"), 0
+    while parts:
+        part = parts.pop(0)
+        link = at.get(part, getlink=True) if part and isinstance(at, h5py.Group) else None
+        if isinstance(link, h5py.SoftLink) and links < MOST_LEVELS:
+            at, parts, links = file["/"] if link.path.startswith("/") else at, link.path.split("/") + parts, links + 1
+        elif isinstance(link, h5py.HardLink):
+            at = at[part]
+        elif isinstance(link, h5py.ExternalLink):
+            raise Refused(f"{name} is a link to another file, {link.filename}: {COPY}")
+        elif part not in ("", "."):
+            at = None
+    if not isinstance(at, h5py.Dataset):
+        raise Absent(_absent(file, name))
+    if at.external or at.is_virtual:
+        place = at.external[0][0] if at.external else at.virtual_sources()[0].file_name
+        raise Refused(f"{name} has its numbers in another place, {place}: {COPY}")
+    return at
+
+
+def _absent(file: Any, name: str) -> str:
+    arrays: List[str] = []
+    file.visititems(lambda at, what: arrays.append(at) if isinstance(what, h5py.Dataset) else None)
+    return f"no array {name}; it holds {', '.join(arrays)[:200]}"
 
 
 def array_rows(path: str, name: str, rows: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
     """Shape and type of an array, and some of its rows; no rows if `rows` is None."""
     file = _opened(path, files, again=rows is None)
-    if not isinstance(file.get(name), h5py.Dataset):
-        arrays: List[str] = []
-        file.visititems(lambda at, what: arrays.append(at) if isinstance(what, h5py.Dataset) else None)
-        raise Absent(f"no array {name}; it holds {', '.join(arrays)[:200]}")
-    array = file[name]
+    array = array_of(file, name)
     if rows is None:
         return {"shape": list(array.shape or ()), "dtype": array.dtype.str}, []
+    needed = len(rows) * math.prod(array.shape[1:]) * array.dtype.itemsize
+    if needed > MEMORY // 2:
+        raise Refused(
+            f"{len(rows)} rows of {name}, which has the shape {array.shape}, take {needed:,} bytes, more than are read "
+            f"at once ({MEMORY // 2:,}): take fewer, such as batches of a smaller size, if it is to be so large"
+        )
     found = array[rows]
     return {"shape": list(found.shape)}, [np.ascontiguousarray(found).ravel()]
 
@@ -126,8 +171,8 @@ def serve(requests: Any, answers: Any) -> None:
             else:
                 head, arrays = answer(request["path"], request["row"], files)
             head["arrays"] = [[array.dtype.str, len(array)] for array in arrays]
-        except Absent as error:
-            head = {"absent": str(error)}
+        except Refused as error:
+            head = {"refused": str(error)}
         except Exception as error:  # HDF5 and h5py raise errors of many kinds for damaged files; the answer names them
             head = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(head).encode() + b"\n")

@@ -9,7 +9,7 @@ MOST_BYTES = 4 << 30
 DEFLATED = 1032  # most bytes of data per byte of zlib's format
 
 
-def check_size(path: PathLike, needed: int, most: int) -> None:
+def check_size(path: PathLike, needed: int, most: int, what: str = "its arrays") -> None:
     """Refuse arrays that need more bytes of memory than `most`.
 
     Raises:
@@ -17,6 +17,6 @@ def check_size(path: PathLike, needed: int, most: int) -> None:
     """
     if needed > most:
         raise DataFileError(
-            f"{path}: its arrays take {needed:,} bytes, more than max_bytes={most:,}; if you trust the file, pass a "
+            f"{path}: {what} take {needed:,} bytes, more than max_bytes={most:,}; if you trust the file, pass a "
             "larger max_bytes"
         )

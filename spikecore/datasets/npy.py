@@ -8,12 +8,15 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from spikecore.datasets.errors import DataFileError, checked
+from spikecore.datasets.limits import MOST_BYTES
 from spikecore.datasets.places import PathLike
-from spikecore.datasets.stored import StoredArray, StoredDataset, check_numbers, reading
+from spikecore.datasets.stored import StoredArray, StoredDataset, check_numbers, held, reading
 
 
 @checked
-def read_npy(inputs: PathLike, targets: PathLike, *, lengths: Optional[PathLike] = None) -> StoredDataset:
+def read_npy(
+    inputs: PathLike, targets: PathLike, *, lengths: Optional[PathLike] = None, max_bytes: int = MOST_BYTES
+) -> StoredDataset:
     """Read samples of a `.npy` file that need not fit into memory.
 
     The operating system reads the parts of the file that a batch needs. Nothing is unpickled. An `.npz` archive cannot
@@ -23,15 +26,16 @@ def read_npy(inputs: PathLike, targets: PathLike, *, lengths: Optional[PathLike]
         inputs: the `.npy` file of the inputs, (samples, *features).
         targets: the `.npy` file of the targets, (samples, *anything), which is read into memory.
         lengths: the `.npy` file of the number of steps of each sample, (samples,); None, the default: all steps count.
+        max_bytes: most bytes of memory that targets and lengths may take. Default: 4 GiB.
 
     Raises:
-        DataFileError: a file is absent, damaged, or an archive; or it holds no numbers.
+        DataFileError: a file is absent, damaged, or an archive; or it holds no numbers or too many.
         DataError: the arrays do not fit each other.
     """
     array = MappedArray(inputs)
     rest: Dict[str, Any] = {"targets": targets, **({} if lengths is None else {"lengths": lengths})}
-    held: Dict[str, Any] = {name: np.array(_mapped(path)) for name, path in rest.items()}
-    return StoredDataset(array, name=os.path.basename(os.fspath(inputs)), **held)
+    kept: Dict[str, Any] = held({name: MappedArray(path) for name, path in rest.items()}, targets, max_bytes)
+    return StoredDataset(array, name=os.path.basename(os.fspath(inputs)), **kept)
 
 
 class MappedArray(StoredArray):

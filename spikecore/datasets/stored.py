@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from spikecore.arguments import Checked, HostArray
 from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.limits import check_size
 from spikecore.datasets.places import PathLike
 from spikecore.printing import shortened, table
 from spikecore.samples import Dataset, Samples, halves
@@ -66,12 +68,13 @@ class StoredDataset(Checked, Samples):
     rows: Optional[HostArray] = None
 
     def __post_init__(self):
-        rows = np.arange(self.inputs.shape[0]) if self.rows is None else np.asarray(self.rows)
         targets = np.asarray(self.targets)
-        if len(rows) != len(targets) or not len(rows):
-            raise DataError(f"{self.name}: {len(rows)} inputs, {len(targets)} targets: need one each, at least one")
+        count = self.inputs.shape[0] if self.rows is None else len(self.rows)
+        if count != len(targets) or not count:  # before there are numbers of rows: a file may say any count
+            raise DataError(f"{self.name}: {count} inputs, {len(targets)} targets: need one each, at least one")
+        rows = np.arange(count) if self.rows is None else np.asarray(self.rows)
         if self.lengths is not None:
-            object.__setattr__(self, "lengths", lengths_of(self.lengths, None, len(rows), self.name))
+            object.__setattr__(self, "lengths", lengths_of(self.lengths, None, count, self.name))
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "targets", targets)
 
@@ -131,6 +134,23 @@ class StoredDataset(Checked, Samples):
     def _take(self, index: Any) -> StoredDataset:
         lengths = None if self.lengths is None else self.lengths[index]
         return replace(self, targets=self.targets[index], lengths=lengths, rows=self.rows[index])  # type: ignore[index]
+
+
+def held(arrays: Mapping[str, StoredArray], path: PathLike, max_bytes: int) -> Dict[str, np.ndarray]:
+    """Whole arrays, which are kept in memory.
+
+    Args:
+        arrays: the arrays by what they are.
+        path: the file, for messages.
+        max_bytes: most bytes of memory that they may take together.
+
+    Raises:
+        DataFileError: they take more.
+    """
+    needed = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())
+    what = " and ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
+    check_size(path, needed, max_bytes, f"{what}, which are read into memory,")
+    return {name: array.read(np.arange(array.shape[0])) for name, array in arrays.items()}
 
 
 @contextlib.contextmanager

@@ -9,14 +9,20 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from spikecore.datasets.errors import DataFileError, MissingExtraError, checked
+from spikecore.datasets.limits import MOST_BYTES
 from spikecore.datasets.places import PathLike
-from spikecore.datasets.stored import StoredArray, StoredDataset, check_numbers, reading
+from spikecore.datasets.stored import StoredArray, StoredDataset, check_numbers, held, reading
 from spikecore.installing import to_install
 
 
 @checked
 def read_zarr(
-    path: PathLike, *, inputs: str = "inputs", targets: str = "targets", lengths: Optional[str] = None
+    path: PathLike,
+    *,
+    inputs: str = "inputs",
+    targets: str = "targets",
+    lengths: Optional[str] = None,
+    max_bytes: int = MOST_BYTES,
 ) -> StoredDataset:
     """Read samples of a Zarr group that need not fit into memory.
 
@@ -29,21 +35,19 @@ def read_zarr(
         targets: name of the array of targets, (samples, *anything), which is read into memory.
         lengths: name of the array with the number of steps of each sample, (samples,); None, the default: all steps
             count.
+        max_bytes: most bytes of memory that targets and lengths may take. Default: 4 GiB.
 
     Raises:
         MissingExtraError: zarr is not installed.
-        DataFileError: the group is absent or damaged, or an array is missing or holds no numbers.
+        DataFileError: the group is absent or damaged, or an array is missing, or holds no numbers or too many.
         DataError: the arrays do not fit each other.
     """
     if importlib.util.find_spec("zarr") is None:
         raise MissingExtraError(f"Zarr needs the package zarr: {to_install('zarr')}")
     array = ZarrArray(path, inputs)
     rest = {"targets": targets, **({} if lengths is None else {"lengths": lengths})}
-    held: Dict[str, Any] = {}
-    for key, name in rest.items():
-        one = ZarrArray(path, name)
-        held[key] = one.read(np.arange(one.shape[0]))
-    return StoredDataset(array, name=os.path.basename(array.path), **held)
+    kept: Dict[str, Any] = held({key: ZarrArray(path, name) for key, name in rest.items()}, array.path, max_bytes)
+    return StoredDataset(array, name=os.path.basename(array.path), **kept)
 
 
 class ZarrArray(StoredArray):
