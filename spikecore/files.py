@@ -62,28 +62,53 @@ def _drafted(path: Any, data: bytes) -> Iterator[Callable[[], None]]:
     """A complete draft of a file, which is deleted at the end, and what renames it to ``path``."""
     old = _status(path)
     if old is not None and not stat.S_ISREG(old.st_mode):
-        yield partial(_stream, path, data)
+        yield partial(_write, path, data, lambda handle: None)
         return
     target = Path(os.path.realpath(path))
+    with _new_draft(target, 0o666 if old is None else 0o600) as draft:
+        _write(draft, data, lambda handle: _finish(draft, handle, old))
+        yield partial(_rename, draft, target)
+
+
+def make_once(path: Any, make: Callable[[Path], None]) -> None:
+    """Have a file made that is not there; it appears when it is complete, or not at all.
+
+    If another process makes it in the meantime, that one stays. A file without content counts as none.
+
+    Args:
+        path: the file.
+        make: writes a file at the path that it gets, which is that of an empty one in the same folder.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and os.stat(target).st_size:
+        return
+    with _new_draft(target, 0o666) as draft:
+        make(draft)
+        if target.exists() and not os.stat(target).st_size:
+            os.replace(str(draft), str(target))
+        else:
+            with suppress(FileExistsError):
+                os.link(str(draft), str(target))
+
+
+@contextmanager
+def _new_draft(target: Path, mode: int) -> Iterator[Path]:
+    """A new, empty file beside ``target``, locked against ``_sweep``, and deleted at the end unless it was renamed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         draft, handle = target.with_name(f"{_stem(target)}{secrets.token_hex(8)}.draft"), -1
         try:
-            handle = os.open(str(draft), flags, 0o666 if old is None else 0o600)  # less the umask
+            handle = os.open(str(draft), os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)  # less the umask
             if not _locked(handle):
                 continue
-            if old is not None:
-                _adopt(draft, handle, old)
-            rest = memoryview(data)
-            while len(rest):
-                rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
-            if fcntl is None:  # Windows cannot rename an open file
+            if fcntl is None:  # Windows cannot rename an open file, and there are no locks
                 handle, open_handle = -1, handle
                 os.close(open_handle)
-            yield partial(_rename, draft, target)
+            yield draft
             return
         finally:
             with suppress(FileNotFoundError):  # it was renamed, or the interrupt came before it existed
@@ -105,21 +130,26 @@ def _status(path: Any) -> Optional[os.stat_result]:
     return old
 
 
-def _adopt(draft: Path, handle: int, old: os.stat_result) -> None:
-    """Give a draft the owner, the group and the mode of the file that it replaces."""
-    new = os.fstat(handle)
-    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        with suppress(OSError):  # another user's file in a shared folder: this one may replace it, not give it away
-            os.chown(str(draft), old.st_uid, old.st_gid)
-    os.chmod(str(draft), stat.S_IMODE(old.st_mode))
-
-
-def _stream(path: Any, data: bytes) -> None:
-    """Write to a pipe or a device."""
-    with open(path, "wb", buffering=0) as file:
+def _write(path: Any, data: bytes, finish: Callable[[int], None]) -> None:
+    handle = os.open(str(path), os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    try:
         rest = memoryview(data)
         while len(rest):
-            rest = rest[file.write(rest) or 0 :]
+            rest = rest[os.write(handle, rest) :]
+        finish(handle)
+    finally:
+        os.close(handle)
+
+
+def _finish(draft: Path, handle: int, old: Optional[os.stat_result]) -> None:
+    """Give a draft the owner, the group and the mode of the file that it replaces, and sync it to the disk."""
+    if old is not None:
+        new = os.fstat(handle)
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            with suppress(OSError):  # another user's file in a shared folder: it may be replaced, but not given away
+                os.chown(str(draft), old.st_uid, old.st_gid)
+        os.chmod(str(draft), stat.S_IMODE(old.st_mode))
+    os.fsync(handle)
 
 
 def _rename(draft: Path, target: Path) -> None:

@@ -268,6 +268,30 @@ def test_files_that_are_written_together_are_replaced_together(tmp_path, monkeyp
         files.write_together(dict.fromkeys(paths, b"old"))
 
 
+def test_a_file_is_made_once_and_appears_whole(tmp_path):
+    """Neither an error while it is made nor a killed process leaves a part; the first of two that make it wins."""
+    path = tmp_path / "folder" / "database"
+
+    def fails(draft):
+        draft.write_bytes(b"half")
+        assert not path.exists()
+        raise ZeroDivisionError
+
+    def other(draft):
+        draft.write_bytes(b"second")
+        files.make_once(path, lambda draft: draft.write_bytes(b"first"))
+
+    with pytest.raises(ZeroDivisionError):
+        files.make_once(path, fails)
+    assert names(path.parent) == []
+    files.make_once(path, other)
+    files.make_once(path, fails)  # is there, and not made again
+    assert (path.read_bytes(), names(path.parent)) == (b"first", ["database"])
+    path.write_bytes(b"")
+    files.make_once(path, lambda draft: draft.write_bytes(b"third"))
+    assert (path.read_bytes(), names(path.parent)) == (b"third", ["database"])
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may write others' files")
 def test_a_file_of_another_user_stays_theirs(tmp_path):
     path = tmp_path / "file"

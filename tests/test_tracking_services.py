@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 import struct
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +128,70 @@ def test_an_mlflow_run_of_ones_own(store):
     assert found.info.status == "RUNNING", "whoever has begun it ends it"
     with pytest.raises(FileExistsError, match="has epochs of another training"):
         fitted(tracking.MLflow(uri=options["uri"], run_id=run))
+
+
+BEGUN = """
+import spikecore as sc
+from spikecore import tracking
+options = {options!r}
+{before}
+tracking.MLflow("begun", **options).start(sc.Model(sc.Leaky(), "numpy", input_shape=1), [])
+"""
+#: Makes the tables in place, as MLflow does by itself.
+IN_PLACE = "import mlflow; mlflow.MlflowClient(tracking_uri=options['uri']).search_experiments()"
+
+
+def killed_while_a_database_is_made(folder, after, before=""):
+    """A process that is killed some seconds after the first table was made."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    options = {"uri": uri, "artifacts": (folder / "artifacts").as_uri()}
+    script = BEGUN.format(options=options, before=before)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(file.stat().st_size for file in folder.glob("*mlflow.db*")):
+        time.sleep(0.01)
+    time.sleep(after)
+    process.kill()
+    process.wait()
+    return options
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 2.0, 3.0])
+def test_a_training_that_is_killed_while_mlflow_makes_its_database_is_resumed(store, tmp_path, after):
+    """The database appears when it is complete; what was begun is swept away."""
+    from mlflow import MlflowClient
+
+    options = killed_while_a_database_is_made(tmp_path, after)
+    model = fitted(tracking.MLflow("begun", **options))
+    found = runs_of(MlflowClient(tracking_uri=options["uri"]), "begun")
+    assert model.history in [metrics_of(MlflowClient(tracking_uri=options["uri"]), run) for run in found]
+    assert not [*tmp_path.glob(".mlflow.db*.draft")]
+
+
+def test_a_database_that_others_left_half_made_is_named(store, tmp_path):
+    options = killed_while_a_database_is_made(tmp_path, 3.0, IN_PLACE)
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as database, database:  # where the tables were complete in time
+        database.execute("DROP TABLE IF EXISTS alembic_version")
+        database.execute("DELETE FROM experiments")
+    with pytest.raises(OSError, match=rf"{file}: its tables are incomplete.* Delete the file"):
+        fitted(tracking.MLflow("begun", **options))
+    file.unlink()
+    fitted(tracking.MLflow("begun", **options))
+
+
+def test_two_processes_make_one_database(store, tmp_path):
+    """The one that ends later uses that of the other."""
+    options = {"uri": f"sqlite:///{tmp_path / 'mlflow.db'}", "artifacts": tmp_path.as_uri()}
+    command = [sys.executable, "-c", BEGUN.format(options=options, before="")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    from mlflow import MlflowClient
+
+    assert len(runs_of(MlflowClient(tracking_uri=options["uri"]), "begun")) == 2
+    assert [path.name for path in tmp_path.glob("*mlflow.db*")] == ["mlflow.db"]
 
 
 def test_a_failed_training_and_odd_numbers_in_mlflow(store, tmp_path):

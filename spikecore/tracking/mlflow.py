@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import sqlite3
 import sys
 import time
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from spikecore.arguments import PathLike, checked
-from spikecore.files import json_text
+from spikecore.files import json_text, make_once
 from spikecore.tracking.rows import continued
 from spikecore.tracking.sample import RATE, Sample
 from spikecore.tracking.tracker import Tracker, needed
@@ -46,6 +47,7 @@ class MLflow(Tracker):
     Raises:
         ImportError: the package mlflow is missing.
         FileExistsError: when training begins: ``run_id`` is the run of another training.
+        OSError: when training begins: the database in a file is half made.
     """
 
     @checked
@@ -71,12 +73,22 @@ class MLflow(Tracker):
         return f"MLflow({self.experiment!r}, {self.uri!r})"
 
     def start(self, model: Model, past: Sequence[Row]) -> int:
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, get_tracking_uri
 
-        if self.uri is not None and self.uri.startswith(SQLITE):
-            Path(self.uri[len(SQLITE) :]).parent.mkdir(parents=True, exist_ok=True)  # SQLite makes no folders
-        self._client = MlflowClient(tracking_uri=self.uri)
-        self._run, count = self._found(past)
+        uri = get_tracking_uri() if self.uri is None else self.uri
+        file = file_of(uri)
+        if file is not None:
+            make_once(file, lambda draft: _make(uri.replace(file, str(draft), 1)))  # MLflow takes seconds to do so
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            self._run, count = self._found(past)
+        except Exception as error:
+            if file is None or not half_made(file):
+                raise
+            raise OSError(
+                f"{file}: its tables are incomplete: a process was killed while MLflow made them, so there are no runs "
+                "in it. Delete the file and go on: the next training makes it anew and logs all epochs"
+            ) from error
         self._new = not count
         if self.run_id is None:
             self._client.update_run(self._run, status="RUNNING")
@@ -139,6 +151,28 @@ class MLflow(Tracker):
     def stop(self, failed: bool) -> None:
         if self.run_id is None:
             self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
+
+
+def file_of(uri: str) -> Optional[str]:
+    """The file of an SQLite database; None if the store is something else."""
+    file = uri[len(SQLITE) :].partition("?")[0]
+    return file if uri.startswith(SQLITE) and file not in ("", ":memory:") else None
+
+
+def _make(uri: str) -> None:
+    """Have MLflow make its tables in an SQLite file."""
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=uri).search_experiments()
+
+
+def half_made(file: str) -> bool:
+    """Whether an SQLite database has no experiment: MLflow makes the first one when all tables are there."""
+    with closing(sqlite3.connect(file)) as database:
+        try:
+            return database.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
+        except sqlite3.OperationalError:
+            return True
 
 
 def finite(value: float) -> float:
