@@ -190,6 +190,14 @@ def tarred(files, link=""):
     return memory.getvalue()
 
 
+def nameless():
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.writestr("a", b"x")
+        archive.infolist()[0].filename = ""  # in the directory at the end
+    return memory.getvalue()
+
+
 def overwritten(archive):
     """With other bytes in the compressed content of its first file."""
     return archive[:31] + bytes(255 - byte for byte in archive[31:60]) + archive[60:]
@@ -201,13 +209,14 @@ def overwritten(archive):
         (zipped({"../out.txt": b"x"}), r"leads out of the folder"),
         (zipped({"/out.txt": b"x"}), r"leads out of the folder"),
         (zipped({"..\\out.txt": b"x"}), r"leads out of the folder"),
+        (nameless(), r"the name '' in it leads out of the folder"),
         (tarred({"a/../../out.txt": b"x"}), r"leads out of the folder"),
         (tarred({"a": b"x"}, link="passwd"), r"passwd is a link or a device"),
         (tarred({"a": b"x" * 5000})[:-30], r"damaged|unpacked"),
         (zipped({"a": b"x" * 5000})[:-30], r"damaged|unpacked"),
         (overwritten(zipped({"a": bytes(range(256)) * 50})), r"damaged"),
     ],
-    ids="above absolute backslash above-a-folder link short-tar short-zip overwritten".split(),  # bytes hold the time
+    ids="above absolute backslash nameless above-a-folder link short-tar short-zip overwritten".split(),  # bytes hold the time
 )
 def test_an_archive_that_is_not_safe_leaves_nothing(tmp_path, content, message):
     (tmp_path / "folder").mkdir()

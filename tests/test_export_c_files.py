@@ -109,13 +109,37 @@ def test_networks_side_by_side_do_not_disturb_each_other(digits, tmp_path):
     np.testing.assert_array_equal(first.run(x)[0], alone)
 
 
-@pytest.mark.parametrize("stem", ["math", "string", "size", "clean"])
+@pytest.mark.parametrize("stem", ["math", "string", "size", "clean", "Makefile"])
 def test_a_name_that_something_else_has(digits, tmp_path, stem):
     with pytest.raises(sc.ExportError, match=f'"my_{stem}"'):
         sc.export(digits[0], tmp_path / stem)
     assert not list(tmp_path.iterdir())
-    if stem in ("size", "clean"):  # a target of the Makefile
+    if stem in ("size", "clean", "Makefile"):  # a target of the Makefile
         sc.export(digits[0], tmp_path / stem, example=False)
+
+
+def test_names_of_classes_do_not_end_a_comment(tmp_path):
+    class Odd(sc.Leaky):
+        pass
+
+    Odd.__name__ = "*/ int x; /*"
+    sc.export(sc.Model(sc.Sequential(sc.Linear(2, 2), Odd()), "numpy", input_shape=(2,)), tmp_path / "net")
+    for name in ("net.c", "net.h"):
+        text = (tmp_path / name).read_text()
+        assert "int x" in text
+        assert "int x" not in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def test_headers_whose_names_differ_in_case_are_both_read(digits, tmp_path):
+    for stem in ("net", "Net"):
+        sc.export(digits[0], tmp_path / stem, example=False)
+        assert f"#ifndef {stem}_H" in (tmp_path / f"{stem}.h").read_text()
+
+
+def test_a_network_without_layers_is_refused(tmp_path):
+    with pytest.raises(sc.ExportError, match="no layers"):
+        sc.export(sc.Model(sc.Sequential(), "numpy", input_shape=(2,)), tmp_path / "net")
+    assert not list(tmp_path.iterdir())
 
 
 # ---- refusals: nothing is written ----------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def _members(archive: Path) -> Iterator[Tuple[str, Any]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for item in packed.infolist():
-                if not item.is_dir():
+                if not item.filename.endswith("/"):  # is_dir() fails where there is no name
                     yield _safe(archive, item.filename), lambda item=item: packed.open(item)
         return
     with tarfile.open(archive) as packed_tar:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, cast
 
 from spikecore.api.core.messages import unknown
+from spikecore.api.layers.containers import Container
 from spikecore.api.training.model import Model
 from spikecore.arguments import PathLike, checked
+from spikecore.export.errors import ExportError
 from spikecore.files import write_together
 
 Target = Literal["c", "onnx", "torch", "nir"]
@@ -103,6 +105,8 @@ def export(model: Model, path: PathLike, to: Optional[Target] = None, **options:
     checked_options(target, options)
     place = Path(path)
     ends = place.suffix.lower() in ENDINGS[target]
+    if isinstance(model.network, Container) and not tuple(model.network.children()):
+        raise ExportError("the network has no layers, so there is nothing to export: add some, e.g. sc.Linear(64, 10)")
     draft = writer_of(target).files(model, place.stem if ends else place.name, **options)
     if ends and len(draft.contents) == 1:  # a single file is called as the user says, e.g. net.h5
         draft = replace(draft, contents=dict(zip([place.name], draft.contents.values())))

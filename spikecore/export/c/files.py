@@ -9,7 +9,7 @@ from typing import List, Mapping, Sequence, Tuple
 import numpy as np
 
 from spikecore.export.c.float_words import literal
-from spikecore.export.c.source import wrapped
+from spikecore.export.c.source import remark, wrapped
 from spikecore.export.step_graph import Shape, StepGraph
 
 #: Bytes of the types of numbers.
@@ -159,7 +159,7 @@ def title(graph: StepGraph) -> str:
     """What the network is, in a line."""
     kinds = [kind for name, kind in graph.layers if name and "." not in name] or [graph.layers[0][1]]
     shown = kinds if len(kinds) <= 8 else [*kinds[:7], "..."]
-    return f"A spiking network, written by spikecore: {', '.join(shown)}."
+    return remark(f"A spiking network, written by spikecore: {', '.join(shown)}.")
 
 
 def sizes(shape: Shape) -> str:
@@ -177,8 +177,8 @@ def header(net: Pieces) -> str:
         f" * in: {sizes(net.input_shape)} numbers, row-major. out: {sizes(net.output_shape)}. They may not overlap.",
         f" * All memory is in {p}_state: several networks may run side by side, each with a state of its own.",
         " */",
-        f"#ifndef {up}_H",
-        f"#define {up}_H",
+        f"#ifndef {p}_H",
+        f"#define {p}_H",
         "",
         "#include <stdbool.h>",
         "#include <stdint.h>",
@@ -228,7 +228,7 @@ def source(net: Pieces) -> str:
     ]
     for name, (kind, array, where) in net.tables.items():
         shape = f"{sizes(array.shape)} of {where}" if where else sizes(array.shape)
-        lines += [f"/* {shape} */", f"static const {kind} {name}[{array.size}] = {{", *table(array), "};", ""]
+        lines += [f"/* {remark(shape)} */", f"static const {kind} {name}[{array.size}] = {{", *table(array), "};", ""]
     for text in net.functions:
         lines += [text, ""]
     lines += _reset(net)

@@ -12,7 +12,7 @@ from spikecore.export.c.float_kernels import Kernels
 from spikecore.export.c.float_words import TYPES, Words, literal
 from spikecore.export.c.plan import Plan
 from spikecore.export.c.schedule import Stage
-from spikecore.export.c.source import CHOICE, NAME, Lines, Names, Text, index, merged
+from spikecore.export.c.source import CHOICE, NAME, Lines, Names, Text, index, merged, remark
 from spikecore.export.c.tasks import Operand, Task
 from spikecore.export.c.views import View
 from spikecore.export.step_graph import Value
@@ -61,7 +61,7 @@ class StepSource:
         return [line for number, line in enumerate(lines.lines) if not _idle(line, lines.lines[number + 1 :])]
 
     def _title(self, stage: Stage) -> str:
-        return ", ".join(dict.fromkeys(task.where.replace("*/", "* /") for task in stage.tasks if task.where))
+        return ", ".join(dict.fromkeys(remark(task.where) for task in stage.tasks if task.where))
 
     # ---- arrays ----
 

@@ -68,6 +68,11 @@ class Text:
         return self.text if self.binds >= binds else f"({self.text})"
 
 
+def remark(text: str) -> str:
+    """A text within a comment, which names of classes do not end."""
+    return text.replace("*/", "* /").replace("/*", "/ *")
+
+
 def infix(a: Text, operator: str, b: Text, binds: int) -> Text:
     """An operator between two operands; the left one is computed first, so that no rounding changes."""
     return Text(f"{a.at(binds)} {operator} {b.at(binds + 1)}", binds)

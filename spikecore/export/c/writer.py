@@ -29,7 +29,7 @@ HEADERS = frozenset(
     ).split()
 )
 #: Targets of the Makefile, and names that CMake keeps for itself.
-TARGETS = frozenset("all clean help install size".split())
+TARGETS = frozenset("all clean help install size Makefile".split())
 
 
 def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None, example: bool = True) -> Draft:
