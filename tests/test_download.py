@@ -216,7 +216,7 @@ def overwritten(archive):
         (zipped({"a": b"x" * 5000})[:-30], r"damaged|unpacked"),
         (overwritten(zipped({"a": bytes(range(256)) * 50})), r"damaged"),
     ],
-    ids="above absolute backslash nameless above-a-folder link short-tar short-zip overwritten".split(),  # bytes hold the time
+    ids="above absolute backslash nameless above-a-folder link short-tar short-zip overwritten".split(),
 )
 def test_an_archive_that_is_not_safe_leaves_nothing(tmp_path, content, message):
     (tmp_path / "folder").mkdir()
