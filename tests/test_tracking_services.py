@@ -18,6 +18,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import tracking
+from spikecore.tracking.mlflow import half_made
 
 ROOT = Path(__file__).parents[1]
 X, Y = np.random.default_rng(0).random((20, 8), dtype=np.float32), np.arange(20) % 3
@@ -177,7 +178,8 @@ def test_a_database_that_others_left_half_made_is_named(store, tmp_path):
     with pytest.raises(OSError, match=rf"{file}: its tables are incomplete.* Delete the file"):
         fitted(tracking.MLflow("begun", **options))
     file.unlink()
-    fitted(tracking.MLflow("begun", **options))
+    subprocess.run([sys.executable, "-c", BEGUN.format(options=options, before="")], check=True, cwd=ROOT)
+    assert not half_made(str(file))
 
 
 def test_two_processes_make_one_database(store, tmp_path):

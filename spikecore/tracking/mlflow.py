@@ -87,7 +87,7 @@ class MLflow(Tracker):
                 raise
             raise OSError(
                 f"{file}: its tables are incomplete: a process was killed while MLflow made them, so there are no runs "
-                "in it. Delete the file and go on: the next training makes it anew and logs all epochs"
+                "in it. Delete the file and go on in a new process, which makes it anew and logs all epochs"
             ) from error
         self._new = not count
         if self.run_id is None:
@@ -101,12 +101,7 @@ class MLflow(Tracker):
             if count is None:
                 raise FileExistsError(f"run_id={self.run_id!r} has epochs of another training: give another run")
             return self.run_id, count
-        experiment = self._client.get_experiment_by_name(self.experiment)
-        if experiment is None:
-            place = None if self.artifacts is None else str(self.artifacts)
-            number = self._client.create_experiment(self.experiment, artifact_location=place)
-        else:
-            number = experiment.experiment_id
+        number = self._number()
         tagged = f"tags.`{FIRST_EPOCH}` = '{digest(past[0])}'" if past else ""
         for run in self._client.search_runs([number], tagged) if past else ():
             held = self._held(run.info.run_id)
@@ -114,6 +109,21 @@ class MLflow(Tracker):
             if count and not set(held) - {row["epoch"] for row in past}:  # a metric that was logged stays
                 return run.info.run_id, count
         return self._client.create_run(number, run_name=self.name).info.run_id, 0
+
+    def _number(self) -> str:
+        """The experiment's number; it is made if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is None:
+            place = None if self.artifacts is None else str(self.artifacts)
+            try:
+                return str(self._client.create_experiment(self.experiment, artifact_location=place))
+            except MlflowException:
+                found = self._client.get_experiment_by_name(self.experiment)
+                if found is None:  # another process has not made it in the meantime
+                    raise
+        return str(found.experiment_id)
 
     def _held(self, run: str) -> Dict[int, Row]:
         """The metrics of a run, by epoch."""
