@@ -92,7 +92,7 @@ format: .venv/extras-dev  ## rewrite the sources in house style
 type: .venv/extras-dev  ## static types
 	$(BIN)/mypy
 
-stub: .venv/extras-test  ## spikecore/nn.pyi, which says to editors how the modules are called
+stub: .venv/extras-test  ## spikecore/nn/__init__.pyi, which says to editors how the modules are called
 	$(BIN)/python docs/make_stub.py
 
 # What these two write is committed. NAMES="lif_neuron" or NAMES="gallery.md" does it again, whatever has changed.

@@ -1,4 +1,4 @@
-"""Writes spikecore/nn.pyi, which says to editors and type checkers how the modules of ``spikecore.nn`` are called.
+"""Writes spikecore/nn/__init__.pyi, which says to editors and type checkers how modules of ``spikecore.nn`` are called.
 
 Their constructors are made from a table (``spikecore/engines/torch/nn/face.py``), which only a running Python sees. Run
 from the repository root: ``make stub``, or ``python docs/make_stub.py``.
@@ -13,7 +13,7 @@ from typing import Any, List
 import spikecore.nn as snn
 from spikecore.engines.torch.nn.face import Faced
 
-STUB = pathlib.Path(__file__).parent.parent / "spikecore" / "nn.pyi"
+STUB = pathlib.Path(__file__).parent.parent / "spikecore" / "nn" / "__init__.pyi"
 HEAD = '''\
 """Spiking neurons as PyTorch modules. Written by docs/make_stub.py: change the table in engines/torch/nn, not this."""
 

@@ -112,6 +112,44 @@ def test_snntorchs_modules_hang_on_the_package(name):
     assert name in dir(snn)
 
 
+DOTTED = """
+import pickle, sys
+import {first}
+import spikecore.nn.functional as SF
+import spikecore.nn.functional.loss
+import spikecore.nn.functional.quant as quant
+import spikecore.nn as snn
+from spikecore.nn import {names}
+from spikecore.nn.functional import ce_rate_loss, probe
+from spikecore.nn.surrogate import atan
+from spikecore.nn.spikegen import rate
+from spikecore.nn.utils import reset
+from spikecore.nn.backprop import TBPTT
+from spikecore.nn.export_nir import export_to_nir
+from spikecore.nn.import_nir import import_from_nir
+import spikecore
+
+for name in "{names}".split(", "):
+    ours = getattr(spikecore, "nir" if name[-4:] == "_nir" else name)
+    assert vars()[name] is getattr(snn, name) is sys.modules["spikecore.nn." + name] is ours, name
+    assert ours.__name__ == ours.__spec__.name == "spikecore." + ("nir" if name[-4:] == "_nir" else name)
+for name in spikecore.functional.MODULES:
+    assert sys.modules["spikecore.nn.functional." + name] is getattr(spikecore.functional, name), name
+assert SF is spikecore.functional and quant is SF.quant and spikecore.nn.functional.loss is SF.loss
+loss = pickle.loads(pickle.dumps(SF.ce_rate_loss()))
+assert type(loss) is spikecore.functional.ce_rate_loss and loss == ce_rate_loss()
+"""
+
+
+@pytest.mark.parametrize("first", ["spikecore.nn.functional", "spikecore.nn.spikeplot", "spikecore.nn.surrogate"])
+def test_snntorchs_modules_are_imported_by_their_dotted_names(first):
+    """``import snntorch.functional as SF``, whatever comes first: one module each, never a second copy of it."""
+    pytest.importorskip("nir")
+    pytest.importorskip("matplotlib")
+    script = DOTTED.format(first=first, names=", ".join(MODULES))
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
 def test_the_rest_of_the_package(monkeypatch):
     """B5: the version; what is not there says what is."""
     import spikecore

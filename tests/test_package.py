@@ -95,7 +95,7 @@ def test_what_is_inside(built):
     inside = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in inside if ".dist-info" not in name}
     assert tops == {"spikecore"}
-    assert {"spikecore/py.typed", "spikecore/__init__.pyi", "spikecore/nn.pyi"} <= set(inside)
+    assert {"spikecore/py.typed", "spikecore/__init__.pyi", "spikecore/nn/__init__.pyi"} <= set(inside)
     with tarfile.open(sources) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {"tests/smoke.py", "hatch_build.py", "README.md", "CONTRIBUTING.md", "CITATION.cff", "Makefile"} <= names

@@ -42,7 +42,7 @@ def functions_not_modules(pkg: griffe.Module) -> None:
 
 
 def docstrings_of_modules(pkg: griffe.Module) -> None:
-    """``nn.pyi`` has the signatures of modules; their docstrings stand where they are written."""
+    """``nn/__init__.pyi`` has the signatures of modules; their docstrings stand where they are written."""
     written = pkg["engines.torch.nn"].members
     for name, stub in pkg["nn"].members.items():
         target = final(written[name]) if name in written else None

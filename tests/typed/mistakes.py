@@ -5,6 +5,7 @@ each is refused when it runs, too.
 import numpy as np
 
 import spikecore as sc
+import spikecore.nn.functional as SF
 from spikecore import backprop, datasets, functional, schedule, spikegen, surrogate, utils
 
 model = sc.Model(sc.Sequential(sc.Linear(2, 3), sc.Leaky()), "numpy")
@@ -15,6 +16,7 @@ sc.Leky  # type: ignore[attr-defined]
 sc.Adamm()  # type: ignore[attr-defined]
 model.ft([(X, LABELS)])  # type: ignore[attr-defined]
 functional.ce_rate_los()  # type: ignore[attr-defined]
+SF.ce_rate_los()  # type: ignore[attr-defined]
 surrogate.atn()  # type: ignore[attr-defined]
 spikegen.rat(X, 3)  # type: ignore[attr-defined]
 schedule.cosin()  # type: ignore[attr-defined]

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 import spikecore as sc
+import spikecore.nn.functional as SF
 from spikecore import backprop, datasets, functional, init, plasticity, schedule, spikegen, surrogate
+from spikecore.nn.utils import reset
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,7 @@ spikegen.to_one_hot((0, 1), 3)
 engine: sc.Engine = sc.get_engine("numpy", dtype="float64")
 sc.Model(sc.LayerNorm((3, 4)), engine)
 assert all(isinstance(status.name, str) for status in sc.engines())
+
+# scripts that were written for snnTorch
+loss: functional.ce_rate_loss = SF.ce_rate_loss()
+reset(torch.nn.Linear(2, 3))

@@ -2,8 +2,8 @@
 
     import spikecore.nn as snn
 
-snnTorch's modules hang on it, as on snnTorch's package: ``snn.utils``, ``snn.functional`` and the like are those of
-``spikecore``, imported when somebody asks. Needs the extra ``torch``.
+It has snnTorch's modules, too: ``snn.utils`` and ``import spikecore.nn.functional as SF`` give those of ``spikecore``
+itself, imported at their first use. Needs the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -41,13 +41,12 @@ from spikecore.engines.torch.nn import module as module
 from spikecore.engines.torch.nn import run as run
 from spikecore.engines.torch.nn import to_torch as to_torch
 
-_MODULES = {name: name for name in ("backprop", "functional", "spikegen", "spikeplot", "utils")}
-_MODULES.update(export_nir="nir", import_nir="nir")
+_MODULES = ("backprop", "export_nir", "functional", "import_nir", "spikegen", "spikeplot", "utils")  # files beside this
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"spikecore.{_MODULES[name]}")
+        return importlib.import_module(f"{__name__}.{name}")
     if hasattr(_neurons, name):
         raise AttributeError(f"module {__name__} has no {name} of its own: write snn.module(sc.{name}(...))")
     raise AttributeError(f"module {__name__}: {_unknown('name', name, __dir__())}")
