@@ -10,7 +10,7 @@ from spikecore.api import neurons
 from spikecore.api.core.layer import Params, State
 from spikecore.api.core.parameters import learn
 from spikecore.arguments import Numbers, checked
-from spikecore.engines.torch.modes import written_down
+from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.neuron import LIF
@@ -136,12 +136,15 @@ class DeltaLeaky(Leaky):
                 f"DeltaLeaky: init_hidden={self.init_hidden} and mem={'None' if mem is None else 'a state'}: with "
                 "init_hidden=False pass the pair (mem, mem_prev), None in it for at rest; with True pass no state"
             )
-        if self._goes_on(written_down()):
+        written = written_down()
+        if self._goes_on(written):
             self._refuse_lost(() if mem is None else (mem[0], mem[0]))  # a step does not read mem_prev
         before, _ = (self.mem, self.mem_prev) if mem is None else mem
         x = working(input_)
         engine, params = self._ready(x)
         before = torch.zeros_like(x) if before is None else self._fitted("mem", before.to(x), tuple(x.shape))
         spk, after = self._neuron.step(engine, params, State(mem=before), x)
+        if after.mem.requires_grad and written is None and not compiling():
+            self._follow(spk, after, {"mem": before})
         self.mem_prev, self.mem = before, after.mem
         return (spk.to(input_.dtype) if input_.is_floating_point() else spk), (self.mem, self.mem_prev)

@@ -22,6 +22,7 @@ from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.over_time import OverTime
 from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.protocol import Protocol
+from spikecore.engines.torch.nn.second_backward import Run, followed
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
 
 LOST = (
@@ -74,6 +75,7 @@ class SpikingNeuron(Protocol):
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _at_zero: ClassVar[bool] = True  # whether all states at rest are zero, shaped as ``_shape`` says
     _next: Any = None  # what the last call found out, for the next one
+    _run: Optional[Run] = None  # the steps since the last start of a graph
 
     def _construct(self, given: Dict[str, Any]) -> None:
         nn.Module.__init__(self)
@@ -107,7 +109,7 @@ class SpikingNeuron(Protocol):
         SpikingNeuron.instances = Instances()
 
     def __getstate__(self) -> Dict[str, Any]:
-        passing = ("_next", "_reset", "_mem_before", "_begun")
+        passing = ("_next", "_reset", "_mem_before", "_begun", "_run")
         return {name: value for name, value in super().__getstate__().items() if name not in passing}
 
     # ---- the step ----
@@ -127,17 +129,17 @@ class SpikingNeuron(Protocol):
             self._refuse_lost(given)
         if self.sample_axes is not None and input_.dim() == self.sample_axes:
             return self._of_one_sample(input_, *given)
+        alone = written is None and not compiling()  # what a graph holds must not depend on the calls before it
         if self.by_protocol():
             spk = self._by_parts(input_, before)
-            return self._returned(spk, self.hidden())
-        alone = written is None and not compiling()  # what a graph holds must not depend on the calls before it
+            return self._returned(spk, self.hidden(), before if alone else None)
         if alone and self._next is not None and self._next.fits(self, input_):
             start = self._start(input_, before)
             spk, after = self._next.step(start, input_)
             self._note(start)
             for name in self.states:
                 self.__dict__[name] = after[name]
-            return self._returned(spk, after)
+            return self._returned(spk, after, before)
         x = working(input_)
         engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
@@ -151,7 +153,13 @@ class SpikingNeuron(Protocol):
             self._next = next_step(self, engine, params, current)
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
-        return self._returned(spk, after)
+        return self._returned(spk, after, before if alone else None)
+
+    def _follow(self, spk: Any, states: Any, before: Dict[str, Any]) -> None:
+        """Note a step that is differentiated: a second backward pass through the states before it is refused."""
+        run = self._run
+        if run is None or run.ended or not any(value.requires_grad for value in before.values()):
+            self.__dict__["_run"] = followed(run, self._owner(), before, spk, states)
 
     def _refuse_states(self) -> None:
         raise TypeError(
@@ -185,7 +193,10 @@ class SpikingNeuron(Protocol):
         hidden = self.init_hidden and not self.output
         return () if hidden else tuple(name for name in self.states if name != "spk")
 
-    def _returned(self, spk: Any, states: Any) -> Any:
+    def _returned(self, spk: Any, states: Any, before: Optional[Dict[str, Any]] = None) -> Any:
+        """What a call returns; with the states ``before`` the step, a second backward pass through them is refused."""
+        if before is not None and (spk.requires_grad or states[self.states[-1]].requires_grad):
+            self._follow(spk, states, before)
         names = self.returned_states()
         return (spk, *(states[name] for name in names)) if names else spk
 
