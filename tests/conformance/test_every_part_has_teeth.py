@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
+from spikecore.api import neurons
 from spikecore.api.neurons import recurrent
-from spikecore.conformance import cases, equations, test_surrogates
-from spikecore.conformance.test_neuron_equations import NEURONS, check_equation
+from spikecore.conformance import cases, equations, reset_equations, test_surrogates
+from spikecore.conformance.test_neuron_equations import NEURONS, RESETS, check_equation, check_resets
 
 from .mistakes import with_mistake
 
@@ -32,6 +33,23 @@ def test_a_mutant_of_each_neuron_is_found(monkeypatch, case):
     engine = sc.get_engine("numpy", dtype="float64", fused=False)  # kernels are made of steps as they were
     with pytest.raises(AssertionError, match="relative error"):
         check_equation(engine, case)
+
+
+@RESETS
+def test_a_mutant_of_the_reset_to_zero_of_each_neuron_is_found(monkeypatch, case):
+    """It clears the input where it must not, or leaves it where it must clear it."""
+    owner = getattr(case.layer, "base", type(case.layer))  # of a neuron with recurrence
+    if "zero" not in owner.resets:
+        return
+    monkeypatch.setattr(owner, "zero_keeps_input", not owner.zero_keeps_input)
+    engine = sc.get_engine("numpy", dtype="float64", fused=False)
+    with pytest.raises(AssertionError, match="zero, delayed"):
+        check_resets(engine, case)
+
+
+def test_every_neuron_with_a_reset_has_a_case_of_its_resets():
+    every = {kind for kind in vars(neurons).values() if isinstance(kind, type) and hasattr(kind, "reset_mechanism")}
+    assert every - {type(case.layer) for case in reset_equations.CASES} == {sc.Membrane, sc.Alpha}
 
 
 def test_every_neuron_has_a_case_here():
