@@ -38,6 +38,7 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
 
     class HasArray(typing.Protocol):
         """A NumPy array, a tensor of torch, a data frame: what NumPy can make an array of."""
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     Record = Union[bool, str, Iterable[str]]  # checked where it is used
     ArrayLike = Union[HasArray, Sequence[Union[float, HasArray, Cubes]]]
     HostArray = Any  # an ArrayLike that is kept as an array of NumPy's
+    NumpyArray = np.ndarray[Any, Any]  # what is returned as one
     Numbers = Union[float, ArrayLike]  # a finite number or an array of such
     Seed = Union[int, Tuple[Union[int, str], ...]]
     Colour = Union[str, Tuple[float, ...]]  # what matplotlib takes for one
@@ -69,7 +71,7 @@ else:  # what says more than a type of Python's is a class of its own here, for 
     PathLike, Size, Count, Sizes, Record, ArrayLike, Numbers, Seed, Weighted, Colour = (
         type(name, (), {}) for name in "PathLike Size Count Sizes Record ArrayLike Numbers Seed Weighted Colour".split()
     )
-    HostArray = ArrayLike
+    HostArray = NumpyArray = ArrayLike
 NUMBERS = frozenset("biuf")  # NumPy's kinds of real numbers, whose names it takes long to spell
 Refusal = Optional[typing.Type[Exception]]
 Anything = typing.TypeVar("Anything", bound=Callable[..., Any])
@@ -295,7 +297,7 @@ def rule_of(annotation: Any) -> Optional[Rule]:
         return CLASSES[annotation.__name__]
     if outer is Union:
         rules = [rule for rule in map(rule_of, parts) if rule is not None]
-        words = ", or ".join(rule.words for rule in rules)
+        words = ", or ".join(dict.fromkeys(rule.words for rule in rules))
         return Rule(lambda value: any(rule.holds(value) for rule in rules), words) if len(rules) == len(parts) else None
     if outer is typing.Literal:
         return KINDS[str]

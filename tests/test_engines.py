@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -238,3 +239,14 @@ def test_third_party_engines_that_describe_themselves(tmp_path):
         "assert sc.engine_of(Array()).name == sc.get_engine('good').name == 'double'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env=env, cwd=tmp_path)
+
+
+def test_an_engine_in_a_package_of_its_own_is_named_with_its_package():
+    """Where the plugin is not installed; its own tests are those with it."""
+    if importlib.util.find_spec("spikecore_jax") is not None:
+        pytest.skip("spikecore-jax is installed here")
+    message = "package spikecore_jax is not installed. To get it: pip install -e plugins/spikecore-jax"
+    for find in (lambda: sc.get_engine("jax"), lambda: sc.Model(sc.Leaky(), engine="jax")):
+        with pytest.raises(sc.EngineUnavailable, match=message):
+            find()
+    assert next(status for status in sc.engines() if status.name == "jax").install.startswith("pip install -e plugins")

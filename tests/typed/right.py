@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 import spikecore as sc
+import spikecore.nn as snn
 import spikecore.nn.functional as SF
 from spikecore import backprop, datasets, functional, init, plasticity, schedule, spikegen, surrogate
 from spikecore.nn.utils import reset
@@ -122,6 +123,18 @@ spikegen.to_one_hot((0, 1), 3)
 engine: sc.Engine = sc.get_engine("numpy", dtype="float64")
 sc.Model(sc.LayerNorm((3, 4)), engine)
 assert all(isinstance(status.name, str) for status in sc.engines())
+
+# the name of an engine from an option, and what comes out
+name: str = "numpy"
+small = sc.Model(sc.Sequential(sc.Linear(16, 3), sc.Leaky()), engine=name, input_shape=16)
+labels: "np.ndarray[Any, Any]" = small.predict(np.zeros((2, 16)), num_steps=2)
+counts = small.to_engine(name)(np.zeros((2, 16)), num_steps=2).spikes.sum(axis=0)
+assert out.spikes.detach().shape == out.spikes.shape
+np.asarray(out.membrane)
+module = snn.module(sc.Leaky(), init_hidden=True)
+spikes: torch.Tensor = snn.run(module, torch.zeros(3, 2, 16))
+(spikes, recorded) = snn.run(torch.nn.Sequential(module), torch.zeros(3, 2, 16), record="0")
+recorded["0"]["mem"].detach()
 
 # scripts that were written for snnTorch
 loss: functional.ce_rate_loss = SF.ce_rate_loss()

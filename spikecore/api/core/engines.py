@@ -18,7 +18,7 @@ from spikecore.api.core.messages import unknown
 from spikecore.arguments import checked
 from spikecore.installing import to_install
 
-EngineName = Literal["numpy", "torch", "cupy", "ipu"]
+EngineName = Union[Literal["numpy", "torch", "cupy", "ipu", "jax"], str]  # or that of another package's engine
 ENVIRONMENT = "SPIKECORE_ENGINE"
 ENTRY_POINTS = "spikecore.engines"
 TORCH_HAS = {  # options of the torch engine, and what to say of them where another engine is asked for them
@@ -50,6 +50,14 @@ _ENGINES = {
     ),
 }
 
+_PLUGINS = {  # engines of this project in packages of their own: unless one is installed, this is what is known of it
+    "jax": EngineEntry(
+        "spikecore_jax.engine:JaxEngine",
+        ("spikecore_jax",),
+        "pip install -e plugins/spikecore-jax, in a clone of spikecore's repository; see docs/jax.md",
+    ),
+}
+
 
 class EngineStatus(NamedTuple):
     """One line of ``engines()``."""
@@ -74,7 +82,8 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     """Find an engine by name.
 
     Args:
-        name: "numpy", "torch", "cupy", "ipu" or the name of another package's engine; an Engine is returned as it is.
+        name: "numpy", "torch", "cupy", "ipu", "jax" or the name of another package's engine; an Engine is returned as
+            it is.
             None (the default) means ``$SPIKECORE_ENGINE``, or "numpy" if that is unset.
         **options: passed to the engine, e.g. ``device="cuda"``, ``dtype="float64"``.
 
@@ -206,7 +215,7 @@ def _known() -> Dict[str, Any]:
 
     points: Any = metadata.entry_points()
     others = points.select(group=ENTRY_POINTS) if hasattr(points, "select") else points.get(ENTRY_POINTS, ())
-    return {**_ENGINES, **{point.name: _described(point) for point in others if point.name not in _ENGINES}}
+    return {**_ENGINES, **_PLUGINS, **{point.name: _described(point) for point in others if point.name not in _ENGINES}}
 
 
 def _described(point: Any) -> Any:

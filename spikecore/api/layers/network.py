@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import Layer, Pass, ShapeError, layer_name
 from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
+from spikecore.api.core.words import Result
 from spikecore.api.functional.loss import scalar
 from spikecore.api.layers.containers import readout, walk
 from spikecore.printing import call, table, text_of
@@ -26,7 +27,7 @@ class Output:
         behind: the kinds of the layers that follow the readout layer, if they change the shape of its output; else "".
     """
 
-    spikes: Any
+    spikes: Result
     states: Dict[str, State]
     state: Tree
     readout: Optional[str] = None
@@ -54,7 +55,7 @@ class Output:
             raise TypeError(f"Output is no tuple, so it cannot be unpacked{_meant('')}")
 
     @property
-    def membrane(self) -> Any:
+    def membrane(self) -> Result:
         """Membrane potential of the last neuron layer, (time, batch, *features).
 
         Raises:

@@ -239,5 +239,5 @@ def _forward_in_time(
     host = engine.to_numpy
     by_name: Dict[str, Any] = {name: host(g) for name, g in flatten(grads).items()}
     final = map_leaves(host, run.state.net)  # type: ignore[union-attr]
-    spikes = host(joined(engine, outputs)) if outputs else None
+    spikes: Any = host(joined(engine, outputs)) if outputs else None
     return Gradient(value, by_name, Output(spikes, {}, final, readout(model.network)))

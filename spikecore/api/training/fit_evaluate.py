@@ -29,7 +29,7 @@ from spikecore.api.training.resuming import check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import Parallel, check_compile, check_memory, compare, ranks_for
 from spikecore.api.training.voting import Votes
-from spikecore.arguments import ArrayLike, HostArray, Size, checked
+from spikecore.arguments import ArrayLike, NumpyArray, Size, checked
 
 if TYPE_CHECKING:
     from spikecore.api.core.engine import Executor
@@ -395,7 +395,7 @@ class FitEvaluate(OwnLoop):
         loss: Optional[LossFunction] = None,
         lengths: Optional[ArrayLike] = None,
         batch_size: Size = 256,
-    ) -> HostArray:
+    ) -> NumpyArray:
         """The class that the model predicts for each sample.
 
         It is decoded as the loss decodes: the class for which the loss would be smallest. That is the class with most

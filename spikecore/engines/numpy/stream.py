@@ -115,7 +115,7 @@ class CompiledStream(Stream):
         start: Optional[int] = None,
     ) -> Output:
         run = sparse(self.engine, events, self.batch_size, self.input_shape, window, num_steps, start)
-        out = np.empty((run.steps, *self._out.shape), self._dtype)
+        out: Any = np.empty((run.steps, *self._out.shape), self._dtype)
         arrays = *run[1:], self._last.head, out
         borders, places, values, last, to = (int(array.ctypes.data) for array in arrays)
         table = np.array([self._address, run.steps, borders, places, values, last, to], np.int64)

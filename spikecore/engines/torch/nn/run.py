@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import warnings
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union, overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.messages import TrainingWarning
@@ -27,6 +27,31 @@ FORGETS = (
     "run: forward of {} gives layer {!r} the same state at every step, so nothing is remembered from step to step. If "
     "forward has a loop over time of its own, call net(x); else leave the state out, with init_hidden=True"
 )
+
+
+@overload
+def run(
+    net: nn.Module,
+    x: Tensor,
+    num_steps: Optional[Size] = None,
+    state: Optional[Mapping[str, Tensor]] = None,
+    explain: Union[bool, Callable[[str], Any]] = False,
+    *,
+    fused: bool = True,
+) -> Union[Tensor, Any]: ...  # most networks return a tensor, or several
+
+
+@overload
+def run(
+    net: nn.Module,
+    x: Tensor,
+    num_steps: Optional[Size] = None,
+    state: Optional[Mapping[str, Tensor]] = None,
+    explain: Union[bool, Callable[[str], Any]] = False,
+    *,
+    record: Union[str, Iterable[str]],
+    fused: bool = True,
+) -> Tuple[Union[Tensor, Any], Dict[str, Dict[str, Tensor]]]: ...
 
 
 @checked
