@@ -29,6 +29,51 @@ def test_a_file_gives_what_the_network_gives(tmp_path):
     np.testing.assert_array_equal(model_from_nir(exported.files[0], engine="numpy")(x).spikes, model(x).spikes)
 
 
+def test_a_network_without_times_has_a_step_of_one(tmp_path):
+    """IF has r = 1 then, which snnTorch and snn-mlir take; with a time constant in the graph a step is 1e-4."""
+    import nir
+
+    x = np.random.default_rng(0).random((40, 2, 4), dtype="float32")
+    for layers, dt in (((), 1.0), ((sc.Linear(8, 8), sc.Leaky(beta=0.9, **EXACT)), 1e-4)):
+        model = model_of(sc.Linear(4, 8), sc.IF(threshold=0.5, **EXACT), *layers)
+        exported = sc.export(model, tmp_path / f"net{len(layers)}", to="nir")
+        assert exported.notes == (f"NIR, a step is {dt:g}; {4 + len(layers)} nodes",)
+        graph = nir.read(exported.files[0])
+        assert graph.metadata["dt"] == dt
+        assert {1 / dt} == {r for node in graph.nodes.values() if isinstance(node, nir.IF) for r in node.r}
+        np.testing.assert_array_equal(model_from_nir(exported.files[0], engine="numpy")(x).spikes, model(x).spikes)
+
+
+def test_a_file_for_older_readers_has_no_v_reset(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    model = model_of(
+        sc.Linear(4, 8), sc.Leaky(beta=0.9, **EXACT), sc.Linear(8, 3), sc.RLeaky(beta=0.8, linear_features=3, **EXACT)
+    )
+    x = np.random.default_rng(0).random((40, 2, 4), dtype="float32")
+    for options in ({}, {"subgraphs": True}):
+        names = {}
+        for v_reset in (True, False):
+            path = sc.export(model, tmp_path / f"net{v_reset}", to="nir", v_reset=v_reset, **options).files[0]
+            with h5py.File(path) as file:
+                file.visit(names.setdefault(v_reset, []).append)
+            np.testing.assert_array_equal(model_from_nir(path, engine="numpy")(x).spikes, model(x).spikes)
+        assert set(names[True]) - set(names[False]) == {name for name in names[True] if name.endswith("v_reset")}
+        assert len(names[True]) == len(names[False]) + 2
+    with pytest.raises(sc.ExportError, match="v_reset=False, but node 1 resets to another value than 0"):
+        sc.export(model_of(sc.Linear(4, 8), offset_leaky()), tmp_path / "net", to="nir", v_reset=False)
+
+
+def offset_leaky():
+    """A neuron that a graph of another library has given, with v_reset other than v_leak."""
+    import nir
+
+    from spikecore.nir import network_from_nir
+
+    row = np.ones(8)
+    node = nir.LIF(tau=row * 1e-3, r=row * 10, v_leak=row * 0, v_threshold=row, v_reset=row * -0.5)
+    return network_from_nir(node, dt=1e-4, input_shape=8).network.layers[0]
+
+
 def test_losses_are_notes_and_warnings(tmp_path):
     model = model_of(sc.Linear(4, 8), sc.Leaky(beta=0.9))
     with pytest.warns(NirLoss, match="subtract") as warned:

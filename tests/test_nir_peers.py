@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import subprocess
 from importlib.metadata import version
 
 import pytest
@@ -19,6 +20,7 @@ if tuple(int(n) for n in version("nir").split(".")[:3]) < (1, 0, 6):
 from nir_rig import graph_of, through_file  # noqa: E402
 from torch import nn  # noqa: E402
 
+import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore.nir import NirError, import_from_nir  # noqa: E402
 from spikecore.nir.flat import Flat  # noqa: E402
@@ -127,6 +129,31 @@ def test_snntorch_reads_our_graphs(name):
     assert torch.equal(torch.stack(rows), snn.run(net, x).detach())
 
 
+def test_snntorch_and_snn_mlir_take_our_integrators(tmp_path):
+    """Both refuse an r other than 1; snnTorch then makes a Leaky with beta 0.9 of it, whatever the graph says."""
+    _, _, back = peer("nirtorch", "snntorch", "snntorch.import_nir")
+    network = sc.Sequential(sc.Linear(5, N), sc.IF(reset_mechanism="zero", reset_delay=False))
+    model = sc.Model(network, "numpy", input_shape=5, seed=0)
+    graph, losses = graph_of(model)
+    assert losses == []
+    assert (graph.nodes["1"].r == 1.0).all()
+    with contextlib.redirect_stdout(io.StringIO()):
+        (spikes, _), _ = back.import_from_nir(graph)(data(5)[0], None)
+    assert spikes.shape == (4, N)
+
+
+def test_snn_mlir_checks_our_graphs(tmp_path):
+    peer("snn_mlir")
+    for name, neuron in {
+        "if": sc.IF(reset_mechanism="zero", reset_delay=False),
+        "lif": sc.Leaky(beta=0.9, reset_mechanism="zero", reset_delay=False),
+    }.items():
+        model = sc.Model(sc.Sequential(sc.Linear(5, N), neuron), "numpy", input_shape=5, seed=0)
+        path = sc.export(model, tmp_path / name, to="nir").files[0]
+        run = subprocess.run(["snn-mlir", "check", str(path)], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
 # ---- SpikingJelly --------------------------------------------------------------------------------------------------
 
 JELLY = {
@@ -178,7 +205,7 @@ def test_graphs_of_spikingjelly_are_read_and_written(name, jelly, tmp_path):
     assert torch.equal(ours(path, x, writer="spikingjelly"), theirs)
     own, losses = graph_of(import_from_nir(path), x[0])
     assert losses == []
-    assert torch.equal(explicit(exchange.import_from_nir(own), x), theirs)
+    assert torch.equal(explicit(exchange.import_from_nir(own, dt=own.metadata["dt"]), x), theirs)
 
 
 def test_a_convolutional_graph_of_spikingjelly_is_read_and_written(jelly):

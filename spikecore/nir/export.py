@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Optional, Tuple, Union
 
 import nir
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FORMAT = 1
+TIMES = ("tau", "tau_mem", "delay")
 
 
 @checked
@@ -31,7 +32,7 @@ def export_to_nir(
     model_fwd_args: Iterable[Any] = (),
     ignore_dims: Iterable[int] = (),
     *,
-    dt: float = DT,
+    dt: Optional[float] = None,
     subgraphs: bool = False,
 ) -> nir.NIRGraph:
     """Export a network as a NIR graph, for other libraries, for hardware, and for files (``nir.write``).
@@ -48,7 +49,8 @@ def export_to_nir(
         model_fwd_args: further arguments of ``forward`` after the input, e.g. states; they are not part of the graph.
         ignore_dims: axes of ``sample_data`` that are not features. Default: the first axis, the batch, unless the
             network takes samples of the whole shape.
-        dt: duration of a step, > 0, usually in seconds. Default 1e-4, as in snnTorch.
+        dt: duration of a step, > 0, usually in seconds. Default 1e-4, as in snnTorch; 1 if no neuron and no delay has a
+            time, so that the r of ``IF`` is 1, which is all that some libraries read.
         subgraphs: write a recurrent layer "rnn" as a subgraph "rnn", input -> lif -> output and lif -> w_rec -> lif.
             By default it becomes two nodes "rnn.lif" and "rnn.w_rec", as in snnTorch.
 
@@ -65,13 +67,25 @@ def export_to_nir(
 
     Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 2024.
     """
-    units = Units(dt=dt)
-    begin = partial(Draft, units, subgraphs=subgraphs)
-    draft, signal = _first_that_fits(module, list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args), begin)
+    shapes, arguments = list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args)
+
+    def drafted(dt: float) -> Tuple[Draft, Signal]:
+        return _first_that_fits(module, shapes, arguments, partial(Draft, Units(dt=dt), subgraphs=subgraphs))
+
+    draft, signal = drafted(DT if dt is None else dt)
+    if dt is None:
+        dt = DT if _has_times(draft.nodes) else 1.0
+        draft, signal = drafted(dt)
     for loss in draft.losses:
         warn(loss, NirLoss)
     about = {"dt": float(dt), "name": model_name, "writer": "spikecore", "losses": "\n".join(draft.losses)}
     return draft.finished(signal, {**about, KEY: json.dumps({"format": FORMAT})})
+
+
+def _has_times(nodes: Mapping[str, Any]) -> bool:
+    """Whether a number in a graph is a time: a time constant or a delay."""
+    inner = (node.nodes for node in nodes.values() if isinstance(node, nir.NIRGraph))
+    return any(hasattr(node, name) for node in nodes.values() for name in TIMES) or any(map(_has_times, inner))
 
 
 def _shapes(sample: Any, ignored: Iterable[int]) -> Iterable[Shape]:
