@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax slow orders faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package clean
+.PHONY: help demo test test-jax slow orders mutants faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ slow: .venv/extras-test  ## the tests that take long
 
 orders: .venv/extras-test  ## the tests that compare engines, under other orders of summation: threads, processors
 	WORKERS=$(WORKERS) $(BIN)/python tests/orders.py $(ORDERS)
+
+mutants: .venv/extras-test  ## 60 small mistakes in neurons, rules, kernels and the NumPy engine: which tests find them
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py
 
 faults: .venv/extras-test  ## kill one of four processes that train together, 50 times
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_parallel_faults.py

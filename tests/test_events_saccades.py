@@ -32,6 +32,17 @@ def test_three_saccades_of_100_ms_on_34_by_34_pixels():
     assert per_saccade.min() > 200
 
 
+def test_the_image_moves_as_in_nmnist():
+    """There the digit starts at the upper left, goes down, then up and to the right, and back; row 0 is the top."""
+    events = saccades(BAR.max(0, keepdims=True), [0], noise=0.0)[0][0]
+    eighth = np.minimum(events.t * 8 // 300_000, 7)
+    row, column = (np.array([place[eighth == part].mean() for part in range(8)]) for place in (events.y, events.x))
+    assert row[2] > row[[0, 6, 7]].max() + 2
+    assert abs(row[0] - row[7]) < 2
+    assert (np.diff(column[:5]) > 0).all()
+    assert column[5] > column[[0, 7]].max() + 2
+
+
 def test_each_pixel_ends_within_a_threshold_of_what_it_sees():
     """The law of such a camera: reference + threshold · (ON − OFF) follows the log intensity."""
     camera = Camera(**QUIET)

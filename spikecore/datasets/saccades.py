@@ -15,7 +15,8 @@ from spikecore.datasets.fingerprint import fingerprint
 from spikecore.datasets.transforms.base import Draws
 
 ORIGIN = "simulated saccades"
-CORNERS = np.array([(-1.0, 1.0), (0.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # of the camera's way, a triangle; (x, y)
+# of the image's way, a triangle as in N-MNIST: from the upper left to the bottom, to the upper right and back; (x, y)
+CORNERS = np.array([(-1.0, -1.0), (0.0, 1.0), (1.0, -1.0), (-1.0, -1.0)])
 STEP = 4000  # µs, about, between two views of the image
 
 
