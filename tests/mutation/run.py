@@ -31,11 +31,13 @@ SEED, COUNT, LIMIT = 0, 60, 60.0  # seconds for one mutant
 BROKEN = 99  # exit status where no test ran
 NEURONS = " ".join(f"tests/conformance/test_{name}.py" for name in ("neuron_equations", "parallel", "neurons"))
 KERNELS = "tests/test_kernels.py tests/test_kernels_small.py tests/conformance/test_kernels.py"
-NUMPY = "engine_contract words backprop scan layers executors"
+ENGINE = ("engine_contract", "words", "backprop", "scan", "layers", "executors")
+NUMPY = " ".join(f"tests/conformance/test_{name}.py" for name in ENGINE)
 #: Where mutants are drawn, and the tests that belong there; the first row that fits counts.
 PLACES: Dict[str, str] = {
     "api/core/rules.py": "tests/conformance/test_words.py",
     "api/neurons/psn.py": f"tests/test_psn.py {NEURONS}",
+    "api/neurons/state_space.py": f"tests/test_resonators.py {NEURONS}",
     "api/neurons/resonate.py": f"tests/test_resonators.py {NEURONS}",
     "api/neurons/keywords.py": "tests/test_newcomer.py tests/test_bad_input.py",
     "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/test_states.py tests/test_bad_input.py",
@@ -55,7 +57,8 @@ PLACES: Dict[str, str] = {
     "engines/numpy/stream.py": "tests/test_stream.py tests/test_stream_events.py",
     "engines/numpy/sparse_input.py": "tests/test_sparse_backward.py tests/test_sparse_products.py",
     "engines/numpy/executor.py": "tests/conformance/test_executors.py tests/conformance/test_optimizers.py",
-    "engines/numpy": " ".join(f"tests/conformance/test_{name}.py" for name in NUMPY.split()),
+    "engines/numpy": f"{NUMPY} tests/test_checkpointing.py",
+    + " tests/test_checkpointing.py",
 }
 COMPARED = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"), ast.Eq: ("==", "!="),
