@@ -58,7 +58,6 @@ PLACES: Dict[str, str] = {
     "engines/numpy/sparse_input.py": "tests/test_sparse_backward.py tests/test_sparse_products.py",
     "engines/numpy/executor.py": "tests/conformance/test_executors.py tests/conformance/test_optimizers.py",
     "engines/numpy": f"{NUMPY} tests/test_checkpointing.py",
-    + " tests/test_checkpointing.py",
 }
 COMPARED = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"), ast.Eq: ("==", "!="),
