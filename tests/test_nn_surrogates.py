@@ -54,6 +54,48 @@ def test_autograd_classes_are_known_by_name(name, theirs):
     assert name in repr(getattr(surrogate, name))
 
 
+OWN = {
+    "linear": lambda u, grad, spikes: grad / (1 + 5 * u.abs()) ** 2,
+    "ignores": lambda u, grad, spikes: 1 / (1 + 5 * u.abs()) ** 2,
+    "clips": lambda u, grad, spikes: torch.clamp(grad, -0.02, 0.02) / (1 + u.abs()),
+    "normalises": lambda u, grad, spikes: grad / (grad.norm() + 1e-3) * (1 + spikes),
+    "in place": lambda u, grad, spikes: grad.mul_(0.3).masked_fill_(u.abs() > 0.5, 0.0),
+}
+
+
+def own_gradients(make, neurons, spike_grad, over_time):
+    torch.manual_seed(0)
+    net = make(spike_grad)
+    x = torch.rand(6, 4, 5, generator=torch.Generator().manual_seed(1))
+    out = over_time(net, x)
+    (out * torch.linspace(-1, 1, out.numel()).reshape(out.shape)).sum().backward()
+    return [p.grad for p in net.parameters()]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_function_gets_the_gradient_that_snntorchs_gets(kind, theirs):
+    """In a loop, and in a run of all steps at once: the gradients of all weights are snnTorch's."""
+    import snntorch
+
+    def net(library):
+        def make(spike_grad):
+            own = {"beta": 0.8, "threshold": 0.4, "spike_grad": spike_grad, "init_hidden": True}
+            return torch.nn.Sequential(
+                torch.nn.Linear(5, 7), library.Leaky(**own), torch.nn.Linear(7, 3), library.Leaky(**own)
+            )
+
+        return make
+
+    def loop(net, x):
+        return torch.stack([net(step) for step in x])
+
+    expected = own_gradients(net(snntorch), snntorch, theirs.custom_surrogate(OWN[kind]), loop)
+    for over_time in (loop, snn.run):
+        found = own_gradients(net(snn), snn, surrogate.custom_surrogate(OWN[kind]), over_time)
+        for a, b in zip(found, expected):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_classes_whose_original_fails_or_draws():
     _, leaky = differentiated(lambda u: surrogate.LeakySpikeOperator.apply(u, 0.1))
     assert torch.equal(leaky, torch.where(U > 0, 1.0, 0.1))

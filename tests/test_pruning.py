@@ -156,11 +156,11 @@ def test_a_layer_of_ones_own_is_pruned():
 # ---- what is refused ----
 
 
-def _again(model, *callbacks):
-    """Train on a model that another one's weights have gone to, so that it stays as it is."""
+def _resumed(*callbacks):
+    """Resume the training of another model with callbacks."""
     other = fit(fresh(), epochs=4)
     assert sc.sparsity(other).sparsity == 0.0
-    fit(other, *callbacks)
+    fit(other, *callbacks, resume=True, epochs=8)
 
 
 BAD = [
@@ -184,9 +184,9 @@ BAD = [
     (lambda m: fit(m, sc.Pruning(), optimizer=sc.Adam()), "Pruning: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Rewiring(), optimizer=sc.Adam()), "Rewiring: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Pruning(layers=["9"])), "'9' fits no layer"),
-    (lambda m: _again(m, sc.Pruning(0.5, end=2)), "Pruning: end=2 is over: the model has done 4 epochs.*start=5"),
-    (lambda m: _again(m, sc.Pruning(0.5, end=16, each="step")), "end=16 is over: the model has done 16 steps"),
-    (lambda m: _again(m, sc.Rewiring(0.5, end=4)), "Rewiring: end=4 is over"),
+    (lambda m: _resumed(sc.Pruning(0.5, end=2)), "Pruning: end=2 is over: the fit .* resumed has done 4 epochs.*start=5"),
+    (lambda m: _resumed(sc.Pruning(0.5, end=16, each="step")), "end=16 is over: the fit .* resumed has done 16 steps"),
+    (lambda m: _resumed(sc.Rewiring(0.5, end=4)), "Rewiring: end=4 is over"),
     (lambda m: sc.prune(sc.Model(sc.Sequential(sc.Leaky()), input_shape=(3,))), "has no connections"),
     (lambda m: fit(m, metric={"sparsity": lambda out, y: 0.0}), "metric='sparsity' is the history's own"),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.surrogate.truncated import truncated
 from spikecore.conformance import cases, reference
-from spikecore.conformance.rig import assert_close, differences
+from spikecore.conformance.rig import assert_close, differences, need
 from spikecore.surrogate import Surrogate
 
 U = np.linspace(-3.0, 3.0, 41)
@@ -41,6 +41,28 @@ def check_spike(engine, one):
     np.testing.assert_array_equal(engine.to_numpy(spikes), u > 0)
     assert engine.to_numpy(spikes).dtype == engine.dtype
     assert_close(engine.to_numpy(grad), weights * reference.derivative(one)(u), 1e-13)
+
+
+#: Functions of potential, gradient and spikes that are no derivative times the gradient, in operators of every library.
+UNLINEAR = {
+    "ignores": lambda u, grad, spikes: 1.0 / (1.0 + abs(u)),
+    "squares": lambda u, grad, spikes: grad * abs(grad) / (1.0 + abs(u)) + 0.5 * spikes,
+}
+
+
+def check_backward(engine, function):
+    """A function of the user's own gets the gradient by the spikes itself, not ones."""
+    u, weights = np.array([-1.0, -0.3, 0.2, 0.5, 2.0]), np.array([1.0, -3.0, 0.25, 40.0, -1e-3])
+    one = sc.surrogate.custom_surrogate(function)
+    loss = lambda x: (engine.xp.sum(engine.spike(x, one) * engine.asarray(weights)), ())  # noqa: E731
+    _, _, grad = engine.value_and_grad(loss, engine.asarray(u))
+    assert_close(engine.to_numpy(grad), function(u, weights, (u > 0) * 1.0), 1e-13)
+
+
+@pytest.mark.parametrize("function", UNLINEAR.values(), ids=UNLINEAR)
+def test_a_function_of_three_arguments_gets_the_gradient(engine, function):
+    need(engine, "backward")
+    check_backward(engine, function)
 
 
 @SURROGATES

@@ -319,5 +319,5 @@ rule(
 
 # ---- spikes --------------------------------------------------------------------------------------------------------
 
-rule("spike", lambda xp, g, out, u, surrogate: g * surrogate.derivative(xp, u))
+rule("spike", lambda xp, g, out, u, surrogate: surrogate.backward(xp, u, g))
 rule("stop_gradient")

@@ -109,7 +109,7 @@ class LearningRun:
     def __init__(self, rule: Rule, engine: Any, params: Params, buffers: Tree, watch: Optional[str] = None) -> None:
         if not leaves(params):
             raise ValueError("the network has no parameters: there is nothing to learn")
-        check_stepwise(rule.network, buffers)
+        check_stepwise(rule.network, buffers, engine)
         rule.loss.check(rule.steps)
         self.rule, self.engine, self.watch = rule, engine.stepwise(), watch
         self.set_params(params)

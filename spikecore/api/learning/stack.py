@@ -13,6 +13,7 @@ from spikecore.api.learning.derivatives import arrays_of
 from spikecore.api.learning.synapses import CONNECTIONS
 from spikecore.api.neurons.recurrent import Recurrent, RLeaky, RSynaptic
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.surrogate import custom_surrogate
 
 Named = Tuple[str, Layer]
 SHORT = (RLeaky, RSynaptic)  # short for a ``Recurrent``
@@ -126,11 +127,12 @@ def in_order(layer: Layer, way: str, remedy: str, path: str = "") -> Iterator[Na
     yield path, layer
 
 
-def check_stepwise(network: Layer, buffers: Tree) -> None:
+def check_stepwise(network: Layer, buffers: Tree, engine: Any) -> None:
     """Refuse networks that cannot be trained step by step.
 
     Raises:
         ValueError: the network has running statistics, dropout or a stochastic surrogate.
+        TypeError: a surrogate has no derivative.
     """
     if len(buffers):
         where = leaves(buffers)[0][0].rpartition(".")[0]
@@ -143,6 +145,8 @@ def check_stepwise(network: Layer, buffers: Tree) -> None:
             )
         if isinstance(layer, Stepper) and layer.core[0].surrogate.stochastic:
             raise ValueError(f"{where}: a stochastic surrogate draws noise for whole sequences: train by BPTT")
+        if isinstance(layer, Stepper) and isinstance(layer.core[0].surrogate, custom_surrogate):
+            layer.core[0].surrogate.check_linear(engine, f"learning forward in time, {where},")
         if not isinstance(layer, (Stateless, Stepper)):
             raise ValueError(f"{where} is neither a stateless layer nor a neuron")
 

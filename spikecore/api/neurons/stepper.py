@@ -63,6 +63,9 @@ class Stepper(Layer):
         """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
         raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
 
+    def check_engine(self, engine: Engine) -> None:
+        self.core[0].surrogate.check_engine(engine)
+
     def at_once(
         self,
         engine: Any,

@@ -61,6 +61,13 @@ class Surrogate(Concise, Checked):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no derivative(xp, u)")
 
+    def backward(self, xp: Vocabulary, u: Array, grad: Array) -> Any:
+        """The gradient by u, from the gradient by the spikes: ``grad`` times the derivative."""
+        return grad * self.derivative(xp, u)
+
+    def check_engine(self, engine: Engine) -> None:  # noqa: B027  (formulas run on all)
+        """Refuse an engine that this surrogate cannot run on, with a TypeError."""
+
     def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         """A function of u whose derivative is ``derivative``; only finite-difference checks need it."""
         raise NotImplementedError(f"{type(self).__name__} defines no antiderivative(xp, u)")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Protocol
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.parameters import Param
 from spikecore.api.core.rules import str_dtype
 from spikecore.api.core.words import Array, Vocabulary
@@ -25,13 +27,17 @@ class custom_surrogate(Surrogate):
 
     Args:
         function: ``function(xp, u)`` returns the derivative, written in vocabulary words; or, as in snnTorch,
-            ``function(input_, grad_input, spikes)`` returns the derivative times ``grad_input``.
+            ``function(input_, grad_input, spikes)`` returns the gradient by the potential, mostly the derivative times
+            ``grad_input``. It gets the gradient by the spikes and may do anything with it, such as clip it. Where only
+            a derivative helps (the IPU engine, learning forward in time, ``sparse_backward``, forward mode) it is
+            tried on some numbers, and refused if it is not linear in ``grad_input``.
         integral: ``integral(xp, u)`` returns the antiderivative; only finite-difference checks need it. Default None.
 
     It can be pickled if the functions can. It cannot be saved in a model file; for that, write a dataclass.
 
     Raises:
-        TypeError: ``function`` or ``integral`` is not a function, or takes another number of arguments.
+        TypeError: ``function`` or ``integral`` is not a function, or takes another number of arguments; or, in use, a
+            derivative is needed and there is none.
 
     Example:
         >>> surrogate.custom_surrogate(lambda xp, u: xp.exp(-abs(u)))
@@ -52,7 +58,42 @@ class custom_surrogate(Surrogate):
     def derivative(self, xp: Vocabulary, u: Array) -> Any:
         if self.in_words:
             return self.function(xp, u)
-        return self.function(u, xp.ones_like(u), xp.astype(u > 0, str_dtype(u)))
+        self.check_linear(engine_of(u), "this")
+        return self.backward(xp, u, xp.ones_like(u))
+
+    def backward(self, xp: Vocabulary, u: Array, grad: Array) -> Any:
+        if self.in_words:
+            return super().backward(xp, u, grad)
+        return self.function(u, grad, xp.astype(u > 0, str_dtype(u)))
+
+    def check_engine(self, engine: Engine) -> None:
+        if "backward" in engine.lacks:
+            self.check_linear(engine, f"engine {engine.name!r}")
+
+    def check_linear(self, engine: Engine, owner: str) -> None:
+        """Refuse a function that is not linear in the gradient, which has no derivative.
+
+        It is tried on potentials around the threshold: a clipped, normalised, averaged or ignored gradient differs from
+        the multiple of what the function makes of ones.
+
+        Args:
+            engine: makes the arrays that the function gets.
+            owner: what needs a derivative, for the message.
+
+        Raises:
+            TypeError: names the function.
+        """
+        if self.in_words:
+            return
+        xp, u, grad = engine.xp, engine.asarray(TRIED[0]), engine.asarray(TRIED[1])
+        product = grad * self.backward(xp, u, xp.ones_like(u))
+        gap = xp.abs(self.backward(xp, u, grad) - product)
+        if not bool(engine.to_numpy(xp.all(gap <= 1e-4 * xp.abs(product) + 1e-30))):
+            raise TypeError(
+                f"custom_surrogate: function={self.function!r} is not linear in grad_input, and {owner} needs a "
+                "derivative by which the gradient is multiplied: train by BPTT on numpy or torch without "
+                "sparse_backward, or take a function (xp, u)"
+            )
 
     def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return super().antiderivative(xp, u) if self.integral is None else self.integral(xp, u)
@@ -65,6 +106,13 @@ class custom_surrogate(Surrogate):
     def in_words(self) -> bool:
         """Whether the function is written in vocabulary words; one of three arguments uses a library of its own."""
         return _arguments(self.function) == 2
+
+
+#: Potentials, and gradients by the spikes, each (32, 1), so that they broadcast with parameters of neurons.
+TRIED = tuple(
+    [[row[i]] for row in itertools.product((-2.0, -1.0, -0.2, -0.01, 0.01, 0.2, 1.0, 2.0), (1.0, -3.0, 2.0**20, -(0.5**20)))]
+    for i in range(2)
+)
 
 
 def _arguments(function: Formula) -> int:

@@ -61,8 +61,9 @@ Callbacks = Tuple[Union[Callback, StepCallback], ...]
 class EarlyStopping(Concise, Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
-    It resets itself when an epoch does not follow the last one, e.g. when it is used for another model, and when the
-    network has become sparser, as with ``Pruning``: weights from before that are not restored.
+    It begins anew with each ``fit`` that does not resume another, when an epoch does not follow the last one, e.g. in a
+    loop of your own with another model, and when the network has become sparser, as with ``Pruning``: weights from
+    before that are not restored.
 
     Args:
         patience: epochs without improvement, >= 1; default 5.
@@ -90,6 +91,11 @@ class EarlyStopping(Concise, Checked):
     def __post_init__(self) -> None:
         if self.mode != "auto":
             rises("EarlyStopping", self.monitor, self.mode)
+
+    def begin(self, model: Model) -> None:
+        """Forget what an earlier ``fit`` has seen; ``fit`` calls this before its first epoch."""
+        if model.epochs_done == model.fit_start.epochs:
+            self._best, self._waited = (float("-inf"), None), 0
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:
         refuse_module("EarlyStopping", model)

@@ -37,6 +37,7 @@ from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import fitting
 from spikecore.api.training.fit import DivergedError
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.api.training.resuming import FitStart
 from spikecore.files import plain, write_atomically
 
 FORMAT = 2  # format 1 had the names of all classes without their modules
@@ -77,6 +78,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "scaler": state.get("scaler"),
         "epochs_done": model.epochs_done,
         "unfinished": None if model.unfinished is None else vars(model.unfinished),
+        "fit_start": model.fit_start._asdict(),
         "history": [_json(f"history[{i}]", row, ROWS) for i, row in enumerate(model.history)],
         "notes": _json("notes", model.notes, NOTES),
     }
@@ -174,11 +176,15 @@ def _checked(about: Any) -> Dict[str, Any]:
         raise CheckpointError("damaged or not a spikecore model: it names no format")
     if about["format"] > FORMAT:
         raise CheckpointError(f"format {about['format']} is newer than this version of spikecore reads ({FORMAT})")
-    about = {"unfinished": None, "scaler": None, "notes": {}, **about}  # earlier versions did not write them
+    missing = {"unfinished": None, "scaler": None, "notes": {}, "fit_start": FitStart()._asdict()}
+    about = {**missing, **about}  # earlier versions did not write them
     for name, (fits, what) in ENTRIES.items():
         if name not in about or not fits(about[name]):
             problem = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
             raise CheckpointError(f"{name} {problem}, expected {what}")
+    start = FitStart(**about["fit_start"])
+    if start.epochs > about["epochs_done"] or start.updates > about["step"]:
+        raise CheckpointError(f"fit_start is {about['fit_start']}, more than the model has done")
     return {**about, **{name: numbers_in(about[name]) for name in ("history", "notes", "unfinished")}}
 
 
@@ -196,6 +202,11 @@ def _is_average(value: Any) -> bool:
     return all(kinds[type(default)](value[name]) for name, default in vars(Average()).items())
 
 
+def _is_start(value: Any) -> bool:
+    """Whether a value is a ``FitStart`` as JSON."""
+    return isinstance(value, dict) and set(value) == set(FitStart._fields) and all(is_whole(n, 0) for n in value.values())
+
+
 #: For each entry of the file's JSON: whether a value is valid, and what is expected.
 ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "network": (lambda x: isinstance(x, dict), "the description of a layer"),
@@ -208,6 +219,7 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "scaler": (lambda x: x is None or isinstance(x, dict), "the scale of a loss in float16, or null"),
     "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
     "unfinished": (_is_average, "how far an epoch had come, or null"),
+    "fit_start": (_is_start, "the numbers of epochs and updates before the last fit"),
     "notes": (lambda x: isinstance(x, dict), "an object"),
     "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
 }

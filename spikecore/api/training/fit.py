@@ -29,7 +29,7 @@ from spikecore.progress import Progress, length
 
 
 class Schedule(Protocol):
-    """The learning rate's factor in an epoch, of all epochs; see ``schedules.py``."""
+    """The learning rate's factor in an epoch of a ``fit``, of all its epochs; see ``schedules.py``."""
 
     def __call__(self, epoch: Any, epochs: int, /) -> float: ...
 
@@ -197,17 +197,18 @@ class Training:
 
     def _set_lr(self, epoch: float) -> None:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
-        factor = 1.0 if self.schedule is None else self._factor(self.schedule, epoch)
+        before = self.model.fit_start.epochs
+        factor = 1.0 if self.schedule is None else self._factor(self.schedule, epoch - before, self.epochs - before)
         self.model.executor.set_lr(self.base_lr * factor)
 
-    def _factor(self, schedule: Any, epoch: float) -> float:
-        more = (self.model.history,) if getattr(schedule, "reads_history", False) else ()
-        given = schedule(epoch, self.epochs, *more)
+    def _factor(self, schedule: Any, epoch: float, epochs: int) -> float:
+        """The factor of a schedule, for which this ``fit`` is the first."""
+        reads = getattr(schedule, "reads_history", False)
+        rows = [row for row in self.model.history if row["epoch"] > self.model.fit_start.epochs] if reads else []
+        given = schedule(epoch, epochs, *([rows] if reads else []))
         factor = float(given) if hasattr(given, "__float__") else math.nan
         if not 0.0 <= factor < math.inf:
-            raise ValueError(
-                f"schedule gave {given!r} in epoch {epoch} of {self.epochs}; expected a finite factor >= 0"
-            )
+            raise ValueError(f"schedule gave {given!r} in epoch {epoch} of {epochs}; expected a finite factor >= 0")
         return factor
 
     def _epoch(self, epoch: int) -> Optional[Row]:

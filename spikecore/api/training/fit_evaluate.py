@@ -25,7 +25,7 @@ from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.plastic import check_options, reported
 from spikecore.api.training.predict import predictions
-from spikecore.api.training.resuming import check_resume, keeps_moments
+from spikecore.api.training.resuming import FitStart, check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import Parallel, check_compile, check_memory, compare, ranks_for
 from spikecore.api.training.voting import Votes
@@ -53,6 +53,7 @@ class FitEvaluate(OwnLoop):
 
     if TYPE_CHECKING:  # of ``Model``
         epochs_done: int
+        fit_start: FitStart
         history: History
         metric: Any
         plasticity: Optional[Plasticity]
@@ -171,9 +172,10 @@ class FitEvaluate(OwnLoop):
             time_axis: the time axis of inputs that have one, and of targets that vary in time
                 (``mse_membrane_loss(time_var_targets=True)``); your own loss functions get the targets unchanged.
             validation: batches to evaluate after each epoch, or a pair (x, y) as ``fit(x, y)`` takes it.
-            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``. One with ``each``
-                = "step" is asked before each update, with a number such as 2.25 for the epoch, so ``data`` needs a
-                length; the history then has the rate of an epoch's last update.
+            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``. It counts the
+                epochs of this ``fit``, from 0, so that each ``fit`` begins it anew, unless it resumes another. One with
+                ``each`` = "step" is asked before each update, with a number such as 2.25 for the epoch, so ``data``
+                needs a length; the history then has the rate of an epoch's last update.
             clip_norm: largest norm of the whole gradient, > 0; None, the default, does not clip.
             callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. A
                 callback with a method ``after_step(model, step)`` is told of each update of the weights, see
@@ -209,9 +211,9 @@ class FitEvaluate(OwnLoop):
             compile: whether neighbouring layers without state, such as convolution, normalisation and pooling, go
                 through ``torch.compile`` in training; default False. Results are the same up to rounding, and draws are
                 the same. For the torch engine with a C++ compiler; see docs/memory.md.
-            resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
-                the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
-                so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
+            resume: True continues the last fit of this model or of the file it was loaded from, after Ctrl-C with the
+                next batch. ``epochs`` then includes those that this fit has done already, so that the same call with
+                ``resume=True`` ends what was interrupted, and the optimiser must equal the one so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
                 as those of a ``Loader`` or a list do. False resets the optimiser's moments.
             progress: True or False forces a progress bar over all epochs on or off; it has the epoch, the loss, the
                 metrics and the time left, and needs tqdm. None, the default, shows one on a terminal and in a notebook.
@@ -260,17 +262,19 @@ class FitEvaluate(OwnLoop):
         own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **own)
         self.metric, self.plasticity, self.time_axis = metric, way.plasticity, time_axis
-        total = epochs if resume else self.epochs_done + epochs
+        start = self.fit_start if resume else FitStart(self.epochs_done, self.executor.steps_done)
         named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
         named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, metric=metric, window=window)
         named.update(parallel=parallel, compile=compile)
         compare(self, ranks, data, validation, **named, accumulate=accumulate, check_finite=check_finite, resume=resume)
         data, validation = ranks.alike(lambda: (sharded(data, ranks), sharded(validation, ranks, empty=True)))
         options: Any = {"learning": way, "window": window, "accumulate": accumulate, "ranks": ranks}
-        base_lr = 1.0 if plastic else optimizer.lr
-        return Training(
+        base_lr, total = 1.0 if plastic else optimizer.lr, start.epochs + epochs
+        training = Training(
             self, data, told_loss, metrics, feed, total, base_lr, schedule, validation, callbacks, progress, **options
-        ).run()
+        )
+        self.fit_start = start
+        return training.run()
 
     def _batches(
         self,
@@ -300,6 +304,7 @@ class FitEvaluate(OwnLoop):
             self.unfinished, state["lr"] = None, optimizer.lr
         if resume is False or not keeps_moments(self.optimizer, optimizer, state["params"]):
             state.update(optimizer={}, step=0, scaler=None)
+            self.fit_start = self.fit_start._replace(updates=0)
         trained = optimizer.by_name(state["params"])
         frozen = [name for name, spec in trained.items() if spec is None]
         slots = {name: x for name, x in state["optimizer"].items() if name.rpartition(".")[0] not in frozen}

@@ -13,6 +13,7 @@ from spikecore.api.training.description import CheckpointError, Classes
 from spikecore.api.training.evaluate import Average
 from spikecore.api.training.history import History
 from spikecore.api.training.model import Model
+from spikecore.api.training.resuming import FitStart
 from spikecore.arguments import PathLike, checked, shown
 
 
@@ -72,6 +73,7 @@ def load(
     model.history, model.epochs_done = History(about["history"]), about["epochs_done"]
     model.notes = about["notes"]
     model.unfinished = about["unfinished"] and Average(**about["unfinished"])
+    model.fit_start = FitStart(**about["fit_start"])
     return model
 
 

@@ -28,6 +28,7 @@ from spikecore.api.training.fit_evaluate import FitEvaluate
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.plastic_stream import PlasticStream
+from spikecore.api.training.resuming import FitStart
 from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
@@ -88,6 +89,7 @@ class Model(FitEvaluate):
         self.notes: Dict[str, Any] = {}
         self.epochs_done = 0
         self.unfinished: Optional[Average] = None
+        self.fit_start = FitStart()
         self.time_axis = 0  # of the data of the last fit
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
@@ -327,7 +329,7 @@ class Model(FitEvaluate):
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
         other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
-        other.time_axis = self.time_axis
+        other.time_axis, other.fit_start = self.time_axis, self.fit_start
         other.notes = deepcopy(self.notes)
         return other
 

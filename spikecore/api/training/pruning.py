@@ -157,8 +157,8 @@ class Pruning(Concise, Checked):
 
     Args:
         amount: fraction of the connections that do not exist from ``end`` on, in [0, 1); default 0.9.
-        start: when pruning begins, >= 1, an epoch or an update as ``model.history`` and the optimiser count them, on
-            from an earlier ``fit``; default 1. The first cut is at ``start + every``.
+        start: when pruning begins, >= 1, in epochs or updates of this ``fit``, counted from 1; a ``fit`` that resumes
+            another counts on; default 1. The first cut is at ``start + every``.
         end: when the last cut is made, >= ``start``; default 10. Let training go on behind it.
         every: distance of two cuts, >= 1; default 1.
         each: "epoch", the default, or "step": what ``start``, ``end`` and ``every`` count.
@@ -166,7 +166,7 @@ class Pruning(Concise, Checked):
 
     Raises:
         ValueError: an argument is out of range; in ``fit``: the optimiser has not ``keep_zeros=True``, ``end`` is over
-            before training begins, or a cut would take all connections of a layer.
+            in the ``fit`` that is resumed, or a cut would take all connections of a layer.
 
     Source: Zhu & Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017.
 

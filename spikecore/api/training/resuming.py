@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable, NamedTuple, Optional
 
 from spikecore.api.training.evaluate import Average
 from spikecore.api.training.optimizers import Optimizer
+
+
+class FitStart(NamedTuple):
+    """What a model had done when its last ``fit`` began that did not resume another: schedules count from there."""
+
+    epochs: int = 0
+    updates: int = 0  # as the optimiser counts them, which may begin anew
 
 
 def same_training(before: Any, after: Any) -> bool:

@@ -90,14 +90,14 @@ class Rewiring(Concise, Checked):
 
         fraction(t) = fraction (1 + cos(pi (t - start) / (end - start))) / 2        at t = start, start + every, ...
 
-    The draws are named by the model's seed and t, so they are the same on every engine and in a run that is interrupted
-    and resumed with the same callback.
+    The draws are named by the model's seed and by the epoch or update as the history or the optimiser counts it, so they
+    are the same on every engine and in a run that is interrupted and resumed with the same callback.
 
     Args:
         amount: fraction of the connections that do not exist, in [0, 1); default 0.9.
         fraction: how many of the connections move, in [0, 1]; default 0.3.
-        start: when connections move for the first time, >= 1, an epoch (behind its first update) or an update; default
-            2.
+        start: when connections move for the first time, >= 1, in epochs (behind the first update of one) or updates of
+            this ``fit``, counted from 1; a ``fit`` that resumes another counts on; default 2.
         end: when they stay, > ``start``; None, the default: they move until training ends.
         every: distance of two times, >= 1; default 1.
         each: "epoch", the default, or "step": what ``start``, ``end`` and ``every`` count.
@@ -105,7 +105,7 @@ class Rewiring(Concise, Checked):
 
     Raises:
         ValueError: an argument is out of range; in ``fit``: the optimiser has not ``keep_zeros=True``, or ``end`` is
-            over before training of a network begins that is not sparse yet.
+            over in the ``fit`` that is resumed, and the network is not sparse yet.
 
     Source: Bellec et al., Deep rewiring: training very sparse deep networks, 2018, who keep the number of connections
         and draw new ones at random; Mocanu et al., 2018, by whom the smallest weights go; Evci et al., Rigging the
@@ -152,4 +152,5 @@ class Rewiring(Concise, Checked):
         """Move the connections whose time it is."""
         time = now(model, step, self.each)
         if time is not None and self.moving(time) > 0.0:
-            rewire(model, self.moving(time), layers=self.layers, seed=(model.seed, "rewiring", time))
+            drawn = step.epoch if self.each == "epoch" else model.executor.steps_done  # a second fit draws others
+            rewire(model, self.moving(time), layers=self.layers, seed=(model.seed, "rewiring", drawn))

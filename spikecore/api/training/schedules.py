@@ -1,8 +1,10 @@
 """Learning-rate schedules: callables ``(epoch, epochs) -> factor`` of the optimiser's rate. Any function can be one.
 
-A schedule changes the rate once per epoch, or with ``each = "step"`` before each update of the weights: then ``epoch``
-is a number such as 2.25, a quarter of the way through the third epoch. A schedule whose ``reads_history`` is True is
-called as ``(epoch, epochs, history)`` with the rows of the epochs done; its ``check_row`` looks at each new one.
+A schedule counts the epochs of one ``fit``, from 0: each ``fit`` begins it anew, with a pretrained network, too, and one
+that resumes another counts on. It changes the rate once per epoch, or with ``each = "step"`` before each update of the
+weights: then ``epoch`` is a number such as 2.25, a quarter of the way through the third epoch. A schedule whose
+``reads_history`` is True is called as ``(epoch, epochs, history)`` with the rows of the epochs that this ``fit`` has
+done; its ``check_row`` looks at each new one.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class _Schedule(Concise, Checked):
 
 @dataclass(frozen=True)
 class constant(_Schedule):
-    """A constant learning rate: the factor is 1, after a linear warm-up if there is one.
+    """A constant learning rate: the factor is 1, after a linear warm-up at the beginning of the ``fit``, if there is one.
 
     Args:
         warmup: epochs of linear warm-up, >= 0; default 0.
@@ -65,7 +67,7 @@ class constant(_Schedule):
 
 @dataclass(frozen=True)
 class step(_Schedule):
-    """A step schedule: multiplies the learning rate by ``factor`` every ``every`` epochs.
+    """A step schedule: multiplies the learning rate by ``factor`` every ``every`` epochs of the ``fit``.
 
     Args:
         every: number of epochs, >= 1.
@@ -93,7 +95,7 @@ class step(_Schedule):
 
 @dataclass(frozen=True)
 class exponential(_Schedule):
-    """Exponential decay: factor ** epoch, counted from 0.
+    """Exponential decay: factor ** epoch, counted from 0 in each ``fit``.
 
     Args:
         factor: of the learning rate from one epoch to the next, > 0; default 0.9.
@@ -118,6 +120,8 @@ class exponential(_Schedule):
 @dataclass(frozen=True)
 class cosine(_Schedule):
     """Cosine annealing: after a linear warm-up, half a cosine from 1 down to ``floor``, reached after the last epoch.
+
+    The epochs are those of the ``fit``, so that each begins with the warm-up.
 
     Args:
         floor: last factor, in [0, 1]; default 0.
@@ -144,7 +148,7 @@ class cosine(_Schedule):
 
 @dataclass(frozen=True)
 class one_cycle(_Schedule):
-    """One cycle: half a cosine from ``start`` up to 1, then half a cosine down to ``end``.
+    """One cycle: half a cosine from ``start`` up to 1, then half a cosine down to ``end``, in the epochs of the ``fit``.
 
     The optimiser's learning rate is the highest. torch's ``OneCycleLR`` also changes the momentum; this does not.
 
@@ -181,9 +185,9 @@ class one_cycle(_Schedule):
 class reduce_on_plateau(_Schedule):
     """Multiplies the learning rate by ``factor`` when a column of the history has not improved for some epochs.
 
-    It is torch's ``ReduceLROnPlateau``. It reads the whole history of the model, epochs of earlier calls of ``fit``
-    included as far as they have the column; where pruning has made the network sparser, it begins anew. It keeps
-    nothing itself, so that a run which is interrupted and resumed goes on as it would have.
+    It is torch's ``ReduceLROnPlateau``. It reads the history of this ``fit``, of which one that resumes another is a
+    part; where pruning has made the network sparser, it begins anew. It keeps nothing itself, so that a run which is
+    interrupted and resumed goes on as it would have.
 
     Args:
         factor: in (0, 1); default 0.1.
@@ -231,7 +235,7 @@ class reduce_on_plateau(_Schedule):
         best, waited, resting, reductions, sparsity = -math.inf, 0, 0, 0, 0.0
         for row in history:
             if row.get(self.monitor) is None:
-                continue  # of an earlier ``fit``; ``check_row`` looks at those of this one
+                continue  # of the part before one that resumes; ``check_row`` looks at those of this call
             value, before, sparsity = sign * row[self.monitor], sparsity, row.get("sparsity", 0.0)
             best = -math.inf if sparsity > before else best  # fewer connections: what was before does not count
             best, waited = (value, 0) if value > best + self.min_delta else (best, waited + 1)

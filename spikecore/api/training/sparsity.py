@@ -168,26 +168,27 @@ def check_each(owner: str, each: str) -> None:
 
 
 def check_time(owner: str, model: Any, each: str, end: int) -> None:
-    """Refuse a schedule that is over before training begins: epochs and updates of an earlier ``fit`` count.
+    """Refuse a schedule that is over before a resumed ``fit`` goes on.
 
     Raises:
         ValueError: names the callback.
     """
-    begun = model.unfinished is not None and model.unfinished.batches > 0
-    done = model.executor.steps_done if each == "step" else model.epochs_done + begun
+    begun, start = model.unfinished is not None and model.unfinished.batches > 0, model.fit_start
+    in_updates = each == "step"
+    done = model.executor.steps_done - start.updates if in_updates else model.epochs_done - start.epochs + begun
     if done >= end:
         raise ValueError(
-            f"{owner}: end={end!r} is over: the model has done {done} {each}s, those of an earlier fit counted: give a "
-            f"later start and end, e.g. start={done + 1}"
+            f"{owner}: end={end!r} is over: the fit that is resumed has done {done} {each}s: give a later start and "
+            f"end, e.g. start={done + 1}"
         )
 
 
 def now(model: Any, step: Any, each: str) -> Optional[int]:
-    """Where training has come to, for callbacks that act in some epochs, behind their first update, or updates.
+    """Where a ``fit`` has come to, for callbacks that act in some epochs, behind their first update, or updates.
 
     Returns:
-        the number of the epoch or of the update, both from 1; None later in an epoch.
+        the number of the epoch or of the update in this ``fit``, both from 1; None later in an epoch.
     """
     if each == "step":
-        return int(model.executor.steps_done)
-    return int(step.epoch) if step.update == 1 else None
+        return int(model.executor.steps_done) - model.fit_start.updates
+    return int(step.epoch) - model.fit_start.epochs if step.update == 1 else None

@@ -95,6 +95,7 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
             "data": described(data),
             "validation": described(validation),
             "epochs done": text(model.epochs_done),
+            "start of the last fit": text(model.fit_start),
             "batches done": text(0 if model.unfinished is None else model.unfinished.batches),
             "step": text(executor.steps_done),
             "digest of the weights": executor.placed if executor.divides else digest_of(executor.state()),

@@ -46,6 +46,7 @@ class IpuEngine(PlainEngine):
             "groups": "engine 'ipu' trains all parameters with the same options",
             "keep_zeros": "engine 'ipu' updates all weights",
             "reading": "a program for an IPU reads nothing back",
+            "backward": "a program for an IPU multiplies gradients by a surrogate's derivative",
         }
     )
     together = "use engine 'torch' (--engine torch), or here one process with engine_options replication_factor"

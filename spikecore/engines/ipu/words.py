@@ -30,7 +30,7 @@ from spikecore.engines.torch.namespace import words as torch_words
 def words(device: Any, dtype: str) -> Vocabulary:
     """All words; new tensors are on ``device`` and have ``dtype``."""
     xp = torch_words(device, dtype)
-    xp.spike = lambda u, surrogate: detached_spike(u, surrogate.derivative(xp, u))
+    xp.spike = lambda u, surrogate: detached_spike(u, surrogate.backward(xp, u, xp.ones_like(u)))
     xp.unpatches = _unpatches
     xp.maximum = lambda a, b: _larger(a > b, b > a, a, b)
     xp.minimum = lambda a, b: _larger(a < b, b < a, a, b)

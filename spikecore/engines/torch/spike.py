@@ -21,7 +21,7 @@ class SpikeFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (u,) = ctx.saved_tensors
-        return g * ctx.surrogate.derivative(ctx.xp, u), None, None
+        return ctx.surrogate.backward(ctx.xp, u, g), None, None
 
 
 class TransformedSpike(torch.autograd.Function):
@@ -45,7 +45,8 @@ class TransformedSpike(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
-        return SpikeFunction.backward(ctx, tangent)[0]  # a neuron depends on its own potential only
+        (u,) = ctx.saved_tensors
+        return tangent * ctx.surrogate.derivative(ctx.xp, u)  # a neuron depends on its own potential only
 
 
 def spike(u: Any, surrogate: Any, xp: Any) -> Any:

@@ -17,6 +17,7 @@ from jax import lax
 from spikecore.api.core.rules import along
 from spikecore.api.core.windows import placed_size, window_slices
 from spikecore.api.core.words import OPERATORS, WORDS, Vocabulary
+from spikecore.api.surrogate import Surrogate
 
 _OPERATORS = {word: getattr(operator, name) for name, word in OPERATORS.items()}
 
@@ -89,15 +90,22 @@ def _in_double(name: str, word: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _spike(u: Any, surrogate: Any, xp: Vocabulary) -> Any:
-    @jax.custom_jvp
     def fire(u: Any) -> Any:
         return (u > 0).astype(u.dtype)
 
-    @fire.defjvp
-    def derivative(primals: Any, tangents: Any) -> Any:
+    def pushed(primals: Any, tangents: Any) -> Any:
         return fire(*primals), surrogate.derivative(xp, primals[0]) * tangents[0]
 
-    return fire(u)
+    def pulled(u: Any, grad: Any) -> Any:
+        return (surrogate.backward(xp, u, grad),)
+
+    if type(surrogate).backward is Surrogate.backward:
+        spike = jax.custom_jvp(fire)
+        spike.defjvp(pushed)
+        return spike(u)
+    spike = jax.custom_vjp(fire)  # a function of its own of the gradient; there is no forward mode
+    spike.defvjp(lambda u: (fire(u), u), pulled)
+    return spike(u)
 
 
 def _clip(x: Any, low: float, high: float) -> Any:
