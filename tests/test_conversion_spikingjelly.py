@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="SpikingJelly needs torch")
@@ -14,6 +15,7 @@ with warnings.catch_warnings():
     from spikingjelly.activation_based import surrogate as peer_surrogate
 from conversion_rig import GRID, assert_same_curve, assert_same_neuron, leaky  # noqa: E402
 
+import spikecore.nn as snn  # noqa: E402
 from spikecore import surrogate  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # SpikingJelly warns of its own affairs
@@ -73,3 +75,18 @@ def test_surrogates(name, a):
     their, ours = CURVES[name]
     u = GRID.clone().requires_grad_()
     assert_same_curve(ours(a), torch.autograd.grad(their(a)(u).sum(), u)[0])
+
+
+@pytest.mark.parametrize(("v_reset", "detach_reset"), RESETS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_on_the_threshold_itself_the_next_lower_one_fires_alike(v_reset, detach_reset, dtype):
+    """SpikingJelly fires at U >= threshold: here every membrane is a multiple of a half, so that it meets 1 often."""
+    x = torch.randint(-1, 3, (30, 8, 500), generator=torch.Generator().manual_seed(0)).to(dtype) / 2
+    theirs = peer.IFNode(v_reset=v_reset, detach_reset=detach_reset, step_mode="m")(x)
+    reset, at_once = RESETS[v_reset, detach_reset]
+    differing = []
+    for threshold in (1.0, np.nextafter(np.float32(1.0), np.float32(0.0))):
+        own = {"reset_mechanism": reset, "reset_delay": not at_once, "init_hidden": True}
+        differing.append(int((snn.run(snn.Leaky(1.0, threshold=threshold, **own).to(dtype), x) != theirs).sum()))
+    assert differing[0] > 0.1 * x.numel()
+    assert differing[1] == 0

@@ -35,7 +35,7 @@ def figures(spikes):
     yield spikeplot.training_curves(HISTORY)["loss"].figure
     yield spikeplot.spike_count(spikes).dots.figure
     yield spikeplot.spike_count(spikes, labels=[f"class {n}" for n in range(12)], time_step=1e-3).dots.figure
-    yield spikeplot.activity_map({"input": spikes, "a hidden layer": mem, "output": spikes[:, :3]}).figure
+    yield spikeplot.activity_map({"input": spikes, "a hidden layer": mem, "output": spikes[:, :3]}, graded=True).figure
     yield spikeplot.activity_map({"one": spikes}).figure
     yield spikeplot.weights(mem[:, :9], labels=[n % 10 for n in range(len(mem))]).figure
     yield spikeplot.event_frames(np.tile(spikes.reshape(30, 2, 2, 3), (1, 1, 4, 4)), steps=11)[0].figure

@@ -20,7 +20,7 @@ from spikecore import spikeplot, surrogate  # noqa: E402
 def test_the_map_holds_the_fraction_that_fires_at_each_step():
     rng = np.random.default_rng(0)
     first, second = rng.random((6, 4, 2, 3)) < 0.5, 7.0 * (rng.random((6, 4, 5)) < 0.2)
-    image = spikeplot.activity_map({"first": first, "second": second})
+    image = spikeplot.activity_map({"first": first, "second": second}, graded=True)
     expected = [first.mean((1, 2, 3)), (second != 0).mean((1, 2))]
     np.testing.assert_allclose(image.get_array(), expected)
     assert image.get_clim() == (0, np.max(expected))

@@ -47,7 +47,7 @@ def test_many_neurons_have_names_that_can_be_read_and_bars_apart(neurons, every)
 
 
 def test_graded_spikes_count_once():
-    np.testing.assert_array_equal(spikeplot.spike_count(FOUR * 2.5).dots.get_xdata(), [0, 2, 4])
+    np.testing.assert_array_equal(spikeplot.spike_count(FOUR * 2.5, graded=True).dots.get_xdata(), [0, 2, 4])
 
 
 def test_pixels_are_blue_along_a_bar_and_nowhere_else():

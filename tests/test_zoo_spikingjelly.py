@@ -166,6 +166,7 @@ def both(name, dtype, train, cases=None):
     network, engine = ours(), sc.get_engine("torch", dtype=dtype)
     model = sc.Model(network, engine, input_shape=shape)
     zoo.load_spikingjelly(model, net.state_dict())
+    network = model.network  # whose neurons fire at the threshold, as theirs do
     like, state = shapes_of(network, shape), model.state()
     draw = np.random.default_rng(1)
     x = draw.random((STEPS, BATCH, *shape)).astype(dtype)
@@ -365,3 +366,30 @@ def test_the_papers_width(name):
     spikes = model(x).spikes
     assert_close(spikes.mean(0) if name == "ms_resnet18" else spikes, expected, 1e-10)
     assert expected.std() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_membranes_that_meet_the_threshold_exactly_fire_on_both_sides(dtype):
+    """Weights and inputs are multiples of 1/8, so that sums meet a threshold of 1 everywhere, and often."""
+    theirs, ours, shape = NARROW["spiking_vgg16-plain"]
+    net, draw = their_module(theirs, getattr(torch, dtype)).eval(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in net.parameters():
+            value.copy_(torch.randint(-1, 4, value.shape, generator=draw) / 8.0)
+    x = torch.randint(0, 9, (STEPS, BATCH, *shape), generator=draw).to(getattr(torch, dtype)) / 8.0
+    fired = spikes_of(net)
+    net(x)
+    functional.reset_net(net)
+    model = sc.Model(ours(), sc.get_engine("torch", dtype=dtype), input_shape=shape)
+    differing = []
+    for own in (True, False):  # with the thresholds as they are, and as ``load_spikingjelly`` leaves them
+        zoo.load_spikingjelly(model, net.state_dict())
+        if own:
+            plain = sc.Model(ours(), model.engine, input_shape=shape)
+            plain.load_state(model.state())
+        out = (plain if own else model)(x, record=True)
+        keys = placed(zoo.card("spiking_vgg16").spikingjelly, (f"{key}.weight" for key in fired)).keys
+        names = {key.rpartition(".")[0]: own_name.rpartition(".")[0] for own_name, key in keys.items()}
+        differing.append(sum(int((out.states[names[key]].spikes != value).sum()) for key, value in fired.items()))
+    assert differing[0] > 100
+    assert differing[1] == 0

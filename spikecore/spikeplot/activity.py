@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Union
 import numpy as np
 
 from spikecore.arguments import checked
-from spikecore.spikeplot.data import host
+from spikecore.spikeplot.data import fired, host
 from spikecore.spikeplot.style import colour_bar, dress, figure_of, whole_numbers
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @checked
 def activity_map(
-    spikes: Mapping[str, Any], ax: Optional[Axes] = None, *, cmap: Union[str, Colormap] = "Blues", colorbar: bool = True
+    spikes: Mapping[str, Any],
+    ax: Optional[Axes] = None,
+    *,
+    cmap: Union[str, Colormap] = "Blues",
+    colorbar: bool = True,
+    graded: bool = False,
 ) -> AxesImage:
     """Draw firing rates as a heat map: a row per layer, the input at the top, and a column per time step.
 
@@ -27,19 +32,21 @@ def activity_map(
     the start, and layers that always fire.
 
     Args:
-        spikes: spikes by name of the layer, (time, batch, *features) or any shape with time first; a value that is not
-            zero is a spike.
+        spikes: spikes by name of the layer, (time, batch, *features) or any shape with time first; 0 is no spike, 1 and
+            -1 are one.
         ax: axes to draw on; the colour bar takes room from them. Default: axes of a new figure.
         cmap: colour map of matplotlib.
         colorbar: whether to draw the colour bar.
+        graded: whether spikes may have other values; each that is not zero counts as one spike. Default False.
 
     Returns:
         The image; its array is (layer, time).
 
     Raises:
-        ValueError: there is no layer, or the arrays are empty or differ in their number of time steps.
+        ValueError: there is no layer, or the arrays are empty, differ in their number of time steps, or have values that
+            are no spikes.
     """
-    rates = _rates(spikes)
+    rates = _rates(spikes, graded)
     if ax is None:
         ax = figure_of(7.0, 1.4 + 0.45 * len(rates)).subplots()
     top = float(rates.max())
@@ -58,12 +65,12 @@ def activity_map(
     return image
 
 
-def _rates(spikes: Mapping[str, Any]) -> np.ndarray:
+def _rates(spikes: Mapping[str, Any], graded: bool) -> np.ndarray:
     """Mean firing rates (layer, time)."""
     if not hasattr(spikes, "items") or not spikes:
         raise ValueError("spikes: need arrays (time, ...) by the name of their layer, at least one")
-    fired = {name: host(values) != 0 for name, values in spikes.items()}
-    shapes = {name: values.shape for name, values in fired.items()}
-    if not all(values.size for values in fired.values()) or len({shape[:1] for shape in shapes.values()}) != 1:
+    spiking = {name: fired(f"spikes[{name!r}]", host(values), graded) for name, values in spikes.items()}
+    shapes = {name: values.shape for name, values in spiking.items()}
+    if not all(values.size for values in spiking.values()) or len({shape[:1] for shape in shapes.values()}) != 1:
         raise ValueError(f"spikes has shapes {shapes}: need arrays with the same number of time steps, not empty")
-    return np.stack([values.reshape(len(values), -1).mean(axis=1) for values in fired.values()])
+    return np.stack([values.reshape(len(values), -1).mean(axis=1) for values in spiking.values()])

@@ -8,7 +8,7 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike, Colour, checked
 from spikecore.spikeplot.animation import play
-from spikecore.spikeplot.data import first_steps, names_of, neurons_of
+from spikecore.spikeplot.data import fired, first_steps, names_of, neurons_of
 from spikecore.spikeplot.style import (
     BLUE,
     FAINT,
@@ -56,14 +56,14 @@ def spike_count(
     color: Colour = BLUE,
     gridcolor: Colour = FAINT,
     scannercolor: Colour = ORANGE,
+    graded: bool = False,
 ) -> Union[SpikeCount, FuncAnimation]:
     """Draw the number of spikes of each neuron as a horizontal bar, as a picture or as an animation.
 
     The axis ends at the number of steps, so a bar also shows a rate: the neuron of a full bar fired at every step.
 
     Args:
-        data: spikes, (time, neurons), or (time, batch, *features) with `batch_index`; a value that is not zero is a
-            spike.
+        data: spikes, (time, neurons), or (time, batch, *features) with `batch_index`; 0 is no spike, 1 and -1 are one.
         fig: figure to draw on. Default: that of `ax`, or a new one.
         ax: axes to draw on. Default: new axes on `fig`.
         labels: names of the neurons, from the lowest bar. Default: their numbers. If there is no room for all names,
@@ -78,21 +78,23 @@ def spike_count(
         color: colour of bars and dots.
         gridcolor: colour of the shading.
         scannercolor: colour of the moving line.
+        graded: whether spikes may have other values; each that is not zero counts as one spike. Default False.
 
     Returns:
         The artists, or with `animate` the animation, which a notebook plays: keep a reference to it while it plays.
 
     Raises:
-        ValueError: an array has another shape, `labels` another length, or a number is out of range.
+        ValueError: an array has another shape or values that are no spikes, `labels` another length, or a number is out
+            of range.
     """
-    fired = first_steps(neurons_of("data", data, batch_index), num_steps) != 0
-    names = names_of("labels", range(fired.shape[1]) if labels is None else labels, fired.shape[1])
+    spikes = fired("data", first_steps(neurons_of("data", data, batch_index), num_steps), graded)
+    names = names_of("labels", range(spikes.shape[1]) if labels is None else labels, spikes.shape[1])
     if isinstance(interpolate, bool) or not isinstance(interpolate, (int, np.integer)) or interpolate < 1:
         raise ValueError(f"interpolate={interpolate!r}: need a whole number of pictures per time step, at least 1")
-    steps = len(fired)
+    steps = len(spikes)
     own = fig is None and ax is None
     figure, ax = canvas_of(fig, ax, 6.0, max(2.2, min(8.0, 1.1 + 0.3 * len(names))), moving=animate)
-    totals = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(fired, axis=0)])  # after 0, 1, … steps
+    totals = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(spikes, axis=0)])  # after 0, 1, … steps
     artists = _bars(ax, totals[-1], color)
     _frame(ax, names, steps, float(time_step), gridcolor if gridshader else None)
     if not ax.get_xlabel():

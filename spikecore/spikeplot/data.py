@@ -30,6 +30,20 @@ def neurons_of(name: str, values: Any, batch_index: Optional[int]) -> np.ndarray
     return sample.reshape(len(sample), int(np.prod(sample.shape[1:])))
 
 
+def fired(name: str, values: np.ndarray, graded: bool) -> np.ndarray:
+    """Where there are spikes, as booleans; unless they are `graded`, values other than 0, 1 and -1 are refused."""
+    spikes: np.ndarray = values != 0
+    odd = spikes & (np.abs(values) != 1)
+    if not graded and odd.any():
+        at = tuple(int(i) for i in np.argwhere(odd)[0])
+        raise ValueError(
+            f"{name}: {int(odd.sum())} of {odd.size} values are no spikes, which are 0 or 1, or -1; the first one, at "
+            f"{at}, is {values[at]:.4g}. If these are membrane potentials, give the spikes, such as out.spikes; for spikes "
+            "of several sizes and for counts pass graded=True"
+        )
+    return spikes
+
+
 def sample_of(name: str, array: np.ndarray, batch_index: int) -> np.ndarray:
     """One sample (time, *features) of an array (time, batch, *features)."""
     if array.ndim < 2 or not -array.shape[1] <= batch_index < array.shape[1]:

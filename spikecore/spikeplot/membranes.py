@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from spikecore.arguments import ArrayLike, Numbers, checked
-from spikecore.spikeplot.data import chosen, host, neurons_of, per_neuron
+from spikecore.spikeplot.data import chosen, fired, host, neurons_of, per_neuron
 from spikecore.spikeplot.style import (
     BLUE,
     GREY,
@@ -52,12 +52,13 @@ def traces(
     titles: Optional[Sequence[str]] = None,
     spk: Optional[ArrayLike] = None,
     spk_height: Optional[float] = None,
+    graded: bool = False,
 ) -> Traces:
     """Draw membrane potentials over time, one panel per neuron, with the threshold as a line and each spike as a dot.
 
     Args:
         mem: (time,), (time, neurons), or (time, batch, *features) with `batch_index`.
-        spikes: array of the same shape; a value that is not zero is a spike, marked on the membrane at its step.
+        spikes: array of the same shape; 0 is no spike, 1 and -1 are one, marked on the membrane at its step.
         axes: axes to draw on, one per neuron, in any nesting. Default: a new figure. A pair of numbers is `dim`.
         threshold: a number, or an array with one number, or one per neuron of a sample.
         neurons: number of neurons to show, from the first, or their indices. Default: 4, or one per panel of `dim`.
@@ -66,15 +67,17 @@ def traces(
         titles: titles of the panels, from the first; panels without a title are allowed.
         spk: snnTorch's name for `spikes`.
         spk_height: draw mem + spk_height · spikes instead of dots; in the units of mem.
+        graded: whether spikes may have other values; each that is not zero is marked. Default False.
 
     Raises:
-        ValueError: shapes do not fit, a neuron or sample does not exist, or two arguments exclude each other.
+        ValueError: shapes do not fit, `spikes` has values that are none, a neuron or sample does not exist, or two
+            arguments exclude each other.
     """
     spikes = _either(spikes, spk)
     axes, dim = _grid(axes, dim)
     potential = neurons_of("mem", mem, batch_index)  # (time, neurons)
-    fired = None if spikes is None else neurons_of("spikes", spikes, batch_index) != 0
-    if fired is not None and fired.shape != potential.shape:
+    at = None if spikes is None else fired("spikes", neurons_of("spikes", spikes, batch_index), graded)
+    if at is not None and at.shape != potential.shape:
         raise ValueError(f"spikes {host(spikes).shape} and mem {host(mem).shape} must have the same shape")
     panels_wanted = int(np.prod(dim)) if dim else FEW
     shown = chosen(
@@ -85,12 +88,12 @@ def traces(
         panels_wanted if dim else MOST_TRACES,
     )
     level = None if threshold is None else per_neuron(threshold, potential.shape[1])
-    if fired is not None and spk_height is not None:
-        potential, fired = potential + spk_height * fired, None
+    if at is not None and spk_height is not None:
+        potential, at = potential + spk_height * at, None
     panels = _panels(axes, dim, len(shown))
     artists = Traces([], [], [])
     for ax, index in zip(panels, shown):
-        _draw(ax, artists, potential[:, index], fired if fired is None else fired[:, index], level, index)
+        _draw(ax, artists, potential[:, index], None if at is None else at[:, index], level, index)
     _label(panels, shown, titles, own=axes is None, dim=dim)
     if axes is None:
         named = [("membrane", artists.mem), ("threshold", artists.threshold), ("spike", artists.spikes)]
@@ -128,13 +131,13 @@ def _panels(axes: Any, dim: Optional[Tuple[int, int]], count: int) -> List[Axes]
     return grid_of(count, columns, max(1.6, 8.0 / columns), max(1.0, 5.0 / rows), sharex=True, sharey=True)
 
 
-def _draw(ax: Axes, artists: Traces, potential: np.ndarray, fired: Any, level: Any, index: int) -> None:
+def _draw(ax: Axes, artists: Traces, potential: np.ndarray, spikes: Any, level: Any, index: int) -> None:
     """Draw one neuron, and append its lines to `artists`."""
     if level is not None:
         artists.threshold.append(ax.axhline(level[index], color=GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1))
     artists.mem.extend(ax.plot(np.arange(len(potential)), potential, color=BLUE, linewidth=1.3, zorder=2))
-    if fired is not None:
-        at = np.flatnonzero(fired)
+    if spikes is not None:
+        at = np.flatnonzero(spikes)
         dots: Dict[str, Any] = {
             "linestyle": "none",
             "marker": "o",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from spikecore.arguments import ArrayLike, checked
-from spikecore.spikeplot.data import names_of, neurons_of
+from spikecore.spikeplot.data import fired, names_of, neurons_of
 from spikecore.spikeplot.style import BLUE, counted, dress, figure_of, name_rows, size_of, whole_numbers
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def raster(
     *,
     batch_index: Optional[int] = None,
     labels: Optional[Sequence[Any]] = None,
+    graded: bool = False,
     **scatter: Any,
 ) -> PathCollection:
     """Draw one mark for each spike: time steps to the right, neurons upwards.
@@ -35,32 +36,38 @@ def raster(
     Its colour is visible on light and on dark backgrounds.
 
     Args:
-        spikes: (time,), (time, neurons), or (time, batch, *features) with `batch_index`; a value that is not zero is a
-            spike.
+        spikes: (time,), (time, neurons), or (time, batch, *features) with `batch_index`; 0 is no spike, 1 and -1 are
+            one.
         ax: axes to draw on. Default: axes of a new figure.
         batch_index: index of the sample to show; its features are flattened.
         labels: names of the neurons, from the lowest row, such as classes; all are shown. Default: their numbers, all
             of them up to 12 neurons.
+        graded: whether spikes may have other values, of either sign; a mark is then the fainter the smaller its spike.
+            Default False.
         scatter: options of `Axes.scatter`, such as s=1.5, c="black".
 
     Returns:
         The marks, at (time step, neuron).
 
     Raises:
-        ValueError: `spikes` has another shape, the sample does not exist, or `labels` has another length.
+        ValueError: `spikes` has another shape or values that are no spikes, the sample does not exist, or `labels` has
+            another length.
     """
-    fired = neurons_of("spikes", spikes, batch_index) != 0  # (time, neurons)
-    neurons = fired.shape[1]
+    values = neurons_of("spikes", spikes, batch_index)  # (time, neurons)
+    at, neurons = fired("spikes", values, graded), values.shape[1]
     names = None if labels is None else names_of("labels", labels, neurons)
     figure = None
     if ax is None:
         figure = figure_of(7.0, min(6.0, 2.4 + (0.03 if names is None else 0.15) * neurons))
         ax = figure.subplots()
-    dress(ax, "time step", "neuron" if names is None else "", _title(ax, fired))
-    frame_rows(ax, fired.shape, names)
+    dress(ax, "time step", "neuron" if names is None else "", _title(ax, at))
+    frame_rows(ax, at.shape, names)
     if figure is not None:
         figure.draw_without_rendering()  # computes the layout: the size of marks depends on the size of the axes
-    return marks(ax, fired, scatter)
+    if graded and at.any():
+        sizes = np.abs(values[at])  # in the order of `marks`
+        scatter = {"alpha": np.clip(sizes / sizes.max(), 0.15, 1.0), **scatter}
+    return marks(ax, at, scatter)
 
 
 def frame_rows(ax: Axes, shape: Tuple[int, ...], names: Optional[Sequence[str]] = None) -> None:
@@ -71,16 +78,16 @@ def frame_rows(ax: Axes, shape: Tuple[int, ...], names: Optional[Sequence[str]] 
     name_rows(ax, shape[1], names)
 
 
-def marks(ax: Axes, fired: np.ndarray, scatter: Mapping[str, Any]) -> PathCollection:
+def marks(ax: Axes, at: np.ndarray, scatter: Mapping[str, Any]) -> PathCollection:
     """The marks of the spikes (time, neurons) on axes that are laid out."""
-    time, neuron = np.nonzero(fired)
-    return ax.scatter(time, neuron, **_mark_style(ax, fired.shape, len(time), scatter))
+    time, neuron = np.nonzero(at)
+    return ax.scatter(time, neuron, **_mark_style(ax, at.shape, len(time), scatter))
 
 
-def _title(ax: Axes, fired: np.ndarray) -> str:
+def _title(ax: Axes, at: np.ndarray) -> str:
     """A title with the number of neurons and spikes, on two lines if the axes are narrow."""
-    rate = fired.mean() if fired.size else 0.0
-    counts = f"{counted(fired.shape[1], 'neuron')}, {counted(int(fired.sum()), 'spike')}"
+    rate = at.mean() if at.size else 0.0
+    counts = f"{counted(at.shape[1], 'neuron')}, {counted(int(at.sum()), 'spike')}"
     title = f"{counts} ({rate:.3g} per neuron and step)"
     return title.replace(" (", "\n(") if 6 * len(title) > size_of(ax)[0] else title
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from spikecore.arguments import ArrayLike, Numbers, checked
-from spikecore.spikeplot.data import chosen, host, neurons_of, per_neuron
+from spikecore.spikeplot.data import chosen, fired, host, neurons_of, per_neuron
 from spikecore.spikeplot.rasters import frame_rows, marks
 from spikecore.spikeplot.style import CYCLE, GREY, artists_text, dress, figure_of, panels_of
 
@@ -44,6 +44,7 @@ def stack(
     neurons: Union[int, Sequence[int]] = 1,
     batch_index: Optional[int] = None,
     layer: Optional[str] = None,
+    graded: bool = False,
 ) -> Stack:
     """Draw input, membrane with its threshold, and spikes of a neuron below one another, over the same time.
 
@@ -53,30 +54,32 @@ def stack(
     Args:
         mem: membrane potentials, (time,), (time, neurons), or (time, batch, *features) with `batch_index`; or the
             `Output` of a model, whose recorded layer `layer` is drawn.
-        spikes: array of the same shape; a value that is not zero is a spike. Default: those of the `Output`, else no
-            panel.
+        spikes: array of the same shape; 0 is no spike, 1 and -1 are one. Default: those of the `Output`, which may be
+            graded, else no panel.
         inputs: (time,), (time, features), or with `batch_index` (time, batch, *features). Default: no panel.
         axes: axes to draw on, one per panel: input if given, membrane, spikes if given. Default: a new figure.
         threshold: a number, or one per neuron of a sample, drawn as a dashed line; in the units of `mem`.
         neurons: number of neurons to show, from the first, or their indices; at most 8. Default: the first one.
         batch_index: index of the sample to show.
         layer: name of a recorded layer of an `Output`. Default: the last one that was recorded.
+        graded: whether `spikes` may have other values; each that is not zero is a spike. Default False.
 
     Returns:
         The artists: input, membranes and thresholds by neuron, and spikes.
 
     Raises:
-        ValueError: shapes do not fit, or a neuron, a sample or a layer does not exist.
+        ValueError: shapes do not fit, `spikes` has values that are none, or a neuron, a sample or a layer does not exist.
     """
+    graded = graded or spikes is None  # those of an Output are spikes
     mem, spikes = _recorded(mem, spikes, layer)
     potential = neurons_of("mem", mem, batch_index)  # (time, neurons)
     shown = chosen("neurons", neurons, potential.shape[1], "neurons", MOST)
-    fired = None if spikes is None else neurons_of("spikes", spikes, batch_index)
-    if fired is not None and fired.shape != potential.shape:
+    at = None if spikes is None else fired("spikes", neurons_of("spikes", spikes, batch_index), graded)
+    if at is not None and at.shape != potential.shape:
         raise ValueError(f"spikes {host(spikes).shape} and mem {host(mem).shape} must have the same shape")
     given = None if inputs is None else _inputs(inputs, batch_index, potential.shape, shown)
     level = None if threshold is None else per_neuron(threshold, potential.shape[1])
-    panels = _panels(axes, given, fired, len(shown))
+    panels = _panels(axes, given, at, len(shown))
     middle = panels[0 if given is None else 1]
     artists = Stack([], [], [], None)
     for number, index in enumerate(shown):
@@ -84,10 +87,10 @@ def stack(
         artists.mem.extend(middle.plot(potential[:, index], color=color, linewidth=1.5, label=name))
     for value in [] if level is None else dict.fromkeys(level[shown].tolist()):
         artists.threshold.append(middle.axhline(value, color=GREY, linewidth=1.0, linestyle=(0, (5, 3)), zorder=1))
-    dress(middle, "time step" if fired is None else "", "membrane")
-    if fired is not None:
+    dress(middle, "time step" if at is None else "", "membrane")
+    if at is not None:
         dress(panels[-1], "time step", "spikes")
-        frame_rows(panels[-1], (len(fired), len(shown)), [str(index) if len(shown) > 1 else "" for index in shown])
+        frame_rows(panels[-1], (len(at), len(shown)), [str(index) if len(shown) > 1 else "" for index in shown])
     if given is not None:
         dress(panels[0], "", "input spikes" if _spiking(given) else "input")
         if _spiking(given):
@@ -100,7 +103,7 @@ def stack(
         middle.figure.canvas.figure.draw_without_rendering()  # computes the layout, on which the size of marks depends
     if given is not None and _spiking(given):
         artists.inputs.append(marks(panels[0], given != 0, {}))
-    return artists if fired is None else artists._replace(spikes=marks(panels[-1], fired[:, shown] != 0, {}))
+    return artists if at is None else artists._replace(spikes=marks(panels[-1], at[:, shown], {}))
 
 
 def _recorded(mem: Any, spikes: Any, layer: Optional[str]) -> Tuple[Any, Any]:
@@ -131,8 +134,8 @@ def _inputs(inputs: Any, batch_index: Optional[int], shape: Tuple[int, ...], sho
     return values[:, shown] if values.shape[1] == shape[1] else values
 
 
-def _panels(axes: Any, given: Any, fired: Any, neurons: int) -> List[Axes]:
-    heights = [*([1.0] if given is not None else []), 1.7, *([0.35 + 0.12 * neurons] if fired is not None else [])]
+def _panels(axes: Any, given: Any, spikes: Any, neurons: int) -> List[Axes]:
+    heights = [*([1.0] if given is not None else []), 1.7, *([0.35 + 0.12 * neurons] if spikes is not None else [])]
     if axes is not None:
         return panels_of(axes, len(heights))
     figure = figure_of(7.0, 0.6 + 1.1 * sum(heights))

@@ -70,7 +70,7 @@ class Recorded:
         last = [*self.layers][-1]
         for ax, (name, values) in zip(panels, spikes.items()):
             own = name == last and len(classes) == values[0, 0].size
-            spikeplot.raster(values, ax, batch_index=0, labels=classes if own else None)
+            spikeplot.raster(values, ax, batch_index=0, labels=classes if own else None, graded=True)
             ax.set_title(f"{self._titled(name)}: {ax.get_title()}", fontsize=10)
             ax.label_outer()
         return figure
@@ -99,8 +99,9 @@ class Recorded:
                 ax.set_title(self._titled(name), fontsize=10)
             titled.add(name)
             spiking = name in self.spikes
-            marks = {"threshold": self._threshold(name), "spikes": self._first(self.spikes[name])} if spiking else {}
-            artists = spikeplot.traces(self._first(self.mem[name]), axes=ax, neurons=[neuron], batch_index=0, **marks)
+            marks: Dict[str, Any] = {"threshold": self._threshold(name), "spikes": self._first(self.spikes[name])} if spiking else {}
+            marks.update(axes=ax, neurons=[neuron], batch_index=0, graded=True)
+            artists = spikeplot.traces(self._first(self.mem[name]), **marks)
             ax.label_outer()
             for label, lines in zip(("membrane", "threshold", "spike"), artists):
                 handles.update((label, line) for line in lines)

@@ -1,13 +1,23 @@
-"""Weights of SpikingJelly's modules for networks of the zoo: by tables of names, which stand on the cards."""
+"""Weights of SpikingJelly's modules for networks of the zoo: by tables of names, which stand on the cards.
+
+SpikingJelly's neurons fire at U >= threshold, ours above it. Of floating-point numbers, those that are at least a
+threshold are those above the next lower number, so that with this one as threshold both fire alike.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
 
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Layer
-from spikecore.api.layers.containers import Container, Residual
+from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.layers.containers import Container, Residual, with_children
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.rebuilding import change_network
 from spikecore.arguments import ArrayLike, checked
 from spikecore.zoo.card import Names
 from spikecore.zoo.catalogue import CARDS
@@ -51,7 +61,9 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
     """Give a model the weights of the SpikingJelly module of the same architecture.
 
     A state dict has weights only: build the network with the options of the module (sizes, neuron, join) yourself. The
-    architecture is recognised by its names.
+    architecture is recognised by its names. SpikingJelly's neurons fire at U >= threshold, ours above it, so each
+    threshold of ``model.network`` becomes the next lower number of the engine's dtype; ``model.notes["thresholds"]``
+    says so, and if it is there already, they stay.
 
     Args:
         model: of a network of ``spikecore.zoo``, on any engine. It has weights, since it was given ``input_shape``.
@@ -86,7 +98,34 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
                     f"zoo.{name}(...) with the sizes of the module"
                 )
             state[part][own] = value.astype(like.dtype)
-    model.load_state(state)
+    if "thresholds" in model.notes:
+        model.load_state(state)
+        return
+    for own, value in state["params"].items():
+        if own.rpartition(".")[2] == "threshold":
+            state["params"][own] = _below(value, model.engine.dtype).astype(value.dtype)
+    change_network(model, _firing_at(model.network, model.engine.dtype), state)
+    model.notes["thresholds"] = "the next lower numbers: SpikingJelly's neurons fire at U >= threshold"
+
+
+def _below(threshold: Any, dtype: str) -> Any:
+    """The largest numbers of a dtype below thresholds, as float64."""
+    values = np.asarray(threshold, dtype)
+    return np.nextafter(values, np.asarray(-np.inf, dtype)).astype("float64")
+
+
+def _firing_at(layer: Any, dtype: str) -> Any:
+    """A layer whose neurons fire at their threshold, and those of the layers in it."""
+    if isinstance(layer, Container):
+        return with_children(layer, {name: _firing_at(child, dtype) for name, child in layer.children()})
+    changed = {}
+    for field in fields(layer):
+        value = getattr(layer, field.name)
+        if isinstance(value, Layer):
+            changed[field.name] = _firing_at(value, dtype)
+        elif field.name == "threshold" and isinstance(layer, Stepper) and not isinstance(value, Learn):
+            changed[field.name] = _below(values_of(value), dtype)
+    return replace(layer, **changed) if changed else layer
 
 
 def _check_module(state_dict: Mapping[str, Any]) -> None:

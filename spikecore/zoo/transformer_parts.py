@@ -27,8 +27,8 @@ PATCHES = (1, 2, 4, 8, 16)  # sizes of a patch
 # Sigmoid(4). Here U = 2 V, so that the input is not divided: threshold 2, slope 2, the same spikes and gradients.
 TAU_2 = Leaky(beta=0.5, threshold=2.0, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
 # Behind attention the threshold is 0.5, here 1. Inputs are sums of spikes, which meet it exactly and often: LIFNode
-# fires there, Leaky only above. Membranes are multiples of powers of two; no other meets a slightly lower one.
-ATTENTION_TAU_2 = Leaky(beta=0.5, threshold=1.0 - 2.0**-20, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
+# fires there, Leaky only above, so it has the largest float32 below 1.
+ATTENTION_TAU_2 = Leaky(beta=0.5, threshold=1.0 - 2.0**-24, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
 
 POOL = MaxPool2d(3, 2, 1)  # halves maps
 

@@ -1,9 +1,9 @@
-"""A trained model's weights in another network."""
+"""A trained model's weights in another network: as another model, or in the model itself."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Dict
 
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Layer, Params, Tree
@@ -12,6 +12,29 @@ from spikecore.api.training.history import History
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
+
+
+def change_network(model: Model, network: Layer, state: Dict[str, Any]) -> None:
+    """Give a model another network with the same parameters, and a state, in place.
+
+    Args:
+        model: the model, which has weights.
+        network: the layers.
+        state: as ``model.state()`` returns it.
+
+    Raises:
+        KeyError, ValueError: the state belongs to another network; the model stays as it was.
+    """
+    before, shape = model.network, model.input_shape
+    assert shape is not None  # the model has weights
+    model.network = network
+    try:
+        executor, _ = model.holder(shape, state, None, model.optimizer)
+    except Exception:
+        model.network = before
+        raise
+    model.executor.close()
+    model._executor, model.compiled = executor, None
 
 
 def with_network(model: Model, network: Layer, params: Params, buffers: Tree) -> Model:
