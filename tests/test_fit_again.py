@@ -1,4 +1,4 @@
-"""A later ``fit`` begins anew what belongs to a ``fit``, unless it resumes: schedules, patience, pruning; draws go on."""
+"""A later ``fit`` begins schedules, patience and pruning anew, unless it resumes; random draws go on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def fresh(engine="numpy"):
 
 
 def fit(model, data=(X, Y), **options):
-    model.fit(Loader(*data, batch_size=10, shuffle=True), **{"num_steps": 3, "progress": False, "optimizer": ADAM, "epochs": 4, **options})
+    model.fit(
+        Loader(*data, batch_size=10, shuffle=True),
+        **{"num_steps": 3, "progress": False, "optimizer": ADAM, "epochs": 4, **options},
+    )
     return model
 
 
@@ -90,7 +93,8 @@ PASTS = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "past"), [*((kind, "a fit") for kind in SCHEDULES), *(("cosine", past) for past in PASTS if past != "a fit")]
+    ("kind", "past"),
+    [*((kind, "a fit") for kind in SCHEDULES), *(("cosine", past) for past in PASTS if past != "a fit")],
 )
 def test_each_fit_begins_its_schedule_anew(kind, past, tmp_path):
     """It counted the epochs since the model's birth, so that a cosine began where it ends."""

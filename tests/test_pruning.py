@@ -184,7 +184,7 @@ BAD = [
     (lambda m: fit(m, sc.Pruning(), optimizer=sc.Adam()), "Pruning: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Rewiring(), optimizer=sc.Adam()), "Rewiring: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Pruning(layers=["9"])), "'9' fits no layer"),
-    (lambda m: _resumed(sc.Pruning(0.5, end=2)), "Pruning: end=2 is over: the fit .* resumed has done 4 epochs.*start=5"),
+    (lambda m: _resumed(sc.Pruning(0.5, end=2)), "Pruning: end=2 is over: .* resumed has done 4 epochs.*start=5"),
     (lambda m: _resumed(sc.Pruning(0.5, end=16, each="step")), "end=16 is over: the fit .* resumed has done 16 steps"),
     (lambda m: _resumed(sc.Rewiring(0.5, end=4)), "Rewiring: end=4 is over"),
     (lambda m: sc.prune(sc.Model(sc.Sequential(sc.Leaky()), input_shape=(3,))), "has no connections"),

@@ -349,7 +349,9 @@ UNLINEAR = pytest.mark.parametrize("function", [ignores, clips, normalises, aver
 
 def own_net(function):
     own = {"surrogate": custom_surrogate(function), "threshold": 0.4}
-    return sc.Sequential(sc.Linear(6, 9), sc.RLeaky(beta=0.8, linear_features=9, **own), sc.Linear(9, 3), sc.Leaky(**own))
+    return sc.Sequential(
+        sc.Linear(6, 9), sc.RLeaky(beta=0.8, linear_features=9, **own), sc.Linear(9, 3), sc.Leaky(**own)
+    )
 
 
 def gradients(engine, function, **options):

@@ -15,6 +15,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import JSON, examples, show_json
 from spikecore.cli.run_directory import MODEL, opened
 from spikecore.cli.run_file import value_of
+from spikecore.cli.scaling import NOTE
 from spikecore.export import ExportError
 from spikecore.export.front import ENDINGS, WRITERS, Target, checked_options, target_of
 from spikecore.export.front import export as export_to
@@ -90,9 +91,13 @@ def export(
         if not any(str(one.message) in note for note in done.notes):  # which are shown below
             warnings.showwarning(one.message, one.category, one.filename, one.lineno)
     if as_json:
-        show_json({"to": done.to, "files": [str(file) for file in done.files], "notes": list(done.notes)})
+        files, kept = [str(file) for file in done.files], model.notes.get(NOTE)
+        scale = {} if kept is None else {"scale": kept}
+        show_json({"to": done.to, "files": files, "notes": list(done.notes), **scale})
     else:
         print(done)
+        if NOTE in model.notes:
+            print("It takes scaled inputs, (x - subtract) / divide: export --json shows the numbers")
 
 
 def _trained(run: Path) -> Any:

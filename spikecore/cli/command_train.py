@@ -123,7 +123,7 @@ def _job(
             raise ConfigError(["torchrun --max-restarts: add --out DIR, so that a restart continues the same run"])
         directory = _run_directory(run, out, resume)
         file = run / RUN if run.is_dir() else run
-        job = of_file(file, engine, sets, directory)
+        job = of_file(file, engine, sets, directory, resume)
         job.ranks = ranks
         if resume:
             check_same(opened(directory).config, job.config)

@@ -80,6 +80,12 @@ class Arrays(Data):
         None, description="name of the array with the number of steps of each sample; default: all steps count"
     )
 
+    scale: Optional[Literal["standard", "minmax"]] = Field(
+        None,
+        description="'standard' gives each column of the inputs mean 0 and deviation 1, 'minmax' brings it to [0, 1], "
+        "by the training samples alone",
+    )
+
 
 class Npz(Arrays):
     """Your own arrays in one or two NumPy archives."""

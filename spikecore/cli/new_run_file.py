@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from typing_extensions import Literal, get_args, get_origin
 
 from spikecore.api.core.engines import engines
+from spikecore.api.training.diagnosis import LARGE
 from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError, models_in
@@ -40,6 +41,7 @@ POSSIBLE: Dict[str, Any] = {
     "lengths": "steps_{part}",
     "weights": "balanced",
     "bucket": 20,
+    "scale": "standard",
     "cache": "cache",
     "metric": "accuracy",
     "clip_norm": 1.0,
@@ -173,6 +175,9 @@ def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optiona
     image = shape if len(shape) == 3 else ()
     classes = int(train.targets.max()) + 1
     sizes: Any = {"features": math.prod(shape), "classes": classes, "flatten": len(shape) > 1, "image": image}
+    some = np.concatenate([np.ravel(train[i][0]) for i in range(min(1000, len(train)))]).astype(np.float64)
+    if (some**2).mean() ** 0.5 > 3.0**0.5 * LARGE:  # then the first layer, as it is drawn, makes such currents
+        sizes["data"] = {**start.data, "scale": "standard"}
     return replace(start, **sizes, time_axis=time_axis)
 
 

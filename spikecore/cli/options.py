@@ -9,8 +9,9 @@ import typer
 
 from spikecore.api.core.engines import engines
 from spikecore.cli.exit_codes import EXIT_CODES
-from spikecore.cli.run_directory import Run, opened
+from spikecore.cli.run_directory import MODEL, Run, opened
 from spikecore.cli.run_file import read
+from spikecore.cli.scaling import saved_scale
 from spikecore.files import json_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,9 +64,14 @@ def show_json(value: Any) -> None:
     print(json_text(value, indent=2))
 
 
-def of_file(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Optional[Path] = None) -> Run:
-    """The run that a run file describes, with the options of the command line."""
-    return Run(read(file, engine, sets or ()), directory, file.name)
+def of_file(
+    file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Optional[Path] = None, resume: bool = False
+) -> Run:
+    """The run that a run file describes, with the options of the command line; with ``resume`` the one that has begun
+    in the directory.
+    """
+    scale = saved_scale(directory / MODEL) if resume and directory is not None else None
+    return Run(read(file, engine, sets or ()), directory, file.name, scale=scale)
 
 
 def of_file_or_directory(run: Path, engine: Optional[str], sets: Optional[List[str]]) -> Run:

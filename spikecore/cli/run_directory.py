@@ -38,6 +38,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
+from spikecore.cli.scaling import NOTE, Scale, saved_scale, scaled
 from spikecore.cli.schema import VOTE
 from spikecore.datasets import DataFileError, Loader
 from spikecore.files import json_text, write_atomically
@@ -79,12 +80,14 @@ class Run:
         directory: folder of the results; None for a run that writes no files.
         name: of the run file, for messages.
         ranks: the processes that train together; rank 0 alone writes.
+        scale: how inputs are scaled, of a run that has begun; default: as the run file says, by its training samples.
     """
 
     config: configs.RunFile
     directory: Optional[Path] = None
     name: str = RUN
     ranks: Ranks = field(default_factory=Ranks)
+    scale: Optional[Scale] = None
     columns: Tuple[str, ...] = field(default=(), init=False)  # what ``tried`` found to be measured: loss and metrics
 
     def __post_init__(self) -> None:
@@ -93,6 +96,8 @@ class Run:
         held_out = None if data.validation == "none" else test_set
         if data.validation not in ("none", "test"):
             train_set, held_out = train_set.split(1.0 - data.validation)
+        kind = getattr(data, "scale", None)  # a key of the user's own arrays
+        self.scale, (train_set, test_set, held_out) = scaled(kind, self.scale, train_set, test_set, held_out)
         self.train_set, self.test_set = data.trained_on(train_set), data.judged_by(test_set)
         self.labelled_set = data.judged_by(train_set)  # by which neurons get their classes
         self.held_out: Any = None if held_out is None else data.judged_by(held_out)
@@ -160,7 +165,9 @@ class Run:
             raise ConfigError([f"{self.name}: encoder: {error}. The data: {self.train_set!r}"]) from None
         try:
             shape = tuple(sample.shape[2:])
-            return Model(self.config.network.make(), engine, self.config.seed, input_shape=shape)
+            model = Model(self.config.network.make(), engine, self.config.seed, input_shape=shape)
+            model.notes.update({} if self.scale is None else {NOTE: self.scale.noted()})
+            return model
         except ShapeError as error:
             raise ConfigError([f"{self.name}: network: {error}. The data: {self.train_set!r}"]) from None
 
@@ -472,7 +479,7 @@ def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
     directory = Path(directory)
     if not (directory / RUN).is_file():
         raise FileNotFoundError(f"{directory}: not a run directory: it holds no {RUN}. `spikecore train` makes one")
-    return Run(configs.read(directory / RUN, engine, sets), directory)
+    return Run(configs.read(directory / RUN, engine, sets), directory, scale=saved_scale(directory / MODEL))
 
 
 def epoch_line(row: Dict[str, Any]) -> str:

@@ -43,8 +43,8 @@ def activity_map(
         The image; its array is (layer, time).
 
     Raises:
-        ValueError: there is no layer, or the arrays are empty, differ in their number of time steps, or have values that
-            are no spikes.
+        ValueError: there is no layer, or the arrays are empty, differ in their number of time steps, or have values
+            that are no spikes.
     """
     rates = _rates(spikes, graded)
     if ax is None:

@@ -38,8 +38,8 @@ def fired(name: str, values: np.ndarray, graded: bool) -> np.ndarray:
         at = tuple(int(i) for i in np.argwhere(odd)[0])
         raise ValueError(
             f"{name}: {int(odd.sum())} of {odd.size} values are no spikes, which are 0 or 1, or -1; the first one, at "
-            f"{at}, is {values[at]:.4g}. If these are membrane potentials, give the spikes, such as out.spikes; for spikes "
-            "of several sizes and for counts pass graded=True"
+            f"{at}, is {values[at]:.4g}. If these are membrane potentials, give the spikes, such as out.spikes; for "
+            "spikes of several sizes and for counts pass graded=True"
         )
     return spikes
 

@@ -68,7 +68,8 @@ def stack(
         The artists: input, membranes and thresholds by neuron, and spikes.
 
     Raises:
-        ValueError: shapes do not fit, `spikes` has values that are none, or a neuron, a sample or a layer does not exist.
+        ValueError: shapes do not fit, `spikes` has values that are none, or a neuron, a sample or a layer does not
+            exist.
     """
     graded = graded or spikes is None  # those of an Output are spikes
     mem, spikes = _recorded(mem, spikes, layer)

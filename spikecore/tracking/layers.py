@@ -99,7 +99,9 @@ class Recorded:
                 ax.set_title(self._titled(name), fontsize=10)
             titled.add(name)
             spiking = name in self.spikes
-            marks: Dict[str, Any] = {"threshold": self._threshold(name), "spikes": self._first(self.spikes[name])} if spiking else {}
+            marks: Dict[str, Any] = (
+                {"threshold": self._threshold(name), "spikes": self._first(self.spikes[name])} if spiking else {}
+            )
             marks.update(axes=ax, neurons=[neuron], batch_index=0, graded=True)
             artists = spikeplot.traces(self._first(self.mem[name]), **marks)
             ax.label_outer()

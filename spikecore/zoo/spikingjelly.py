@@ -7,14 +7,13 @@ threshold are those above the next lower number, so that with this one as thresh
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
-import numpy as np
-
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Layer
-from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.core.parameters import values_of
 from spikecore.api.layers.containers import Container, Residual, with_children
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.rebuilding import change_network
@@ -101,17 +100,20 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
     if "thresholds" in model.notes:
         model.load_state(state)
         return
-    for own, value in state["params"].items():
-        if own.rpartition(".")[2] == "threshold":
-            state["params"][own] = _below(value, model.engine.dtype).astype(value.dtype)
     change_network(model, _firing_at(model.network, model.engine.dtype), state)
     model.notes["thresholds"] = "the next lower numbers: SpikingJelly's neurons fire at U >= threshold"
 
 
 def _below(threshold: Any, dtype: str) -> Any:
-    """The largest numbers of a dtype below thresholds, as float64."""
-    values = np.asarray(threshold, dtype)
-    return np.nextafter(values, np.asarray(-np.inf, dtype)).astype("float64")
+    """The largest number of a dtype below a threshold; of a nested list, one for each."""
+    if isinstance(threshold, list):
+        return [_below(one, dtype) for one in threshold]
+    number, integer = {"float32": ("<f", "<i"), "float64": ("<d", "<q")}[dtype]
+    (bits,) = struct.unpack(integer, struct.pack(number, threshold))
+    if bits == 0:
+        (bits,) = struct.unpack(integer, struct.pack(number, -0.0))
+    lower: float = struct.unpack(number, struct.pack(integer, bits + 1 if bits < 0 else bits - 1))[0]
+    return lower  # as integers, numbers above 0 rise with their bits, those below 0 fall
 
 
 def _firing_at(layer: Any, dtype: str) -> Any:
@@ -123,8 +125,9 @@ def _firing_at(layer: Any, dtype: str) -> Any:
         value = getattr(layer, field.name)
         if isinstance(value, Layer):
             changed[field.name] = _firing_at(value, dtype)
-        elif field.name == "threshold" and isinstance(layer, Stepper) and not isinstance(value, Learn):
-            changed[field.name] = _below(values_of(value), dtype)
+        elif field.name == "threshold" and isinstance(layer, Stepper):  # one that is learned has no key
+            values = values_of(value)
+            changed[field.name] = _below(values if isinstance(values, float) else values.tolist(), dtype)
     return replace(layer, **changed) if changed else layer
 
 

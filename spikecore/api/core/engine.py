@@ -57,9 +57,9 @@ class Engine(abc.ABC):
         has_double: whether it can compute in "float64".
         plans_memory: whether its executors keep a memory budget.
         lacks: what it does not do, each with the reason: "gradients" (it only evaluates), "training", "groups" and
-            "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (surrogates that are not linear
-            in the gradient). It raises ``NotImplementedError`` with
-            the reason in the message; the conformance suite then skips the case and reports the reason.
+            "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (functions of the gradient as
+            surrogates). It raises ``NotImplementedError`` with the reason in the message; the conformance suite then
+            skips the case and reports the reason.
     """
 
     name: str

@@ -110,7 +110,10 @@ class custom_surrogate(Surrogate):
 
 #: Potentials, and gradients by the spikes, each (32, 1), so that they broadcast with parameters of neurons.
 TRIED = tuple(
-    [[row[i]] for row in itertools.product((-2.0, -1.0, -0.2, -0.01, 0.01, 0.2, 1.0, 2.0), (1.0, -3.0, 2.0**20, -(0.5**20)))]
+    [
+        [row[i]]
+        for row in itertools.product((-2.0, -1.0, -0.2, -0.01, 0.01, 0.2, 1.0, 2.0), (1.0, -3.0, 2.0**20, -(0.5**20)))
+    ]
     for i in range(2)
 )
 

@@ -122,6 +122,13 @@ def progress_of(path: Any) -> Tuple[int, int]:
     return about["epochs_done"], (about["unfinished"] or {"batches": 0})["batches"]
 
 
+def notes_of(path: Any) -> Dict[str, Any]:
+    """The notes of the model in a file."""
+    about, _ = _read(pathlib.Path(path))
+    notes: Dict[str, Any] = about["notes"]
+    return notes
+
+
 def _fill(network: Any, modules: List[Any]) -> None:
     """Give layers around modules their modules, which a file only names."""
     layers: Any = walk(network) if isinstance(network, Layer) else ()
@@ -204,7 +211,9 @@ def _is_average(value: Any) -> bool:
 
 def _is_start(value: Any) -> bool:
     """Whether a value is a ``FitStart`` as JSON."""
-    return isinstance(value, dict) and set(value) == set(FitStart._fields) and all(is_whole(n, 0) for n in value.values())
+    return (
+        isinstance(value, dict) and set(value) == set(FitStart._fields) and all(is_whole(n, 0) for n in value.values())
+    )
 
 
 #: For each entry of the file's JSON: whether a value is valid, and what is expected.

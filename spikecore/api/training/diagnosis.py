@@ -13,11 +13,14 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Layer, Pass, layer_name
 from spikecore.api.core.messages import warn
+from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.functional.base import LossBase, reads_labels, terms
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
+from spikecore.api.layers.normalisation import RunningNorm
+from spikecore.api.layers.sample_normalisation import SampleNorm
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import Placed
@@ -28,6 +31,11 @@ FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
 ALWAYS = 0.99  # spikes per neuron and step
 VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
 EXPLODED = 1e4  # |gradient| |weights|, relative to the loss or 1
+# Deviation of the first currents, relative to the threshold. Only neurons whose current lies between 0 and the
+# threshold can fire at some steps; of normal ones that is a share of 0.4 / 20, two of a hundred, and a spike says no
+# more than a sign. Counts of 10 events make about 5, unscaled columns of a table and pixels of 255 more than 50.
+LARGE = 20.0
+MOST_GAIN = 100.0  # of weights: below LARGE / MOST_GAIN inputs are not looked at any further
 
 
 @dataclass
@@ -65,15 +73,50 @@ class Diagnosis:
             say_of_classes(getattr(data, "targets", None), getattr(validation, "targets", None), "validation")
 
     def of_inputs(self, x: Any, constant: bool) -> None:
-        """Say that inputs look like images of 0 to 255; ``constant``: whether they are a current without an encoder."""
-        if not constant:
-            return
+        """Say that inputs look like images of 0 to 255, or make currents far above the first threshold.
+
+        Args:
+            x: a batch, (time or 1, batch, *features).
+            constant: whether it is a current without an encoder.
+        """
         values = self.model.engine.to_numpy(x[:, : min(SAMPLES, x.shape[1]), ...])
-        if values.min() >= 0 and 128 <= values.max() <= 255 and (values == values.round()).all():
+        pixels = values.min() >= 0 and 128 <= values.max() <= 255 and bool((values == values.round()).all())
+        if constant and pixels:
             warn(
                 f"fit: the inputs are whole numbers up to {values.max():.0f}, like pixels of 8-bit images. A current "
                 "this large makes neurons fire at every step: divide by 255"
             )
+            return
+        size = float((values * values).mean()) ** 0.5
+        name, currents = self._currents() if size > LARGE / MOST_GAIN else ("", 0.0)
+        if size * currents > LARGE:
+            warn(
+                f"fit: the inputs reach {abs(values).max():.4g}, and the currents that they make in layer {name} are "
+                f"about {size * currents:.0f} times its threshold, so that its neurons fire at every step or never. "
+                "Scale the inputs by the training samples: mean, std = x_train.mean(0), x_train.std(0); x = (x - mean)"
+                ' / std; in a run file: [data] scale = "standard"'
+            )
+
+    def _currents(self) -> Tuple[str, float]:
+        """The first neuron, and the deviation of its currents relative to its threshold for inputs of size 1.
+
+        It is 0.0 where that cannot be read off: behind a normalisation or several connections, for neurons with weights
+        of their own or without a threshold, and where weights are divided among processes.
+        """
+        executor, gain, connected = self.model.executor, 1.0, False
+        weights = {} if executor.divides else self.model.params()
+        for name, layer in walk(self.model.network) if weights else ():
+            if isinstance(layer, Stepper):
+                level = values_of(layer.core[0].threshold) if layer.spiking and not layer.projects else 0.0
+                level = float(level.mean()) if hasattr(level, "mean") else level
+                known = isinstance(level, float) and level > 0.0  # an initialiser is no number
+                return f"{name or 0} ({layer_name(layer)})", gain / level if known else 0.0
+            own = [weights[path] for path in (f"{name}.{entry}" for entry in layer.connections) if path in weights]
+            if isinstance(layer, (RunningNorm, SampleNorm)) or (own and connected):
+                break
+            if own:
+                gain, connected = float((own[0] * own[0]).sum() / max(1, own[0].shape[0])) ** 0.5, True
+        return "", 0.0
 
     def keep(self, x: Any, steps: Optional[int], targets: Any, lengths: Optional[List[int]], key: Key) -> None:
         """Keep copies of some samples of a batch (time or 1, batch, *features), for ``look``."""

@@ -213,8 +213,9 @@ class FitEvaluate(OwnLoop):
                 the same. For the torch engine with a C++ compiler; see docs/memory.md.
             resume: True continues the last fit of this model or of the file it was loaded from, after Ctrl-C with the
                 next batch. ``epochs`` then includes those that this fit has done already, so that the same call with
-                ``resume=True`` ends what was interrupted, and the optimiser must equal the one so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
-                as those of a ``Loader`` or a list do. False resets the optimiser's moments.
+                ``resume=True`` ends what was interrupted, and the optimiser must equal the one so far. The result is
+                bit-identical to an uninterrupted run if the batches of epoch e depend on e alone, as those of a
+                ``Loader`` or a list do. False resets the optimiser's moments.
             progress: True or False forces a progress bar over all epochs on or off; it has the epoch, the loss, the
                 metrics and the time left, and needs tqdm. None, the default, shows one on a terminal and in a notebook.
             check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
@@ -231,9 +232,9 @@ class FitEvaluate(OwnLoop):
                 weights are those before this batch.
 
         Warns:
-            TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255, the validation samples are
-                all of one class or of one that is not trained on, a layer never fires or always fires, or gradients
-                vanish or explode. Some samples of one batch are looked at after the first epoch, from ten epochs on
+            TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255 or make currents far above
+                the first threshold, the validation samples are all of one class or of one that is not trained on, a
+                layer never fires or always fires, or gradients vanish or explode. Some samples of one batch are looked at after the first epoch, from ten epochs on
                 also after the last; the training itself stays the same.
         """
         given_loss, given_optimizer, plastic = loss, optimizer, isinstance(learning, Plasticity)

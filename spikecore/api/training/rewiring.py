@@ -90,8 +90,8 @@ class Rewiring(Concise, Checked):
 
         fraction(t) = fraction (1 + cos(pi (t - start) / (end - start))) / 2        at t = start, start + every, ...
 
-    The draws are named by the model's seed and by the epoch or update as the history or the optimiser counts it, so they
-    are the same on every engine and in a run that is interrupted and resumed with the same callback.
+    The draws are named by the model's seed and by the epoch or update as the history or the optimiser counts it, so
+    they are the same on every engine and in a run that is interrupted and resumed with the same callback.
 
     Args:
         amount: fraction of the connections that do not exist, in [0, 1); default 0.9.

@@ -1,8 +1,8 @@
 """Learning-rate schedules: callables ``(epoch, epochs) -> factor`` of the optimiser's rate. Any function can be one.
 
-A schedule counts the epochs of one ``fit``, from 0: each ``fit`` begins it anew, with a pretrained network, too, and one
-that resumes another counts on. It changes the rate once per epoch, or with ``each = "step"`` before each update of the
-weights: then ``epoch`` is a number such as 2.25, a quarter of the way through the third epoch. A schedule whose
+A schedule counts the epochs of one ``fit``, from 0: each ``fit`` begins it anew, with a pretrained network, too, and
+one that resumes another counts on. It changes the rate once per epoch, or with ``each = "step"`` before each update of
+the weights: then ``epoch`` is a number such as 2.25, a quarter of the way through the third epoch. A schedule whose
 ``reads_history`` is True is called as ``(epoch, epochs, history)`` with the rows of the epochs that this ``fit`` has
 done; its ``check_row`` looks at each new one.
 """
@@ -45,7 +45,7 @@ class _Schedule(Concise, Checked):
 
 @dataclass(frozen=True)
 class constant(_Schedule):
-    """A constant learning rate: the factor is 1, after a linear warm-up at the beginning of the ``fit``, if there is one.
+    """A constant learning rate: the factor is 1, after a linear warm-up in the ``fit``'s first epochs, if there is one.
 
     Args:
         warmup: epochs of linear warm-up, >= 0; default 0.
@@ -148,7 +148,7 @@ class cosine(_Schedule):
 
 @dataclass(frozen=True)
 class one_cycle(_Schedule):
-    """One cycle: half a cosine from ``start`` up to 1, then half a cosine down to ``end``, in the epochs of the ``fit``.
+    """One cycle in the epochs of the ``fit``: half a cosine from ``start`` up to 1, then half a cosine down to ``end``.
 
     The optimiser's learning rate is the highest. torch's ``OneCycleLR`` also changes the momentum; this does not.
 
