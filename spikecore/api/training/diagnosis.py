@@ -87,11 +87,12 @@ class Diagnosis:
                 "this large makes neurons fire at every step: divide by 255"
             )
             return
-        size = float((values * values).mean()) ** 0.5
+        top = float(abs(values).max())
+        size = top * float(((values / top) ** 2).mean()) ** 0.5 if 0.0 < top < math.inf else 0.0
         name, currents = self._currents() if size > LARGE / MOST_GAIN else ("", 0.0)
         if size * currents > LARGE:
             warn(
-                f"fit: the inputs reach {abs(values).max():.4g}, and the currents that they make in layer {name} are "
+                f"fit: the inputs reach {top:.4g}, and the currents that they make in layer {name} are "
                 f"about {size * currents:.0f} times its threshold, so that its neurons fire at every step or never. "
                 "Scale the inputs by the training samples: mean, std = x_train.mean(0), x_train.std(0); x = (x - mean)"
                 ' / std; in a run file: [data] scale = "standard"'
@@ -100,8 +101,8 @@ class Diagnosis:
     def _currents(self) -> Tuple[str, float]:
         """The first neuron, and the deviation of its currents relative to its threshold for inputs of size 1.
 
-        It is 0.0 where that cannot be read off: behind a normalisation or several connections, for neurons with weights
-        of their own or without a threshold, and where weights are divided among processes.
+        It is 0.0 where that cannot be read off: behind a normalisation, no connection or several, for neurons with
+        weights of their own or without a threshold, and where weights are divided among processes.
         """
         executor, gain, connected = self.model.executor, 1.0, False
         weights = {} if executor.divides else self.model.params()
@@ -109,7 +110,7 @@ class Diagnosis:
             if isinstance(layer, Stepper):
                 level = values_of(layer.core[0].threshold) if layer.spiking and not layer.projects else 0.0
                 level = float(level.mean()) if hasattr(level, "mean") else level
-                known = isinstance(level, float) and level > 0.0  # an initialiser is no number
+                known = connected and isinstance(level, float) and level > 0.0  # an initialiser is no number
                 return f"{name or 0} ({layer_name(layer)})", gain / level if known else 0.0
             own = [weights[path] for path in (f"{name}.{entry}" for entry in layer.connections) if path in weights]
             if isinstance(layer, (RunningNorm, SampleNorm)) or (own and connected):
