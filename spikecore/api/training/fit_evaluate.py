@@ -234,8 +234,8 @@ class FitEvaluate(OwnLoop):
         Warns:
             TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255 or make currents far above
                 the first threshold, the validation samples are all of one class or of one that is not trained on, a
-                layer never fires or always fires, or gradients vanish or explode. Some samples of one batch are looked at after the first epoch, from ten epochs on
-                also after the last; the training itself stays the same.
+                layer never fires or always fires, or gradients vanish or explode. Some samples of one batch are looked
+                at after the first epoch, from ten epochs on also after the last; the training itself stays the same.
         """
         given_loss, given_optimizer, plastic = loss, optimizer, isinstance(learning, Plasticity)
         loss, optimizer = self._with_defaults(loss, optimizer)
