@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import math
+import threading
 from functools import lru_cache
+from typing import Iterator
 
 from spikecore.installing import to_install
 
@@ -18,9 +22,29 @@ def no_numba() -> str:
     return f"Numba is not installed ({to_install('kernels')})"
 
 
+_own = threading.local()
+
+
+@contextlib.contextmanager
+def taken_as_larger(times: float) -> Iterator[None]:
+    """Meanwhile a run in this thread takes the kernels that a run so many times as large would take: a check on a few
+    steps and samples is to go the way of the whole.
+    """
+    before, _own.times = times_larger(), times
+    try:
+        yield
+    finally:
+        _own.times = before
+
+
+def times_larger() -> float:
+    """As how many times larger runs are taken; 1.0 outside of checks."""
+    return getattr(_own, "times", 1.0)
+
+
 def least(repeating: bool) -> int:
     """From how many neuron-steps on a run takes kernels."""
-    return REPEATED if repeating else LARGE
+    return math.ceil((REPEATED if repeating else LARGE) / times_larger())
 
 
 @lru_cache(maxsize=None)

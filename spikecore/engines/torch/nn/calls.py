@@ -14,7 +14,10 @@ BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_t
            "max_pool1d": 3, "max_pool2d": 4, "avg_pool1d": 3, "avg_pool2d": 4, "adaptive_avg_pool2d": 4}  # fmt: skip
 QUESTIONS = set("shape dtype device ndim requires_grad layout is_cuda is_cpu is_sparse is_nested is_quantized is_meta "
                 "size dim numel is_floating_point is_complex element_size get_device len".split())  # fmt: skip
-REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook"}
+SIZES = {"shape", "size", "numel", "len"}  # those that tell the size of a batch
+#: Reductions of all values to one: at a tie torch shares their gradient, and vmap, which reduces along axes, does not.
+_SHARED = {"max", "min", "median", "nanmedian"}
+REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook", "as_strided"}
 _IN_PLACE = {f"__i{name}__" for name in "add sub mul div truediv floordiv mod pow and or xor".split()} | {"__setitem__"}
 
 
@@ -37,6 +40,11 @@ class Call:
             leaves = tree_flatten(leaves)[0]
         self.tensors = [x for x in leaves if isinstance(x, torch.Tensor)]
         self.stand_ins: List[OverTime] = [x for x in self.tensors if isinstance(x, OverTime)]
+
+    @property
+    def shares_ties(self) -> bool:
+        """Whether it is a reduction whose gradient is shared among equal values."""
+        return self.name in _SHARED and len(self.args) + len(self.kwargs) == 1
 
     def on(self, rows: Dict[int, Any]) -> Any:
         """What the function makes of other tensors in the place of the stand-ins, by their ``id``."""

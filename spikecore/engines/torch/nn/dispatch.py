@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Sequence, Set, Tuple
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from spikecore.engines.torch.batch_norm import by_rows, normalized
 from spikecore.engines.torch.convolution import CONV, conv
 from spikecore.engines.torch.layout import canonical, pooled
 from spikecore.engines.torch.modes import has_data
-from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, Call
+from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, SIZES, Call
 from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.unchanged import first_line
@@ -36,12 +36,22 @@ class Over(TorchFunctionMode):
         steps: number of steps.
         record: names of the layers whose states are wanted.
         fused: whether kernels may run.
+        apart: functions that are called once per step.
     """
 
     def __init__(
-        self, modules: Dict[str, Any], start: Any, device: Any, steps: int, record: Sequence[str], fused: bool
+        self,
+        modules: Dict[str, Any],
+        start: Any,
+        device: Any,
+        steps: int,
+        record: Sequence[str],
+        fused: bool,
+        apart: FrozenSet[str] = frozenset(),
     ) -> None:
         super().__init__()
+        self.apart, self.sized = apart, False  # whether ``forward`` asked for the size of a batch
+        self.mapped: Set[str] = set()  # functions that were called for several steps at once
         self.start, self.device, self.steps, self.record, self.fused = start, device, steps, record, fused
         self.names = {id(module): name for name, module in modules.items()}
         self.counters = {id(m.num_batches_tracked) for m in modules.values() if hasattr(m, "num_batches_tracked")}
@@ -49,6 +59,7 @@ class Over(TorchFunctionMode):
         self.made: List[Any] = []  # weak references to all stand-ins
         self.owners: Dict[int, str] = {}  # memory that ``forward`` may not edit, and what lies there
         self.runs: Dict[Any, Any] = {}  # neurons that were called, and what gives their last states
+        self.states: Dict[Any, Dict[str, Any]] = {}  # of each neuron, as the library put them on it
         self.inside: List[str] = []  # layers whose forward runs, where somebody wants to know
         self.rows: Dict[str, Any] = {}  # what ran how
         self.buffers: List[Tuple[Any, Any]] = []  # that were changed, and what was in them
@@ -69,6 +80,7 @@ class Over(TorchFunctionMode):
             if module not in self.runs and all(type(v) is OverTime and v.constant for v in given if v is not None):
                 reason.restarted = name
             raise reason
+        self.check_states(name, module, "before")
         if module.overridden():
             raise StepByStep(f"layer {name!r} is made by snnTorch's protocol, for {module.overridden()}")
         with torch._C.DisableTorchFunction():
@@ -77,7 +89,9 @@ class Over(TorchFunctionMode):
             if module.scans and not protocol:
                 run = NeuronRun(self, module, x, start, name in self.record)
                 self.runs[module], self.rows[name] = run.finish, lambda: module.explained(self.fused)
-                return run.returned()
+                returned = run.returned()
+                self.states[module] = module.hidden()
+                return returned
 
             def step(row: Any) -> Any:
                 return module._advance(row, *given), module.hidden()
@@ -90,7 +104,20 @@ class Over(TorchFunctionMode):
             self.runs[module] = lambda: last
             vars(module).clear()
             vars(module).update(before, **states)
+            self.states[module] = module.hidden()
             return returned
+
+    def check_states(self, name: str, module: Any, when: str) -> None:
+        """Refuse states of a neuron that ``forward`` has set: the next step would begin with them.
+
+        A state counts as set if it is another object than the neuron left: values that ``forward`` makes of it are
+        stand-ins, too.
+        """
+        own = self.states[module]
+        if any(vars(module)[state] is not value for state, value in own.items()):
+            reason = StepByStep(f"forward sets the state of layer {name!r} {when} it is called")
+            reason.restarted = name if when == "before" else ""
+            raise reason
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = Call(func, args, kwargs or {})
@@ -101,7 +128,10 @@ class Over(TorchFunctionMode):
         if name in REFUSED:
             raise StepByStep(f"forward asks for, or changes, a tensor's {name}")
         if name in QUESTIONS:
+            self.sized = self.sized or (name in SIZES and (name != "size" or args[1:] in ((), (0,)) or call.kwargs))
             return func(*args, **call.kwargs)
+        if name == "data":
+            return self.data_of(args[0])
         if name == "iter":
             return iter(self.__torch_function__(torch.Tensor.unbind, types, args))
         if "dropout" in name and call.training is False:
@@ -109,8 +139,12 @@ class Over(TorchFunctionMode):
         if call.in_place:
             return self._in_place(call)
         leads = len(call.stand_ins) == 1 and bool(args) and args[0] is call.stand_ins[0]  # == would compare values
-        result = self._merged(call, *args, **call.kwargs) if leads else None
+        result = self._merged(call, *args, **call.kwargs) if leads and name not in self.apart else None
         return self._each_step(call) if result is None else result
+
+    def data_of(self, x: OverTime) -> OverTime:
+        """The same values in the same memory, of which vmap would make a copy, for edits that autograd does not see."""
+        return holding(self, x.seq.data)
 
     @staticmethod
     def check(stand_ins: List[OverTime]) -> None:
@@ -143,19 +177,20 @@ class Over(TorchFunctionMode):
                 if product is not None:
                     self.say("; ".join(["on spikes as they are made", *found]))
                     return holding(self, product)
-            return self._as_one_batch(x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
+            return self._as_one_batch(call.name, x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
         if not (x.dim() == BATCHED.get(call.name) or (call.name == "batch_norm" and call.training is False)):
             return None
         if call.func in CONV.values():
             options = {**kwargs, "last": self.last, "look": self.fused}
-            return self._as_one_batch(x, lambda flat: conv(flat, *rest, **options))
+            return self._as_one_batch(call.name, x, lambda flat: conv(flat, *rest, **options))
         if call.name in POOLS:
-            return self._as_one_batch(x, lambda flat: pooled(lambda maps: call.func(maps, *rest, **kwargs), flat))
-        return self._as_one_batch(x, lambda flat: call.func(flat, *rest, **kwargs))
+            return self._as_one_batch(call.name, x, lambda flat: pooled(lambda maps: call.func(maps, *rest, **kwargs), flat))
+        return self._as_one_batch(call.name, x, lambda flat: call.func(flat, *rest, **kwargs))
 
-    def _as_one_batch(self, x: OverTime, function: Callable[[Any], Any]) -> Any:
+    def _as_one_batch(self, name: str, x: OverTime, function: Callable[[Any], Any]) -> Any:
         with watched() as found:
             result = function(canonical(x.seq.flatten(0, 1)))
+        self.mapped.add(name)
         self.say("; ".join([ONCE if x.constant else MERGED, *found]))
         return tree_map(lambda y: holding(self, y.unflatten(0, x.seq.shape[:2])), result)
 
@@ -169,6 +204,8 @@ class Over(TorchFunctionMode):
             return self.by_steps(call, "its statistics are those of one step") if result is None else result
         if "dropout" in call.name:  # vmap refuses others that draw
             return self.by_steps(call, "it may draw")
+        if call.name in self.apart or call.shares_ties:
+            return self.by_steps(call, "at a tie its gradient would go elsewhere" if call.shares_ties else "as asked")
         varying = [x for x in call.stand_ins if not x.constant]
         constant = {id(x): x.seq[0] for x in call.stand_ins if x.constant}
 
@@ -183,6 +220,7 @@ class Over(TorchFunctionMode):
             result = torch.vmap(step)(*[x.seq for x in varying])
         except Exception as error:  # noqa: BLE001  (what vmap does not know raises anything)
             return self.by_steps(call, f"torch.vmap: {first_line(error)}")
+        self.mapped.add(call.name)
         self.say("all steps at once")
         return None if call.name == "setitem" else self._wrapped(result)
 

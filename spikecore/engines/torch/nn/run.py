@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from functools import partial
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union, overload
 
 import torch
@@ -16,17 +15,25 @@ from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
 from spikecore.engines.torch.modes import unread, written_down
 from spikecore.engines.torch.nn.chain import chain_of, run_chain
-from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
-from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
-from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
-from spikecore.engines.torch.nn.unchanged import unchanged
+from spikecore.engines.torch.nn.over_time import StepByStep
+from spikecore.engines.torch.nn.self_check import DIFFERS, Differs, Unchecked, cannot_check, check
+from spikecore.engines.torch.nn.state import check_state, module_of
+from spikecore.engines.torch.nn.two_ways import at_once, by_steps
+from spikecore.engines.torch.nn.verdicts import verdict_on
 
 FORGETS = (
     "run: forward of {} gives layer {!r} the same state at every step, so nothing is remembered from step to step. If "
-    "forward has a loop over time of its own, call net(x); else leave the state out, with init_hidden=True"
+    "forward has a loop over time of its own, call net(x); else leave the state out, with init_hidden=True, and "
+    "utils.reset(net) as well, since run begins at rest"
 )
+NO_TIME = (
+    "run: x of shape {} has an axis for each sample, and none is left for time or for the batch: it is read as {} time "
+    "steps of one sample. For a batch that is the same at every step pass num_steps=...; for one sample pass "
+    "x.unsqueeze(1), which is (time, batch, ...)"
+)
+_TAKES = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}  # axes of a batch for layers that may come first
 
 
 @overload
@@ -112,15 +119,24 @@ def run(
     if state is not None:
         check_state(net, state)
     data = x.unsqueeze(0) if num_steps is not None else x
-    rows: Dict[str, Any]
+    if num_steps is None:
+        _warn_of_no_time(modules, x)
+    verdict, rows = None, {}  # type: Any, Dict[str, Any]
     try:
         if written_down() is not None:  # a tracer cannot follow stand-ins
             raise StepByStep("torch.export or torch.jit writes down every call")
-        out, recorded, rows = _once(net, modules, data, steps, state, names, fused, bool(explain))
+        if heard(*modules.values()):
+            raise StepByStep("hooks are to see every call")
+        verdict = verdict_on(net, modules, data, fused)
+        out, recorded, rows = _at_once(verdict, net, modules, data, steps, state, names, fused, bool(explain))
     except StepByStep as reason:
         watched = _restarts(module_of(net), modules[reason.restarted]) if reason.restarted else None
         with watched or contextlib.nullcontext([]) as restarts:
-            out, recorded = _loop(net, modules, data, steps, state, names)
+            out, recorded = by_steps(net, modules, data, steps, state, names)
+        if verdict is not None:
+            verdict.refuse(reason)  # not before: it may be the input that is wrong
+        if isinstance(reason, Differs):
+            warnings.warn(DIFFERS.format(type(module_of(net)).__name__, reason), TrainingWarning, stacklevel=3)
         if restarts and all(restarts):
             warnings.warn(
                 FORGETS.format(type(module_of(net)).__name__, reason.restarted), TrainingWarning, stacklevel=3
@@ -142,90 +158,36 @@ def _steps(x: Any, num_steps: Optional[int]) -> int:
     return whole_number("run: num_steps", num_steps, 1)
 
 
-def _loop(net: Any, modules: Any, data: Any, steps: int, state: Any, record: Tuple[str, ...]) -> Tuple[Any, Any]:
-    """The loop over time: what it returned and what was recorded, stacked."""
-    before = get_state(net)
-    reset(net)
-    seen: Dict[str, List[Any]] = {name: [] for name in record}
-    try:
-        if state is not None:
-            set_state(net, state)
-        with _listening(modules, seen):
-            rows = data.unbind(0)
-            outputs = stacked([net(rows[t if len(rows) > 1 else 0]) for t in range(steps)])
-    except BaseException:
-        set_state(net, before)
-        raise
-    detach(net)
-    return outputs, {name: stacked(values) for name, values in seen.items()}
-
-
 @unread  # by torch.compile
-def _once(
-    net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Any, record: Any, fused: bool, explain: bool
+def _at_once(
+    verdict: Any, net: Any, modules: Any, data: Any, steps: int, state: Any, names: Any, fused: bool, explain: bool
 ) -> Tuple[Any, Any, Dict[str, Any]]:
-    """One call of the network for all steps: what it returned and what was recorded, over time, and what ran how.
+    """What the network returned at once and what was recorded, and what ran how; its first call is checked.
 
     Raises:
-        StepByStep: why that would not give the same as the loop; the network is as it was.
+        StepByStep: why it is not known to give the same as the loop.
     """
-    if heard(*modules.values()):
-        raise StepByStep("hooks are to see every call")
-
-    finals: Dict[Any, Any] = {}
-    for name, neuron in neurons_of(net):
-        given = None if state is None else {n: state[f"{name}.{n}" if name else n] for n in neuron.states}
-        finals[neuron] = neuron.at_rest() if given is None else given  # unless it is called
-        neuron.by_protocol()  # it keeps what it finds, which is no change that forward makes
-    seen: Dict[str, List[Any]] = {name: [] for name in record}
-    over = Over(modules, finals, data.device, steps, record, fused)
-    with _listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
-        hidden = {neuron: neuron.hidden() for neuron in finals}
-        unready = holding(over, data.new_zeros(1))  # in the place of a state until its neuron is called
-        unready.refused = "forward looks at the state of a neuron before the neuron is called"
-        for neuron in finals:
-            neuron.__dict__.update(dict.fromkeys(neuron.states, unready))
-        del unready
+    if verdict.reason is not None:
+        raise verdict.reason
+    unchecked = "" if verdict.equal else cannot_check(modules, data)
+    if not unchecked and verdict.is_due:
         try:
-            over.owners[memory_of(data)], begin = "the network's input", [holding(over, data)]
-            with over, warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "There is a performance drop")  # vmap's, where it goes step by step
-                out = net(begin.pop())
-            over.check_draws()
-            out, recorded = over.whole((out, {name: made[0] if made else None for name, made in seen.items()}))
-            finals.update({neuron: finish() for neuron, finish in over.runs.items()})
-            if any(not isinstance(n.__dict__[s], OverTime) for n in finals for s in n.states):
-                raise StepByStep("forward sets the state of a neuron")
-            if any(len(made) != 1 for made in seen.values()):
-                raise StepByStep("a recorded layer is not called once in a step")
-        finally:
-            over.runs.clear()
-            for rows_of in seen.values():
-                rows_of.clear()
-            for neuron, values in hidden.items():
-                neuron.__dict__.update(values)
-    for neuron, last in finals.items():
-        neuron.set_hidden(last)
+            verdict.equal = check(net, modules, data, steps, fused)
+        except Unchecked as why:
+            verdict.tries, verdict.unchecked = verdict.tries + 1, str(why)
+    out, recorded, over = at_once(net, modules, data, steps, state, names, fused, explain)
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
+    rows["compared with the loop"] = verdict.equal or f"not yet, {unchecked or verdict.unchecked}"
     return out, recorded, rows
 
 
-@contextlib.contextmanager
-def _listening(
-    modules: Dict[str, Any], seen: Dict[str, List[Any]], inside: Optional[List[str]] = None
-) -> Iterator[None]:
-    """Hooks that fill ``seen`` by layer at every call, and ``inside`` with the layers at work."""
-    handles = [modules[name].register_forward_hook(partial(_note, rows)) for name, rows in seen.items()]
-    parts = {id(part) for module in modules.values() if isinstance(module, Hidden) for part in module.children()}
-    for name, module in modules.items():
-        if inside is not None and id(module) not in parts:  # a neuron goes on as without hooks on its connection
-            handles.append(module.register_forward_pre_hook(lambda *_, name=name, inside=inside: inside.append(name)))
-            handles.append(module.register_forward_hook(lambda *_, inside=inside: inside.__delitem__(-1)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _warn_of_no_time(modules: Dict[str, nn.Module], x: Any) -> None:
+    """Warn of a batch that seems to have no time axis: its samples would be taken for steps."""
+    layer: Any = next((module for module in modules.values() if type(module) in _TAKES), None)
+    if layer is None or x.dim() != _TAKES[type(layer)] or any(isinstance(m, Hidden) for m in _before(modules, layer)):
+        return
+    if x.shape[1] == (layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels):
+        warnings.warn(NO_TIME.format(tuple(x.shape), len(x)), TrainingWarning, stacklevel=3)
 
 
 @contextlib.contextmanager
@@ -235,9 +197,10 @@ def _restarts(net: nn.Module, neuron: nn.Module) -> Iterator[List[bool]]:
     first: List[List[torch.Tensor]] = []
     same: List[bool] = []
 
-    def note(_: Any, inputs: Tuple[Any, ...], named: Dict[str, Any]) -> None:
+    def note(module: Any, inputs: Tuple[Any, ...], named: Dict[str, Any]) -> None:
         if len(first) + len(same) < len(begun):
-            states = [value.detach() for value in (*inputs[1:], *named.values()) if isinstance(value, torch.Tensor)]
+            given = (*inputs[1:], *named.values()) or module.hidden().values()
+            states = [value.detach() for value in given if isinstance(value, torch.Tensor)]
             if first:
                 same.append(len(states) == len(first[0]) and all(map(_equal, states, first[0])))
             else:
@@ -256,11 +219,3 @@ def _restarts(net: nn.Module, neuron: nn.Module) -> Iterator[List[bool]]:
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     return (a.dtype, a.device) == (b.dtype, b.device) and torch.equal(a, b)
-
-
-def _note(rows: List[Any], module: Any, _: Any, output: Any) -> None:
-    """A forward hook that records a layer: a neuron's spikes and states, what another one returns."""
-    if isinstance(module, Hidden) and module.states:
-        rows.append({**module.hidden(), "spk": output[0] if isinstance(output, tuple) else output})
-    else:
-        rows.append({"output": output})

@@ -39,16 +39,14 @@ def unchanged(
     Raises:
         StepByStep: what changes, or what an error says.
     """
-    theirs = [module for module in modules.values() if _is_foreign(module)]
-    attributes = [d for m in modules.values() for d in (vars(m), m._parameters, m._buffers, m._modules) if theirs]
-    drawn, same = _generators() if theirs else None, {}  # type: Any, Any
-    torchs, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    theirs = [module for module in modules.values() if is_foreign(module)]
+    attributes = attributes_of(modules) if theirs else []
+    drawn, same = Generators(bool(theirs)), {}  # type: Any, Any
     held = [{n: v for n, v in vars(m).items() if n not in _TORCHS and type(v) not in _PLAIN} for m in theirs]
     copies, kept = _copies(held, same) if any(held) else ([], [])
     copied, attributes = _pickled(copies, same), [*attributes, *map(vars, kept)]
-    before = [dict(d) for d in attributes]
     try:
-        try:
+        with put_back(attributes):
             for module, values in zip(theirs, copies):
                 vars(module).update(values)
             begun = [dict(d) for d in attributes]
@@ -56,29 +54,63 @@ def unchanged(
             names, why = _rebound(attributes, begun), ""
             if names or _pickled(copies, same) != copied:
                 why = f"forward changes {names[0] if names else 'what an attribute holds'} from step to step"
-        finally:
-            for now, then in zip(attributes, before):
-                if list(now) != list(then):
-                    now.clear()
-                now.update(then)
-        if theirs and _generators() != drawn:
+        if drawn.have_drawn():
             why = "forward uses a random number generator outside of layers"
         why = why or reason()
         if why:
             raise StepByStep(why)
     except BaseException as error:
-        if drawn is not None:
-            random.setstate(drawn[0])
-            _of_numpy().state = pickle.loads(drawn[1])
+        drawn.put_back()
         with torch.no_grad():
             for buffer, copy in buffers:
                 buffer.copy_(copy)
-        torch.set_rng_state(torchs)
-        if cudas:
-            torch.cuda.set_rng_state_all(cudas)
         if isinstance(error, Exception) and not isinstance(error, StepByStep):  # whatever stand-ins lead to
             raise StepByStep(first_line(error)) from None
         raise
+
+
+def attributes_of(modules: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """All that hangs on modules: their attributes, parameters, buffers and submodules by name."""
+    return [d for m in modules.values() for d in (vars(m), m._parameters, m._buffers, m._modules)]
+
+
+@contextlib.contextmanager
+def put_back(attributes: Sequence[Dict[str, Any]]) -> Iterator[None]:
+    """At the end the dicts hold what they hold now, in the same order."""
+    before = [dict(d) for d in attributes]
+    try:
+        yield
+    finally:
+        for now, then in zip(attributes, before):
+            if list(now) != list(then):
+                now.clear()
+            now.update(then)
+
+
+class Generators:
+    """The states of the generators of random numbers: torch's, and Python's and NumPy's where they matter."""
+
+    def __init__(self, all_of_them: bool = True) -> None:
+        self.torch = torch.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self.others = self._others() if all_of_them else None
+
+    @staticmethod
+    def _others() -> Tuple[Any, bytes]:
+        return random.getstate(), pickle.dumps(_of_numpy().state)
+
+    def have_drawn(self) -> bool:
+        """Whether the generators of Python and NumPy have drawn since."""
+        return self.others is not None and self._others() != self.others
+
+    def put_back(self) -> None:
+        """Go on from these states."""
+        if self.others is not None:
+            random.setstate(self.others[0])
+            _of_numpy().state = pickle.loads(self.others[1])
+        torch.set_rng_state(self.torch)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(self.cuda)
 
 
 def kept_by(modules: Dict[str, Any]) -> Dict[str, bytes]:
@@ -91,7 +123,7 @@ def kept_by(modules: Dict[str, Any]) -> Dict[str, bytes]:
     return found
 
 
-def _is_foreign(module: Any) -> bool:
+def is_foreign(module: Any) -> bool:
     """Whether a module runs code that is not torch's or ours."""
     return "forward" in vars(module) or not type(module).__module__.startswith(("spikecore.", "torch.nn.modules."))
 
@@ -178,11 +210,6 @@ def _copies(held: List[Dict[str, Any]], same: Dict[int, Any]) -> Tuple[Any, List
                     raise StepByStep(why) from None
                 kept.append(values.pop(name))
     return _copied(held, same), kept
-
-
-def _generators() -> Tuple[Any, bytes]:
-    """The states of the generators of Python and NumPy."""
-    return random.getstate(), pickle.dumps(_of_numpy().state)
 
 
 def _of_numpy() -> Any:

@@ -1,0 +1,339 @@
+"""The first call of ``run`` on a network compares the network at once with the loop over time.
+
+A look at ``forward`` cannot foresee all that a program may do. So three steps of the call's own input are computed in
+both ways, and outputs, last states and gradients must agree. Two choices make a few steps of two samples enough:
+
+- They begin in *drawn* states, in which every layer of neurons fires in some entries and not in others. From rest the
+  last layers would be silent, and most faults with them.
+- A difference counts only if it is there again in double precision, from other states. Both ways round differently, so
+  in single precision a potential near the threshold may fire in one way alone, which is no fault.
+
+Parameters and buffers are replaced by copies meanwhile, and generators of random numbers put back: hooks on tensors hear
+nothing, and running means and dropout go on as if there had been no check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Tuple
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from spikecore.api.core.parameters import values_of
+from spikecore.engines.torch.modes import transformed
+from spikecore.engines.torch.nn.calls import Call
+from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.over_time import StepByStep
+from spikecore.engines.torch.nn.state import get_state, neurons_of
+from spikecore.engines.torch.nn.two_ways import at_once, by_steps
+from spikecore.engines.torch.nn.unchanged import Generators, attributes_of, put_back
+from spikecore.kernels.sizes import taken_as_larger
+
+STEPS, SAMPLES = 3, 2
+SCALES = (3.0, 5.0, 8.0)  # of drawn potentials, in thresholds
+SOME = 0.1, 0.9  # part of a layer's entries that fire, if drawn states are to show its faults
+POTENTIALS = ("mem", "syn", "syn_exc", "syn_inh")  # states that are drawn by these scales; others between 0 and 1
+DIFFERS = (
+    "run: {} goes step by step, which is right but slower. Its first call was compared with the loop over time, and {}"
+)
+
+
+_COMMUNICATES = ("torch.nn.parallel.", "torch.distributed.")
+
+
+class Differs(StepByStep):
+    """A difference between the two ways: what run does not know yet."""
+
+
+class Unchecked(Exception):
+    """Why a network could not be compared."""
+
+
+def check(net: Any, modules: Dict[str, nn.Module], data: Any, steps: int, fused: bool) -> str:
+    """Compare a network at once with the loop over time; returns what was compared, in words.
+
+    Args:
+        net, modules: the network, and its modules by name.
+        data: (time, batch, ...), or a time axis of 1 for an input that is constant.
+        steps: number of steps of the call.
+        fused: whether its neurons may run in kernels.
+
+    Raises:
+        Unchecked: there can be no comparison, or not every layer of neurons fires from drawn states.
+        Differs: the two ways differ.
+        StepByStep: why the network does not run at once.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        # what somebody does with tensors that are saved for the way back, such as a checkpoint, is for the call alone
+        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(torch.Tensor.detach, lambda x: x))
+        pair, shapes = _begun(net, modules, data.detach(), fused)
+        pair.differentiable = data.requires_grad
+        stack.enter_context(taken_as_larger(steps * data[:1].numel() / (STEPS * pair.data[:1].numel())))
+        try:
+            return pair.compared(shapes)
+        except (StepByStep, Unchecked):
+            raise
+        except Exception as error:  # noqa: BLE001  (a forward may refuse drawn states, or memory be short)
+            raise Unchecked(first_line(error)) from None
+
+
+def cannot_check(modules: Dict[str, nn.Module], data: Any) -> str:
+    """Why a call is no occasion for a check; "" where it is."""
+    if transformed():
+        return "torch.func or forward mode transforms this call"
+    if data.is_cuda and torch.cuda.is_current_stream_capturing():
+        return "a CUDA graph is captured"
+    if not data.numel():
+        return "the input is empty"
+    if _ranks() > 1 and any(type(module).__module__.startswith(_COMMUNICATES) or type(module) is nn.SyncBatchNorm for module in modules.values()):
+        return "its modules wait for those of other processes, which may not check"
+    return ""
+
+
+def _begun(net: Any, modules: Dict[str, nn.Module], data: Any, fused: bool) -> Tuple[_Pair, Dict[str, Any]]:
+    """What to compare: two samples, or the whole batch where ``forward`` wants it; and the states of that, from rest.
+
+    Raises:
+        StepByStep: why the network does not run at once.
+    """
+    if len(data) > 1:
+        data = data[[0, len(data) // 2, -1]]
+    few = data[:, :SAMPLES] if data.dim() > 2 else data
+    if few.shape != data.shape:
+        pair = _Pair(net, modules, few, fused)
+        with contextlib.suppress(StepByStep):
+            over, states = pair.look()
+            if not over.sized:
+                return pair, states
+    pair = _Pair(net, modules, data, fused)
+    return pair, pair.look()[1]
+
+
+class _Pair:
+    """Both ways of one network on one input.
+
+    Args:
+        net, modules, data, fused: as for ``check``, with the steps and samples that are compared.
+    """
+
+    differentiable = False  # whether the input of the call is
+
+    def __init__(self, net: Any, modules: Dict[str, nn.Module], data: Any, fused: bool) -> None:
+        self.net, self.modules, self.data, self.fused = net, modules, data, fused
+        self.neurons: Dict[str, Any] = dict(neurons_of(net))
+
+    def look(self) -> Tuple[Any, Dict[str, Any]]:
+        """Notes of a run at once from rest, and the last states."""
+        with _apart(self.modules, wide=False):
+            over = at_once(self.net, self.modules, self.data, STEPS, None, (), self.fused)[2]
+            return over, get_state(self.net)
+
+    def compared(self, like: Dict[str, Any]) -> str:
+        """See ``check``; ``like`` are states that say the shapes."""
+        scales = dict.fromkeys(self.neurons, 0)
+        for seed in range(len(SCALES)):
+            start = self.drawn(like, scales, seed)
+            wanted, shares = self.loop(start)
+            idle = [name for name, share in shares.items() if not _some(share, self.neurons[name])]
+            if not idle:
+                break
+            for name in idle:
+                scales[name] = max(0, min(len(SCALES) - 1, scales[name] + (1 if max(shares[name]) < SOME[0] else -1)))
+        samples = self.data.shape[1] if self.data.dim() > 2 else 1
+        if _differences(wanted, self.run(start)):
+            start = self.drawn(like, scales, len(SCALES))
+            for wide in (True, False):
+                try:
+                    wanted = self.loop(start, wide)[0]
+                    found = _differences(wanted, self.run(start, wide))
+                except Exception:  # noqa: BLE001  (a forward with tensors of its own may know no double precision)
+                    if not wide:
+                        raise
+                    continue
+                if found:
+                    raise Differs(self.named(found, wanted, start, wide))
+                break
+        if idle:
+            raise Unchecked(f"layer {idle[0]!r} fires nowhere, or everywhere, from drawn states")
+        return f"equal in {STEPS} steps of {samples} sample{'s' * (samples > 1)}, from drawn states"
+
+    def drawn(self, like: Dict[str, Any], scales: Dict[str, int], seed: int) -> Dict[str, Any]:
+        """States like these: a third of the potentials below zero, those above up to some thresholds."""
+        generator, states = torch.Generator().manual_seed(seed), {}
+        for name, value in like.items():
+            path, _, state = name.rpartition(".")
+            made = torch.rand(value.shape, generator=generator)
+            if state in POTENTIALS:
+                made = (made * 4.0 / 3.0 - 1.0 / 3.0) * SCALES[scales[path]] * _threshold(self.neurons[path])
+            states[name] = made.to(value) if value.is_floating_point() else value
+        return states
+
+    def loop(self, start: Dict[str, Any], wide: bool = False) -> Tuple[Dict[str, Any], Dict[str, List[float]]]:
+        """The loop's results by name, and the part of each layer that fires, by step and over all steps."""
+        called = tuple(n for n, m in self.neurons.items() if any(start[f"{n}.{s}".lstrip(".")].numel() for s in m.states))
+        spikes: Dict[str, Any] = {}
+
+        def way(data: Any, states: Any) -> Any:
+            outputs, recorded = by_steps(self.net, self.modules, data, STEPS, states, called)
+            spikes.update({name: made["spk"] for name, made in recorded.items()})
+            return outputs
+
+        results = self.results(way, start, wide)
+        shares = {}
+        for name, spk in spikes.items():
+            fires = (spk.detach() != 0).flatten(1).double().mean(1)
+            shares[name] = [*fires.tolist(), float(fires.mean())]
+        return results, shares
+
+    def run(self, start: Dict[str, Any], wide: bool = False, apart: FrozenSet[str] = frozenset()) -> Dict[str, Any]:
+        """The results of the network at once, by name; in double precision without kernels, which may not be there."""
+
+        def way(data: Any, states: Any) -> Any:
+            fused = self.fused and not wide
+            out, _, over = at_once(self.net, self.modules, data, STEPS, states, (), fused, apart=apart)
+            self.mapped = over.mapped
+            return out
+
+        return self.results(way, start, wide)
+
+    def results(self, way: Callable[[Any, Any], Any], start: Dict[str, Any], wide: bool) -> Dict[str, Any]:
+        """Outputs, last states and gradients of one way, by name."""
+        with _apart(self.modules, wide), _Wide() if wide else contextlib.nullcontext():
+            leaves = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
+            data = _wide(self.data) if wide else self.data
+            states = {name: _wide(value) if wide else value for name, value in start.items()}
+            if torch.is_grad_enabled() and (leaves or self.differentiable):
+                states = {n: v.clone().requires_grad_(v.is_floating_point()) for n, v in states.items()}
+                leaves.update({f"state {name}": value for name, value in states.items() if value.requires_grad})
+                if self.differentiable:
+                    data = leaves["input"] = data.clone().requires_grad_()
+            made = [y for y in tree_flatten(way(data, states))[0] if isinstance(y, torch.Tensor)]
+            results = {f"output {i}": y.detach() for i, y in enumerate(made)}
+            results.update({f"last state {name}": value for name, value in get_state(self.net).items()})
+            weighed = [_weighed(y) for y in made if y.requires_grad and y.is_floating_point()]
+            if weighed:
+                gradients = torch.autograd.grad(sum(weighed), list(leaves.values()), allow_unused=True)
+                results.update({f"gradient by {name}": g for name, g in zip(leaves, gradients) if g is not None})
+            return results
+
+    def named(self, found: List[str], wanted: Dict[str, Any], start: Dict[str, Any], wide: bool) -> str:
+        """What differs, and the function of torch that it comes from if one does it."""
+        by_params = [name for name in found if name.startswith("gradient by") and " state " not in name]
+        what = found[0] if not found[0].startswith("gradient") else (by_params or found)[-1]
+        for function in sorted(self.mapped):
+            with contextlib.suppress(Exception):
+                if not _differences(wanted, self.run(start, wide, frozenset([function]))):
+                    return f"the {what} differs: torch's {function!r} for all steps at once is not the same"
+        return f"the {what} differs"
+
+
+def _ranks() -> int:
+    """The number of processes that train together."""
+    return torch.distributed.get_world_size() if torch.distributed.is_available() and _initialized() else 1
+
+
+def _initialized() -> bool:
+    return bool(torch.distributed.is_initialized())
+
+
+class _Wide(TorchFunctionMode):
+    """Meanwhile torch's functions compute in double precision, whatever they are asked for."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        call = Call(func, args, kwargs or {})
+        if call.name in ("float", "half", "bfloat16") and call.tensors:
+            return call.tensors[0].double()
+        edited = [call.kwargs.get("out"), call.args[0] if call.in_place and call.args else None]
+
+        def widened(x: Any) -> Any:
+            if isinstance(x, torch.dtype):
+                return torch.float64 if x.is_floating_point else x
+            return _wide(x) if isinstance(x, torch.Tensor) and not any(x is y for y in edited) else x
+
+        args, kwargs = tree_map(widened, (call.args, call.kwargs))
+        made = func(*args, **kwargs)
+        return made if call.tensors else tree_map(lambda y: _wide(y) if isinstance(y, torch.Tensor) else y, made)
+
+
+def _wide(x: Any) -> Any:
+    return x.double() if x.is_floating_point() and x.dtype != torch.float64 else x
+
+
+@contextlib.contextmanager
+def _apart(modules: Dict[str, nn.Module], wide: bool) -> Iterator[None]:
+    """Meanwhile the modules hold copies of their parameters and buffers, which nobody listens to; in the end they and
+    the generators of random numbers are as they were.
+    """
+    copies: Dict[int, Any] = {}
+
+    def copied(x: Any) -> Any:
+        if id(x) not in copies:
+            y = x.detach() if isinstance(x, nn.Parameter) else x.detach().clone()
+            y = _wide(y) if wide else y
+            y = nn.Parameter(y, x.requires_grad) if isinstance(x, nn.Parameter) else y.requires_grad_(x.requires_grad)
+            vars(y).update(vars(x))
+            copies[id(x)] = y
+        return copies[id(x)]
+
+    generators = Generators()
+    try:
+        with put_back(attributes_of(modules)):
+            for module in modules.values():
+                for held in (module._parameters, module._buffers):
+                    held.update({name: copied(x) for name, x in held.items() if x is not None})
+                if isinstance(module, Hidden) and module.states:
+                    vars(module)["fused"] = False  # the loop's single steps: a kernel for them might have to be compiled
+            yield
+    finally:
+        generators.put_back()
+
+
+def _threshold(neuron: Any) -> float:
+    """About where a neuron fires."""
+    value = getattr(neuron, "threshold", None)
+    if value is None:
+        core = getattr(getattr(neuron, "_neuron", None), "core", None)
+        value = getattr(core[0], "threshold", None) if core else None
+        value = 1.0 if value is None else values_of(value)
+    return float(torch.as_tensor(value).detach().double().abs().mean()) or 1.0
+
+
+def _some(share: List[float], neuron: Any) -> bool:
+    """Whether some entries of a layer fire and others do not."""
+    least = 0.0 if getattr(neuron, "inhibition", False) else SOME[0]
+    return any(least < part <= SOME[1] for part in share)
+
+
+def _weighed(y: Any) -> Any:
+    return (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(y)).sum()
+
+
+def _differences(wanted: Dict[str, Any], found: Dict[str, Any]) -> List[str]:
+    """The names of results that differ by more than rounding: values and gradients are compared with the largest."""
+    gradients = [float(g.abs().max()) for name, g in wanted.items() if name.startswith("gradient") and g.numel()]
+    largest = max((g for g in gradients if math.isfinite(g)), default=0.0)
+    return [
+        name
+        for name in {**wanted, **found}
+        if not _same(wanted.get(name), found.get(name), largest if name.startswith("gradient") else 1.0)
+    ]
+
+
+def _same(a: Any, b: Any, largest: float) -> bool:
+    if a is None or b is None:  # no gradient is one of zero
+        return not bool((b if a is None else a).any())
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return False
+    if not a.numel() or not (a.is_floating_point() or a.is_complex()):
+        return bool(torch.equal(a, b))
+    error, equal = (a - b).abs().double(), (a == b) | (a.isnan() & b.isnan())
+    tolerance = torch.finfo(a.dtype).eps ** 0.5
+    scale = a.abs().double().nan_to_num(0.0, 0.0, 0.0).max()
+    return bool((equal | (error <= tolerance * scale.clamp(min=1e-3 * largest))).all())
