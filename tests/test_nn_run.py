@@ -255,6 +255,7 @@ def spied(monkeypatch, kind):
 def test_a_constant_input_is_computed_once(monkeypatch):
     net, x = prepared("plain")
     net = net[:2]
+    snn.run(net, x[0], num_steps=T)  # which compares itself with the loop
     calls = spied(monkeypatch, nn.Linear)
     snn.run(net, x[0], num_steps=T)
     assert len(calls) == 1
@@ -407,6 +408,26 @@ class Whole(nn.Module):
         return torch.stack(spikes)
 
 
+class Resets(Whole):
+    """The commonest way to write it: hidden states, and a reset at the beginning of ``forward``."""
+
+    def __init__(self):
+        super().__init__()
+        self.lif = snn.Leaky(0.9, **HIDDEN)
+
+    def forward(self, x):
+        utils.reset(self)
+        return torch.stack([self.lif(self.fc(step)) for step in x])
+
+
+class ResetsIt(Resets):
+    """The reset is of the neuron, and there are several steps of one input."""
+
+    def forward(self, x):
+        self.lif.reset_mem()
+        return torch.stack([self.lif(self.fc(x)) for _ in range(3)])
+
+
 class Keeps(Whole):
     """The state in an attribute of its own, from zeros that forward makes."""
 
@@ -447,9 +468,38 @@ class KeepsElsewhere(Whole):
 
 def test_a_loop_over_time_within_the_loop_over_time_is_noticed(recwarn):
     """It would run over the batch, and remember nothing from step to step: shapes are right, and the result is not."""
-    with pytest.warns(TrainingWarning, match=r"forward of Whole gives layer 'lif' the same state .*call net\(x\)"):
-        assert snn.run(Whole(), torch.rand(T, B, 4)).shape == (T, B, 4)
+    for kind, shape in ((Whole, (T, B, 4)), (Resets, (T, B, 4)), (ResetsIt, (T, 3, B, 4))):
+        said = rf"forward of {kind.__name__} gives layer 'lif' the same state .*call net\(x\)"
+        net = kind()
+        for _ in range(2):  # a refusal that is remembered warns as well
+            with pytest.warns(TrainingWarning, match=said):
+                assert snn.run(net, torch.rand(T, B, 4)).shape == shape
     recwarn.clear()
     for net in (Keeps(), KeepsInList(), KeepsElsewhere()):
         snn.run(net, torch.rand(T, B, 4))
+    assert not recwarn.list
+
+
+def first(*layers):
+    return nn.Sequential(*layers, snn.Leaky(0.9, **HIDDEN))
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [
+        (lambda: first(nn.Linear(4, 6)), (32, 4)),
+        (lambda: first(nn.Conv1d(2, 3, 3)), (32, 2, 8)),
+        (lambda: first(nn.Conv2d(2, 3, 3)), (32, 2, 8, 8)),
+        (lambda: first(first(nn.Linear(4, 6), nn.Dropout(0.1))), (32, 4)),
+    ],
+)
+def test_a_batch_that_is_read_as_time_is_noticed(net, shape, recwarn):
+    """Samples would be steps: shapes are right, and the result is not."""
+    net, x = net().eval(), torch.rand(shape)
+    with pytest.warns(TrainingWarning, match=r"is read as 32 time steps of one sample.*num_steps=.*x.unsqueeze\(1\)"):
+        snn.run(net, x)
+    recwarn.clear()
+    snn.run(net, x, num_steps=3)
+    snn.run(net, x.unsqueeze(1))
+    snn.run(snn.Leaky(0.9, **HIDDEN), x)
     assert not recwarn.list

@@ -519,7 +519,7 @@ def test_other_threads_may_call_modules_meanwhile():
     x, plain, errors, found = torch.rand(3, 4, 6), nn.Linear(6, 6), [], []
 
     def slow(net, x):
-        if type(x) is not torch.Tensor:
+        if type(x) is not torch.Tensor and others[0].ident is None:  # the first call is made several times
             for thread in others:
                 thread.start()
             for thread in others:

@@ -51,6 +51,12 @@ def transformed() -> bool:
     return not compiling() and (in_func() or forward_ad._current_level >= 0)
 
 
+def hooked() -> bool:
+    """Whether somebody gets all tensors that are saved for the way back (``saved_tensors_hooks``), as checkpoints do."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top is not None and top(True) is not None
+
+
 def in_batches(g: Any) -> bool:
     """Whether a gradient is many at once, as with ``torch.autograd.grad(..., is_grads_batched=True)``."""
     return _in_batches is not None and bool(_in_batches(g))

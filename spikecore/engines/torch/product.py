@@ -70,7 +70,7 @@ def in_our_hands() -> bool:
 
 def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
     """The left operand as spikes, if lists of them make the product faster; None otherwise."""
-    if not (a.ndim == b.ndim == 2 and a.shape[0] * b.numel() >= sparse.LEAST and a.shape[1] == b.shape[0]):
+    if not (a.ndim == b.ndim == 2 and sparse.is_worth(a.shape[0] * b.numel()) and a.shape[1] == b.shape[0]):
         return None
     if bias is not None and bias.shape != b.shape[1:]:
         return None

@@ -159,7 +159,7 @@ def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
     """Whether a run of (time, batch, neurons) is worth these kernels with a weight of this shape, and can have them."""
     if len(shape) != 3 or len(weight) != 2 or weight[1] != shape[2]:
         return False
-    return math.prod(shape) * weight[0] >= sparse.LEAST and weight[0] >= sparse.FEWEST
+    return sparse.is_worth(math.prod(shape) * weight[0]) and weight[0] >= sparse.FEWEST
 
 
 def gives_spikes(step: Step) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from spikecore.api.core.windows import window_counts
 from spikecore.kernels.runtime.openmp import use_threads
-from spikecore.kernels.sizes import has_numba
+from spikecore.kernels.sizes import has_numba, times_larger
 from spikecore.kernels.sparse.patches import MOST, Geometry, Plan, Sizes, plan_of
 from spikecore.kernels.sparse.product import note, sampled_rate
 
@@ -109,7 +109,10 @@ def spike_maps_of(
     if groups < 1 or shape[1] != weight_shape[1] * groups or filters % groups or not x.flags.aligned:
         return None
     out = window_counts(shape[2:], weight_shape[2:], stride, padding, dilation)
-    if not x.size or min(out) < 1 or shape[0] * math.prod(out) * math.prod(weight_shape) < LEAST or not has_numba():
+    if not x.size or min(out) < 1 or not has_numba():
+        return None
+    times, compared = times_larger(), times_larger() != 1.0  # a check goes the way that the whole may go
+    if shape[0] * math.prod(out) * math.prod(weight_shape) * times < LEAST:
         return None
     last = np.moveaxis(x[:1], 1, -1).flags.c_contiguous
     ones, zeros = (1,) * (2 - axes), (0,) * (2 - axes)
@@ -117,12 +120,12 @@ def spike_maps_of(
     geometry = Geometry((shape[1], *ones, *shape[2:]), *sizes, groups, last)
     plan = plan_of(geometry)
     dense = _dense(geometry, plan, filters)
-    gain = (dense - _forward(geometry, plan, filters, 0.0, True)) * shape[0] * plan.positions
+    gain = (dense - _forward(geometry, plan, filters, 0.0, True)) * shape[0] * times * plan.positions
     if gain < WORTH or plan.rows >= MOST:
         return None
     matrix = _matrix(x, last)
     guess = sampled_rate(matrix)
-    if _forward(geometry, plan, filters, guess, True) > GUESSED * dense:
+    if not compared and _forward(geometry, plan, filters, guess, True) > GUESSED * dense:
         note(guess, lists=False, counted=False)
         return None
     from spikecore.kernels.sparse.bits import pack
@@ -130,7 +133,7 @@ def spike_maps_of(
     if threads is not None:
         use_threads(threads)
     bits = pack(matrix)
-    lists = _forward(geometry, plan, filters, bits.rate, bits.binary) <= COUNTED * dense
+    lists = compared or _forward(geometry, plan, filters, bits.rate, bits.binary) <= COUNTED * dense
     note(bits.rate, lists)
     if not lists:
         return None

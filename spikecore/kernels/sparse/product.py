@@ -12,7 +12,7 @@ from typing import Any, ContextManager, List, Optional, Tuple
 
 import numpy as np
 
-from spikecore.kernels.sizes import has_numba
+from spikecore.kernels.sizes import has_numba, times_larger
 
 LEAST = 1 << 26  # multiplications from which on it is worth looking at the values
 FEWEST = 8  # columns of the other matrix
@@ -72,20 +72,25 @@ def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spik
     None otherwise.
     """
     (rows, columns), dtype = matrix.shape, matrix.dtype.name
-    if rows * columns * outs < LEAST or outs < FEWEST or dtype not in ("float32", "float64") or not has_numba():
+    if not is_worth(rows * columns * outs) or outs < FEWEST or dtype not in ("float32", "float64") or not has_numba():
         return None
     if matrix.strides[1] != matrix.itemsize or not matrix.flags.aligned:
         return None
-    guess = sampled_rate(matrix)
-    if relative_time(rows, columns, outs, guess, transposed) > GUESSED:
+    guess, compared = sampled_rate(matrix), times_larger() != 1.0
+    if not compared and relative_time(rows, columns, outs, guess, transposed) > GUESSED:
         note(guess, lists=False, counted=False)
         return None
     from spikecore.kernels.sparse.bits import pack
 
     bits = pack(matrix)
-    lists = relative_time(rows, columns, outs, bits.rate, transposed) < COUNTED
+    lists = compared or relative_time(rows, columns, outs, bits.rate, transposed) < COUNTED
     note(bits.rate, lists)
     return Spikes(bits, None if bits.binary else matrix) if lists else None
+
+
+def is_worth(multiplications: int) -> bool:
+    """Whether so many multiplications are worth looking at the values: a check goes the way that the whole may go."""
+    return multiplications * times_larger() >= LEAST
 
 
 def watched() -> ContextManager[List[str]]:

@@ -17,7 +17,7 @@ from spikecore.engines.torch.modes import has_data
 from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, SIZES, Call
 from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
-from spikecore.engines.torch.nn.unchanged import first_line
+from spikecore.engines.torch.nn.unchanged import STOPS, first_line
 from spikecore.engines.torch.product import linear
 from spikecore.kernels.sparse.product import watched
 
@@ -37,6 +37,7 @@ class Over(TorchFunctionMode):
         record: names of the layers whose states are wanted.
         fused: whether kernels may run.
         apart: functions that are called once per step.
+        partial: whether these are a few samples of a batch, whose size ``forward`` must not ask for.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class Over(TorchFunctionMode):
         record: Sequence[str],
         fused: bool,
         apart: FrozenSet[str] = frozenset(),
+        partial: bool = False,
     ) -> None:
         super().__init__()
-        self.apart, self.sized = apart, False  # whether ``forward`` asked for the size of a batch
+        self.apart, self.partial = apart, partial
         self.mapped: Set[str] = set()  # functions that were called for several steps at once
         self.start, self.device, self.steps, self.record, self.fused = start, device, steps, record, fused
         self.names = {id(module): name for name, module in modules.items()}
@@ -128,7 +130,8 @@ class Over(TorchFunctionMode):
         if name in REFUSED:
             raise StepByStep(f"forward asks for, or changes, a tensor's {name}")
         if name in QUESTIONS:
-            self.sized = self.sized or (name in SIZES and (name != "size" or args[1:] in ((), (0,)) or call.kwargs))
+            if self.partial and name in SIZES and (name != "size" or args[1:] in ((), (0,)) or call.kwargs):
+                raise StepByStep("forward asks for the size of the batch, of which this is a part")
             return func(*args, **call.kwargs)
         if name == "data":
             return self.data_of(args[0])
@@ -218,6 +221,8 @@ class Over(TorchFunctionMode):
             return self._wrapped(tree_map(lambda y: y[None] if isinstance(y, torch.Tensor) else y, call.on(constant)))
         try:
             result = torch.vmap(step)(*[x.seq for x in varying])
+        except STOPS:
+            raise
         except Exception as error:  # noqa: BLE001  (what vmap does not know raises anything)
             return self.by_steps(call, f"torch.vmap: {first_line(error)}")
         self.mapped.add(call.name)

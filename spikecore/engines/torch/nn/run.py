@@ -13,7 +13,7 @@ from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.messages import TrainingWarning
 from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
-from spikecore.engines.torch.modes import unread, written_down
+from spikecore.engines.torch.modes import hooked, unread, written_down
 from spikecore.engines.torch.nn.chain import chain_of, run_chain
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
@@ -133,7 +133,7 @@ def run(
         watched = _restarts(module_of(net), modules[reason.restarted]) if reason.restarted else None
         with watched or contextlib.nullcontext([]) as restarts:
             out, recorded = by_steps(net, modules, data, steps, state, names)
-        if verdict is not None:
+        if verdict is not None and not hooked():  # to whom a call must do the same again
             verdict.refuse(reason)  # not before: it may be the input that is wrong
         if isinstance(reason, Differs):
             warnings.warn(DIFFERS.format(type(module_of(net)).__name__, reason), TrainingWarning, stacklevel=3)
@@ -170,11 +170,11 @@ def _at_once(
     if verdict.reason is not None:
         raise verdict.reason
     unchecked = "" if verdict.equal else cannot_check(modules, data)
-    if not unchecked and verdict.is_due:
+    if not unchecked and verdict.is_due():
         try:
             verdict.equal = check(net, modules, data, steps, fused)
         except Unchecked as why:
-            verdict.tries, verdict.unchecked = verdict.tries + 1, str(why)
+            verdict.unchecked = str(why)
     out, recorded, over = at_once(net, modules, data, steps, state, names, fused, explain)
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
     rows["compared with the loop"] = verdict.equal or f"not yet, {unchecked or verdict.unchecked}"
@@ -183,8 +183,8 @@ def _at_once(
 
 def _warn_of_no_time(modules: Dict[str, nn.Module], x: Any) -> None:
     """Warn of a batch that seems to have no time axis: its samples would be taken for steps."""
-    layer: Any = next((module for module in modules.values() if type(module) in _TAKES), None)
-    if layer is None or x.dim() != _TAKES[type(layer)] or any(isinstance(m, Hidden) for m in _before(modules, layer)):
+    layer: Any = next((m for m in modules.values() if isinstance(m, Hidden) or type(m) in _TAKES), None)
+    if isinstance(layer, Hidden) or layer is None or x.dim() != _TAKES[type(layer)]:
         return
     if x.shape[1] == (layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels):
         warnings.warn(NO_TIME.format(tuple(x.shape), len(x)), TrainingWarning, stacklevel=3)

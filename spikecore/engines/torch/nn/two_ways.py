@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
-from functools import partial
 from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from spikecore.engines.torch.nn.dispatch import Over, stacked
@@ -52,6 +52,7 @@ def at_once(
     fused: bool = True,
     explain: bool = False,
     apart: FrozenSet[str] = frozenset(),
+    partial: bool = False,
 ) -> Tuple[Any, Any, Over]:
     """One call of the network for all steps: what it returned and what was recorded, over time, and notes of the run.
 
@@ -59,7 +60,7 @@ def at_once(
         net, modules, data, steps, state, record: as for ``by_steps``.
         fused: whether kernels may run.
         explain: whether the notes say which layer ran how.
-        apart: functions of torch that are called once per step.
+        apart, partial: as for ``Over``.
 
     Raises:
         StepByStep: why that would not give the same as the loop; the network is as it was.
@@ -70,7 +71,7 @@ def at_once(
         finals[neuron] = neuron.at_rest() if given is None else given  # unless it is called
         neuron.by_protocol()  # it keeps what it finds, which is no change that forward makes
     seen: Dict[str, List[Any]] = {name: [] for name in record}
-    over = Over(modules, finals, data.device, steps, record, fused, apart)
+    over = Over(modules, finals, data.device, steps, record, fused, apart, partial)
     with listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
         hidden = {neuron: neuron.hidden() for neuron in finals}
         unready = holding(over, data.new_zeros(1))  # in the place of a state until its neuron is called
@@ -108,7 +109,7 @@ def listening(
     modules: Dict[str, Any], seen: Dict[str, List[Any]], inside: Optional[List[str]] = None
 ) -> Iterator[None]:
     """Hooks that fill ``seen`` by layer at every call, and ``inside`` with the layers at work."""
-    handles = [modules[name].register_forward_hook(partial(_note, rows)) for name, rows in seen.items()]
+    handles = [modules[name].register_forward_hook(functools.partial(_note, rows)) for name, rows in seen.items()]
     parts = {id(part) for module in modules.values() if isinstance(module, Hidden) for part in module.children()}
     for name, module in modules.items():
         if inside is not None and id(module) not in parts:  # a neuron goes on as without hooks on its connection

@@ -12,10 +12,13 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 from spikecore.engines.torch.nn.over_time import StepByStep
 
+#: What torch ends a call with that a checkpoint makes again, as soon as it has what it needs.
+STOPS = tuple(filter(None, [getattr(torch.utils.checkpoint, "_StopRecomputationError", None)]))
 _TORCHS = set(vars(nn.Module()))  # what torch keeps on every module
 _PLAIN = {bool, int, float, str, type(None), torch.Tensor, nn.Parameter}
 _SAME = (torch.Tensor, nn.Module, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, weakref.ref)
@@ -64,7 +67,7 @@ def unchanged(
         with torch.no_grad():
             for buffer, copy in buffers:
                 buffer.copy_(copy)
-        if isinstance(error, Exception) and not isinstance(error, StepByStep):  # whatever stand-ins lead to
+        if isinstance(error, Exception) and not isinstance(error, (StepByStep, *STOPS)):  # whatever stand-ins lead to
             raise StepByStep(first_line(error)) from None
         raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import weakref
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from spikecore.engines.torch.nn.unchanged import is_foreign
 
 MOST = 16  # values of a network's attributes for which it is looked at anew: some count the calls
 _PLAIN = {bool, int, float, str}
-_OURS = {"_next", "_reset", "_mem_before", "_begun"}  # what neurons note from call to call
+_OTHERS = {*vars(nn.Module()), "_next", "_reset", "_mem_before", "_begun"}  # torch's, and what neurons note in a call
 #: By neuron, for it lives as long as the network, whose copies have neurons of their own and are looked at anew; a
 #: container may be made for each call.
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, Dict[Any, Dict[Any, Verdict]]] = weakref.WeakKeyDictionary()
@@ -28,17 +28,21 @@ class Verdict:
     Attributes:
         equal: what was compared with the loop, in words; "" if nothing was.
         reason: why the network goes step by step; None where it does not.
-        tries, unchecked: how often it could not be compared, and why.
+        calls, unchecked: how many calls found nothing compared, and why it could not be.
+        code: what the modules' ``forward`` was made of.
     """
 
     def __init__(self) -> None:
         self.equal, self.reason = "", None  # type: str, Optional[StepByStep]
-        self.tries, self.unchecked = 0, "the next call tries again"
+        self.calls, self.unchecked = 0, ""
+        self.code: List[Any] = []
 
-    @property
     def is_due(self) -> bool:
-        """Whether the network is to be compared now: where that fails, at calls 1, 2, 4, 8, ..."""
-        return not self.equal and self.tries & (self.tries - 1) == 0
+        """Whether this call is to compare the network: as long as that fails, calls 1, 2, 4, 8, ... try."""
+        if self.equal:
+            return False
+        self.calls += 1
+        return self.calls & (self.calls - 1) == 0
 
     def refuse(self, reason: StepByStep) -> None:
         """Keep a reason, without the calls that led to it."""
@@ -55,12 +59,14 @@ def verdict_on(net: nn.Module, modules: Dict[str, nn.Module], data: Any, fused: 
     owner = next((module for module in modules.values() if isinstance(module, Hidden) and module.states), net)
     mode = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), casting(data.device.type), fused
     like = data.dtype, str(data.device), data.dim(), len(data) == 1, data.requires_grad
-    code = tuple((name, type(module), _code(module)) for name, module in modules.items())
-    found = _KNOWN.setdefault(owner, {}).setdefault((mode, like, code), {})
+    code = [_code(module) for module in modules.values()]
+    kinds = tuple(modules), tuple(map(type, modules.values())), tuple(map(id, code))
+    found = _KNOWN.setdefault(owner, {}).setdefault((mode, like, kinds), {})
     attributes = _attributes(modules)
     verdict = found.get(attributes)
     if verdict is None:
         verdict = _of_others(found) if len(found) >= MOST else found.setdefault(attributes, Verdict())
+        verdict.code = code  # alive, so that no other code gets its ``id``
     return verdict
 
 
@@ -70,22 +76,22 @@ def _of_others(found: Dict[Any, Verdict]) -> Verdict:
 
 
 def _code(module: nn.Module) -> Any:
-    """What ``forward`` is made of; a function itself may hold the network."""
+    """What ``forward`` is made of, or a number for it: the function itself may hold the network."""
     forward = vars(module).get("forward", type(module).forward)
     return getattr(forward, "__code__", id(forward))
 
 
 def _attributes(modules: Dict[str, nn.Module]) -> Tuple[Any, ...]:
-    """Values of plain attributes, the code of functions and, where the code is the user's, the kinds of all others."""
-    found = []
+    """Values of plain attributes, which functions there are, and, where the code is the user's, the kinds of others."""
+    found: List[Any] = []
     for module in modules.values():
-        foreign = is_foreign(module)
+        kinds = is_foreign(module)
         for name, value in vars(module).items():
             kind = type(value)
             if kind in _PLAIN:
                 found.append(value)
             elif kind is types.FunctionType:
-                found.append((value.__code__, id(value)))
-            elif foreign and name not in _OURS:
+                found.append(id(value))
+            elif kinds and name not in _OTHERS:
                 found.append(kind)
     return tuple(found)
