@@ -84,8 +84,7 @@ class Drawn(nn.Module):
         draw, self.depth = random.Random(seed), 2
         torch.manual_seed(seed)
         self.fcs = nn.ModuleList(nn.Linear(N, N) for _ in range(2))
-        kinds = (lambda: snn.Leaky(0.8, **H), lambda: snn.Synaptic(0.7, 0.8, **H), lambda: snn.Leaky(0.8, learn_beta=True, **H))
-        self.lifs = nn.ModuleList(draw.choice(kinds)() for _ in range(2))
+        self.lifs = nn.ModuleList(draw.choice(NEURONS)() for _ in range(2))
         self.drop, self.norm, self.gate = nn.Dropout(0.3), nn.BatchNorm1d(N), nn.Parameter(torch.rand(N))
         self.register_buffer("trace", torch.zeros(N))
         rarely = lambda some, often: [draw.choice(some) if draw.random() < often else some[0] for _ in range(2)]  # noqa: E731
@@ -105,6 +104,11 @@ class Drawn(nn.Module):
 
 
 H = {"threshold": 0.3, "init_hidden": True}
+NEURONS = (
+    lambda: snn.Leaky(0.8, **H),
+    lambda: snn.Leaky(0.8, learn_beta=True, **H),
+    lambda: snn.Synaptic(0.7, 0.8, **H),
+)
 
 
 def looped(net, x):

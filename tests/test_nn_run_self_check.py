@@ -118,7 +118,7 @@ def test_no_alarm_on_healthy_networks(count):
 
 
 def test_no_alarm_where_rounding_makes_spikes_differ(monkeypatch):
-    """In half precision and in large layers some potentials near the threshold fire in one way only: rounding differs."""
+    """In half precision and in large layers, some potentials near the threshold fire in one way only."""
     wide = []
     results = self_check._Pair.results
     spy = lambda pair, way, start, w: (wide.append(w), results(pair, way, start, w))[1]  # noqa: E731
@@ -385,7 +385,12 @@ def test_the_check_goes_the_way_of_the_call(batch, monkeypatch):
     pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     shapes = []
     choose = fusing.choose
-    spy = lambda terms, *rest: (shapes.append((terms.least, rest[3], choose(terms, *rest) is None)), choose(terms, *rest))[1]  # noqa: E731, E501
+
+    def spy(terms, *rest):
+        kernels = choose(terms, *rest)
+        shapes.append((terms.least, rest[3], kernels is None))
+        return kernels
+
     monkeypatch.setattr(fusing, "choose", spy)
     net = Counted().eval()
     snn.run(net, inputs(20, batch))

@@ -52,7 +52,7 @@ def transformed() -> bool:
 
 
 def hooked() -> bool:
-    """Whether somebody gets all tensors that are saved for the way back (``saved_tensors_hooks``), as checkpoints do."""
+    """Whether tensors that are saved for the way back go through hooks (``saved_tensors_hooks``), as in checkpoints."""
     top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return top is not None and top(True) is not None
 

@@ -183,12 +183,16 @@ class Over(TorchFunctionMode):
             return self._as_one_batch(call.name, x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
         if not (x.dim() == BATCHED.get(call.name) or (call.name == "batch_norm" and call.training is False)):
             return None
+
+        def function(flat: Any) -> Any:
+            return call.func(flat, *rest, **kwargs)
+
         if call.func in CONV.values():
             options = {**kwargs, "last": self.last, "look": self.fused}
             return self._as_one_batch(call.name, x, lambda flat: conv(flat, *rest, **options))
         if call.name in POOLS:
-            return self._as_one_batch(call.name, x, lambda flat: pooled(lambda maps: call.func(maps, *rest, **kwargs), flat))
-        return self._as_one_batch(call.name, x, lambda flat: call.func(flat, *rest, **kwargs))
+            return self._as_one_batch(call.name, x, lambda flat: pooled(function, flat))
+        return self._as_one_batch(call.name, x, function)
 
     def _as_one_batch(self, name: str, x: OverTime, function: Callable[[Any], Any]) -> Any:
         with watched() as found:

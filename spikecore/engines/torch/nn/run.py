@@ -79,6 +79,9 @@ def run(
     input, its parameters and its neurons' states alone. A network that does more runs step by step instead, and so does
     a single function that needs it (batch norm in training mode, say).
 
+    The first call of a network compares both ways on three steps, forwards and backwards. Where they differ, the
+    network runs step by step from then on, with a ``TrainingWarning``. ``explain`` says what was compared.
+
     Args:
         net: a Sequential or any module whose ``forward`` is one time step; its neurons keep their state
             (``init_hidden=True``, or no states passed).
@@ -98,6 +101,10 @@ def run(
 
     The final states stay on the modules, detached.
 
+    Warns:
+        TrainingWarning: the comparison found a difference; ``forward`` restarts a neuron at every step, as one with a
+            loop over time of its own does; or ``x`` seems to be a batch without a time axis.
+
     Raises:
         ShapeError: no time step.
         ValueError: ``num_steps`` is no int >= 1.
@@ -105,6 +112,8 @@ def run(
     """
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
+    # A chain runs no code but torch's Linear and ours, in an order that is known; conformance tests compare it with the
+    # loop. All others run a forward that nobody has seen before, and are compared in their first call.
     layers = None if names or explain else chain_of(module_of(net))
     if layers is not None:
         if state is not None:
@@ -170,11 +179,13 @@ def _at_once(
     if verdict.reason is not None:
         raise verdict.reason
     unchecked = "" if verdict.equal else cannot_check(modules, data)
-    if not unchecked and verdict.is_due():
-        try:
-            verdict.equal = check(net, modules, data, steps, fused)
-        except Unchecked as why:
-            verdict.unchecked = str(why)
+    if not unchecked:
+        if verdict.is_due:
+            try:
+                verdict.equal = check(net, modules, data, steps, fused)
+            except Unchecked as why:
+                verdict.unchecked = str(why)
+        verdict.calls += 1
     out, recorded, over = at_once(net, modules, data, steps, state, names, fused, explain)
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
     rows["compared with the loop"] = verdict.equal or f"not yet, {unchecked or verdict.unchecked}"

@@ -8,8 +8,8 @@ both ways, and outputs, last states and gradients must agree. Two choices make a
 - A difference counts only if it is there again in double precision, from other states. Both ways round differently, so
   in single precision a potential near the threshold may fire in one way alone, which is no fault.
 
-Parameters and buffers are replaced by copies meanwhile, and generators of random numbers put back: hooks on tensors hear
-nothing, and running means and dropout go on as if there had been no check.
+Parameters and buffers are replaced by copies meanwhile, and generators of random numbers put back. So hooks on tensors
+hear nothing, and running means and dropout go on as if there had been no check.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Tuple
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
 from spikecore.api.core.parameters import values_of
 from spikecore.engines.torch.modes import hooked, transformed
-from spikecore.engines.torch.nn.calls import Call
-from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.apart import Wide, apart_of, wide_of
 from spikecore.engines.torch.nn.over_time import StepByStep
 from spikecore.engines.torch.nn.state import get_state, neurons_of
 from spikecore.engines.torch.nn.two_ways import at_once, by_steps
-from spikecore.engines.torch.nn.unchanged import Generators, attributes_of, first_line, put_back
+from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.kernels.sizes import taken_as_larger
 
 STEPS, SAMPLES = 3, 2
@@ -125,7 +123,7 @@ class _Pair:
 
     def look(self, partial: bool = False) -> Dict[str, Any]:
         """The last states of a run at once from rest; of a part of a batch, ``forward`` must not ask for the size."""
-        with _apart(self.modules, wide=False):
+        with apart_of(self.modules, wide=False):
             at_once(self.net, self.modules, self.data, STEPS, None, fused=self.fused, partial=partial)
             return get_state(self.net)
 
@@ -171,7 +169,9 @@ class _Pair:
 
     def loop(self, start: Dict[str, Any], wide: bool = False) -> Tuple[Dict[str, Any], Dict[str, List[float]]]:
         """The loop's results by name, and the part of each layer that fires, by step and over all steps."""
-        called = tuple(n for n, m in self.neurons.items() if any(start[f"{n}.{s}".lstrip(".")].numel() for s in m.states))
+        called = tuple(
+            n for n, m in self.neurons.items() if any(start[f"{n}.{s}".lstrip(".")].numel() for s in m.states)
+        )
         spikes: Dict[str, Any] = {}
 
         def way(data: Any, states: Any) -> Any:
@@ -199,10 +199,10 @@ class _Pair:
 
     def results(self, way: Callable[[Any, Any], Any], start: Dict[str, Any], wide: bool) -> Dict[str, Any]:
         """Outputs, last states and gradients of one way, by name."""
-        with _apart(self.modules, wide), _Wide() if wide else contextlib.nullcontext():
+        with apart_of(self.modules, wide), Wide() if wide else contextlib.nullcontext():
             leaves = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
-            data = _wide(self.data) if wide else self.data
-            states = {name: _wide(value) if wide else value for name, value in start.items()}
+            data = wide_of(self.data) if wide else self.data
+            states = {name: wide_of(value) if wide else value for name, value in start.items()}
             if torch.is_grad_enabled() and (leaves or self.differentiable):
                 states = {n: v.clone().requires_grad_(v.is_floating_point()) for n, v in states.items()}
                 leaves.update({f"state {name}": value for name, value in states.items() if value.requires_grad})
@@ -238,58 +238,6 @@ def _communicates(module: nn.Module) -> bool:
     """Whether a module waits for that of other processes when it is called."""
     kind = type(module)
     return kind is nn.SyncBatchNorm or kind.__module__.startswith(("torch.nn.parallel.", "torch.distributed."))
-
-
-class _Wide(TorchFunctionMode):
-    """Meanwhile torch's functions compute in double precision, whatever they are asked for."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = Call(func, args, kwargs or {})
-        if func in (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16):
-            return args[0].double()
-        edited = [call.kwargs.get("out"), call.args[0] if call.in_place and call.args else None]
-
-        def widened(x: Any) -> Any:
-            if isinstance(x, torch.dtype):
-                return torch.float64 if x.is_floating_point else x
-            return _wide(x) if isinstance(x, torch.Tensor) and not any(x is y for y in edited) else x
-
-        args, kwargs = tree_map(widened, (call.args, call.kwargs))
-        made = func(*args, **kwargs)
-        return made if call.tensors else tree_map(lambda y: _wide(y) if isinstance(y, torch.Tensor) else y, made)
-
-
-def _wide(x: Any) -> Any:
-    return x.double() if x.is_floating_point() and x.dtype != torch.float64 else x
-
-
-@contextlib.contextmanager
-def _apart(modules: Dict[str, nn.Module], wide: bool) -> Iterator[None]:
-    """Meanwhile the modules hold copies of their parameters and buffers, which nobody listens to; in the end they and
-    the generators of random numbers are as they were.
-    """
-    copies: Dict[int, Any] = {}
-
-    def copied(x: Any) -> Any:
-        if id(x) not in copies:
-            y = x.detach() if isinstance(x, nn.Parameter) else x.detach().clone()
-            y = _wide(y) if wide else y
-            y = nn.Parameter(y, x.requires_grad) if isinstance(x, nn.Parameter) else y.requires_grad_(x.requires_grad)
-            vars(y).update(vars(x))
-            copies[id(x)] = y
-        return copies[id(x)]
-
-    generators = Generators()
-    try:
-        with put_back(attributes_of(modules)):
-            for module in modules.values():
-                for held in (module._parameters, module._buffers):
-                    held.update({name: copied(x) for name, x in held.items() if x is not None})
-                if isinstance(module, Hidden) and module.states:
-                    vars(module)["fused"] = False  # the loop's single steps: a kernel for them might have to be compiled
-            yield
-    finally:
-        generators.put_back()
 
 
 def _threshold(neuron: Any) -> float:

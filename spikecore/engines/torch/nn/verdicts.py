@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import weakref
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 from torch import nn
@@ -37,12 +37,10 @@ class Verdict:
         self.calls, self.unchecked = 0, ""
         self.code: List[Any] = []
 
+    @property
     def is_due(self) -> bool:
         """Whether this call is to compare the network: as long as that fails, calls 1, 2, 4, 8, ... try."""
-        if self.equal:
-            return False
-        self.calls += 1
-        return self.calls & (self.calls - 1) == 0
+        return not self.equal and self.calls & (self.calls + 1) == 0
 
     def refuse(self, reason: StepByStep) -> None:
         """Keep a reason, without the calls that led to it."""
