@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import OrderedDict
 
@@ -427,6 +428,27 @@ class ResetsIt(Resets):
     def forward(self, x):
         self.lif.reset_mem()
         return torch.stack([self.lif(self.fc(x)) for _ in range(3)])
+
+
+class NormedTwice(Peephole):
+    """Its running statistics depend on the order of all calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        return self.norm(self.lif(self.norm(self.fc(x))) + x)
+
+
+def test_a_batch_norm_that_is_used_twice_in_a_step():
+    torch.manual_seed(0)
+    one, x, said = NormedTwice(), torch.rand(T, B, 4), []
+    two = copy.deepcopy(one)
+    snn.run(one, x, explain=said.append)
+    loop(two, x)
+    same(one.norm.running_var, two.norm.running_var)
+    assert "a batch norm is used twice in one step" in said[0]
 
 
 class Keeps(Whole):

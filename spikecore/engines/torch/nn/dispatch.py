@@ -206,6 +206,10 @@ class Over(TorchFunctionMode):
         if call.name == "batch_norm":
             if call.training is None:
                 raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
+            if self.partial:
+                raise StepByStep("a batch is normalised, of which this is a part")
+            if any(kept is buffer for kept, _ in self.buffers for buffer in call.args[1:3]):
+                raise StepByStep("a batch norm is used twice in one step, and the order of its statistics would change")
             self.buffers += [(buffer, buffer.clone()) for buffer in call.args[1:3] if buffer is not None]
             result = self._normalized(call)
             return self.by_steps(call, "its statistics are those of one step") if result is None else result

@@ -198,7 +198,7 @@ class _Pair:
         return self.results(way, start, wide)
 
     def results(self, way: Callable[[Any, Any], Any], start: Dict[str, Any], wide: bool) -> Dict[str, Any]:
-        """Outputs, last states and gradients of one way, by name."""
+        """Outputs, last states, buffers and gradients of one way, by name."""
         with apart_of(self.modules, wide), Wide() if wide else contextlib.nullcontext():
             leaves = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
             data = wide_of(self.data) if wide else self.data
@@ -211,6 +211,7 @@ class _Pair:
             made = [y for y in tree_flatten(way(data, states))[0] if isinstance(y, torch.Tensor)]
             results = {f"output {i}": y.detach() for i, y in enumerate(made)}
             results.update({f"last state {name}": value for name, value in get_state(self.net).items()})
+            results.update({f"buffer {name}": value for name, value in self.net.named_buffers()})
             weighed = [_weighed(y) for y in made if y.requires_grad and y.is_floating_point()]
             if weighed:
                 gradients = torch.autograd.grad(sum(weighed), list(leaves.values()), allow_unused=True)

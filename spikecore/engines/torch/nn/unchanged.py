@@ -47,7 +47,7 @@ def unchanged(
     drawn, same = Generators(bool(theirs)), {}  # type: Any, Any
     held = [{n: v for n, v in vars(m).items() if n not in _TORCHS and type(v) not in _PLAIN} for m in theirs]
     copies, kept = _copies(held, same) if any(held) else ([], [])
-    copied, attributes = _pickled(copies, same), [*attributes, *map(vars, kept)]
+    copied, attributes = _pickled(copies, same), [*attributes, *(vars(value) for value in kept)]
     try:
         with put_back(attributes):
             for module, values in zip(theirs, copies):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import weakref
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import nn
@@ -33,8 +33,9 @@ class Verdict:
     """
 
     def __init__(self) -> None:
-        self.equal, self.reason = "", None  # type: str, Optional[StepByStep]
-        self.calls, self.unchecked = 0, ""
+        self.equal = self.unchecked = ""
+        self.reason: Optional[StepByStep] = None
+        self.calls = 0
         self.code: List[Any] = []
 
     @property
