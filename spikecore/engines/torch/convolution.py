@@ -6,6 +6,7 @@ of them behind the shortcuts of residual networks.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Tuple
 
 import torch
@@ -48,7 +49,10 @@ def conv(
         made = _by_spikes(x, weight, bias, spread, groups, last)
         if made is not None:
             return made
-    x = channels_last(x) if last else x
+    if weight.ndim == 4 and weight.shape[1] < 4 and math.prod(weight.shape[2:]) == 1 and stride not in (1, (1, 1)):
+        x = x.contiguous()  # "channels last", oneDNN's way back of these writes past the end of its memory (torch 2.13)
+    else:
+        x = channels_last(x) if last else x
     found = packed(x) if spread is not None and _is_kept(x, weight) else None
     if found is not None:
         return ByteConv.apply(x, weight, bias, *found, [*spread, groups])

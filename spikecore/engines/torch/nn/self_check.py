@@ -84,6 +84,8 @@ def cannot_check(modules: Dict[str, nn.Module], data: Any) -> str:
         return "somebody listens to what this call saves for the way back, as torch.utils.checkpoint does"
     if data.is_cuda and torch.cuda.is_current_stream_capturing():
         return "a CUDA graph is captured"
+    if any(getattr(getattr(module, "_neuron", None), "parallel", False) for module in modules.values()):
+        return "a neuron that computes all steps at once knows no loop"
     if not data.numel():
         return "the input is empty"
     if _ranks() > 1 and any(map(_communicates, modules.values())):
