@@ -6,7 +6,6 @@ of them behind the shortcuts of residual networks.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Dict, Tuple
 
 import torch
@@ -21,6 +20,7 @@ from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.sparse import maps as sparse
 
+VECTOR = 16  # float32 in the widest vector of a processor
 CONV: Dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -49,14 +49,24 @@ def conv(
         made = _by_spikes(x, weight, bias, spread, groups, last)
         if made is not None:
             return made
-    if weight.ndim == 4 and weight.shape[1] < 4 and math.prod(weight.shape[2:]) == 1 and stride not in (1, (1, 1)):
-        x = x.contiguous()  # "channels last", oneDNN's way back of these writes past the end of its memory (torch 2.13)
-    else:
-        x = channels_last(x) if last else x
+    if _overruns(weight, stride):
+        x = x.contiguous()
+    elif last:
+        x = channels_last(x)
     found = packed(x) if spread is not None and _is_kept(x, weight) else None
     if found is not None:
         return ByteConv.apply(x, weight, bias, *found, [*spread, groups])
     return CONV[weight.ndim - 2](x, weight, bias, *options)
+
+
+def _overruns(weight: Any, stride: Any) -> bool:
+    """Whether maps must be in plain order for a convolution's gradient by its weight.
+
+    If channels are last, oneDNN writes past the end of its memory for 1 x 1 filters that take steps and have fewer
+    channels than a vector: torch 2.13 with 3 to 7 channels, on processors with AVX2.
+    """
+    narrow = weight.ndim == 4 and weight.shape[1] < VECTOR and weight.shape[2] == weight.shape[3] == 1
+    return bool(narrow and stride not in (1, (1, 1), [1, 1]))
 
 
 def _spread(x: Any, weight: Any, bias: Any, options: Tuple[Any, ...]) -> Any:
