@@ -249,4 +249,5 @@ def test_an_engine_in_a_package_of_its_own_is_named_with_its_package():
     for find in (lambda: sc.get_engine("jax"), lambda: sc.Model(sc.Leaky(), engine="jax")):
         with pytest.raises(sc.EngineUnavailable, match=message):
             find()
-    assert next(status for status in sc.engines() if status.name == "jax").install.endswith("plugins/spikecore-jax")
+    shown = next(status for status in sc.engines() if status.name == "jax")
+    assert "plugins/spikecore-jax" in shown.install
