@@ -48,6 +48,16 @@ def test_others_have_channels_last(channels, kernel, stride):
     assert orders.found == [True]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit.trace
+def test_a_traced_program_takes_steps_in_plain_order():
+    x, weight = torch.rand(2, 4, 6, 6), torch.rand(5, 4, 1, 1)
+    traced = torch.jit.trace(lambda maps, filters: conv(maps, filters, stride=2), (x, weight))
+    assert torch.equal(traced(x, weight), conv(x, weight, stride=2))
+    with Orders() as orders:
+        traced(x.requires_grad_(), weight.requires_grad_()).sum().backward()
+    assert orders.found == [False]
+
+
 SHORTCUTS = """
 import torch
 from spikecore.engines.torch.convolution import conv

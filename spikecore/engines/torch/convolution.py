@@ -65,8 +65,11 @@ def _overruns(weight: Any, stride: Any) -> bool:
     If channels are last, oneDNN writes past the end of its memory for 1 x 1 filters that take steps and have fewer
     channels than a vector: torch 2.13 with 3 to 7 channels, on processors with AVX2.
     """
-    narrow = weight.ndim == 4 and weight.shape[1] < VECTOR and weight.shape[2] == weight.shape[3] == 1
-    return bool(narrow and stride not in (1, (1, 1), [1, 1]))
+    if weight.ndim != 4 or stride in (1, (1, 1), [1, 1]):
+        return False
+    if torch.jit.is_tracing():
+        return True  # sizes are tensors there, and plain order is right for all
+    return bool(weight.shape[1] < VECTOR and weight.shape[2] == weight.shape[3] == 1)
 
 
 def _spread(x: Any, weight: Any, bias: Any, options: Tuple[Any, ...]) -> Any:
