@@ -20,6 +20,7 @@ from page import IMAGE, PICTURES, Shown, of_notebook, of_page, write_notebook, w
 
 FOLDER = Path(__file__).resolve().parents[1] / "tutorials"
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+FOLDER_NAME = re.compile(r"[^\s'\"]*/tmp\w+/")
 DPI = 150  # as in matplotlibrc
 SITE_DPI = 100  # a picture of 7 inches fills the column, and has one and a half of its pixels for sharp screens
 
@@ -112,7 +113,8 @@ def check(sources: List[Path]) -> List[str]:
 
 
 def masked(text: str) -> str:
-    """The text with every number as #, whatever room it takes."""
+    """The text with every number as #, whatever room it takes, and without the names of temporary folders."""
+    text = FOLDER_NAME.sub("", text)
     return "\n".join(" ".join(NUMBER.sub("#", line).split()) for line in text.split("\n"))
 
 

@@ -150,7 +150,7 @@ class Pooled(torch.nn.Module):
     def forward(self, x, y):
         currents = self.conv(x)
         spikes = (currents > 0.1).float() + currents - currents.detach()
-        out = self.last(torch.nn.functional.max_pool2d(spikes, 2).flatten(1))
+        out = self.last(torch.nn.functional.max_pool2d(spikes, 2, stride=2).flatten(1))
         return out, torch.nn.functional.cross_entropy(out, y)
 
 
