@@ -34,11 +34,11 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses $(WORK
 demo: .venv/extras-all  ## train a small network, verify its gradients, show what ran
 	OMP_NUM_THREADS=1 $(BIN)/python -m spikecore.cli.demo  # so small a network gains nothing from a second thread
 
-test: .venv/extras-test  ## the default test suite
-	$(PYTEST)
+test: .venv/extras-test  ## the default test suite; ROOM=export: the tests of one room (a folder in tests/)
+	$(PYTEST) $(ROOM:%=tests/%)
 
-slow: .venv/extras-test  ## the tests that take long
-	$(PYTEST) -m slow
+slow: .venv/extras-test  ## the tests that take long; ROOM=export: those of one room
+	$(PYTEST) -m slow $(ROOM:%=tests/%)
 
 orders: .venv/extras-test  ## the tests that compare engines, under other orders of summation: threads, processors
 	WORKERS=$(WORKERS) $(BIN)/python tests/orders.py $(ORDERS)
@@ -47,11 +47,11 @@ mutants: .venv/extras-test  ## 60 small mistakes in neurons, rules, kernels and 
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py
 
 faults: .venv/extras-test  ## kill one of four processes that train together, 50 times
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_parallel_faults.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/training/test_parallel_faults.py
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
-	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py tests/test_nir_peers.py \
-	  tests/test_layers_normalisation.py tests/test_conversion_spikingjelly.py tests/test_conversion_norse.py tests/test_conversion_sinabs.py tests/test_nn_trainers.py tests/test_neurobench.py
+	$(PYTEST) tests/core/test_against_snntorch.py tests/core/test_against_spikingjelly.py tests/nir/test_peers.py \
+	  tests/core/test_layers_normalisation.py tests/convert tests/nn/test_trainers.py tests/neurobench
 	$(BIN)/spikecore bench neurons tutorial5
 
 # With a CUDA device there may be no network, so that this takes $(PYTHON) as it is, and wheels in .whl/; a rehearsal on
@@ -68,10 +68,7 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	@test -x .venv38/bin/python || $(PYTHON38) -m venv .venv38
 	.venv38/bin/python -m pip install --quiet 'numpy<1.25' 'array-api-compat<1.9' 'torch==2.0.1' pytest hypothesis --editable .
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest $(IPU_TESTS)
-	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/test_ipu_check.py tests/test_ipu_engine.py tests/test_ipu_gradients.py \
-	  tests/test_ipu_loop.py tests/test_ipu_parts.py tests/test_ipu_plain.py tests/test_ipu_signatures.py tests/test_ipu_simulation.py \
-	  tests/test_ipu_front_end.py tests/test_ipu_lowering.py tests/test_ipu_layers.py tests/test_ipu_optimizers.py \
-	  tests/test_ipu_hardware_simulated.py tests/test_ipu_pool.py tests/test_ipu_own_operators.py tests/test_devices.py
+	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/ipu tests/engines/test_devices.py --ignore tests/ipu/test_cli.py
 
 # JAX comes with the plugin; it is no part of the extras.
 test-jax: .venv/extras-test  ## the JAX engine: its own tests and the conformance suite (installs jax; takes long)
@@ -107,19 +104,19 @@ pictures: .venv/extras-docs  ## docs/pictures, of the pages whose code has chang
 
 tutorials-check: .venv/extras-docs .venv/extras-test  ## execute tutorials and gallery, and compare with the pages
 	$(BIN)/python docs/builder/tutorials.py --check $(NAMES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_docs.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/docs/test_docs.py
 
 docs: .venv/extras-docs  ## the documentation, into build/site
 	$(BIN)/mkdocs build --strict
 
 site-pictures: .venv/extras-docs .venv/extras-test  ## pictures of the documentation's pages in Chromium, into build/screenshots
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_site_pictures.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/docs/test_site_pictures.py
 
 package: .venv/extras-dev  ## wheel and source distribution, tried in clean environments of every Python found here
 	rm -rf build/package
 	$(BIN)/python -m build --outdir build/package .
 	$(BIN)/twine check --strict build/package/*
-	$(BIN)/python -m pytest -m "slow or not slow" tests/test_package.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/house/test_package.py
 
 clean:  ## remove the environment and everything built
 	rm -rf .venv .venv38 build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

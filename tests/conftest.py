@@ -6,7 +6,8 @@ import os
 import sys
 
 import pytest
-from conformance.own_engines import absent, texts
+
+from tests.conformance.own_engines import absent, texts
 
 pytest_plugins = ["spikecore.conformance.plugin"]
 os.environ.setdefault("SPIKECORE_BACKGROUND", "0")  # what a test compiles, it compiles itself

@@ -8,7 +8,7 @@ import numpy as np
 
 import spikecore as sc
 from spikecore.api.core.layer import shapes_of
-from tests.stream_rig import exact
+from tests.kernels.stream_rig import exact
 
 
 class Drawing:

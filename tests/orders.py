@@ -17,16 +17,19 @@ import sys
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 # What compares engines, kernels with loops, ways to run or to train with one another, or figures of trained networks.
 FILES = """
-conformance/test_cross.py conformance/test_kernels.py conformance/test_executors.py conformance/test_scan.py
-test_backprop.py test_backprop_modules.py test_compile.py test_convert.py test_delays.py test_demo.py test_diagnosis.py
-test_docs.py test_examples.py test_fit_accumulate.py test_fit_sequences.py test_fit_steps.py test_kernels.py
-test_kernels_narrow.py test_kernels_narrow_torch.py test_memory_budget.py test_model.py test_nn_narrow.py
-test_nn_run.py test_nn_step.py test_online_rules.py test_own_loop.py test_plasticity_training.py test_precision.py
-test_psn.py test_pruning_training.py test_quantize.py test_readme.py test_resume.py test_stream.py test_stream_events.py
-test_torch_layer.py test_torch_modes.py test_zoo.py test_zoo_pretrained.py
+cli/test_demo.py conformance/test_cross.py conformance/test_executors.py conformance/test_kernels.py
+conformance/test_scan.py convert/test_convert.py core/test_delays.py core/test_psn.py docs/test_docs.py
+docs/test_examples.py docs/test_readme.py engines/test_memory_budget.py engines/test_precision.py
+engines/test_torch_layer.py engines/test_torch_modes.py kernels/test_compile.py kernels/test_kernels.py
+kernels/test_narrow.py kernels/test_narrow_torch.py kernels/test_stream.py kernels/test_stream_events.py
+learning/test_backprop.py learning/test_backprop_modules.py learning/test_online_rules.py
+learning/test_plasticity_training.py nn/test_narrow.py nn/test_run.py nn/test_step.py training/test_diagnosis.py
+training/test_fit_accumulate.py training/test_fit_sequences.py training/test_fit_steps.py training/test_model.py
+training/test_own_loop.py training/test_pruning_training.py training/test_quantize.py training/test_resume.py
+zoo/test_pretrained.py zoo/test_zoo.py
 """.split()
 try:
     from numpy._core._multiarray_umath import __cpu_dispatch__ as vector_units
@@ -61,16 +64,13 @@ def lacking(order):
 def run(order):
     """Run the tests under an order: pytest's exit code, what it says in the end, and the seconds it took."""
     variables = {"OMP_NUM_THREADS": "1", **ORDERS[order]}
-    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     workers = max(1, int(os.environ.get("WORKERS", "2")) // int(variables["OMP_NUM_THREADS"]))
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile"]
-    drawn = "PERMUTED_SUMS" in variables
-    command += ["-p", "permuted_sums"] if drawn else []
-    # torch ends in the backward pass of some convolutions of the page on the zoo if its products are exchanged.
-    files = [file for file in FILES if not (drawn and file == "test_docs.py")]
+    command += ["-p", "tests.permuted_sums"] if "PERMUTED_SUMS" in variables else []
     begun = time.perf_counter()
     with subprocess.Popen(
-        [*command, *(str(TESTS / file) for file in files)],
+        [*command, *(str(ROOT / "tests" / file) for file in FILES)],
         env={**os.environ, **variables, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         last = ""

@@ -1,4 +1,4 @@
-"""A plugin of pytest, ``-p permuted_sums``: products in float32 add up in an order drawn by ``$PERMUTED_SUMS``.
+"""A plugin of pytest, ``-p tests.permuted_sums``: products in float32 add up in an order drawn by ``$PERMUTED_SUMS``.
 
 Each shape has an order of its own, as it has in a library that chooses among several loops. So a test is found that
 wants equal bits of two products which add the same numbers, or of what lies behind a spike that one of them flips. It

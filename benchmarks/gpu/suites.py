@@ -98,12 +98,12 @@ def conformance_cupy(record: Record) -> None:
 def triton(record: Record) -> None:
     """Triton kernels against two engines' loops; a rehearsal takes Triton's interpreter."""
     _need(record, "triton")
-    file, some = "tests/test_kernels_triton.py", "in_the_interpreter or from_scan_to_parameter_gradients"
+    file, some = "tests/kernels/test_triton.py", "in_the_interpreter or from_scan_to_parameter_gradients"
     run(record, [file, "-m", "cuda"], [file, "-m", "not slow", "-k", some])
 
 
 def cuda_c(record: Record) -> None:
     """CUDA C kernels against two engines' loops; a rehearsal compiles them, with NVRTC where it is installed."""
     _need(record, "cupy")
-    file, some = "tests/test_kernels_cuda.py", "nvrtc or nvcc or equal_the_loop"
+    file, some = "tests/kernels/test_cuda.py", "nvrtc or nvcc or equal_the_loop"
     run(record, [file, "-m", "cupy"], [file, "-m", "not slow and not cupy", "-k", some])

@@ -30,34 +30,39 @@ LIST = Path(__file__).with_name("mutants.json")
 SEED, COUNT, LIMIT = 0, 60, 60.0  # seconds for one mutant
 BROKEN = 99  # exit status where no test ran
 NEURONS = " ".join(f"tests/conformance/test_{name}.py" for name in ("neuron_equations", "parallel", "neurons"))
-KERNELS = "tests/test_kernels.py tests/test_kernels_small.py tests/conformance/test_kernels.py"
+KERNELS = "tests/kernels/test_kernels.py tests/kernels/test_small.py tests/conformance/test_kernels.py"
+SPARSE = " ".join(f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward"))
+MEMORY = "tests/engines/test_memory.py tests/kernels/test_memory.py tests/kernels/test_store.py"
+STREAMS = "tests/kernels/test_stream.py tests/kernels/test_stream_events.py"
 ENGINE = ("engine_contract", "words", "backprop", "scan", "layers", "executors")
 NUMPY = " ".join(f"tests/conformance/test_{name}.py" for name in ENGINE)
 #: Where mutants are drawn, and the tests that belong there; the first row that fits counts.
 PLACES: Dict[str, str] = {
     "api/core/rules.py": "tests/conformance/test_words.py",
-    "api/neurons/psn.py": f"tests/test_psn.py {NEURONS}",
-    "api/neurons/state_space.py": f"tests/test_resonators.py {NEURONS}",
-    "api/neurons/resonate.py": f"tests/test_resonators.py {NEURONS}",
-    "api/neurons/keywords.py": "tests/test_newcomer.py tests/test_bad_input.py",
-    "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/test_states.py tests/test_bad_input.py",
-    "kernels/sparse": "tests/test_sparse_products.py tests/test_sparse_convolutions.py tests/test_sparse_backward.py",
-    "kernels/streaming": "tests/test_stream.py tests/test_stream_events.py tests/conformance/test_streams.py",
-    "kernels/runtime": f"{KERNELS} tests/test_kernels_store.py tests/test_kernels_memory.py tests/test_memory.py",
-    "kernels/triton.py": "tests/test_kernels_triton.py",
-    "kernels/cuda.py": "tests/test_kernels_cuda.py",
-    "kernels/device.py": "tests/test_kernels_triton.py tests/test_kernels_cuda.py",
-    "kernels/sequence_gpu.py": "tests/test_kernels_triton.py tests/test_kernels_cuda.py",
-    "kernels/moments.py": "tests/test_torch_batch_norm.py tests/test_layers_normalisation.py",
-    "kernels/eligibility.py": "tests/conformance/test_online_rules.py tests/test_online_rules.py",
-    "kernels/readout.py": "tests/test_product.py tests/test_kernels_product.py",
-    "kernels/step_kernel.py": "tests/test_nn_step.py",
+    "api/neurons/psn.py": f"tests/core/test_psn.py {NEURONS}",
+    "api/neurons/state_space.py": f"tests/core/test_resonators.py {NEURONS}",
+    "api/neurons/resonate.py": f"tests/core/test_resonators.py {NEURONS}",
+    "api/neurons/keywords.py": "tests/training/test_newcomer.py tests/core/test_bad_input.py",
+    "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/core/test_states.py tests/core/test_bad_input.py",
+    "kernels/sparse": " ".join(
+        f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward")
+    ),
+    "kernels/streaming": f"{STREAMS} tests/conformance/test_streams.py",
+    "kernels/runtime": f"{KERNELS} {MEMORY}",
+    "kernels/triton.py": "tests/kernels/test_triton.py",
+    "kernels/cuda.py": "tests/kernels/test_cuda.py",
+    "kernels/device.py": "tests/kernels/test_triton.py tests/kernels/test_cuda.py",
+    "kernels/sequence_gpu.py": "tests/kernels/test_triton.py tests/kernels/test_cuda.py",
+    "kernels/moments.py": "tests/engines/test_torch_batch_norm.py tests/core/test_layers_normalisation.py",
+    "kernels/eligibility.py": "tests/conformance/test_online_rules.py tests/learning/test_online_rules.py",
+    "kernels/readout.py": "tests/engines/test_product.py tests/kernels/test_product.py",
+    "kernels/step_kernel.py": "tests/nn/test_step.py",
     "kernels": KERNELS,
-    "engines/numpy/samples.py": "tests/test_numpy_samples.py",
-    "engines/numpy/stream.py": "tests/test_stream.py tests/test_stream_events.py",
-    "engines/numpy/sparse_input.py": "tests/test_sparse_backward.py tests/test_sparse_products.py",
+    "engines/numpy/samples.py": "tests/engines/test_numpy_samples.py",
+    "engines/numpy/stream.py": STREAMS,
+    "engines/numpy/sparse_input.py": "tests/kernels/test_sparse_backward.py tests/kernels/test_sparse_products.py",
     "engines/numpy/executor.py": "tests/conformance/test_executors.py tests/conformance/test_optimizers.py",
-    "engines/numpy": f"{NUMPY} tests/test_checkpointing.py",
+    "engines/numpy": f"{NUMPY} tests/training/test_checkpointing.py",
 }
 COMPARED = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"), ast.Eq: ("==", "!="),

@@ -1,5 +1,5 @@
-"""A user's mistakes, one a statement: ``make type`` requires that mypy refuses each, tests/test_public_types.py that
-each is refused when it runs, too.
+"""A user's mistakes, one a statement: ``make type`` requires that mypy refuses each, and
+tests/house/test_public_types.py that each is refused when it runs, too.
 """
 
 import numpy as np

@@ -1,5 +1,5 @@
-"""A user's program in which nothing is wrong: ``make type`` requires that mypy says so, tests/test_public_types.py runs
-it.
+"""A user's program in which nothing is wrong: ``make type`` requires that mypy says so, and
+tests/house/test_public_types.py runs it.
 """
 
 from dataclasses import dataclass

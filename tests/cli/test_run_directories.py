@@ -1,0 +1,224 @@
+"""Run directories under attack: several processes at once, kills at every file, leftovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
+    pytest.importorskip(package)
+
+import spikecore as sc  # noqa: E402
+from spikecore.cli import command as cli  # noqa: E402
+from spikecore.cli import lock, pictures  # noqa: E402
+from spikecore.cli import run_directory as runs  # noqa: E402
+from spikecore.cli import run_file as config  # noqa: E402
+
+RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
+TINY = ["network.layers.0.out_features=4", "network.layers.2.in_features=4", "encoder.num_steps=2", "train.epochs=1"]
+TINY += ["data.batch_size=512"]
+SETS = [word for one in TINY for word in ("--set", one)]
+HOLD = (
+    "import sys, pathlib, spikecore.cli.lock as lock\n"
+    "with lock.owned(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def start(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    return subprocess.Popen([sys.executable, *map(str, arguments)], **pipes, text=True, env=environment)
+
+
+def job(directory=None, *sets):
+    return runs.Run(config.read(RUN_FILE, "numpy", [*TINY, *sets]), directory, RUN_FILE.name)
+
+
+def train(*arguments):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["train", str(RUN_FILE), *SETS, "-e", "numpy", *map(str, arguments)])
+    return left.value.code
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
+def test_trainings_started_at_once_have_directories_of_their_own(count):
+    """C2: several commands at once; each keeps its run file, its model, its history."""
+    commands = [("-m", "spikecore", "train", RUN_FILE, *SETS, "-e", "numpy", "-s", f"seed={i}") for i in range(count)]
+    started = [start(*command) for command in commands]
+    said = [one.communicate() for one in started]
+    assert [one.returncode for one in started] == [0] * count, said
+    directories = sorted(Path("runs").iterdir())
+    assert [path.name for path in directories] == [f"demo-00{i}" for i in range(1, count + 1)]
+    seeds = []
+    for path in directories:
+        kept = config.read(path / "run.toml")
+        model = sc.load(path / "model.safetensors", engine="numpy")
+        seeds.append(kept.seed)
+        assert model.seed == kept.seed
+        with (path / "history.jsonl").open() as lines:
+            assert [json.loads(line)["loss"] for line in lines] == [row["loss"] for row in model.history]
+        assert not list(path.glob(".*"))
+    assert sorted(seeds) == list(range(count))
+
+
+def test_one_directory_named_by_several_is_given_to_one():
+    """C2: --out DIR of six commands: one trains there, the others say who does."""
+    started = [start("-m", "spikecore", "train", RUN_FILE, *SETS, "-e", "numpy", "--out", "one") for _ in range(3)]
+    errors = [one.communicate()[1] for one in started]
+    assert sorted(one.returncode for one in started) == [0, cli.USAGE, cli.USAGE], errors
+    for one, error in zip(started, errors):
+        assert one.returncode == 0 or "one: process " in error or "--out one already exists" in error
+    assert (Path("one") / "result.json").exists()
+
+
+def test_numbers_are_taken_once():
+    """C2: the race itself, many times over."""
+    found, barrier = [], threading.Barrier(8)
+
+    def take():
+        barrier.wait()
+        found.extend(runs.new_directory("runs", "x") for _ in range(20))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 160
+
+
+def test_an_owner_that_has_not_written_its_name_yet_is_waited_for(tmp_path):
+    """Between taking the lock and writing the name is a moment in which the file is empty."""
+    import fcntl
+
+    handle = os.open(tmp_path / lock.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    naming = threading.Timer(0.2, os.write, (handle, b"process 7 on somewhere, since 2020"))
+    naming.start()
+    with pytest.raises(lock.Occupied, match="process 7 on somewhere, since 2020, is writing"), lock.owned(tmp_path):
+        pass
+    naming.join()
+    os.close(handle)
+
+
+def test_a_lock_names_its_owner_and_ends_with_it(tmp_path):
+    """C2: a living owner is named; what a dead one left behind is taken over."""
+    owner = start("-c", HOLD, tmp_path)
+    assert owner.stdout.readline() == "held\n"
+    with pytest.raises(lock.Occupied, match=rf"process {owner.pid} on \S+, since 20.*, is writing to it"):
+        job(tmp_path).start().__enter__()
+    assert not (tmp_path / "run.toml").exists()
+    owner.kill()
+    owner.communicate()
+    assert (tmp_path / lock.LOCK).exists()
+    with job(tmp_path).start() as model:
+        assert model.epochs_done == 0
+        with pytest.raises(lock.Occupied, match=f"process {os.getpid()} "):
+            job(tmp_path).start(resume=True).__enter__()
+    assert not (tmp_path / lock.LOCK).exists()
+
+
+def test_a_lock_is_handed_on_without_gap(tmp_path):
+    """C2: owners that come and go at once: never two, none that holds a file which is gone."""
+    inside, most, taken = [], [], []
+
+    def work():
+        while len(taken) < 200:
+            try:
+                with lock.owned(tmp_path):
+                    inside.append(1)
+                    most.append(len(inside))
+                    taken.append(1)
+                    inside.pop()
+            except lock.Occupied:
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+
+
+def test_a_lock_does_not_follow_links(tmp_path):
+    """C2: what a link in the place of the lock points to is not touched."""
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / lock.LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic"), lock.owned(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+KILL = """
+import os, signal, sys
+from spikecore.cli import command as cli
+from spikecore.api.training import checkpoint
+count, replace = int(sys.argv.pop(1)), os.replace
+def dies(source, target):
+    global count
+    count -= 1
+    if count < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = dies
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("files", range(4))
+def test_a_run_killed_at_any_file_can_be_started_or_resumed(files):
+    """C15: killed before the run file is there: start anew; later: resume. The result is that of an unharmed run."""
+    arguments = ("train", RUN_FILE, *SETS, "-e", "numpy", "--out")
+    dead = start("-c", KILL, files, *arguments, "out")
+    dead.communicate()
+    assert dead.returncode == -signal.SIGKILL
+    again = ["--out", "out"] if files == 0 else ["--out", "out", "--resume"]
+    assert train(*again) == 0
+    assert train("--out", "whole") == 0
+    one, other = (sc.load(Path(name) / "model.safetensors", engine="numpy") for name in ("out", "whole"))
+    assert all((other.params()[name] == x).all() for name, x in one.params().items())
+
+
+def test_what_is_there_is_never_written_over(capsys):
+    """C15: only hidden leftovers are nothing."""
+    for name, content in (("notes.txt", "mine"), ("run.toml", ""), ("model.safetensors", "")):
+        path = Path(name.partition(".")[0]) / name
+        path.parent.mkdir()
+        path.write_text(content)
+        assert train("--out", path.parent) == cli.USAGE
+        assert "already exists" in capsys.readouterr().err
+        assert [p.read_text() for p in path.parent.iterdir()] == [content]
+
+
+def test_pictures_are_written_whole_or_not_at_all(monkeypatch):
+    """C15: an interruption while a picture is drawn or written leaves the older one."""
+    assert train("--out", "out") == 0
+    paths = [Path("out") / name for name in (pictures.CURVES, pictures.PREDICTIONS, pictures.RASTER, pictures.TRACES)]
+    before = [path.read_bytes() for path in paths]
+
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    run = runs.opened("out", "numpy")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.pictures(run.model())
+    assert [path.read_bytes() for path in paths] == before
+    assert {path.name for path in Path("out").iterdir() if path.suffix == ".png"} == {path.name for path in paths}

@@ -1,0 +1,42 @@
+"""The Python blocks of the documentation run, page by page: the blocks of a page share one namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import types
+
+import pytest
+
+from tests import ROOT
+from tests.docs import test_readme
+from tests.docs.test_readme import PROMPTS, python_blocks, run, skip_without
+
+DOCS = ROOT / "docs"
+# `make tutorials-check` executes tutorials, whose pages are made from the files beside them, and the gallery.
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not page.with_suffix(".py").is_file()]
+LONG = pytest.mark.slow
+
+
+@pytest.mark.skipif(not PAGES, reason="docs/ is not part of this tree")
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=LONG if page.stem == "gallery" else ()) for page in PAGES],
+    ids=[page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES],
+)
+def test_the_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(test_readme, "README", page)  # tracebacks then name the page
+    monkeypatch.chdir(tmp_path)  # what the blocks save stays here
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    module = types.ModuleType(f"docs_{page.stem}")  # dataclasses and pickle look their module up
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    text = page.read_text(encoding="utf-8")
+    for line, code in python_blocks(text):
+        assert not code.lstrip().startswith(PROMPTS), f"{page.name}:{line}: write plain code, not a console session"
+        skip_without(code)
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(code, line, module.__dict__)
+    for picture in re.findall(r"!\[[^\]]*\]\(pictures/([^)]+)\)", text):  # `make pictures` takes them from here
+        assert (tmp_path / picture).is_file(), f"no block of {page.name} saves {picture!r}"

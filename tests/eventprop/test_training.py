@@ -1,0 +1,79 @@
+"""Training by exact gradients: delays, silent neurons, clipping, and the example."""
+
+from __future__ import annotations
+
+import runpy
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import eventprop
+from spikecore.datasets import Dataset
+from tests import ROOT
+from tests.eventprop.eventprop_rig import small
+
+
+def test_delays_are_learned_from_spike_times():
+    network = eventprop.Network([eventprop.Layer(1, 1, delay=5.0, mean=10.0, std=0.0)], 40.0)
+    truth = {**network.init(0), "0.delay": np.array([2.0])}
+    times = np.linspace(0.0, 10.0, 16)[:, None]
+    data = Dataset(times, network.run(truth, times).times)
+    options = {"optimizer": sc.Adam(lr=0.1), "epochs": 100, "learn": "*.delay", "progress": False}
+    fitted = eventprop.fit(network, data, eventprop.spike_time_loss(), **options)
+    assert abs(fitted.params["0.delay"][0] - 2.0) < 0.02  # a fifth of an update
+    np.testing.assert_array_equal(fitted.params["0.weight"], truth["0.weight"])
+
+
+def test_a_silent_network_is_woken():
+    network = eventprop.Network([eventprop.Layer(3, 4, mean=0.1), eventprop.Layer(4, 2, mean=0.1)], 40.0)
+    data = Dataset(np.random.default_rng(0).uniform(0.0, 10.0, (8, 3)), np.arange(8) % 2)
+    loss = eventprop.first_spike_loss(tau=1.0)
+    asleep = eventprop.fit(network, data, loss, epochs=2, progress=False)
+    assert asleep.history[-1]["silent"] == 1.0
+    np.testing.assert_array_equal(asleep.params["0.weight"], network.init(0)["0.weight"])
+    awake = eventprop.fit(network, data, loss, epochs=40, wake=0.1, progress=False, validation=data)
+    assert awake.history[-1]["silent"] < 0.5
+    assert {"val_loss", "val_accuracy"} < set(awake.history[-1])
+
+
+@pytest.mark.parametrize(
+    "options", [{"learn": "1.weight"}, {"optimizer": sc.Adam(groups=(sc.Group("0.weight", frozen=True),))}]
+)
+def test_weights_that_are_not_learned_are_not_woken(options):
+    network = eventprop.Network([eventprop.Layer(3, 4, mean=0.1), eventprop.Layer(4, 2, mean=0.1)], 40.0)
+    data = Dataset(np.random.default_rng(0).uniform(0.0, 10.0, (8, 3)), np.arange(8) % 2)
+    loss, first = eventprop.first_spike_loss(tau=1.0), network.init(0)
+    fitted = eventprop.fit(network, data, loss, epochs=2, wake=0.1, progress=False, **options)
+    np.testing.assert_array_equal(fitted.params["0.weight"], first["0.weight"])
+    np.testing.assert_allclose(fitted.params["1.weight"], first["1.weight"] + 0.2)
+
+
+def test_a_schedule_scales_waking():
+    network = eventprop.Network([eventprop.Layer(3, 4, mean=0.1), eventprop.Layer(4, 2, mean=0.1)], 40.0)
+    data, first = Dataset(np.ones((8, 3)), np.arange(8) % 2), network.init(0)
+    options = {"epochs": 2, "wake": 0.1, "schedule": lambda epoch, epochs: 1.0 - epoch / epochs, "progress": False}
+    fitted = eventprop.fit(network, data, eventprop.first_spike_loss(tau=1.0), **options)
+    for name in ("0.weight", "1.weight"):
+        np.testing.assert_allclose(fitted.params[name], first[name] + 0.1 * (1.0 + 0.5))
+
+
+def test_a_large_gradient_is_scaled_as_a_whole():
+    network, first, times, labels, loss = small(1.0)
+    names = ["0.weight", "1.weight"]
+    grads = eventprop.gradient(network, first, times, labels, loss).grads
+    norm = np.sqrt(sum((grads[name] ** 2).sum() for name in names))
+    options = {"params": first, "optimizer": sc.SGD(lr=1.0), "epochs": 1, "learn": names, "progress": False}
+    for clip_norm, factor in ((norm / 4.0, 0.25), (4.0 * norm, 1.0), (None, 1.0)):
+        fitted = eventprop.fit(network, Dataset(times, labels), loss, clip_norm=clip_norm, **options).params
+        for name in names:
+            np.testing.assert_allclose(fitted[name], first[name] - factor * grads[name], rtol=1e-4)  # it adds 1e-6
+    with pytest.raises(ValueError, match="clip_norm=0.0 must be > 0, or None"):
+        eventprop.fit(network, Dataset(times, labels), loss, clip_norm=0.0, **options)
+
+
+@pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="examples/ is not part of this tree")
+def test_the_example_learns_yin_yang(capsys):
+    found = runpy.run_path(str(ROOT / "examples" / "yin_yang.py"))["main"](["--quick"])
+    assert found > 0.6  # a third by chance
+    assert "test points" in capsys.readouterr().out

@@ -1,0 +1,153 @@
+"""Every word in C gives what NumPy gives: all of them as one step, so that one compiler run is enough."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.core import words
+from spikecore.conformance import cases
+from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.export.c.files import header, source
+from spikecore.export.c.plan import planned
+from spikecore.export.c.writer import pieces
+from spikecore.export.step_graph import Node, StepGraph, StepState, Value
+from tests.export.c_rig import COMPILERS, STRICT, InC, called, needs_compiler
+from tests.export.export_rig import FLAGS, KEYS, NUMBERS
+
+CREATED = "zeros_like", "ones_like", "stop_gradient"  # no words of a graph
+NO_FORM = "patches", "unpatches"
+TIES = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -0.0, np.nan, np.inf, -np.inf], "float32")
+OTHER = [  # flags, whole numbers, numbers that are none
+    *(cases.Word(n, (FLAGS, ~FLAGS), {}, None) for n in ("add", "multiply", "maximum", "minimum", "greater", "equal")),
+    *(cases.Word(n, (FLAGS, cases.A), {}, None) for n in ("multiply", "subtract", "less_equal", "not_equal")),
+    *(
+        cases.Word(n, (NUMBERS, 2), {}, None)
+        for n in ("add", "greater", "equal", "maximum", "minimum", "multiply", "pow")
+    ),
+    *(cases.Word(n, (FLAGS,), {"axis": 0}, None) for n in ("sum", "max", "min", "any", "all")),
+    *(cases.Word(n, (NUMBERS,), {}, None) for n in ("sum", "min", "argmax", "abs", "sign", "negative", "any", "all")),
+    *(
+        cases.Word("astype", (a, d), {}, None)
+        for a in (3 * cases.A, FLAGS, NUMBERS)
+        for d in ("int64", "float32", "bool")
+    ),
+    *(
+        cases.Word(n, (TIES,), {}, None)
+        for n in ("round", "floor", "sign", "abs", "max", "argmax", "argmin", "isfinite")
+    ),
+    *(cases.Word(n, (TIES, 1.0), {}, None) for n in ("maximum", "minimum", "greater", "multiply", "subtract")),
+    cases.Word("clip", (TIES, -1.0, 1.0), {}, None),
+    cases.Word("clip", (NUMBERS, 0, 4), {}, None),
+    cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
+    cases.Word("matmul", (cases.MAP, cases.normal(6, 3)), {}, None),
+]
+WORDS = [
+    *(word for word in [*cases.DIFFERENTIABLE, *cases.CONSTANT] if word.word not in (*CREATED, *NO_FORM)),
+    *OTHER,
+    *KEYS,
+]
+WORDS = [word for word in WORDS if not any(isinstance(a, str) and a == "float64" for a in word.arguments)]
+#: Words whose last bits may differ: functions of another library, and sums in another order.
+FUNCTIONS, SUMS = "exp log sin cos tanh atan erf pow", "sum mean avg_pool matmul linear conv conv_transpose"
+ROUNDED = {*FUNCTIONS.split(), *SUMS.split(), "log_softmax", "moments", "batch_norm"}
+WEIGHTS = "linear", "conv", "conv_transpose"  # whose second and third argument are constants
+
+
+class OneStep:
+    """A graph that applies words to states, and gives all results in one row.
+
+    Args:
+        chosen: the words.
+        weights: words whose second and third argument are constants.
+    """
+
+    def __init__(self, chosen, weights=WEIGHTS):
+        self.weights = weights
+        self.raw = NumpyEngine("float32", fused=False).raw_words()
+        self.shapes, self.dtypes, self.nodes, self.states, self.known = {}, {}, [], [], {}
+        self.x = self.value((1, 1), "float32")
+        rows, self.expected = [], []
+        for word in chosen:
+            with np.errstate(all="ignore"):
+                out, result = self.word(word)
+            self.expected.append(np.asarray(result, "float32").reshape(-1))
+            out = (
+                out
+                if self.dtypes[out] == "float32"
+                else self.node("astype", (out, "float32"), self.shapes[out], "float32")
+            )
+            rows.append(self.node("reshape", (out, (1, -1)), (1, result.size), "float32"))
+        total = sum(row.size for row in self.expected)
+        self.graph = StepGraph(
+            self.x, self.node("concat", tuple(rows), (1, total), "float32", axis=1), tuple(self.states),
+            tuple(self.nodes), self.shapes, self.dtypes, (("", "Words"),),
+        )  # fmt: skip
+
+    def value(self, shape, dtype):
+        new = Value(len(self.shapes) + 1)
+        self.shapes[new], self.dtypes[new] = tuple(shape), str(dtype)
+        return new
+
+    def node(self, word, arguments, shape, dtype, **options):
+        out = self.value(shape, dtype)
+        self.nodes.append(Node(out, word, arguments, options, "", "Words"))
+        return out
+
+    def given(self, array):
+        """An array as a state, and as the type that it has."""
+        key = array.tobytes(), array.shape, str(array.dtype)
+        if key not in self.known:
+            state = self.value(array.shape, "float32")
+            self.states.append(StepState(f"s{state.number}", state, state, array.astype("float32")))
+            same = array.dtype == np.float32
+            kind = str(array.dtype)
+            self.known[key] = state if same else self.node("astype", (state, kind), array.shape, kind)
+        return self.known[key]
+
+    def word(self, word):
+        arguments, plain = [], []
+        flat = [a for each in word.arguments for a in (each if isinstance(each, list) else [each])]
+        for place, argument in enumerate(flat):
+            if isinstance(argument, np.ndarray) and argument.dtype == np.float64:
+                argument = argument.astype("float32")
+            plain.append(argument)
+            fixed = word.word in self.weights and place
+            arguments.append(self.given(argument) if isinstance(argument, np.ndarray) and not fixed else argument)
+        result = np.asarray(self.raw[word.word](*plain, **word.options))
+        assert str(result.dtype) in ("float32", "bool", "int64"), word
+        return self.node(word.word, tuple(arguments), result.shape, result.dtype, **word.options), result
+
+
+@needs_compiler
+def test_every_word(tmp_path):
+    step = OneStep(WORDS)
+    net = pieces(planned(step.graph), "net")
+    (tmp_path / "net.h").write_text(header(net))
+    (tmp_path / "net.c").write_text(source(net))
+    called(COMPILERS[0], *STRICT, "-O0", "-shared", "-fPIC", tmp_path / "net.c", "-o", tmp_path / "net.so", "-lm")
+    found = InC(ctypes.CDLL(str(tmp_path / "net.so")), tmp_path / "net.h").run(np.zeros((1, 1)))[0][0]
+    for word, row, expected in zip(
+        WORDS, np.split(found, np.cumsum([row.size for row in step.expected])), step.expected
+    ):
+        close = {"rtol": 1e-6, "atol": 1e-6} if word.word in ROUNDED else {"rtol": 0}
+        np.testing.assert_allclose(row, expected, **close, err_msg=f"{word.word} {word.options}")
+
+
+def test_every_word_of_a_step_is_tried():
+    named = {*words.DIFFERENTIABLE, *words.PIECEWISE_CONSTANT} - {*CREATED, *NO_FORM}
+    assert named <= {word.word for word in WORDS}
+
+
+@pytest.mark.parametrize("word", NO_FORM)
+def test_words_without_a_form_are_refused(word):
+    case = next(case for case in cases.DIFFERENTIABLE if case.word == word)
+    with pytest.raises(sc.ExportError, match=f"Words uses '{word}', which has no form in C"):
+        planned(OneStep([case]).graph)
+
+
+def test_weights_that_depend_on_the_input_are_refused():
+    case = next(case for case in cases.DIFFERENTIABLE if case.word == "linear")
+    with pytest.raises(sc.ExportError, match="Words: its weight depends on the input, and in C weights are constants"):
+        planned(OneStep([case], weights=()).graph)

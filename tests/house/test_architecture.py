@@ -1,0 +1,61 @@
+"""The tree in docs/architecture.md names the folders that are there, and no others; each file says what is in it."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from tests import ROOT
+
+PAGE = ROOT / "docs" / "architecture.md"
+pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
+
+
+def folders_in_tree():
+    """The folders of the package that the tree names, by their paths below spikecore/, and its lines by folder."""
+    tree = PAGE.read_text("utf-8").split("\nspikecore/\n")[1].split("\nbenchmarks/")[0]
+    lines, path = {"": ""}, []
+    for line in tree.splitlines():
+        start = re.match(r"^((?:  ){1,3})(?=\S)(?:(\w+)/(?= |$))?", line)
+        if start:  # else what a line says of the one above
+            path = [*path[: len(start[1]) // 2 - 1], *([start[2]] if start[2] else [])]
+        lines["/".join(path)] = f"{lines.get('/'.join(path), '')}{line}\n"
+    return lines
+
+
+def test_the_tree_names_every_folder_and_no_other():
+    package = ROOT / "spikecore"
+    there = {path.parent.relative_to(package).as_posix() for path in package.rglob("*.py")} - {"."}
+    assert {name for name in folders_in_tree() if name} == there
+
+
+def test_the_source_distribution_has_every_folder():
+    named = re.findall(r"^(\w+)/ ", PAGE.read_text("utf-8").split("```text")[1].split("```")[0], re.MULTILINE)
+    assert {"plugins", "tests"} <= set(named)
+    included = re.search(r"targets\.sdist\]\ninclude = \[(.*)\]", (ROOT / "pyproject.toml").read_text("utf-8")).group(1)
+    assert set(named) | {"spikecore"} <= set(re.findall(r'"(.*?)"', included))
+
+
+def test_every_name_is_a_file():
+    for folder, text in folders_in_tree().items():
+        below = {path.name for path in (ROOT / "spikecore" / folder).rglob("*.py")}
+        assert set(re.findall(r"\w+\.py\b", text)) - below == set(), folder
+
+
+def test_every_file_says_in_its_first_line_what_is_in_it():
+    lines = {}
+    for path in (ROOT / "spikecore").rglob("*.py"):
+        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
+        assert len(first) > 10, path
+        assert lines.setdefault(first, path) == path, f"{path} and {lines[first]} say the same"
+
+
+def test_each_stop_of_the_tour_is_one_short_file():
+    tour = PAGE.read_text("utf-8").split("## A tour in five stops")[1].split("## Ideas")[0]
+    stops = re.findall(r"^\d\. \*\*(.*?)\*\*", tour, re.MULTILINE)
+    files = [re.search(r"`(\S+)`", stop)[1] if "`" in stop else "docs/architecture.md" for stop in stops]
+    assert len(files) == 5
+    for name in files:
+        assert len((ROOT / name).read_text("utf-8").splitlines()) <= 200, name

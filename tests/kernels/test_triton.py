@@ -1,0 +1,243 @@
+"""Triton kernels without a GPU: run in Triton's interpreter against the loop over steps, and compiled for one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import spikecore as sc
+from spikecore.kernels import select, triton
+from spikecore.kernels.device import backward_of, forward_of
+from spikecore.kernels.runtime.modules import load
+from spikecore.kernels.target import INPUT_TYPED
+from tests import ROOT
+from tests.kernels.kernel_rig import (
+    CASES,
+    ELEMENTWISE,
+    LIBRARY,
+    LIMITS,
+    UNITS,
+    WORDS,
+    Problem,
+    Side,
+    differences,
+    of_exp,
+)
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+OPTIONS = {
+    "plain": {},
+    "float64": {"dtype": "float64"},
+    "float16": {"given": "float16"},
+    "bfloat16": {"given": "bfloat16"},
+    "constant": {"constant": True},
+    "window": {"window": 3},
+    "constant-window": {"constant": True, "window": 2},
+    "repeated-gradient": {"flat": True},
+    "several-programs": {"batch": 120},
+    "at-threshold": {"still": True},
+}
+NAMES = [*(case.name for case in ELEMENTWISE), WORDS.name]
+SEVERAL = [
+    "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
+    "Leaky-multi_gaussian", "Leaky-triangular", "Leaky-SFS", "Synaptic-immediate", "Alpha-subtract", "Izhikevich",
+    "Recurrent", "Refractory", WORDS.name,
+]  # fmt: skip
+QUICK = [*((name, "plain") for name in SEVERAL), *(("ALIF", option) for option in OPTIONS)]
+QUICK.append(("Leaky-border", "at-threshold"))
+SLOW = [
+    (name, option)
+    for name in NAMES
+    for option in OPTIONS
+    if (name, option) not in QUICK and (name != WORDS.name or "16" not in option)  # rounding its rounding is a lottery
+]
+TYPES = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def interpreted(todo, folder):
+    """What differs from the loops, by case and option, computed in a process of its own."""
+    given = json.dumps([[name, OPTIONS[option]] for name, option in todo])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "SPIKECORE_CACHE": str(folder)}
+    command = [sys.executable, "-m", "tests.kernels.triton_worker"]
+    made = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert made.returncode == 0, made.stderr
+    return dict(zip(todo, json.loads(made.stdout)))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    return interpreted(QUICK, tmp_path_factory.mktemp("quick"))
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    return interpreted(SLOW, tmp_path_factory.mktemp("slow"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_caches(tmp_path_factory):
+    before = {name: os.environ.get(name) for name in ("SPIKECORE_CACHE", "TRITON_CACHE_DIR")}
+    os.environ.update({name: str(tmp_path_factory.mktemp(name)) for name in before})
+    yield
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.mark.parametrize(("name", "option"), QUICK)
+def test_kernels_equal_the_loop_in_the_interpreter(quick, name, option):
+    assert quick[name, option] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "option"), SLOW)
+def test_every_elementwise_neuron_in_the_interpreter(slow, name, option):
+    assert slow[name, option] == []
+
+
+def kernels_of(case, dtype="float32"):
+    return Problem(case, dtype=dtype).kernels(triton.SequenceTriton.of)
+
+
+def compiled(kernel, dtype, given, architecture=90, lengths="i32"):
+    """A kernel's machine code and its stages, for a GPU that need not be there."""
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    function = getattr(load(triton.HEAD + kernel.source), kernel.name)
+    types = {a: "*" + TYPES[given if a in INPUT_TYPED else dtype] for a in kernel.arrays}
+    types.update({n: lengths if n == "count" or n.startswith("step_") else "i32" for n in kernel.numbers})
+    constants = {n: 1 for n, kind in types.items() if kind == "constexpr"}
+    source = ASTSource(function, {**types, "BLOCK": "constexpr"}, {**constants, "BLOCK": triton.BLOCK})
+    return compile(source, target=GPUTarget("cuda", architecture, 32), options=dict(triton.OPTIONS)).asm
+
+
+def every(case, inputs):
+    """Forward and backward kernels with everything wanted, for every type of input."""
+    for given in inputs:
+        dtype = given if given in ("float32", "float64") else "float32"
+        kernels = kernels_of(case, dtype)
+        yield forward_of(kernels, True, False), dtype, given
+        yield backward_of(kernels, True, kernels.step.trace.params, False, False), dtype, given
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("Leaky-subtract-delayed", list(TYPES)),
+        ("Synaptic-immediate", ["bfloat16"]),
+        (LIBRARY.name, ["float32", "bfloat16"]),
+    ],
+)
+def test_kernels_compile_for_a_gpu(name, inputs):
+    for kernel, dtype, given in every(CASES[name], inputs):
+        assert len(compiled(kernel, dtype, given)["cubin"]) > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES.values(), ids=str)
+def test_every_kernel_compiles_for_every_type(case):
+    for kernel, dtype, given in every(case, TYPES):
+        assert len(compiled(kernel, dtype, given)["cubin"]) > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [80, 89, 90, 100])
+@pytest.mark.parametrize("lengths", ["i32", "i64", "constexpr"])
+def test_constant_inputs_and_windows_compile_for_other_gpus_and_sizes(architecture, lengths):
+    kernels = kernels_of(CASES["Alpha"])
+    for kernel in (forward_of(kernels, True, True), backward_of(kernels, True, kernels.step.trace.params, True, True)):
+        assert len(compiled(kernel, "float32", "bfloat16", architecture, lengths)["cubin"]) > 1000
+
+
+def test_every_operation_is_rounded_on_its_own():
+    texts = [compiled(*one)["ptx"] for one in every(CASES["Synaptic-immediate"], ["float32"])]
+    text = "".join(texts)
+    assert "mul.rn.f32" in text
+    assert "div.rn.f32" in text
+    assert not re.search(r"\bfma\.|div\.(full|approx)|\b(mul|add|sub)\.f32|\.ftz", text)
+
+
+def test_constants_are_as_precise_as_the_states():
+    kernels = kernels_of(CASES["Leaky-graded"], "float64")
+    text = compiled(forward_of(kernels, False, False), "float64", "float64")["ptx"]
+    assert re.search(r"ld\.global\S*\.b64", text)  # where they come from
+    assert "f32" not in text
+
+
+def test_one_compilation_serves_every_number_of_steps():
+    kernels = kernels_of(CASES["Leaky"])
+    for kernel in (forward_of(kernels, True, False), backward_of(kernels, True, (), False, True)):
+        function = getattr(load(triton.HEAD + kernel.source), kernel.name)
+        free = {p.name for p in function.params if p.do_not_specialize}
+        assert free == {"steps", "window"} & {p.name for p in function.params}
+
+
+def test_states_are_kept_only_for_a_backward_run_and_only_those_it_reads():
+    delta, alpha = kernels_of(CASES["DeltaLeaky"]), kernels_of(CASES["Alpha"])
+    assert not any(a.startswith("kept") for a in forward_of(alpha, False, False).arrays)
+    assert sum(a.startswith("kept") for a in forward_of(alpha, True, False).arrays) == 3
+    assert sum(a.startswith("kept") for a in forward_of(delta, True, False).arrays) == 1
+    unlearned = kernels_of(CASES["LI"])
+    assert not any(a.startswith("kept") for a in backward_of(unlearned, True, (), False, False).arrays)
+
+
+def test_where_triton_is_missing_the_reason_is_given(monkeypatch):
+    monkeypatch.setattr(triton.importlib.util, "find_spec", lambda name: None)
+    assert "Triton is not installed" in triton.SequenceTriton.of(sc.Leaky(), (("beta", 0.9),), (), (), "float32")
+
+
+def test_what_is_not_elementwise_says_why():
+    constants = (("threshold", 1.0), ("graded_spikes_factor", 1.0), ("beta", 0.9))
+    assert "it uses 'argmax'" in triton.SequenceTriton.of(sc.Leaky(inhibition=True), constants, (), (), "float32")
+
+
+def test_explanations_name_the_language():
+    text = select.explain(True, sc.Leaky(), "cuda")
+    assert text == "fused: Triton kernels of Leaky.step with the loop over time inside"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("part", range(4))  # so that several processes can share the compiling
+@pytest.mark.parametrize("option", OPTIONS)
+def test_kernels_equal_the_loop_on_a_gpu(option, part):
+    for case in ELEMENTWISE[part::4]:
+        problem = Problem(case, **OPTIONS[option])
+        here = Side(
+            lambda a: torch.tensor(a, device="cuda"),
+            lambda t: np.asarray((t.float() if t.dtype in (torch.float16, torch.bfloat16) else t).cpu()),
+            lambda t: t.to(getattr(torch, problem.given or problem.dtype)),  # noqa: B023
+            torch.broadcast_to,
+        )
+        found = problem.run(problem.kernels(triton.SequenceTriton.of), here)
+        half = UNITS[problem.given] if of_exp(problem) else 0.0
+        assert differences(problem, found, bits=LIMITS[problem.dtype], half=half) == [], case
+
+
+def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients(tmp_path):
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "SPIKECORE_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.kernels.triton_engine"]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert made.stdout == "equal\n", made.stderr
+
+
+def test_cuda_tensors_and_cupy_arrays_have_their_own_kernels():
+    from spikecore.kernels.select import Terms, choose
+
+    leaky = {"beta": 0.9, "threshold": 1.0, "graded_spikes_factor": 1.0}
+    state = {"mem": np.zeros((2, 4), np.float32)}
+    found = choose(Terms(True, "float32", target="cuda"), sc.Leaky(), leaky, state, (9, 2, 4), ())
+    assert isinstance(found, triton.SequenceTriton)
+    dense = {**{f"neuron.{name}": value for name, value in leaky.items()}, "connection.weight": np.eye(4)}
+    with pytest.raises(RuntimeError, match="not elementwise"):
+        choose(
+            Terms(True, "float32", target="cuda"), sc.RLeaky(linear_features=4).recurrent, dense, state, (9, 2, 4), ()
+        )

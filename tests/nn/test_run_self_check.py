@@ -1,0 +1,402 @@
+"""The first call of ``snn.run`` compares itself with the loop: what it finds, leaves alone, remembers and costs."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import random
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch face needs torch")
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+
+import spikecore as sc  # noqa: E402
+import spikecore.nn as snn  # noqa: E402
+from spikecore import TrainingWarning, utils  # noqa: E402
+from spikecore.engines.torch import fusing  # noqa: E402
+from spikecore.engines.torch.nn import dispatch, self_check, verdicts  # noqa: E402
+from spikecore.engines.torch.nn.verdicts import MOST  # noqa: E402
+from tests.nn.test_run_drawn import FUNCTIONS, network  # noqa: E402
+from tests.nn.test_run_states import Net, blind, loop, sparse_input  # noqa: E402
+from tests.zoo.test_zoo import NARROW, batch  # noqa: E402
+
+STEP_BY_STEP = "the network: step by step"
+
+
+class Counted(nn.Module):
+    """Two layers; it counts its calls where no check sees it."""
+
+    def __init__(self, after=lambda x: x, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif = nn.Linear(8, 6), snn.Leaky(0.9, init_hidden=True, **options)
+        self.norm, self.drop = nn.BatchNorm1d(6), nn.Dropout(0.2)
+        self.after, self.scale = after, 1.0
+
+    def forward(self, x):
+        CALLS.append(1)
+        return self.after(self.lif(self.drop(self.norm(self.fc(x)))) * self.scale)
+
+    def count(self):
+        """How often networks were called since the last count."""
+        found = len(CALLS)
+        CALLS.clear()
+        return found
+
+
+CALLS = []  # of networks that count them: a check does not see it
+
+
+def inputs(steps=7, batch=4):
+    return 3 * torch.rand(steps, batch, 8, generator=torch.Generator().manual_seed(0))
+
+
+def told(net, x, *given, **options):
+    said = []
+    snn.run(net, x, *given, explain=said.append, **options)
+    return said[0].splitlines()[0 if said[0].startswith(STEP_BY_STEP) else -1]
+
+
+# ---- healthy networks ------------------------------------------------------------------------------------------------
+
+
+def convolutional(seed, width):
+    torch.manual_seed(seed)
+    hidden = {"threshold": 0.3, "init_hidden": True}
+    return nn.Sequential(
+        nn.Conv2d(2, width, 3, padding=1), nn.BatchNorm2d(width), snn.Leaky(0.9, **hidden), nn.MaxPool2d(2),
+        nn.Conv2d(width, width, 3, padding=1), snn.Synaptic(0.8, 0.9, **hidden), nn.Flatten(), nn.Dropout(0.2),
+        nn.Linear(16 * width, 10), snn.Leaky(0.9, learn_beta=True, output=True, **hidden),
+    )  # fmt: skip
+
+
+class Attention(nn.Module):
+    """Sums of spikes that meet the threshold exactly, layers from the same spikes, a state that is read out."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
+        self.lifs = nn.ModuleList(snn.Leaky(0.5, threshold=0.5, init_hidden=True) for _ in range(4))
+        self.out = snn.Leaky(0.9, threshold=0.25, init_hidden=True, output=True)
+
+    def forward(self, x):
+        q, k, v = (lif(layer(x)).unsqueeze(1) for lif, layer in zip(self.lifs, (self.q, self.k, self.v)))
+        attended = self.lifs[3](((q.transpose(1, 2) @ k) @ v.transpose(1, 2)).squeeze(2) * 0.125)
+        spk, mem = self.out(attended + x.mean(-1, keepdim=True))
+        return spk * (1 + spk.amax()), F.softmax(mem, -1)
+
+
+def healthy(seed):
+    """A network that ``run`` runs rightly, and its input."""
+    draw = torch.Generator().manual_seed(seed)
+    if seed % 5 == 3:
+        return convolutional(seed, 2 + seed % 7).train(seed % 2 == 0), torch.rand(6, 4, 2, 8, 8, generator=draw)
+    if seed % 5 == 4:
+        return Attention(seed), 2 * torch.rand(6, 4, 8, generator=draw)
+    net = network(seed)
+    to_double = any(getattr(module, "index", None) == len(FUNCTIONS) - 1 for module in net.modules())
+    net = net.float() if seed % 2 and not to_double else net
+    return net, 2 * torch.randn(6, 4, 8, generator=draw).to(next(net.parameters()).dtype)
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(525, marks=pytest.mark.slow)])
+def test_no_alarm_on_healthy_networks(count):
+    unchecked = 0
+    for seed in range(count):
+        net, x = healthy(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TrainingWarning)
+            said = told(net, x)
+        unchecked += "not yet" in said
+        assert "differs" not in said
+    assert unchecked <= 0.02 * count
+
+
+def test_no_alarm_where_rounding_makes_spikes_differ(monkeypatch):
+    """In half precision and in large layers, some potentials near the threshold fire in one way only."""
+    wide = []
+    results = self_check._Pair.results
+    spy = lambda pair, way, start, w: (wide.append(w), results(pair, way, start, w))[1]  # noqa: E731
+    monkeypatch.setattr(self_check._Pair, "results", spy)
+    last_bit = lambda x, *rest, look=True: F.linear(x, *rest) * (1 + torch.finfo(x.dtype).eps)  # noqa: E731
+    monkeypatch.setattr(dispatch, "linear", last_bit)
+    torch.manual_seed(0)
+    layers = (m for _ in range(3) for m in (nn.Linear(256, 256), snn.Leaky(0.9, threshold=0.2, init_hidden=True)))
+    net = nn.Sequential(nn.Flatten(), *layers).to(torch.bfloat16)
+    said = told(net, torch.rand(8, 16, 16, 16).to(torch.bfloat16))
+    assert said == "compared with the loop: equal in 3 steps of 2 samples, from drawn states"
+    assert True in wide
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", sorted(NARROW))
+def test_no_alarm_on_the_networks_of_the_zoo(name, train, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)  # oneDNN fails on maps that are so narrow
+    description, shape = NARROW[name]
+    net = snn.to_torch(sc.Model(description, "torch", input_shape=shape)).train(train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingWarning)
+        assert told(net, torch.as_tensor(batch(shape))).startswith("compared with the loop: equal")
+
+
+# ---- what is left alone ----------------------------------------------------------------------------------------------
+
+
+def test_the_check_leaves_everything_as_it_was():
+    """Generators, running means, states, parameters, their gradients and hooks: all go on as if there were no check."""
+    nets, after = [Counted(), Counted()], []
+    x = inputs()
+    verdict = verdicts.verdict_on(nets[0], dict(nets[0].named_modules()), x, True)
+    verdict.equal = "as if it had been compared"
+    counts = []
+    for net in nets:
+        net.count()
+        torch.manual_seed(5)
+        random.seed(5)
+        np.random.seed(5)  # noqa: NPY002  (the generator that forward may use)
+        seen = []
+        net.fc.weight.register_hook(lambda g, seen=seen: seen.append(g.clone()))
+        held = {name: (p, p.data_ptr(), p._version) for name, p in net.named_parameters()}
+        buffers = {name: (b, b.data_ptr()) for name, b in net.named_buffers()}
+        out = snn.run(net, x)
+        assert not seen
+        assert all(net.get_parameter(n) is p and p.data_ptr() == at and p._version == v and p.grad is None
+                   for n, (p, at, v) in held.items())  # fmt: skip
+        assert all(net.get_buffer(n) is b and b.data_ptr() == at for n, (b, at) in buffers.items())
+        assert net.lif.fused
+        assert "fused" not in vars(net.lif)
+        counts.append(net.count())
+        out.sum().backward()
+        assert len(seen) == 1
+        draws = [torch.rand(2), torch.tensor(random.random()), torch.tensor(np.random.rand())]  # noqa: NPY002, S311
+        after.append([out, *net.buffers(), *utils.get_state(net).values(), *draws, *seen])
+    assert counts[1] > 1 == counts[0]
+    for one, other in zip(*after):
+        assert torch.equal(one, other)
+
+
+def test_a_graph_of_before_can_go_backwards_after_the_check():
+    net, x = Counted().eval(), inputs()
+    utils.reset(net)
+    before = net(x[0])
+    snn.run(net, x)
+    before.sum().backward()
+    assert net.fc.weight.grad is not None
+
+
+def test_a_call_within_a_checkpoint_does_the_same_again():
+    """A checkpoint counts what is saved for the way back, in the call and when it is made again."""
+    from torch.utils.checkpoint import checkpoint
+
+    for after in (lambda x: x, lambda x: x * float(x.sum() > 1e9)):
+        net, x = Counted(after), inputs().requires_grad_()
+        checkpoint(lambda x, net=net: snn.run(net, x), x, use_reentrant=False).sum().backward()
+        assert x.grad is not None
+
+
+def test_torch_func_takes_the_network_as_it_is():
+    net, x = Counted().eval(), inputs()
+    params = dict(net.named_parameters())
+
+    def loss(params):
+        return torch.func.functional_call(Around(net), {f"net.{n}": p for n, p in params.items()}, (x,)).sum()
+
+    grads = torch.func.grad(loss)(params)
+    snn.run(net, x).sum().backward()
+    torch.testing.assert_close(grads["fc.weight"], net.fc.weight.grad, rtol=1e-4, atol=1e-5)
+
+
+class Around(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return snn.run(self.net, x)
+
+
+# ---- what is remembered ----------------------------------------------------------------------------------------------
+
+
+def test_a_network_is_compared_once_in_each_setting():
+    net, x = Counted(), inputs()
+
+    def first_then_again(x, *given):
+        net.count()
+        snn.run(net, x, *given)
+        first = net.count()
+        snn.run(net, x, *given)
+        return first > 1 == net.count()
+
+    def again(x, *given):
+        net.count()
+        snn.run(net, x, *given)
+        return net.count() == 1
+
+    assert first_then_again(x)
+    assert again(x[:5, :3])
+    assert again(x, None)
+    assert first_then_again(x.clone().requires_grad_())
+    net.eval()
+    assert first_then_again(x)
+    net.train()
+    assert again(x)
+    with torch.no_grad():
+        assert first_then_again(x)
+    assert first_then_again(x[0], 4)
+    net.scale = 2.0
+    assert first_then_again(x)
+    net.scale = 1.0
+    assert again(x)
+    net.after = lambda x: x + 1
+    assert first_then_again(x)
+    net.forward = lambda x: Counted.forward(net, x) * 2
+    assert first_then_again(x)
+    del net.forward
+    assert again(x)
+    net.double()
+    assert first_then_again(x.double())
+
+
+def test_copies_are_compared_anew_and_containers_are_not():
+    net, x = Counted(lambda x: x), inputs()
+    net.after = nn.Identity()
+    snn.run(net, x)
+    snn.run(nn.Sequential(net), x)
+    net.count()
+    snn.run(nn.Sequential(net), x)
+    assert net.count() == 1  # another container for each call
+    for made in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        made.count()
+        snn.run(made, x)
+        assert made.count() > 1
+
+
+def test_an_attribute_that_counts_the_calls_does_not_cost_a_comparison_each():
+    net, x = Counted(), inputs()
+    for step in range(MOST + 4):
+        net.count()
+        net.epoch = step
+        snn.run(net, x)
+        assert (net.count() == 1) == (step >= MOST)
+
+
+@pytest.mark.parametrize("kind", ["scaled", "max"])
+def test_refusals_are_remembered(kind, monkeypatch):
+    if kind == "max":
+        blind(monkeypatch)
+    net, x, tried = Net(kind), sparse_input(0), []
+    real = self_check.at_once
+    for module in (self_check, sys.modules["spikecore.engines.torch.nn.run"]):
+        monkeypatch.setattr(module, "at_once", lambda *args, **more: (tried.append(args), real(*args, **more))[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)
+        first = told(net, x)
+    assert tried
+    tried.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert told(net, x) == first
+    assert not tried
+    assert torch.equal(snn.run(net, x), loop(net, x))
+
+
+def test_an_input_that_the_loop_refuses_is_no_refusal():
+    net, x = Counted(), inputs()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            snn.run(net, x[..., :5])
+    assert told(net, x).startswith("compared with the loop: equal")
+
+
+# ---- what cannot be compared -----------------------------------------------------------------------------------------
+
+
+class Silenced(nn.Module):
+    """A layer that cannot fire, whatever its potential."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(8, 6), snn.Leaky(0.9, init_hidden=True)
+        self.quiet = -1e9
+
+    def forward(self, x):
+        CALLS.append(1)
+        return self.lif(self.fc(x) + self.quiet)
+
+
+def test_a_layer_that_does_not_fire_leaves_the_network_unchecked():
+    net, x, tried = Silenced(), inputs(), []
+    for call in range(1, 10):
+        CALLS.clear()
+        said = told(net, x)
+        assert said == "compared with the loop: not yet, layer 'lif' fires nowhere, or everywhere, from drawn states"
+        tried += [call] * (len(CALLS) > 1)
+    assert tried == [1, 2, 4, 8]  # and ever more seldom
+    net.quiet = 0.0
+    assert told(net, x).startswith("compared with the loop: equal")
+
+
+def test_a_forward_that_raises_in_drawn_states_is_left_alone():
+    net, x = Counted(), inputs()
+
+    def strict(spk):
+        if type(spk) is torch.Tensor and not net.lif.mem.abs().max() < 2.5:
+            raise ValueError("such a potential is not possible")
+        return spk
+
+    net.after = strict
+    assert told(net, 0 * x).startswith("compared with the loop: not yet, such a potential")
+
+
+def test_modules_that_wait_for_other_processes_are_not_compared(monkeypatch):
+    monkeypatch.setattr(self_check, "_ranks", lambda: 2)
+    net, x = Counted(), inputs()
+    net.count()
+    assert "other processes" in told(nn.DataParallel(net), x)
+    assert net.count() == 1
+    assert told(net, x).startswith("compared with the loop: equal")
+
+
+# ---- costs and routes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_first_call_costs_no_more_than_five_loops_of_three_steps(seed):
+    net, x = healthy(seed)
+    calls = []
+    forward = type(net).forward
+    net.forward = lambda x: (calls.append(1), forward(net, x))[1]
+    snn.run(net, x)
+    assert 1 < len(calls) <= 1 + 5 * self_check.STEPS
+    calls.clear()
+    snn.run(net, x)
+    assert len(calls) <= 1
+
+
+@pytest.mark.parametrize("batch", [2, 512])
+def test_the_check_goes_the_way_of_the_call(batch, monkeypatch):
+    """Two samples of a large batch take the kernels that the batch takes."""
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+    shapes = []
+    choose = fusing.choose
+
+    def spy(terms, *rest):
+        kernels = choose(terms, *rest)
+        shapes.append((terms.least, rest[3], kernels is None))
+        return kernels
+
+    monkeypatch.setattr(fusing, "choose", spy)
+    net = Counted().eval()
+    snn.run(net, inputs(20, batch))
+    least, shape = [(least, shape) for least, shape, _ in shapes if shape[0] == self_check.STEPS][-1]
+    assert (np.prod(shape) < least) == (20 * batch * 6 < 1 << 14)
+    whole = [none for _, shape, none in shapes if shape[0] == 20]
+    assert batch == 2 or whole == [False]
