@@ -26,9 +26,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 try:
     import typer
 
-    from spikecore import __version__
-    from spikecore.api.core.ranks import RankError
-    from spikecore.api.training.checkpoint import CheckpointError
+    from spikecore import CheckpointError, RankError, __version__
     from spikecore.cli import (
         command_check,
         command_export,

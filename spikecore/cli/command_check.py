@@ -9,9 +9,9 @@ from typing import Any, Dict, List, Optional
 import typer
 
 from spikecore.api.core.engines import engines
-from spikecore.api.core.messages import unknown
 from spikecore.api.learning.learning_rules import NAMES
 from spikecore.api.verification.learning_report import LearningReport
+from spikecore.arguments import unknown
 from spikecore.cli import run_reports
 from spikecore.cli.exit_codes import NOT_VERIFIED
 from spikecore.cli.messages import ConfigError

@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Optional, cast
 
 import typer
 
-from spikecore.api.core.messages import unknown
-from spikecore.api.training.load import load
+from spikecore import load
+from spikecore.arguments import unknown
 from spikecore.cli.exit_codes import NOT_VERIFIED
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import JSON, examples, show_json

@@ -8,7 +8,7 @@ from typing import List, Optional
 
 import typer
 
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.cli import new_run_file
 from spikecore.cli.command_zoo import architecture_names, known
 from spikecore.cli.messages import ConfigError

@@ -11,7 +11,7 @@ import typer
 
 from spikecore.api.core.engines import EngineStatus
 from spikecore.api.core.engines import engines as known_engines
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.cli.exit_codes import NOT_VERIFIED
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import JSON, engine_names, examples, show_json

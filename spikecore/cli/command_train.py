@@ -11,12 +11,13 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import typer
 
-from spikecore.api.core.messages import unknown
-from spikecore.api.core.ranks import RankError, RankLost, Ranks
+from spikecore import RankError, RankLost
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.training.checkpoint import progress_of
 from spikecore.api.training.interrupt import Terminated, noting
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import digest, ranks_for
+from spikecore.arguments import unknown
 from spikecore.cli import dry_run, processes
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError

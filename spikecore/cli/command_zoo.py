@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 import typer
 
 from spikecore import zoo as architectures
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.network_table import option_lines
 from spikecore.cli.options import JSON, examples, show_json

@@ -9,10 +9,11 @@ from typing_extensions import Annotated, Literal, get_args
 
 from spikecore import plasticity
 from spikecore.api.learning.learning_rules import BPTT, RULES
-from spikecore.api.learning.local_rule import LocalRule, Weighing
+from spikecore.api.learning.local_rule import Weighing
 from spikecore.api.learning.plastic_network import LIMITS
 from spikecore.api.learning.plasticity import additive, proportional
 from spikecore.cli.schema import TYPES, Kind, fields_of, model_of, models_of, named, one_of, tagged
+from spikecore.plasticity import LocalRule
 
 WEIGHINGS: Dict[str, Weighing] = {"proportional": proportional, "additive": additive}
 NONE = "none"  # TOML has no word for None

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 from pydantic import BaseModel, ValidationError
 from typing_extensions import get_args, get_origin
 
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.cli.origins import dotted, parts_of
 
 

@@ -6,9 +6,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from pydantic import ConfigDict, Field, model_validator
 
-from spikecore import zoo
-from spikecore.api.core.layer import Layer
-from spikecore.api.layers.containers import Sequential
+from spikecore import Layer, Sequential, zoo
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.cli.quantize_table import Quantize
 from spikecore.cli.schema import LAYER_MODELS, TYPES, AnyLayer, Kind, Section, fields_of, one_of, tagged

@@ -9,10 +9,9 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from spikecore import spikeplot
+from spikecore import Model, spikeplot
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.model import Model
 from spikecore.files import write_atomically
 from spikecore.spikeplot.training import curve_names
 from spikecore.tracking.layers import DPI, blank_figure, recorded, titled_figure

@@ -12,7 +12,8 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Optional, TypeVar
 
-from spikecore.api.core.ranks import RankError, RankLost, Ranks
+from spikecore import RankError, RankLost
+from spikecore.api.core.ranks import Ranks
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError
 from spikecore.installing import to_install

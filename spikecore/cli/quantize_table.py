@@ -7,9 +7,7 @@ from typing import Any, List, Optional
 from pydantic import Field
 from typing_extensions import Literal
 
-from spikecore.api.core.layer import Layer
-from spikecore.api.functional.quantisers import FixedPoint
-from spikecore.api.training.quantize import quantize
+from spikecore import FixedPoint, Layer, quantize
 from spikecore.cli.schema import TYPES, Section
 
 AnyFixedPoint: Any = TYPES[FixedPoint]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from spikecore.api.training.load import load
-from spikecore.api.training.model import Model
+from spikecore import Model, load
 from spikecore.cli import run_file as configs
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves

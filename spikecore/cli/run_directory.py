@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import get_engine
-from spikecore.api.core.layer import Key, ShapeError
-from spikecore.api.core.ranks import RankLost, Ranks
+from spikecore import Engine, Model, RankLost, ShapeError, get_engine, load, sparsity
+from spikecore.api.core.layer import Key
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.functional.loss import comparing, reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels, targets_on
@@ -28,9 +27,6 @@ from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.learning import UNSUPERVISED, Learning
-from spikecore.api.training.load import load
-from spikecore.api.training.model import Model
-from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.together import check_compile, check_memory
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import Literal
 
 from spikecore.api.core.engines import ENVIRONMENT, entry_of
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
 from spikecore.cli.network_table import Network

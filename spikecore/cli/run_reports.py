@@ -6,9 +6,8 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from spikecore.api.core.engines import get_engine
+from spikecore import Model, get_engine
 from spikecore.api.training.data import batches
-from spikecore.api.training.model import Model
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import LEARNING, REPORT, Run
 from spikecore.hardware import Chip, HardwareReport, check
@@ -31,7 +30,7 @@ def verify_gradients(run: Run, model: Model, samples: int = 8, against: Optional
     Raises:
         ConfigError: local rules learn, and there is no gradient.
     """
-    from spikecore.api.verification.verify import verify
+    from spikecore import verify
 
     _refuse_plasticity(run, FOLLOWS)
     inputs, targets, lengths = run.first(run.train_set, samples)
@@ -59,7 +58,7 @@ def verify_learning(run: Run, model: Model, kind: Any, samples: int = 8, against
     Raises:
         ConfigError: the rule does not take the network, the loss or the samples; or local rules learn.
     """
-    from spikecore.api.verification.verify import verify
+    from spikecore import verify
 
     _refuse_plasticity(run, FOLLOWS)
     train = run.config.train

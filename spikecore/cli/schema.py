@@ -39,24 +39,33 @@ from pydantic import (
 )
 from typing_extensions import Annotated
 
-from spikecore.api import functional, spikegen
-from spikecore.api.core.initialisers import Initialiser
-from spikecore.api.core.layer import Layer
-from spikecore.api.core.parameters import Learn, Param, learn, learn_tau
-from spikecore.api.functional import quant, quantisers
+from spikecore import (
+    EarlyStopping,
+    FixedPoint,
+    Group,
+    Layer,
+    Param,
+    Pruning,
+    Rewiring,
+    functional,
+    learn,
+    learn_tau,
+    schedule,
+    spikegen,
+)
+from spikecore.api.core.parameters import Learn
 from spikecore.api.functional.metrics import NAMED, OWN
+from spikecore.api.functional.quant import state_quant
+from spikecore.api.functional.quantisers import Grid
 from spikecore.api.neurons.membrane import Quantiser
-from spikecore.api.surrogate import Surrogate
 from spikecore.api.surrogate.special import Formula
-from spikecore.api.training import schedules as schedule
 from spikecore.api.training.batching import keywords_of
-from spikecore.api.training.callbacks import EarlyStopping
 from spikecore.api.training.checkpoint import known_classes
-from spikecore.api.training.optimizers import Group, Optimizer
-from spikecore.api.training.pruning import Pruning
-from spikecore.api.training.rewiring import Rewiring
-from spikecore.api.training.voting import votes_of
+from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import Count, Size, hints_of
+from spikecore.init import Initialiser
+from spikecore.plasticity import votes_of
+from spikecore.surrogate import Surrogate
 
 REQUIRED: Any = ...
 # what a learned parameter is called: the function, the argument that the word stands for, and further keys
@@ -308,10 +317,10 @@ TYPES: Dict[Any, Any] = {
 }
 TYPES[Initialiser] = tagged(named(Initialiser))
 TYPES[Surrogate] = tagged(named(Surrogate))
-_FIXED: Dict[str, Callable[..., Any]] = {"FixedPoint": quantisers.FixedPoint}
-TYPES[Quantiser] = tagged({"state_quant": quant.state_quant, **_FIXED}, default="state_quant")
-TYPES[quantisers.FixedPoint] = tagged(_FIXED, default="FixedPoint")
-TYPES[quantisers.Grid] = tagged(named(quantisers.Grid), default="ScaledInteger")
+_FIXED: Dict[str, Callable[..., Any]] = {"FixedPoint": FixedPoint}
+TYPES[Quantiser] = tagged({"state_quant": state_quant, **_FIXED}, default="state_quant")
+TYPES[FixedPoint] = tagged(_FIXED, default="FixedPoint")
+TYPES[Grid] = tagged(named(Grid), default="ScaledInteger")
 
 _LAYERS = named(Layer)
 LAYER_MODELS = tuple(

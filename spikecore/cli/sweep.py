@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from spikecore.api.core.messages import TrainingWarning
-from spikecore.api.training.fit import DivergedError
+from spikecore import DivergedError, TrainingWarning
 from spikecore.cli import sweep_results
 from spikecore.cli.run_directory import HISTORY, MODEL, RESULT, RUN, Run
 from spikecore.cli.run_file import Given, checked, write

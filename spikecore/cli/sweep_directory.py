@@ -6,7 +6,7 @@ import copy
 from pathlib import Path
 from typing import List
 
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import RUN, Run
 from spikecore.cli.run_file import Given, checked, given, given_text, parsed, text_of

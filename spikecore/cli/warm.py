@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import spikecore as sc
 from spikecore.api.core.layer import Key
-from spikecore.api.core.messages import unknown
 from spikecore.api.core.tree import flatten, map_leaves
+from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
 from spikecore.kernels.base import Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT

@@ -12,14 +12,12 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 
-from spikecore.api.core.layer import Layer
-from spikecore.api.layers.containers import Concat as ConcatLayer
-from spikecore.api.layers.containers import Residual, Sequential, walk
-from spikecore.api.layers.linear import Conv1d, Conv2d, Flatten
-from spikecore.api.neurons import IF, OneToOne
-from spikecore.api.surrogate import Surrogate
+from spikecore import IF, Conv1d, Conv2d, Flatten, Layer, OneToOne, Residual, Sequential
+from spikecore import Concat as ConcatLayer
+from spikecore.api.layers.containers import walk
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Activation, Add, Affine, Concat, Connection, Graph, Input, Node, Pass
+from spikecore.surrogate import Surrogate
 
 #: A membrane that reaches the threshold exactly fires in the theory, and ours has to exceed it. Neurons therefore begin
 #: with a little more than half the threshold; 2^-16 of it is more than rounding and less than any level counts.

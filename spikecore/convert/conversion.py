@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from spikecore.api.core.engine import Engine
+from spikecore import Engine, Model
 from spikecore.api.core.engines import EngineName
 from spikecore.api.core.sizes import sample_shape
-from spikecore.api.surrogate import Surrogate, atan
-from spikecore.api.training.model import Model
 from spikecore.arguments import Size, Sizes, checked, unknown
 from spikecore.convert.batches import batches_of, placed
 from spikecore.convert.building import Built, build, folded
@@ -25,6 +23,7 @@ from spikecore.convert.reading import check_module, observe, read, traced
 from spikecore.convert.report import ConversionReport, report
 from spikecore.convert.thresholds import Histogram, Method, per_channel
 from spikecore.printing import columns, table
+from spikecore.surrogate import Surrogate, atan
 
 Per = Literal["layer", "channel"]
 

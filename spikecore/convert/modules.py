@@ -10,9 +10,8 @@ import numpy as np
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from spikecore import AvgPool2d, CountMaxPool1d, CountMaxPool2d, Flatten
 from spikecore.api.core.layer import Shape
-from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
-from spikecore.api.layers.linear import AvgPool2d, Flatten
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Activation, Affine, Connection, Pass
 from spikecore.convert.qcfs import QCFS

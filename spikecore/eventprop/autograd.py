@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 import torch
 
-from spikecore.api.core.engines import get_engine
+from spikecore import get_engine
 from spikecore.eventprop.losses import EventLoss
 from spikecore.eventprop.network import Arrays, Network, Run
 from spikecore.eventprop.spikes import Spikes

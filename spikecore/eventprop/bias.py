@@ -9,18 +9,17 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 import numpy as np
 
-from spikecore.api.functional.loss import ce_max_membrane_loss
-from spikecore.api.learning.gradients import bptt
-from spikecore.api.surrogate.base import Surrogate
-from spikecore.api.surrogate.smooth import fast_sigmoid
 from spikecore.api.verification.agreement import Agreement, agreements
 from spikecore.arguments import ArrayLike, checked, shown
+from spikecore.backprop import bptt
 from spikecore.eventprop.gradient import gradient
 from spikecore.eventprop.losses import max_membrane_loss
 from spikecore.eventprop.network import Arrays, Network, Run
 from spikecore.eventprop.spikes import Spikes
 from spikecore.eventprop.stepped import frames, gradients_by_network, to_model
+from spikecore.functional import ce_max_membrane_loss
 from spikecore.printing import columns, shortened
+from spikecore.surrogate import Surrogate, fast_sigmoid
 
 
 class BiasCase(NamedTuple):

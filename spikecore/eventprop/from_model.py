@@ -11,17 +11,16 @@ from typing import Any, Callable, List, NamedTuple, Tuple
 
 import numpy as np
 
+from spikecore import Flatten, Linear, Synaptic
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import computes_as, layer_name, shapes_of
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
-from spikecore.api.layers.linear import Flatten, Linear
 from spikecore.api.learning.stack import Block, at, stack_of
-from spikecore.api.neurons.synaptic import Synaptic
-from spikecore.api.surrogate.base import Surrogate
 from spikecore.eventprop.layer_adjoint import like
 from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Arrays, Layer, Network
 from spikecore.eventprop.spikes import Spikes
+from spikecore.surrogate import Surrogate
 
 OWNER = "surrogate_bias"
 

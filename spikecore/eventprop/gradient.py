@@ -6,7 +6,7 @@ from typing import Any, Dict, Literal, Mapping, NamedTuple, Optional, Tuple, Uni
 
 import numpy as np
 
-from spikecore.api.core.engines import get_engine
+from spikecore import get_engine
 from spikecore.arguments import ArrayLike, checked, unknown
 from spikecore.eventprop.layer_kernel import pull
 from spikecore.eventprop.losses import EventLoss, Reads

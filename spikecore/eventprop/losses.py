@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from spikecore.api.core.engine import Engine
+from spikecore import Engine
 from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import nll
 from spikecore.arguments import Checked

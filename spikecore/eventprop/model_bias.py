@@ -10,11 +10,11 @@ from spikecore.api.core.foreign import model_of
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Key
 from spikecore.api.core.sizes import is_whole
-from spikecore.api.surrogate.base import Surrogate
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.eventprop.bias import SurrogateBias, compare, in_list, surrogates_of
 from spikecore.eventprop.from_model import OWNER, spikes_of_counts, translate
+from spikecore.surrogate import Surrogate
 
 
 @checked

@@ -10,20 +10,14 @@ from typing import Any, Dict, List, Mapping, Union
 
 import numpy as np
 
-from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import EngineName, get_engine
-from spikecore.api.core.parameters import learn
-from spikecore.api.layers.containers import Sequential
-from spikecore.api.layers.linear import Linear
-from spikecore.api.neurons.synaptic import Synaptic
-from spikecore.api.surrogate.base import Surrogate
-from spikecore.api.surrogate.smooth import fast_sigmoid
-from spikecore.api.training.model import Model
+from spikecore import Engine, Linear, Model, Sequential, Synaptic, get_engine, learn
+from spikecore.api.core.engines import EngineName
 from spikecore.arguments import ArrayLike, checked
 from spikecore.eventprop.layer_adjoint import like
 from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Network
 from spikecore.eventprop.spikes import Spikes
+from spikecore.surrogate import Surrogate, fast_sigmoid
 
 
 def _steps(network: Network, dt: float) -> int:

@@ -7,9 +7,9 @@ from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, O
 
 import numpy as np
 
-from spikecore.api.core.engines import get_engine
+from spikecore import Adam, get_engine
 from spikecore.api.training.clipping import check_clip_norm, clipped
-from spikecore.api.training.optimizers import Adam, Optimizer
+from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import ArrayLike, Count, Size, checked
 from spikecore.eventprop.gradient import gradient, loss_and_slopes, values_of
 from spikecore.eventprop.layer_kernel import pays

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.api.core.engines import get_engine
+from spikecore import get_engine
 from spikecore.api.verification.gradient import directions, slope_along, smallest_scale
 from spikecore.api.verification.report import Report
 from spikecore.api.verification.verify import add_slopes

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, cast
 
-from spikecore.api.core.messages import unknown
+from spikecore import Model
 from spikecore.api.layers.containers import Container
-from spikecore.api.training.model import Model
-from spikecore.arguments import PathLike, checked
+from spikecore.arguments import PathLike, checked, unknown
 from spikecore.export.errors import ExportError
 from spikecore.files import write_together
 

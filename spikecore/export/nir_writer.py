@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import List, Optional
 
-from spikecore.api.training.model import Model
+from spikecore import Model
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
 from spikecore.nir import NirError, export_to_nir

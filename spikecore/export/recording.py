@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 
 import numpy as np
 
-from spikecore.api.core.layer import Layer, Params, Pass, Result, ShapeError, layer_name
+from spikecore import Layer, Model, Params, ShapeError, State
+from spikecore.api.core.layer import Pass, Result, layer_name
 from spikecore.api.core.lowering import Alone, Stage
-from spikecore.api.core.tree import State, Tree, flatten, leaves, rebuild
+from spikecore.api.core.tree import Tree, flatten, leaves, rebuild
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.neurons.stepper import one_step
-from spikecore.api.training.model import Model
 from spikecore.api.training.visitor import weights_of
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.tape import Tape, Var

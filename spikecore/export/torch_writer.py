@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from spikecore import Model
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.core.words import VARIADIC
-from spikecore.api.training.model import Model
 from spikecore.engines.torch.namespace import words
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft

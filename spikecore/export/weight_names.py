@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 import numpy as np
 
-from spikecore.api.training.model import Model
+from spikecore import Model
 
 
 def fingerprint(array: Any) -> Any:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from typing import Dict, List, Optional, Tuple, Union
 
-from spikecore.api.core.layer import Layer
+from spikecore import Layer, Membrane, Model, QuantizedNeuron
 from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.layers.transposed import KERNELS
-from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.model import Model
 from spikecore.api.training.visitor import WHOLE, connection_of
 from spikecore.arguments import ArrayLike, PathLike, Size, checked, shown
 from spikecore.hardware.chip import NAMES, Chip

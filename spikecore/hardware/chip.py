@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.printing import columns, in_bytes, table
 
 #: Limits: what each counts. Those of the second group are about convolutions, those of the third about processors.

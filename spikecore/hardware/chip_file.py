@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
-from spikecore.api.core.messages import unknown
-from spikecore.arguments import PathLike, checked, shown
+from spikecore.arguments import PathLike, checked, shown, unknown
 from spikecore.hardware.chip import ENERGY, LIMITS, LISTS, NAMES, SUPPORTS, Chip, Known
 from spikecore.hardware.names import known_names
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
 
+from spikecore import Model
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.model import Model
 from spikecore.arguments import ArrayLike
 from spikecore.hardware.chip import Chip
 from spikecore.hardware.needs import needs_of

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, FrozenSet, Tuple
 
 import spikecore
-from spikecore.api.core.layer import Layer, Stateless
+from spikecore import Layer, Membrane, Stateless
 from spikecore.api.layers.containers import Branches, Container
-from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
 
 WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic")

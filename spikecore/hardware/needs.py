@@ -8,18 +8,15 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from spikecore import Dropout, Flatten, Identity, Layer, Linear, Model, OneToOne, Params, Permute, Reshape, Sequential
 from spikecore.api.core.host import host
-from spikecore.api.core.layer import Layer, Params, Shape, layer_name, shapes_of
+from spikecore.api.core.layer import Shape, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
-from spikecore.api.layers.arrangement import Permute, Reshape
-from spikecore.api.layers.containers import Container, Sequential
-from spikecore.api.layers.linear import Dropout, Flatten, Identity, Linear
+from spikecore.api.layers.containers import Container
 from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.layers.transposed import KERNELS
-from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import operations
-from spikecore.api.training.model import Model
 from spikecore.api.training.visitor import WHOLE, connection_of, unquantized, weights_of
 
 FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
+from spikecore import Model, Quantized
 from spikecore.api.layers.containers import walk
-from spikecore.api.layers.quantized import Quantized
-from spikecore.api.training.model import Model
 from spikecore.export.errors import ExportError
 from spikecore.hardware.chip import Chip
 from spikecore.hardware.needs import Need

@@ -6,16 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore.api.core.layer import Layer, Params, Result, layer_name
+from spikecore import Layer, LayerNorm, Linear, Membrane, Params, Quantized
+from spikecore.api.core.layer import Result, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import walk
-from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.normalisation import RunningNorm
-from spikecore.api.layers.quantized import Quantized
-from spikecore.api.layers.sample_normalisation import LayerNorm
 from spikecore.api.layers.spatial import CONVOLUTIONS
-from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import products_met
 from spikecore.api.training.batching import Encoder
@@ -24,7 +21,7 @@ from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.printing import columns, in_bytes, table
 
 if TYPE_CHECKING:
-    from spikecore.api.training.model import Model
+    from spikecore import Model
 
 COUNTED = (Linear, *CONVOLUTIONS)  # whose operations and weights NeuroBench counts
 RESET = 8  # bytes: snnTorch's neurons hold their reset mechanism as an int64

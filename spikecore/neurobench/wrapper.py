@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, List, Union
 
-from spikecore.api.training.model import Model
+from spikecore import Model
 from spikecore.arguments import shown
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def to_neurobench(model: Union[Model, nn.Module]) -> NeuroBenchModel:
         raise ImportError(f"to_neurobench needs NeuroBench: pip install neurobench ({error})") from error
     from torch import nn
 
-    from spikecore.engines.torch.nn.convert import to_torch
+    from spikecore.nn import to_torch
 
     if not isinstance(model, (Model, nn.Module)):
         raise TypeError(f"model={shown(model)} must be a spikecore.Model, or a module of spikecore.nn")
@@ -73,7 +73,7 @@ def _class_of(base: Any) -> Any:
     from neurobench.hooks.layer import LayerHook
     from neurobench.hooks.neuron import NeuronHook
 
-    from spikecore.engines.torch.nn.neuron import SpikingNeuron
+    from spikecore.nn import SpikingNeuron
 
     class SpikecoreModel(base):
         """A module of ``spikecore.nn`` for one time step, run over time from rest."""

@@ -6,17 +6,16 @@ from typing import Any, Dict
 
 from torch import nn
 
+from spikecore import OneToOne
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.parameters import Learn, values_of
-from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.engines.torch.nn import to_torch
 from spikecore.engines.torch.nn.convert import neuron_to_module
-from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.imports import Network, loaded
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import GraphModule, Scale
+from spikecore.nn import SpikingNeuron, to_torch
 
 
 def module_of(found: Network) -> nn.Module:

@@ -7,12 +7,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import nir
 import numpy as np
 
-from spikecore.api.core.engines import get_engine
-from spikecore.api.core.layer import Layer, Shape, ShapeError, layer_name, shapes_of
-from spikecore.api.layers import containers, joins
-from spikecore.api.layers import linear as layers
-from spikecore.api.layers.quantized import Quantized
-from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
+import spikecore as sc
+from spikecore import Layer, OneToOne, Quantized, Recurrent, RLeaky, RSynaptic, ShapeError, get_engine
+from spikecore.api.core.layer import Shape, layer_name, shapes_of
 from spikecore.nir.gains import folded
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.notes import NirError, note, noted
@@ -58,18 +55,18 @@ class Draft:
             NirError: NIR has no node for the layer.
             ShapeError: the layer does not take samples of the signal's shape.
         """
-        if type(layer) is containers.Sequential:
+        if type(layer) is sc.Sequential:
             for key, child in layer.children():
                 signal = self.put(child, _join(name, key), params[key], signal)
             return signal
-        if type(layer) is joins.Add or (type(layer) is containers.Residual and layer.join == "add"):
+        if type(layer) is sc.Add or (type(layer) is sc.Residual and layer.join == "add"):
             branches = [self.put(child, _join(name, key), params[key], signal) for key, child in layer.children()]
             return self.add(name, *branches, *([signal] if getattr(layer, "shortcut", layer) is None else []))
         if isinstance(layer, Graph):
             return self._graph(layer, name, params, signal)
-        if type(layer) is layers.Identity:
+        if type(layer) is sc.Identity:
             return signal
-        if isinstance(layer, layers.Dropout):
+        if isinstance(layer, sc.Dropout):
             self.losses.append(f"layer {name} (Dropout): left out; it acts in training only")
             return signal
         return self._leaf(layer, name or layer_name(layer).lower(), params, signal)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Option
 
 import nir
 
-from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
+from spikecore import Layer, Model, ShapeError
+from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import unflatten
-from spikecore.api.training.model import Model
 from spikecore.arguments import ArrayLike
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked

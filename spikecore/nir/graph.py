@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from spikecore.api.core.engine import Engine
-from spikecore.api.core.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore import Engine, Layer, Params, ShapeError, State
+from spikecore.api.core.layer import Init, Key, Pass, Result, Shape, Tree
 from spikecore.api.core.lowering import Trees, run_child
 from spikecore.api.core.words import Array
 from spikecore.api.layers.containers import Container, checked_state

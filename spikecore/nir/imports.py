@@ -8,17 +8,13 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union, get_args
 import nir
 import numpy as np
 
-from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import EngineName, get_engine
-from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
-from spikecore.api.core.messages import unknown
+from spikecore import Engine, Layer, Model, Params, Sequential, ShapeError, get_engine
+from spikecore.api.core.engines import EngineName
+from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
-from spikecore.api.core.tree import Params, flatten
-from spikecore.api.layers.containers import Sequential
+from spikecore.api.core.tree import flatten
 from spikecore.api.neurons.membrane import Reset
-from spikecore.api.surrogate import Surrogate, atan
-from spikecore.api.training.model import Model
-from spikecore.arguments import Sizes, shown
+from spikecore.arguments import Sizes, shown, unknown
 from spikecore.nir.files import MOST_BYTES, Written, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
@@ -28,6 +24,7 @@ from spikecore.nir.read_layers import READERS, Read
 from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.units import Units, units_of
 from spikecore.nir.wiring import START, units_in_order
+from spikecore.surrogate import Surrogate, atan
 
 #: Errors that layers and NumPy raise for nodes with wrong values or notes.
 FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError)

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from spikecore.api.core.engine import Engine
-from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree
+from spikecore import AvgPool2d, Engine, Params, ShapeError, Stateless
+from spikecore.api.core.layer import EMPTY, Init, Key, Shape, Tree
 from spikecore.api.core.words import Array
-from spikecore.api.layers.spatial import AvgPool2d
 
 
 @dataclass(frozen=True)

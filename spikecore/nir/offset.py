@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Tuple
 
+from spikecore import Leaky, Membrane, Param, Params, Synaptic
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Param, Params
-from spikecore.api.neurons.leaky import Leaky
-from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.neurons.synaptic import Synaptic
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from typing import Any, Callable, Dict, Tuple
 import nir
 import numpy as np
 
-from spikecore.api.core.layer import Layer, Shape
-from spikecore.api.core.tree import Params
-from spikecore.api.layers import linear as layers
-from spikecore.api.layers.delays import Delay
-from spikecore.api.neurons.recurrent import OneToOne
+import spikecore as sc
+from spikecore import Delay, Layer, OneToOne, Params
+from spikecore.api.core.layer import Shape
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, noted
 from spikecore.nir.units import Units
@@ -27,8 +25,8 @@ def _linear(node: Any, place: str, shape: Shape, units: Units) -> Read:
         raise NirError(f"{place}: weight of shape {weight.shape}: must be a matrix (out, in)")
     out, size = weight.shape
     if isinstance(node, nir.Linear):
-        return layers.Linear(size, out, bias=False), Params(weight=weight)
-    return layers.Linear(size, out), Params(weight=weight, bias=_array(node.bias).reshape(out))
+        return sc.Linear(size, out, bias=False), Params(weight=weight)
+    return sc.Linear(size, out), Params(weight=weight, bias=_array(node.bias).reshape(out))
 
 
 def _conv(node: Any, place: str, shape: Shape, units: Units) -> Read:
@@ -38,7 +36,7 @@ def _conv(node: Any, place: str, shape: Shape, units: Units) -> Read:
     stride, dilation = sizes(node.stride, axes), sizes(node.dilation, axes)
     padding = _padding(node.padding, place, kernel, stride, dilation)
     bias = bool(noted(node).get("bias", True)) or bool(_array(node.bias).any())
-    kind = layers.Conv1d if axes == 1 else layers.Conv2d
+    kind = sc.Conv1d if axes == 1 else sc.Conv2d
     layer = kind(weight.shape[1] * groups, weight.shape[0], kernel, stride, padding, dilation, groups, bias)
     params = {"weight": weight, **({"bias": _array(node.bias)} if bias else {})}
     return layer, Params(params)
@@ -59,7 +57,7 @@ def _padding(padding: Any, place: str, kernel: Any, stride: Any, dilation: Any) 
 
 
 def _pool(node: Any, place: str, shape: Shape, units: Units) -> Read:
-    kind = SumPool2d if isinstance(node, nir.SumPool2d) else layers.AvgPool2d
+    kind = SumPool2d if isinstance(node, nir.SumPool2d) else sc.AvgPool2d
     return kind(sizes(node.kernel_size, 2), sizes(node.stride, 2), sizes(node.padding, 2)), Params()
 
 
@@ -68,7 +66,7 @@ def _flatten(node: Any, place: str, shape: Shape, units: Units) -> Read:
     if not (-axes <= first < axes and -axes <= last < axes):
         raise NirError(f"{place}: start_dim={first}, end_dim={last} must be axes of samples of shape {shape}")
     whole = (first % axes, last % axes) == (0, axes - 1)
-    return (layers.Flatten() if whole else FlattenAxes(first, last)), Params()
+    return (sc.Flatten() if whole else FlattenAxes(first, last)), Params()
 
 
 def _scale(node: Any, place: str, shape: Shape, units: Units) -> Read:
@@ -76,7 +74,7 @@ def _scale(node: Any, place: str, shape: Shape, units: Units) -> Read:
     if about.get("kind") == "GradedSpikes":
         weights = scale.reshape(shape[0], -1)
         if bool((weights == weights[:, :1]).all()):
-            return layers.GradedSpikes(shape[0]), Params(weights=weights[:, 0])
+            return sc.GradedSpikes(shape[0]), Params(weights=weights[:, 0])
     entry = about.get("learn", {}).get("V")
     if entry is None:
         return OneToOne(compact(scale)), Params()

@@ -8,12 +8,9 @@ from typing import Any, Dict, List, Tuple
 import nir
 import numpy as np
 
-from spikecore.api import neurons
+import spikecore as sc
+from spikecore import OneToOne, Params, Recurrent, RLeaky, RSynaptic
 from spikecore.api.core.layer import Shape
-from spikecore.api.core.tree import Params
-from spikecore.api.layers import linear as layers
-from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
-from spikecore.api.surrogate import atan
 from spikecore.api.training.checkpoint import build, known_classes
 from spikecore.nir.members import Unit
 from spikecore.nir.notes import NirError, noted
@@ -21,11 +18,12 @@ from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic
 from spikecore.nir.read_layers import Read, connection, fitting
 from spikecore.nir.units import Units
 from spikecore.nir.values import compact, learned
+from spikecore.surrogate import atan
 
 CLASSES = {
     kind.__name__: kind
     for kind in (
-        neurons.Leaky, neurons.IF, neurons.LI, neurons.Lapicque, neurons.PLIF, neurons.Synaptic, OffsetLeaky,
+        sc.Leaky, sc.IF, sc.LI, sc.Lapicque, sc.PLIF, sc.Synaptic, OffsetLeaky,
         OffsetSynaptic,
     )
 }  # fmt: skip
@@ -61,9 +59,9 @@ def read_neuron(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[
     about = noted(unit.node)
     values = _values(unit, shape, units)
     kind = CLASSES.get(about.get("kind", ""))
-    if kind is neurons.Lapicque and bool((values.rho == 0.0).all()):
+    if kind is sc.Lapicque and bool((values.rho == 0.0).all()):
         _circuit(values, about)
-    if kind is neurons.PLIF and about["options"]["decay_input"]:
+    if kind is sc.PLIF and about["options"]["decay_input"]:
         _decaying(values)
     options, kind = _options(unit, kind, values, about, resets)
     neuron, params = _made(kind, values.fields, options, about.get("learn", {}), shape)
@@ -132,18 +130,18 @@ def _options(
     plain = unit.threshold is not None or isinstance(unit.node, nir.Threshold)
     moved = bool((values.rho != 0.0).any())
     noted_so = kind is not None and moved == issubclass(kind, (OffsetLeaky, OffsetSynaptic))
-    if kind is not None and noted_so and fires != (kind is neurons.LI):  # else the graph was changed since
+    if kind is not None and noted_so and fires != (kind is sc.LI):  # else the graph was changed since
         options = dict(about["options"])
         known = about["surrogate"]
         options["surrogate"] = resets.surrogate if known is None else build(known, known_classes())
     else:
-        base = (OffsetSynaptic if moved else neurons.Synaptic) if second else (OffsetLeaky if moved else neurons.Leaky)
-        kind = (neurons.IF if still and not moved else base) if fires else neurons.LI
+        base = (OffsetSynaptic if moved else sc.Synaptic) if second else (OffsetLeaky if moved else sc.Leaky)
+        kind = (sc.IF if still and not moved else base) if fires else sc.LI
         options = {"surrogate": resets.surrogate}
         if fires and not moved:
             options["reset_mechanism"] = "none" if plain else resets.reset_mechanism
             options["reset_delay"] = False if plain else resets.reset_delay
-    if kind is neurons.IF:
+    if kind is sc.IF:
         values.fields.pop("beta", None)
     if moved:
         values.fields["rho"] = values.rho
@@ -164,14 +162,14 @@ def _made(kind: Any, full: Dict[str, Any], options: Dict[str, Any], notes: Dict[
 
 def _recurrent(neuron: Any, back: Any, spelt_out: bool) -> Any:
     """``RLeaky`` or ``RSynaptic`` where they can say it, else ``Recurrent``."""
-    short: Dict[Any, Any] = {neurons.Leaky: RLeaky, neurons.Synaptic: RSynaptic}
+    short: Dict[Any, Any] = {sc.Leaky: RLeaky, sc.Synaptic: RSynaptic}
     kind = short.get(type(neuron))
     if spelt_out or kind is None:
         return Recurrent(neuron, back)
     options: Dict[str, Any] = {}
-    if isinstance(back, layers.Linear):
+    if isinstance(back, sc.Linear):
         options = {"linear_features": back.in_features}
-    elif isinstance(back, layers.Conv2d):
+    elif isinstance(back, sc.Conv2d):
         options = {"conv2d_channels": back.in_channels, "kernel_size": back.kernel_size}
     elif isinstance(back, OneToOne):
         options = {"V": back.V, "all_to_all": False}
@@ -188,5 +186,5 @@ def _two_integrators(unit: Unit, shape: Shape, units: Units) -> List[Read]:
     scale = [] if bool((values.gain == 1.0).all()) else [(OneToOne(compact(values.gain)), Params())]
     if unit.recurrent:
         raise NirError(f"{unit.place}: feedback of a membrane over two integrators cannot be read")
-    parts = [(neurons.LI(beta=compact(values.fields[name])), Params()) for name in ("alpha", "beta")]
+    parts = [(sc.LI(beta=compact(values.fields[name])), Params()) for name in ("alpha", "beta")]
     return [*scale, *parts]

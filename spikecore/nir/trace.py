@@ -9,17 +9,13 @@ import nir
 import torch
 from torch import fx, nn
 
-from spikecore.api.core.layer import ShapeError, shapes_of
-from spikecore.api.core.parameters import learn
-from spikecore.api.core.tree import Params, map_leaves, unflatten
-from spikecore.api.layers import linear as layers
-from spikecore.api.neurons.recurrent import OneToOne
-from spikecore.engines.torch.nn import from_torch
+import spikecore as sc
+from spikecore import OneToOne, Params, ShapeError, learn
+from spikecore.api.core.layer import shapes_of
+from spikecore.api.core.tree import map_leaves, unflatten
 from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.layers import GradedSpikes
 from spikecore.engines.torch.nn.module import NeuronModule
-from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.over_time import StepByStep
 from spikecore.engines.torch.nn.unchanged import unchanged
 from spikecore.nir.draft import Draft, Signal
@@ -27,6 +23,7 @@ from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import Scale
 from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.write_layers import REMEDIES
+from spikecore.nn import GradedSpikes, SpikingNeuron, from_torch
 
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
@@ -201,7 +198,7 @@ def _flatten(module: nn.Flatten, name: str, shape: Tuple[int, ...]) -> Any:
     first, last = module.start_dim % axes, module.end_dim % axes
     if first == 0:
         raise NirError(f"layer {name} (Flatten): start_dim={module.start_dim} takes in the batch axis; use start_dim=1")
-    return layers.Flatten() if (first, last) == (1, axes - 1) else FlattenAxes(first - 1, last - 1)
+    return sc.Flatten() if (first, last) == (1, axes - 1) else FlattenAxes(first - 1, last - 1)
 
 
 def _name(target: str, module: nn.Module) -> str:

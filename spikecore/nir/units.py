@@ -17,7 +17,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from spikecore.api.core.messages import unknown
+from spikecore.arguments import unknown
 from spikecore.nir.notes import KEY, NirError
 
 DT = 1e-4  # seconds: snnTorch's and SpikingJelly's

@@ -7,11 +7,10 @@ from typing import Any, Callable, Dict
 import nir
 import numpy as np
 
-from spikecore.api.core.layer import Layer, Shape, layer_name
+import spikecore as sc
+from spikecore import Delay, Layer, OneToOne
+from spikecore.api.core.layer import Shape, layer_name
 from spikecore.api.core.parameters import Fixed, Learn, values_of
-from spikecore.api.layers import linear as layers
-from spikecore.api.layers.delays import Delay
-from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.units import Units
@@ -119,15 +118,15 @@ def _delay(layer: Delay, params: Any, shape: Shape, units: Units) -> Any:
 
 
 WRITERS: Dict[Any, Callable[[Any, Any, Shape, Units], Any]] = {
-    layers.Linear: _linear,
-    layers.Conv1d: _conv1d,
-    layers.Conv2d: _conv2d,
-    layers.AvgPool2d: _pool,
+    sc.Linear: _linear,
+    sc.Conv1d: _conv1d,
+    sc.Conv2d: _conv2d,
+    sc.AvgPool2d: _pool,
     SumPool2d: _pool,
-    layers.Flatten: _flatten,
+    sc.Flatten: _flatten,
     FlattenAxes: _flatten,
     OneToOne: _one_to_one,
-    layers.GradedSpikes: _graded,
+    sc.GradedSpikes: _graded,
     Delay: _delay,
 }
 

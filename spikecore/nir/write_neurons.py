@@ -8,20 +8,20 @@ from typing import Any, Dict, List, Optional, Tuple
 import nir
 import numpy as np
 
-from spikecore.api import neurons
+import spikecore as sc
+from spikecore import Membrane
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Shape
 from spikecore.api.core.parameters import Learn
 from spikecore.api.core.tree import map_leaves
-from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.training.checkpoint import describe, known_classes
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic
 from spikecore.nir.units import Units
 from spikecore.nir.write_layers import learn_note
 
-FIRST = (neurons.Leaky, neurons.RLeaky.base, neurons.IF, neurons.LI, neurons.Lapicque, neurons.PLIF, OffsetLeaky)
-SECOND = (neurons.Synaptic, OffsetSynaptic)
+FIRST = (sc.Leaky, sc.RLeaky.base, sc.IF, sc.LI, sc.Lapicque, sc.PLIF, OffsetLeaky)
+SECOND = (sc.Synaptic, OffsetSynaptic)
 
 
 def is_neuron(layer: Any) -> bool:
@@ -39,7 +39,7 @@ def neuron_nodes(name: str, neuron: Any, params: Any, shape: Shape, units: Units
     prepared = neuron.prepare(host(), map_leaves(lambda x: np.asarray(x, dtype=np.float64), params))
     full = {key: np.broadcast_to(np.asarray(value, np.float64), shape).copy() for key, value in prepared.items()}
     noted = note(**_facts(neuron, params))
-    spikes = not isinstance(neuron, neurons.LI)
+    spikes = not isinstance(neuron, sc.LI)
     resets = spikes and getattr(neuron, "reset_mechanism", "none") != "none"
     if spikes and not resets and _without_memory(neuron, full):
         chain = [("", nir.Threshold(threshold=full["threshold"], metadata=noted))]
@@ -57,7 +57,7 @@ def neuron_nodes(name: str, neuron: Any, params: Any, shape: Shape, units: Units
 
 def _without_memory(neuron: Any, full: Dict[str, Any]) -> bool:
     """Whether a membrane is its input."""
-    return type(neuron) is neurons.Leaky and not isinstance(neuron.beta, Learn) and not full["beta"].any()
+    return type(neuron) is sc.Leaky and not isinstance(neuron.beta, Learn) and not full["beta"].any()
 
 
 def _refuse(name: str, neuron: Any) -> None:
@@ -80,8 +80,8 @@ def _membrane(name: str, neuron: Any, full: Dict[str, Any], units: Units, resets
         slow, fast = units.tau(full["beta"]), units.tau(full["alpha"])
         options = {"tau_syn": fast, "tau_mem": slow, "r": slow / units.dt, "w_in": fast / units.dt, "v_leak": zero}
         return (nir.CubaLIF if resets else nir.CubaLI)(**options, **firing)
-    decay = full["decay"] if isinstance(neuron, neurons.Lapicque) else full.get("beta", np.ones_like(zero))
-    decays = isinstance(neuron, neurons.PLIF) and neuron.decay_input
+    decay = full["decay"] if isinstance(neuron, sc.Lapicque) else full.get("beta", np.ones_like(zero))
+    decays = isinstance(neuron, sc.PLIF) and neuron.decay_input
     gain = 1.0 - decay if decays else full.get("gain", np.ones_like(zero))
     if bool((decay == 1.0).all()):
         return (nir.IF if resets else nir.I)(r=gain / units.dt, **firing)
@@ -106,9 +106,9 @@ def _facts(neuron: Any, params: Any) -> Dict[str, Any]:
         for f in fields(neuron)
         if f.name not in (*parametric, "surrogate", "state_quant", "inhibition", "beta")
     }
-    silent = ("threshold", "graded_spikes_factor") if isinstance(neuron, neurons.LI) else ()
+    silent = ("threshold", "graded_spikes_factor") if isinstance(neuron, sc.LI) else ()
     learned = {key: learn_note(getattr(neuron, key), value) for key, value in params.items() if key not in silent}
-    kind = neurons.Leaky if type(neuron) is neurons.RLeaky.base else type(neuron)
+    kind = sc.Leaky if type(neuron) is sc.RLeaky.base else type(neuron)
     return {"kind": kind.__name__, "options": options, "learn": learned, "surrogate": _surrogate(neuron)}
 
 
@@ -127,7 +127,7 @@ def losses_of(place: str, neuron: Any) -> List[str]:
     losses = [_reset_loss(place, neuron)]
     if getattr(neuron, "initial_mem", 0.0):
         losses.append(f"{place}: initial_mem={neuron.initial_mem!r}: NIR's neurons begin at 0, so others fire later")
-    if not isinstance(neuron, neurons.LI) and _surrogate(neuron) is None:
+    if not isinstance(neuron, sc.LI) and _surrogate(neuron) is None:
         losses.append(f"{place}: surrogate={neuron.surrogate!r} cannot be noted; an import takes atan()")
     return [loss for loss in losses if loss is not None]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
-from spikecore import spikeplot
-from spikecore.api.core.layer import Key, Layer, layer_name
+from spikecore import Layer, spikeplot
+from spikecore.api.core.layer import Key, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.layers.containers import walk
 from spikecore.api.training.batching import Feed
@@ -17,7 +17,7 @@ from spikecore.installing import to_install
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from spikecore.api.training.model import Model
+    from spikecore import Model
 
 MOST_PANELS, MOST_TRACES, DPI = 4, 4, 130
 

@@ -18,8 +18,8 @@ from spikecore.tracking.sample import RATE, Sample
 from spikecore.tracking.tracker import Tracker, needed
 
 if TYPE_CHECKING:
+    from spikecore import Model
     from spikecore.api.training.history import Row
-    from spikecore.api.training.model import Model
 
 FIRST_EPOCH = "spikecore.first_epoch"  # a tag of the run: the digest of its first row, by which a resumed fit finds it
 SQLITE = "sqlite:///"

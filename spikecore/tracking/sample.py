@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
-from spikecore.api.core.engines import engine_of
+from spikecore import engine_of
 from spikecore.api.core.layer import Key
 from spikecore.api.training.batching import Encoder, Feed, check_finite
 from spikecore.api.training.data import lengths_of
@@ -18,7 +18,7 @@ from spikecore.tracking.layers import DPI, blank_figure, recorded
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from spikecore.api.training.model import Model
+    from spikecore import Model
 
 RATE = "rate/"  # in front of a layer's name: the column of its firing rate
 

@@ -13,8 +13,8 @@ from spikecore.tracking.sample import Sample
 from spikecore.tracking.tracker import Tracker, needed
 
 if TYPE_CHECKING:
+    from spikecore import Model
     from spikecore.api.training.history import Row
-    from spikecore.api.training.model import Model
 
 
 class TensorBoard(Tracker):

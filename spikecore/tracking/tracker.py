@@ -15,7 +15,7 @@ from spikecore.tracking.rows import numbers_of
 from spikecore.tracking.sample import Sample, Seen
 
 if TYPE_CHECKING:
-    from spikecore.api.training.model import Model
+    from spikecore import Model
     from spikecore.api.verification.report import Report
 
 

@@ -14,8 +14,8 @@ from spikecore.tracking.sample import Sample
 from spikecore.tracking.tracker import Tracker, needed
 
 if TYPE_CHECKING:
+    from spikecore import Model
     from spikecore.api.training.history import Row
-    from spikecore.api.training.model import Model
 
 # Among the files of a run: its id and whether it was closed, then its rows. By them a resumed fit finds the run.
 ROWS = "history.jsonl"

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
+from spikecore import Sequential
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import leaves
-from spikecore.api.layers.containers import Sequential
 from spikecore.api.training.activity import operations
 from spikecore.arguments import Checked, Size
 from spikecore.printing import columns, table

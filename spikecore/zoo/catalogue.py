@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from spikecore.api.core.messages import unknown
-from spikecore.arguments import checked
+from spikecore.arguments import checked, unknown
 from spikecore.zoo.card import Card, Cards
 from spikecore.zoo.delays import DELAYS
 from spikecore.zoo.plif import PLIF_NET

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from spikecore.api.core.initialisers import normal
-from spikecore.api.neurons.leaky import IF
+from spikecore import IF
+from spikecore.init import normal
 
 HARD_IF = IF(reset_mechanism="zero")
 

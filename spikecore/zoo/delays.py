@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from spikecore.api.core.layer import Layer
+from spikecore import LI, BatchNorm1d, DelayedLinear, Dropout, Layer, Leaky, Sequential
 from spikecore.api.core.sizes import is_size
-from spikecore.api.core.weight_initialisers import kaiming_uniform
-from spikecore.api.layers.containers import Sequential
-from spikecore.api.layers.delays import DelayedLinear
-from spikecore.api.layers.linear import Dropout
-from spikecore.api.layers.normalisation import BatchNorm1d
-from spikecore.api.neurons.leaky import LI, Leaky
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate import atan
 from spikecore.arguments import Size, checked
+from spikecore.init import kaiming_uniform
+from spikecore.surrogate import atan
 from spikecore.zoo.card import Card
 
 BETA = 0.005  # 1 - 10 / 10.05: a time constant of 10.05 ms in steps of 10 ms, so that delays are all the memory

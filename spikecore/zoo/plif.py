@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from spikecore.api.core.layer import Layer
+from spikecore import (
+    PLIF,
+    AvgPool1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Reshape,
+    Sequential,
+)
 from spikecore.api.core.sizes import is_size
-from spikecore.api.layers.arrangement import Reshape
-from spikecore.api.layers.containers import Sequential
-from spikecore.api.layers.linear import Dropout, Flatten, Linear
-from spikecore.api.layers.normalisation import BatchNorm2d
-from spikecore.api.layers.spatial import AvgPool1d, Conv2d, MaxPool2d
-from spikecore.api.neurons.parametric import PLIF
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card

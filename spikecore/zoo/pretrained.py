@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple, Union
 
-from spikecore.api.core.engine import Engine
+from spikecore import Engine, Model, load
 from spikecore.api.core.engines import EngineName
-from spikecore.api.core.messages import unknown
 from spikecore.api.training.checkpoint import read
-from spikecore.api.training.load import load
-from spikecore.api.training.model import Model
-from spikecore.arguments import checked
+from spikecore.arguments import checked, unknown
 from spikecore.printing import columns, table
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Dict, Sequence, Tuple, get_args
 
-from spikecore.api.core.layer import Layer
-from spikecore.api.core.messages import unknown
-from spikecore.api.layers.adaptive_pooling import GlobalAvgPool
-from spikecore.api.layers.containers import Residual, Sequential
+from spikecore import GlobalAvgPool, Layer, Residual, Sequential
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.arguments import Size, checked
+from spikecore.arguments import Size, checked, unknown
 from spikecore.zoo.card import Card, Names
 from spikecore.zoo.transformer_parts import (
     ATTENTION_TAU_2,

@@ -12,18 +12,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, Dict, List, Literal, Optional, Sequence, Tuple, get_args
 
-from spikecore.api.core.layer import Layer
-from spikecore.api.core.messages import unknown
-from spikecore.api.layers.adaptive_pooling import GlobalAvgPool
-from spikecore.api.layers.containers import Join, Residual, Sequential
-from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.normalisation import BatchNorm2d
-from spikecore.api.layers.spatial import Conv2d, MaxPool2d
-from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm2d
-from spikecore.api.neurons.leaky import Leaky
+from spikecore import (
+    BatchNorm2d,
+    Conv2d,
+    GlobalAvgPool,
+    Layer,
+    Leaky,
+    Linear,
+    MaxPool2d,
+    Residual,
+    Sequential,
+    ThresholdDependentBatchNorm2d,
+)
+from spikecore.api.layers.containers import Join
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate import rectangular
-from spikecore.arguments import Size, checked
+from spikecore.arguments import Size, checked, unknown
+from spikecore.surrogate import rectangular
 from spikecore.zoo.card import Card
 from spikecore.zoo.convolutional_parts import HARD_IF, he_normal
 

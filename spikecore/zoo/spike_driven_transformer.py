@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import List
 
-from spikecore.api.core.layer import Layer
-from spikecore.api.layers.adaptive_pooling import GlobalAvgPool
-from spikecore.api.layers.containers import Residual, Sequential
+from spikecore import GlobalAvgPool, Layer, Residual, Sequential
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card

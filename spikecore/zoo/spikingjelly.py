@@ -11,10 +11,10 @@ import struct
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
+from spikecore import Layer, Residual
 from spikecore.api.core.host import to_numpy
-from spikecore.api.core.layer import Layer
 from spikecore.api.core.parameters import values_of
-from spikecore.api.layers.containers import Container, Residual, with_children
+from spikecore.api.layers.containers import Container, with_children
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.rebuilding import change_network
 from spikecore.arguments import ArrayLike, checked
@@ -22,7 +22,7 @@ from spikecore.zoo.card import Names
 from spikecore.zoo.catalogue import CARDS
 
 if TYPE_CHECKING:
-    from spikecore.api.training.model import Model
+    from spikecore import Model
 
 COUNTER = "num_batches_tracked"  # of batch norms; those here have a fixed momentum and count nothing
 ENTRIES = {  # of a layer: theirs, ours

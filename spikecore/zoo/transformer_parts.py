@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, Literal, Tuple
 
-from spikecore.api.core.initialisers import constant, normal
-from spikecore.api.core.layer import Layer
-from spikecore.api.layers.attention import HeadGate, HeadSum, PositionSum, SpikingSelfAttention
-from spikecore.api.layers.containers import Residual, Sequential
-from spikecore.api.layers.joins import Multiply
-from spikecore.api.layers.linear import Conv2d, Linear, MaxPool2d
-from spikecore.api.layers.normalisation import BatchNorm2d
-from spikecore.api.neurons.leaky import Leaky
+from spikecore import (
+    BatchNorm2d,
+    Conv2d,
+    HeadGate,
+    HeadSum,
+    Layer,
+    Leaky,
+    Linear,
+    MaxPool2d,
+    Multiply,
+    PositionSum,
+    Residual,
+    Sequential,
+    SpikingSelfAttention,
+)
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate import sigmoid
+from spikecore.init import constant, normal
+from spikecore.surrogate import sigmoid
 from spikecore.zoo.card import Names
 
 Over = Literal["token", "channel"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from spikecore.api.layers.containers import Sequential
-from spikecore.api.layers.linear import Conv2d, Flatten, Linear, MaxPool2d
-from spikecore.api.neurons.leaky import Leaky
+from spikecore import Conv2d, Flatten, Leaky, Linear, MaxPool2d, Sequential
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate import fast_sigmoid
 from spikecore.arguments import Size, checked
+from spikecore.surrogate import fast_sigmoid
 from spikecore.zoo.card import Card
 
 DENSE = Leaky(beta=0.95)

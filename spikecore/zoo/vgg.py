@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
-from spikecore.api.core.initialisers import constant, normal
-from spikecore.api.core.layer import Layer
-from spikecore.api.layers.containers import Sequential
-from spikecore.api.layers.linear import Dropout, Flatten, Linear
-from spikecore.api.layers.normalisation import BatchNorm2d
-from spikecore.api.layers.spatial import Conv2d, MaxPool2d
+from spikecore import BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Sequential
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
+from spikecore.init import constant, normal
 from spikecore.zoo.card import Card
 from spikecore.zoo.convolutional_parts import HARD_IF, he_normal
 

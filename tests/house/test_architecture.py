@@ -32,7 +32,7 @@ def test_the_tree_names_every_folder_and_no_other():
 
 
 def test_the_source_distribution_has_every_folder():
-    named = re.findall(r"^(\w+)/ ", PAGE.read_text("utf-8").split("```text")[1].split("```")[0], re.MULTILINE)
+    named = re.findall(r"^(\w+)/ ", PAGE.read_text("utf-8").split("## The tree")[1].split("```")[1], re.MULTILINE)
     assert {"plugins", "tests"} <= set(named)
     included = re.search(r"targets\.sdist\]\ninclude = \[(.*)\]", (ROOT / "pyproject.toml").read_text("utf-8")).group(1)
     assert set(named) | {"spikecore"} <= set(re.findall(r'"(.*?)"', included))

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.api.training.model import Model
+from spikecore import Model
 from spikecore.export.c.fixed import Fixed, fixed
 from spikecore.export.c.fixed_inputs import input_format
 from spikecore.export.c.fixed_rules import RULES, Call, NoGrid, partial_sums

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Tuple
 
 import numpy as np
 
-from spikecore.api.training.model import Model
+from spikecore import Model
 from spikecore.export.c.example import FLOAT_MAIN, starters
 from spikecore.export.c.files import Pieces, StateField, header, source, title
 from spikecore.export.c.fixed_step import fixed_step

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from spikecore import Model
 from spikecore.api.core.sizes import whole_number
-from spikecore.api.training.model import Model
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
 from spikecore.export.onnx.any_batch import SIZES, joined
