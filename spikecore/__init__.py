@@ -25,9 +25,9 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        from spikecore.other_names import instead_of
+        from spikecore.other_names import no_name
 
-        raise AttributeError(f"module 'spikecore' has no attribute {name!r}{instead_of(name, _HOMES)}")
+        raise AttributeError(f"module 'spikecore' has no attribute {name!r}{no_name(name, _HOMES)}")
     if _HOMES[name] == __name__:
         value = importlib.import_module(f"{__name__}.{name}")
     else:

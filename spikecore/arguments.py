@@ -1,12 +1,13 @@
 """Arguments compared with the annotations that stand beside them.
 
 ``@checked`` before a function, ``Checked`` among the bases of a class: a value that is not what its parameter's
-annotation says is refused, with a message that names it. Looked at are the annotations in ``KINDS`` and ``CLASSES``,
-tuples and sequences of them, and Optional and Union of them; a parameter's default is always allowed. Another
-annotation says nothing here. Ranges, and which words an option knows, are for whoever declares the parameter to check.
+annotation says is refused, with a message that names it. Looked at are the annotations in ``KINDS``, tuples and
+sequences of them, and Optional and Union of them; a parameter's default is always allowed. Another annotation says
+nothing here. Each module adds its own classes by ``argument_kind``. Ranges, and which words an option knows, are for
+whoever declares the parameter to check.
 
 Annotations are looked up as objects, which ``hints_of`` gives: what they name must be there when the program runs. Only
-a class in ``CLASSES`` may be imported for type checkers alone.
+a class of which ``argument_kind`` was told by its place may be imported for type checkers alone.
 """
 
 from __future__ import annotations
@@ -101,17 +102,11 @@ def shown(thing: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
-def unknown(kind: str, name: Any, known: Any) -> str:
+def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     """The message for an unknown name: it lists the known names and suggests the nearest one."""
-    import difflib
+    from spikecore.other_names import unknown as message  # rarely needed
 
-    known = sorted(known)
-    small = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(str(name), known, n=1) or [
-        small[each] for each in difflib.get_close_matches(str(name).lower(), small, n=1)
-    ]
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+    return message(kind, name, known)
 
 
 def numbered(values: Any) -> str:
@@ -194,54 +189,13 @@ def hints_of(thing: Any) -> Dict[str, Any]:
         if isinstance(thing, type):
             return typing.get_type_hints(thing)
         own = {name: annotation for name, annotation in thing.__annotations__.items() if name != "return"}
-        known = {**{name: type(name, (), {}) for name in CLASSES}, **inspect.unwrap(thing).__globals__}
+        known = {**_NAMED, **inspect.unwrap(thing).__globals__}
         return typing.get_type_hints(types.SimpleNamespace(__annotations__=own), known)
     except NameError as error:
         raise TypeError(
             f"an annotation of {thing.__qualname__} has no value: {error}. Import or define it at the top of module "
             f"{thing.__module__}, or leave out 'from __future__ import annotations' there"
         ) from error
-
-
-#: Words of other libraries, and of people, for arguments of this one.
-SYNONYMS: Dict[str, str] = {
-    **dict.fromkeys("learning_rate step_size eta".split(), "lr"),
-    **dict.fromkeys("steps timesteps time_steps n_steps nb_steps num_timesteps T".split(), "num_steps"),
-    **dict.fromkeys("num_epochs n_epochs nb_epochs iterations num_iters".split(), "epochs"),
-    **dict.fromkeys("criterion loss_fn loss_function".split(), "loss"),
-    **dict.fromkeys("optim opt solver".split(), "optimizer"),
-    **dict.fromkeys("batch bs batchsize samples_per_batch".split(), "batch_size"),
-    **dict.fromkeys("validation_data val val_data valid_data".split(), "validation"),
-    **dict.fromkeys("y labels target".split(), "targets"),
-    **dict.fromkeys("units output_size out_dim".split(), "out_features"),
-    **dict.fromkeys("input_dim in_dim".split(), "in_features"),
-    **dict.fromkeys("filters out_planes".split(), "out_channels"),
-    **dict.fromkeys("x X inputs".split(), "data"),
-    "verbose": "progress",
-    "metrics": "metric",
-    "batch_first": "time_axis",
-    "scheduler": "schedule",
-    "grad_clip": "clip_norm",
-    "rate": "p",
-}
-#: What to write for an argument that belongs to something else.
-ELSEWHERE: Dict[str, str] = {
-    "lr": "optimizer=sc.Adam(lr=...)",
-    "learning_rate": "optimizer=sc.Adam(lr=...)",
-    "weight_decay": "optimizer=sc.AdamW(weight_decay=...)",
-    "shuffle": "spikecore.datasets.Loader(x, y, shuffle=...)",
-    "device": "sc.Model(network, engine='torch', device=...)",
-}
-
-
-def _unknown_argument(name: str, known: FrozenSet[str]) -> str:
-    """What to say of a keyword that a callable does not take."""
-    meant = SYNONYMS.get(name)
-    if meant in known:
-        return f"unknown argument {name!r}; did you mean {meant!r}? Known: {', '.join(sorted(known))}"
-    if name in ELSEWHERE and "optimizer" in known:
-        return f"unknown argument {name!r}: write {ELSEWHERE[name]}. Known: {', '.join(sorted(known))}"
-    return unknown("argument", name, known)
 
 
 def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
@@ -257,7 +211,9 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
     rules = plan.rules
     for name in named:
         if plan.keywords is not None and name not in plan.keywords:
-            raise TypeError(f"{owner}: {_unknown_argument(name, plan.keywords)}")
+            from spikecore.other_names import no_argument
+
+            raise TypeError(f"{owner}: {no_argument(name, plan.keywords)}")
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
             hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else numbered(value)
@@ -268,15 +224,10 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
                     hint = "; take a batch of it: x, targets = next(iter(loader))"
                 elif _is_ragged(value):
                     hint = "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
-            if rules[name].words == "a Model" and _is_module(value):
+            if rules[name].words == "a Model" and is_instance(value, "torch.nn", "Module"):
                 hint = "; spikecore.nn.from_torch(net) makes one of modules"
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
-
-
-def _is_module(value: Any) -> bool:
-    """Whether a value is a module of torch's."""
-    return any(kind.__module__ == "torch.nn.modules.module" for kind in type(value).__mro__)
 
 
 def _is_ragged(value: Any) -> bool:
@@ -293,8 +244,8 @@ def rule_of(annotation: Any) -> Optional[Rule]:
     outer, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in KINDS or outer in KINDS:
         return KINDS[annotation if annotation in KINDS else outer]
-    if isinstance(annotation, type) and annotation.__name__ in CLASSES:
-        return CLASSES[annotation.__name__]
+    if isinstance(annotation, type) and _place(annotation) in KINDS:
+        return KINDS[_place(annotation)]
     if outer is Union:
         rules = [rule for rule in map(rule_of, parts) if rule is not None]
         words = ", or ".join(dict.fromkeys(rule.words for rule in rules))
@@ -413,25 +364,33 @@ KINDS: Dict[Any, Rule] = {
 }
 
 
-def _of_class(name: str, words: str) -> Rule:
-    return Rule(lambda value: any(base.__name__ == name for base in type(value).__mro__), words)
+# ---- classes, which those tell who have them -----------------------------------------------------------------------
+
+_NAMED: Dict[str, type] = {}  # what stands for a class that an annotation names and its module does not import
 
 
-#: Classes by name: some cannot be imported where an annotation names them.
-CLASSES: Dict[str, Rule] = {
-    **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
-    **{name: _of_class(name, f"a {name}") for name in "Chip Colormap Figure Model Sample Source StoredArray".split()},
-    "EventLoss": _of_class("EventLoss", "a loss of spikecore.eventprop, e.g. first_spike_loss(tau=0.5)"),
-    "Network": _of_class("Network", "a spikecore.eventprop.Network"),
-    "Spikes": _of_class("Spikes", "a spikecore.eventprop.Spikes"),
-    "Dataset": _of_class("Dataset", "a spikecore.datasets.Dataset"),
-    "Module": _of_class("Module", "an nn.Module"),
-    "Stepper": _of_class("Stepper", "a neuron such as sc.Leaky(beta=0.9)"),
-    "Grid": _of_class("Grid", "a grid such as spikecore.ScaledInteger(8)"),
-    "FixedPoint": _of_class("FixedPoint", "a spikecore.FixedPoint"),
-    "Initialiser": _of_class("Initialiser", "an initialiser such as spikecore.init.orthogonal()"),
-    "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
-    "LearningReport": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify(..., learning=...)"),
-    "SurrogateBias": Rule(lambda value: hasattr(value, "cases"), "a report of sc.surrogate_bias"),
-    "ConversionReport": Rule(lambda value: hasattr(value, "num_steps"), "a report of Conversion.report"),
-}
+def argument_kind(of: Union[str, type], words: str = "") -> None:
+    """Tell of a class that annotations name: an argument must then be an instance of it.
+
+    Args:
+        of: the class; or "module:class", for one that annotated modules import for type checkers alone. It is looked up
+            where arguments are checked, and not imported for that.
+        words: what a message says that an argument must be; the default is "a" or "an" and the name of the class.
+    """
+    place = of if isinstance(of, str) else _place(of)
+    module, _, name = place.partition(":")
+    if isinstance(of, str):
+        _NAMED[name] = type(name, (), {"__module__": module, "__qualname__": name})
+    KINDS[place] = Rule(
+        lambda value: is_instance(value, module, name), words or f"a{'n' if name[0] in 'AEIOU' else ''} {name}"
+    )
+
+
+def _place(of: type) -> str:
+    return f"{of.__module__}:{of.__qualname__}"
+
+
+def is_instance(value: Any, module: str, name: str) -> bool:
+    """Whether a value is an instance of a class whose module need not be imported: without it, no value is one."""
+    of = getattr(sys.modules.get(module), name, None)
+    return of is not None and isinstance(value, of)

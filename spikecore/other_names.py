@@ -1,14 +1,17 @@
-"""Names of other libraries for what this package has under another name, or does not need."""
+"""What others call it: names of other libraries for what this one has under another name, or does not need.
+
+One table for each place where a user can write such a name: the package, a ``Model``, the arguments of a function.
+"""
 
 from __future__ import annotations
 
-from typing import Dict, Iterable
+from typing import Any, Dict, FrozenSet, Iterable, List
 
-from spikecore.arguments import unknown
+# ---- names of the package ------------------------------------------------------------------------------------------
 
 _NEURON = "write sc.Leaky(beta=0.9), the leaky integrate-and-fire neuron"
 _SPIKES = "leave it out: behind a connection stands a neuron, e.g. sc.Leaky(beta=0.9)"
-ELSEWHERE: Dict[str, str] = {
+PACKAGE: Dict[str, str] = {
     **dict.fromkeys(("LIF", "LIFNode", "LIFCell", "LIFNeuron"), _NEURON),
     **dict.fromkeys(("RAFNode", "ResonateFire"), "write sc.ResonateAndFire(beta=0.9, omega=0.5), angles per step"),
     **dict.fromkeys(("S4D", "S5"), "write sc.StateSpace(modes=8), a diagonal state-space neuron"),
@@ -35,12 +38,116 @@ ELSEWHERE: Dict[str, str] = {
     ),
     "onnx": "write sc.export(model, path, to='onnx')",
     "DataLoader": "write sc.datasets.Loader(inputs, targets, batch_size=64)",
-}  # names of the package that other libraries have
+}
+
+# ---- attributes of a Model -----------------------------------------------------------------------------------------
+
+_MODE = "leave it out: fit trains and a call does not, so there is no mode to switch"
+_LOOP = (
+    "fit computes gradients and updates the weights; for a training loop of your own write model.train_step(x, y), or "
+    "take modules, spikecore.nn.to_torch(model), or gradients, spikecore.backprop.bptt(model, x, y)"
+)
+_COPY = "write other = model.to_engine('torch', device='cuda'), a copy on another engine or device"
+_REST = "leave it out: each call starts at rest; to go on, pass state=out.state of the call before"
+_WEIGHTS = "write model.params(), copies by name; for torch.optim spikecore.nn.to_torch(model).parameters()"
+MODEL: Dict[str, str] = {
+    **dict.fromkeys(("train", "eval", "training"), _MODE),
+    **dict.fromkeys(("zero_grad", "backward", "step", "train_on_batch", "grad"), _LOOP),
+    **dict.fromkeys(("to", "cuda", "cpu", "mps"), _COPY),
+    **dict.fromkeys(("float", "double"), "write model.to_engine(model.engine.name, dtype='float64')"),
+    "half": "write model.to_engine('torch', precision='bf16'); weights stay in float32",
+    **dict.fromkeys(("reset", "reset_mem", "reset_hidden", "init_leaky", "detach_hidden"), _REST),
+    **dict.fromkeys(("parameters", "named_parameters", "weights", "get_weights"), _WEIGHTS),
+    "forward": "call the model: out = model(x, num_steps=25)",
+    "state_dict": "write model.state(), or model.save(path)",
+    "load_state_dict": "write model.load_state(state), or spikecore.load(path)",
+    "set_weights": "write model.load_state({**model.state(), 'params': params})",
+    "compile": "leave it out: loss and optimizer are arguments of fit",
+    "score": "write model.evaluate(x, y, num_steps=25)",
+    "predict_proba": "write model.predict(x, num_steps=25) for labels; out.spikes.mean(0) are rates of classes",
+    **dict.fromkeys(("net", "model"), "write model.network"),
+    **dict.fromkeys(("export", "to_onnx"), "write spikecore.export(model, path, to=...): c, onnx, torch or nir"),
+    "layers": "write model.network.layers",
+    "modules": "write model.network.layers",
+    "children": "write model.network.layers",
+    "add": "write sc.Model(sc.Sequential(*layers)): a network does not change",
+    "device": "write model.engine.device",
+    "dtype": "write model.engine.dtype",
+}
+
+# ---- arguments -----------------------------------------------------------------------------------------------------
+
+#: Words of other libraries, and of people, for arguments of this one.
+ARGUMENTS: Dict[str, str] = {
+    **dict.fromkeys("learning_rate step_size eta".split(), "lr"),
+    **dict.fromkeys("steps timesteps time_steps n_steps nb_steps num_timesteps T".split(), "num_steps"),
+    **dict.fromkeys("num_epochs n_epochs nb_epochs iterations num_iters".split(), "epochs"),
+    **dict.fromkeys("criterion loss_fn loss_function".split(), "loss"),
+    **dict.fromkeys("optim opt solver".split(), "optimizer"),
+    **dict.fromkeys("batch bs batchsize samples_per_batch".split(), "batch_size"),
+    **dict.fromkeys("validation_data val val_data valid_data".split(), "validation"),
+    **dict.fromkeys("y labels target".split(), "targets"),
+    **dict.fromkeys("units output_size out_dim".split(), "out_features"),
+    **dict.fromkeys("input_dim in_dim".split(), "in_features"),
+    **dict.fromkeys("filters out_planes".split(), "out_channels"),
+    **dict.fromkeys("x X inputs".split(), "data"),
+    "verbose": "progress",
+    "metrics": "metric",
+    "batch_first": "time_axis",
+    "scheduler": "schedule",
+    "grad_clip": "clip_norm",
+    "rate": "p",
+}
+#: What to write for an argument that belongs to something else.
+ELSEWHERE: Dict[str, str] = {
+    "lr": "optimizer=sc.Adam(lr=...)",
+    "learning_rate": "optimizer=sc.Adam(lr=...)",
+    "weight_decay": "optimizer=sc.AdamW(weight_decay=...)",
+    "shuffle": "spikecore.datasets.Loader(x, y, shuffle=...)",
+    "device": "sc.Model(network, engine='torch', device=...)",
+}
+
+# ---- what messages say ---------------------------------------------------------------------------------------------
 
 
-def instead_of(name: str, known: Iterable[str]) -> str:
+def nearest(name: Any, known: Iterable[str]) -> List[str]:
+    """The known name that is most like ``name``, or none."""
+    import difflib
+
+    known = list(known)
+    small = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return near or [small[each] for each in difflib.get_close_matches(str(name).lower(), small, n=1)]
+
+
+def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
+    """The message for an unknown name: it lists the known names and suggests the nearest one."""
+    known = sorted(known)
+    near = nearest(name, known)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+
+
+def no_name(name: str, known: Iterable[str]) -> str:
     """The end of a message about a name that the package lacks: what to write instead, the nearest name, or ""."""
-    if name in ELSEWHERE:
-        return f": {ELSEWHERE[name]}"
-    hint = unknown("name", name, known).partition("; did you mean ")[2]
-    return f"; did you mean {hint.partition('?')[0]}?" if hint else ""
+    if name in PACKAGE:
+        return f": {PACKAGE[name]}"
+    near = nearest(name, sorted(known))
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def no_attribute(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message for an attribute that a model lacks: what to write instead, or the nearest name."""
+    if name in MODEL:
+        return f"{kind} has no {name!r}: {MODEL[name]}"
+    return f"{kind}: {unknown('attribute', name, [each for each in known if not each.startswith('_')])}"
+
+
+def no_argument(name: str, known: FrozenSet[str]) -> str:
+    """The message for a keyword that a function does not take: what to write instead, or the nearest keyword."""
+    meant = ARGUMENTS.get(name)
+    if meant in known:
+        return f"unknown argument {name!r}; did you mean {meant!r}? Known: {', '.join(sorted(known))}"
+    if name in ELSEWHERE and "optimizer" in known:
+        return f"unknown argument {name!r}: write {ELSEWHERE[name]}. Known: {', '.join(sorted(known))}"
+    return unknown("argument", name, known)

@@ -9,7 +9,7 @@ from typing import Any, Callable, ClassVar, List, Optional, Sequence, Tuple, Uni
 
 import numpy as np
 
-from spikecore.arguments import Checked, HostArray, shown
+from spikecore.arguments import Checked, HostArray, argument_kind, shown
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.events import Events
 from spikecore.datasets.sound import Sound
@@ -46,6 +46,9 @@ class Source(ABC):
             DataError: the source cannot tell whether the recording has changed.
         """
         raise DataError(f"{type(self).__name__} cannot tell whether a recording has changed")
+
+
+argument_kind(Source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +236,9 @@ class EventDataset(Checked, Samples):
     def _whole(self) -> EventDataset:
         """This dataset as a plain EventDataset, without the additions of a subclass."""
         return EventDataset(self.source, self.targets, self.name, self.classes, self.transform, self.rows)
+
+
+argument_kind(EventDataset)
 
 
 def _recordings(given: Sequence[Any], name: str) -> List[Any]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike, Checked
+from spikecore.arguments import ArrayLike, Checked, argument_kind
 from spikecore.datasets.errors import DataError
 from spikecore.printing import table
 
@@ -185,6 +185,9 @@ class Events(Checked):
         """The arrays that are not None, by name, in the order t, x, y, p."""
         columns = {"t": self.t, "x": self.x, "y": self.y, "p": self.p}
         return {name: column for name, column in columns.items() if column is not None}
+
+
+argument_kind(Events)
 
 
 def check_sensor(sensor: Any) -> Tuple[int, ...]:

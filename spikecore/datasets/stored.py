@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Dict, Iterator, Mapping, Optional, Tuple, Unio
 
 import numpy as np
 
-from spikecore.arguments import Checked, HostArray
+from spikecore.arguments import Checked, HostArray, argument_kind
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.limits import check_size
 from spikecore.datasets.places import PathLike
@@ -37,6 +37,9 @@ class StoredArray(ABC):
         Raises:
             DataFileError: the file is absent or damaged.
         """
+
+
+argument_kind(StoredArray)
 
 
 @dataclass(frozen=True, eq=False)

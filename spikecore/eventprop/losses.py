@@ -10,7 +10,7 @@ import numpy as np
 from spikecore import Engine
 from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import nll
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, argument_kind
 from spikecore.printing import Concise
 
 Reads = Literal["times", "counts", "maxima", "means"]
@@ -55,6 +55,9 @@ class EventLoss(Concise, Checked):
     def predict(self, values: np.ndarray) -> np.ndarray:
         """The class of each sample: the first to fire, or the highest value."""
         return values.argmin(1) if self.reads == "times" else values.argmax(1)
+
+
+argument_kind(EventLoss, "a loss of spikecore.eventprop, e.g. first_spike_loss(tau=0.5)")
 
 
 @dataclass(frozen=True)

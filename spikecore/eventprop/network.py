@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Uni
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike, Checked, Count, Size, checked, is_array, shown
+from spikecore.arguments import ArrayLike, Checked, Count, Size, argument_kind, checked, is_array, shown
 from spikecore.eventprop import layer_kernel
 from spikecore.eventprop.layer_run import LayerRun
 from spikecore.eventprop.membrane import flow, peak
@@ -245,3 +245,6 @@ class Network(Concise, Checked):
         times, _ = spikes.first(self.layers[-1].out_features)
         last = records[-1]
         return Run([record.spikes for record in records], times, last.maxima, last.integrals / self.duration, records)
+
+
+argument_kind(Network, "a spikecore.eventprop.Network")

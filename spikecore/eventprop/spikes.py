@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike, Checked, HostArray, Size, checked
+from spikecore.arguments import ArrayLike, Checked, HostArray, Size, argument_kind, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,9 @@ class Spikes(Checked):
         if delay is None:
             return self, np.broadcast_to(np.arange(self.times.shape[1]), self.times.shape)
         return in_order(self.times + delay[self.sources], self.sources)
+
+
+argument_kind(Spikes, "a spikecore.eventprop.Spikes")
 
 
 def in_order(times: np.ndarray, sources: np.ndarray) -> Tuple[Spikes, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from spikecore.arguments import unknown
+from spikecore.arguments import argument_kind, unknown
 from spikecore.printing import columns, in_bytes, table
 
 #: Limits: what each counts. Those of the second group are about convolutions, those of the third about processors.
@@ -133,6 +133,9 @@ class Chip:
     def _repr_html_(self) -> str:
         rows = [(name, value, self.sources[source], note) for name, value, source, note in self._rows()]
         return table(f"{self.name} ({self.maker}): {self.about}", rows, ("", "", "source", "note"))
+
+
+argument_kind(Chip)
 
 
 def _text(name: str, value: Any) -> str:

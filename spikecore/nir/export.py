@@ -12,7 +12,7 @@ from spikecore import Layer, Model, ShapeError
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import unflatten
-from spikecore.arguments import ArrayLike
+from spikecore.arguments import ArrayLike, argument_kind
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked
 from spikecore.nir.units import DT, Units
@@ -20,6 +20,7 @@ from spikecore.nir.units import DT, Units
 if TYPE_CHECKING:
     from torch.nn import Module
 
+argument_kind("torch.nn:Module", "an nn.Module")
 FORMAT = 1
 TIMES = ("tau", "tau_mem", "delay")
 

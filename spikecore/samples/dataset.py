@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, argument_kind
 from spikecore.printing import array, shortened, table
 from spikecore.samples.errors import DataError
 from spikecore.samples.order import halves
@@ -101,6 +101,9 @@ class Dataset(Checked):
     def _take(self, index: Any) -> Dataset:
         lengths = None if self.lengths is None else self.lengths[index]
         return replace(self, inputs=self.inputs[index], targets=self.targets[index], lengths=lengths)
+
+
+argument_kind(Dataset, "a spikecore.datasets.Dataset")
 
 
 def _span(lengths: np.ndarray) -> str:

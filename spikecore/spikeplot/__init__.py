@@ -11,6 +11,7 @@ Wrong arguments raise ValueError. A missing matplotlib raises an ImportError tha
 
 from __future__ import annotations
 
+from spikecore.arguments import argument_kind as _argument_kind
 from spikecore.spikeplot.activity import activity_map
 from spikecore.spikeplot.agreement import BiasLines, GradientAgreement, gradient_agreement, surrogate_bias
 from spikecore.spikeplot.animation import animator
@@ -25,6 +26,13 @@ from spikecore.spikeplot.stack import Stack, stack
 from spikecore.spikeplot.surrogates import SurrogateLines, surrogate_curves
 from spikecore.spikeplot.training import training_curves
 from spikecore.spikeplot.verification import GradientErrors, gradient_errors
+
+for _name in ("axes:Axes", "colors:Colormap", "figure:Figure"):
+    _argument_kind(f"matplotlib.{_name}")
+_argument_kind("spikecore.api.verification.report:Report", "a report of sc.verify")
+_argument_kind("spikecore.api.verification.learning_report:LearningReport", "a report of sc.verify(..., learning=...)")
+_argument_kind("spikecore.convert.report:ConversionReport", "a report of Conversion.report")
+_argument_kind("spikecore.eventprop.bias:SurrogateBias", "a report of sc.surrogate_bias")
 
 __all__ = [
     "BiasLines",

@@ -11,7 +11,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.training.batching import Encoder, Feed, check_finite
 from spikecore.api.training.data import lengths_of
 from spikecore.api.training.history import Row
-from spikecore.arguments import ArrayLike, Checked, Count, Size
+from spikecore.arguments import ArrayLike, Checked, Count, Size, argument_kind
 from spikecore.printing import Concise
 from spikecore.tracking.layers import DPI, blank_figure, recorded
 
@@ -86,6 +86,9 @@ class Sample(Concise, Checked):
         title = f"{self.title}, epoch {epoch}"
         figures = {"raster": layers.raster(title), "membranes": layers.membranes(title)}
         return Seen(rates, {name: png_of(figure) for name, figure in figures.items() if figure is not None})
+
+
+argument_kind(Sample)
 
 
 def png_of(figure: Figure) -> bytes:

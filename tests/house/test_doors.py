@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import re
+import subprocess
+import sys
 
 import pytest
 
+from spikecore import arguments
 from tests import ROOT
 from tests.house.doors import CORE, FACES, PACKAGE, ROOMS, WHOLE, files, is_module, used_by_rooms
 
@@ -70,3 +75,33 @@ def test_the_core_names_rooms_in_strings_only_where_snntorch_has_the_module():
         "nn/import_nir.py": "spikecore.nir",
         "nn/spikeplot.py": "spikecore.spikeplot",
     }
+
+
+KINDS = """
+import importlib, sys
+from spikecore import arguments
+places = lambda: {kind for kind in arguments.KINDS if isinstance(kind, str)}
+print(*places())
+import spikecore as sc
+sc.Model, sc.functional.activity, sc.verify, sc.samples
+print(*places())
+"""
+
+
+def test_each_room_tells_arguments_its_own_classes():
+    """The module of arguments knows no class; the core then tells its own; and each class is where it is said to be."""
+    alone, core = subprocess.run(
+        [sys.executable, "-c", KINDS.replace("sc.samples", "importlib.import_module('spikecore.samples')")],
+        check=True, capture_output=True, text=True, cwd=ROOT,
+    ).stdout.split("\n")[:2]  # fmt: skip
+    assert alone == ""
+    assert "spikecore.api.training.model:Model" in core.split()
+    assert not [place for place in core.split() if place.split(".")[1].partition(":")[0] in ROOMS]
+    for room in ("datasets", "eventprop", "hardware", "spikeplot", "tracking"):
+        importlib.import_module(f"spikecore.{room}")
+    places = {place for place in arguments.KINDS if isinstance(place, str)}
+    assert {place.split(".")[1] for place in places - set(core.split())} >= {"datasets", "eventprop", "hardware"}
+    for place in places:
+        module, _, name = place.partition(":")
+        if importlib.util.find_spec(module.partition(".")[0]) is not None:
+            assert isinstance(getattr(importlib.import_module(module), name), type), place

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Type, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.messages import unknown
-from spikecore.arguments import checked
+from spikecore.arguments import argument_kind, checked
 from spikecore.installing import to_install
 
 EngineName = Union[Literal["numpy", "torch", "cupy", "ipu", "jax"], str]  # or that of another package's engine
@@ -28,6 +28,8 @@ TORCH_HAS = {  # options of the torch engine, and what to say of them where anot
 }
 DEVICE = re.compile(r"(cuda|mps|cpu|xpu|gpu)(:\d+)?$")
 
+argument_kind(Engine)
+
 
 class EngineEntry(NamedTuple):
     """Where an engine is and what it needs. An entry point can name one; the engine is imported at first use."""
@@ -38,11 +40,22 @@ class EngineEntry(NamedTuple):
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # see ``Engine.modules``
     extra: str = ""  # in place of ``install``: the extra of spikecore that brings them
+    converter: str = (
+        ""  # "module:function" that makes a Model of a module of these ``modules``, and of an input's shape
+    )
+    layers: Tuple[str, ...] = ()  # "module:class" of layers that need the engine's library
 
 
 _ENGINES = {
     "numpy": EngineEntry("spikecore.engines.numpy.engine:NumpyEngine"),
-    "torch": EngineEntry("spikecore.engines.torch.engine:TorchEngine", ("torch",), extra="torch"),
+    "torch": EngineEntry(
+        "spikecore.engines.torch.engine:TorchEngine",
+        ("torch",),
+        modules=("torch",),
+        extra="torch",
+        converter="spikecore.engines.torch.nn.convert:adopted",
+        layers=("spikecore.engines.torch.layer:Torch",),
+    ),
     "cupy": EngineEntry(
         "spikecore.engines.numpy.cupy:CupyEngine",
         ("cupy",),
@@ -57,6 +70,9 @@ _PLUGINS = {  # engines of this project in packages of their own: unless one is 
         "pip install -e plugins/spikecore-jax, in a clone of spikecore's repository; see docs/jax.md",
     ),
 }
+
+CONVERTERS = {library: entry.converter for entry in _ENGINES.values() for library in entry.modules if entry.converter}
+LAYERS = {place.partition(":")[2]: place for entry in _ENGINES.values() for place in entry.layers}
 
 
 class EngineStatus(NamedTuple):

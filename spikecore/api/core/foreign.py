@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import inspect
+import sys
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.engines import CONVERTERS
 from spikecore.arguments import shown as shown
-
-CONVERTERS = {"torch": "spikecore.engines.torch.nn.convert:adopted"}  # library -> function(module, input_shape)
-LAYERS = {"Torch": "spikecore.engines.torch.layer:Torch"}  # layers around modules of a library, by name
-LOSSES = ("torch.nn.", "torch._C.", "snntorch.")  # modules whose losses take arrays
 
 
 def library_of(thing: Any) -> Optional[str]:
@@ -41,28 +38,12 @@ def no_layer(thing: Any) -> str:
         return f"; it is a class: write {thing.__name__}(...)"
     if library_of(thing) is not None:
         ours = type(thing).__name__
-        own = f"; write sc.{ours}(...)" if ours in importlib.import_module("spikecore").__all__ else ""
+        own = f"; write sc.{ours}(...)" if ours in sys.modules["spikecore"].__all__ else ""
         return (
             f"{own}; modules go into torch.nn.Sequential together with neurons of spikecore.nn, and "
             "spikecore.nn.from_torch(net) makes a Model of them"
         )
     return ""
-
-
-def of_arrays(loss: Any) -> str:
-    """The end of an error message about a loss of another library: what to write instead; "" for other losses."""
-    kind = loss if inspect.isroutine(loss) else type(loss)
-    if not str(kind.__module__).startswith(LOSSES):  # a user's subclass of such a loss may take (out, targets)
-        return ""
-    name = kind.__name__
-    functional = importlib.import_module("spikecore.api.functional")
-    if hasattr(functional, name):
-        return f"; write spikecore.functional.{name}()"
-    criterion = f"{kind.__module__}.{name}" if kind is loss else shown(loss)
-    return (
-        f"; with criterion = {criterion} write lambda out, targets: criterion(out.spikes.mean(0), targets), or take "
-        "spikecore.functional.ce_rate_loss()"
-    )
 
 
 def model_of(model: Any, shape: Optional[Tuple[int, ...]] = None) -> Any:

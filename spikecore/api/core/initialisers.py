@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Optional
 
 from spikecore.api.core.host import first_weight, float64, full_weight, host
 from spikecore.api.core.layer import Key, Shape
-from spikecore.arguments import Checked, Size
+from spikecore.arguments import Checked, Size, argument_kind
 from spikecore.printing import Concise
 
 
@@ -44,6 +44,9 @@ class Initialiser(Concise, Checked):
                 raise ValueError(f"{kind}: {name}={getattr(self, name)!r} must be {self.allowed[name]}")
 
     allowed: ClassVar[Any] = {}
+
+
+argument_kind(Initialiser, "an initialiser such as spikecore.init.orthogonal()")
 
 
 def drawn(initialiser: Initialiser, key: Key, name: str, shape: Shape) -> Any:

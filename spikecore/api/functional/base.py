@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Literal, Optional, 
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
-from spikecore.api.core.foreign import of_arrays, shown
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.parameters import Fixed
 from spikecore.api.core.words import Array
@@ -22,7 +22,7 @@ from spikecore.api.functional.targets import (
     pool_population,
     targets_on,
 )
-from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array
+from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array, shown
 from spikecore.printing import Concise, text_of
 
 if TYPE_CHECKING:
@@ -246,6 +246,24 @@ class WeightedSum(LossBase):
         for (weight, _), value in zip(self.terms, values):
             total = total + weight * value
         return engine.xp.astype(total, engine.dtype)  # NumPy 1 widens a float32 scalar times a number
+
+
+OF_ARRAYS = ("torch.nn.", "torch._C.", "snntorch.")  # modules whose losses take arrays
+
+
+def of_arrays(loss: Any) -> str:
+    """The end of an error message about a loss of another library: what to write instead; "" for other losses."""
+    kind = loss if inspect.isroutine(loss) else type(loss)
+    if not str(kind.__module__).startswith(OF_ARRAYS):  # a user's subclass of such a loss may take (out, targets)
+        return ""
+    name = kind.__name__
+    if hasattr(importlib.import_module(__name__.rpartition(".")[0]), name):
+        return f"; write spikecore.functional.{name}()"
+    criterion = f"{kind.__module__}.{name}" if kind is loss else shown(loss)
+    return (
+        f"; with criterion = {criterion} write lambda out, targets: criterion(out.spikes.mean(0), targets), or take "
+        "spikecore.functional.ce_rate_loss()"
+    )
 
 
 def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 from spikecore.api.core.engines import engine_of
-from spikecore.api.core.foreign import of_arrays, shown
 from spikecore.api.core.messages import unknown
 from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal, hit_rate
-from spikecore.api.functional.base import Loss, lengths_option, reads_labels
+from spikecore.api.functional.base import Loss, lengths_option, of_arrays, reads_labels
 from spikecore.api.functional.ctc import label_error_rate
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers
+from spikecore.arguments import shown
 
 OWN = "accuracy"  # the metric that decodes as the loss does
 

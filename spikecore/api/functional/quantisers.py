@@ -20,7 +20,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.words import Array, Vocabulary
-from spikecore.arguments import Checked, is_number
+from spikecore.arguments import Checked, argument_kind, is_number
 from spikecore.printing import Concise
 
 #: Scales that are not given are within these bounds.
@@ -80,6 +80,9 @@ class Grid(Concise, Checked, abc.ABC):
         return float(self.quantised(NUMBERS, value))  # type: ignore[arg-type]  # a number in place of an array
 
 
+argument_kind(Grid, "a grid such as spikecore.ScaledInteger(8)")
+
+
 def rounded(engine: Engine, x: Array, lowest: int, highest: int) -> Any:
     """The nearest integers between two bounds, halves rounded up; the derivative is one where nothing was clipped."""
     xp = engine.xp
@@ -137,6 +140,9 @@ class FixedPoint(Grid):
     def apply(self, engine: Engine, x: Array) -> Any:
         """The quantised array on a given engine."""
         return self.quantised(engine, x)
+
+
+argument_kind(FixedPoint, "a spikecore.FixedPoint")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tup
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Layer, Params, Pass, Result, ShapeError, State, Tree
 from spikecore.api.core.words import Array
+from spikecore.arguments import argument_kind
 
 if TYPE_CHECKING:
     from spikecore.api.neurons.base import Neuron
@@ -115,6 +116,9 @@ class Stepper(Layer):
             if found != expected:
                 raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
         return State(state)
+
+
+argument_kind(Stepper, "a neuron such as sc.Leaky(beta=0.9)")
 
 
 def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Array) -> Tuple[Any, State]:

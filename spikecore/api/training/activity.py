@@ -19,7 +19,7 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.visitor import WHOLE, Visitor, connection_of
-from spikecore.arguments import ArrayLike, Checked, Size, checked
+from spikecore.arguments import ArrayLike, Checked, Size, argument_kind, checked
 from spikecore.printing import columns
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class Energy(Checked):
         for name, value in vars(self).items():
             if not value >= 0:
                 raise ValueError(f"Energy: {name}={value!r} must be >= 0 J")
+
+
+argument_kind(Energy)
 
 
 class Firing(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Un
 
 from spikecore.api import neurons, surrogate
 from spikecore.api.core import initialisers, weight_initialisers
-from spikecore.api.core.foreign import LAYERS
+from spikecore.api.core.engines import LAYERS
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown

@@ -21,7 +21,6 @@ from spikecore.api.layers.summary import rows_of
 from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.training.batching import Feed, Input
 from spikecore.api.training.checkpoint import save
-from spikecore.api.training.elsewhere import no_attribute
 from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import complete_state, fitting
 from spikecore.api.training.fit_evaluate import FitEvaluate
@@ -373,6 +372,8 @@ class Model(FitEvaluate):
     if not TYPE_CHECKING:  # type checkers are to refuse such names
 
         def __getattr__(self, name: str) -> Any:
+            from spikecore.other_names import no_attribute
+
             raise AttributeError(no_attribute("Model", name, dir(type(self))))
 
     def __repr__(self) -> str:
