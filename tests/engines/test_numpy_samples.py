@@ -53,10 +53,13 @@ def computed(name, engine):
 @pytest.mark.parametrize("name", CALLS)
 def test_some_samples_at_a_time_give_what_all_give(name, limit, monkeypatch):
     engine = sc.get_engine("numpy", dtype="float64")
-    whole = computed(name, engine)
+    whole, shared, share = computed(name, engine), [], samples.share
     monkeypatch.setattr(samples, "BYTES", limit)
+    monkeypatch.setattr(samples, "share", lambda tasks: shared.append(tasks) or share(tasks))
     for one, other in zip(computed(name, engine), whole):
         assert_close(one, other, 1e-13)
+    if limit == 1:  # each value was in parts, and each gradient
+        assert len(shared) == 2 * len(whole) - 1
 
 
 def test_windows_of_a_map_that_lies_in_another_order():

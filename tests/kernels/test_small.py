@@ -176,6 +176,14 @@ def test_a_process_without_work_ends_well_and_the_next_kernel_starts_another(mon
     os.close(second.write)
 
 
+def test_a_process_ends_with_1_if_a_kernel_could_not_be_compiled(monkeypatch):
+    monkeypatch.setattr(background, "_process", None)
+    monkeypatch.setattr(background, "_asked", {})
+    background.ask([build.Recipe("def kernel(:", "kernel"), _recipe(4)])
+    os.close(background._process.write)
+    assert background._process.wait(PATIENCE) == 1
+
+
 def _recipe(number):
     """A kernel that is compiled in no time."""
     return build.Recipe(f"def kernel():\n    return {number}\n", "kernel")

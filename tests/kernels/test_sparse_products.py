@@ -247,6 +247,24 @@ def test_the_gradients_that_are_read_are_few_only_for_surrogates_that_end():
     assert 0.0 < shares["piecewise_quadratic"] < 0.3
 
 
+def test_what_a_run_back_needs_is_listed_for_a_run_back_alone():
+    """So kernels can be compiled before, and inference waits for none of those."""
+    from spikecore.kernels.base import Wanted
+    from spikecore.kernels.readout import BIAS, WEIGHT
+    from spikecore.kernels.select import Terms, choose
+
+    shape, params = (50, 16, 512), {"threshold": 1.0, "graded_spikes_factor": 1.0}
+    params["beta"], rest = np.full(512, 0.9, "float32"), {"mem": np.zeros(shape[1:], "float32")}
+    kernels = choose(Terms("auto", "float32"), sc.Leaky(beta=sc.learn(0.9)), params, rest, shape, (), (1024, 512))
+    (beta,) = kernels.step.params
+    wanted = (None, Wanted(True, (WEIGHT, BIAS, beta)), Wanted(True, (WEIGHT, BIAS)))
+    listed = [kernels.recipes(each, constant=False) for each in wanted]
+    assert [[recipe.name for recipe in each] for each in listed] == [
+        ["forward", "pack_rows"], *[["forward", "pack_rows", "backward"]] * 2,
+    ]  # fmt: skip
+    assert ["gp_0" in each[-1].text for each in listed] == [False, True, False]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.6])
 def test_a_recurrence_takes_few_spikes_as_lists(monkeypatch, dtype, rate):

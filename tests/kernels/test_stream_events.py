@@ -272,6 +272,33 @@ def test_it_is_faster_than_a_run_with_dense_products(monkeypatch):
     assert np.median(ratios) > 4, ratios  # 20 to 36 where it was written
 
 
+ONE = ("negative", "abs", "floor", "ceil", "sign", "round", "logical_not", "float", "stop_gradient", "spike")
+ALIKE = {"float": lambda x: x, "stop_gradient": lambda x: x, "spike": lambda x: x > 0.0}
+
+
+@pytest.mark.parametrize("word", quiet.RULES)
+def test_the_interval_of_a_word_holds_its_values(word):
+    """From everywhere between the ends of its arguments; it is the value itself where these are."""
+    draw, count = np.random.default_rng(0), 1 if word in ONE else 3 if word in ("clip", "where") else 2
+    ends, values = [], []
+    for place in range(count):
+        if "logical" in word or (word, place) == ("where", 0):
+            low, high = np.sort(draw.integers(0, 2, (2, 999)), axis=0).astype("float32")
+            value = np.where(draw.random(999) < 0.5, low, high)
+        else:
+            low, high = np.sort(draw.normal(0.0, 3.0, (2, 999)), axis=0).astype("float32")
+            value = draw.uniform(low, high).astype("float32")
+        high[::3] = low[::3]  # one value
+        ends.append((low, high))
+        values.append(np.clip(value, low, high))
+    function = ALIKE.get(word) or getattr(sc.get_engine("numpy").xp, word)
+    low, high = quiet.RULES[word](*ends)
+    value = function(*(v == 1.0 if "logical" in word or word == "where" and v is values[0] else v for v in values))
+    assert np.all((low <= value) & (value <= high))
+    assert np.array_equal(low[::3], value[::3])
+    assert np.array_equal(high[::3], value[::3])
+
+
 def test_rounding_of_intervals_is_that_of_the_step():
     """A threshold that only rounding reaches: beta theta + bias is theta in float32, and not above it."""
     network = sc.Sequential(sc.Linear(1, 1), sc.Leaky(beta=0.9))

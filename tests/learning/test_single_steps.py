@@ -223,6 +223,11 @@ KERNELS = {  # by kernel: dense synapses of two connections, a filter of the tra
             sc.Conv2d(2, 4, 2, groups=2), LEARNED,
             sc.Flatten(), sc.Linear(16, 3), sc.LI(beta=0.7)),
         (2, 3, 3), backprop.eprop()),
+    "two positions": (
+        sc.Sequential(
+            sc.Conv2d(2, 4, 2, groups=2), LEARNED,
+            sc.Flatten(), sc.Linear(8, 3), sc.LI(beta=0.7)),
+        (2, 2, 3), backprop.eprop()),
 }  # fmt: skip
 
 

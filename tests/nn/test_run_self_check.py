@@ -265,6 +265,27 @@ def test_a_network_is_compared_once_in_each_setting():
     assert first_then_again(x.double())
 
 
+@pytest.mark.parametrize(("changed", "value"), [
+    ("drop.p", 0.3), ("norm.track", True), ("lif.note", True), ("fc.in_features", 9), ("flag", False), ("number", 1),
+    ("share", 1.0), ("name", "b"), ("after", torch.sigmoid), ("none", 2), ("new", None), ("__class__", None),
+])  # fmt: skip
+def test_a_changed_attribute_of_any_module_is_noticed(changed, value):
+    net, x = Counted(), inputs()
+    net.flag, net.number, net.share, net.name, net.none = True, 0, 0.5, "a", None
+    for _ in range(3):
+        snn.run(net, x)
+    net.count()
+    if changed == "__class__":
+        net.__class__ = type("Other", (Counted,), {"forward": lambda self, x: Counted.forward(self, x) + 1})
+    else:
+        place, _, name = f"net.{changed}".rpartition(".")
+        setattr({"net": net, **{f"net.{n}": m for n, m in net.named_children()}}[place], name, value)
+    snn.run(net, x)
+    assert net.count() > 1  # compared anew
+    snn.run(net, x)
+    assert net.count() == 1
+
+
 def test_copies_are_compared_anew_and_containers_are_not():
     net, x = Counted(lambda x: x), inputs()
     net.after = nn.Identity()

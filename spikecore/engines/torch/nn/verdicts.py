@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import types
 import weakref
+from itertools import compress
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -19,7 +21,8 @@ _PLAIN = {bool, int, float, str}
 _OTHERS = {*vars(nn.Module()), "_next", "_reset", "_mem_before", "_begun"}  # torch's, and what neurons note in a call
 #: By neuron, for it lives as long as the network, whose copies have neurons of their own and are looked at anew; a
 #: container may be made for each call.
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, Dict[Any, Dict[Any, Verdict]]] = weakref.WeakKeyDictionary()
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, Tuple[Dict[Any, Dict[Any, Verdict]], Dict[Any, _Last]]]
+_KNOWN = weakref.WeakKeyDictionary()
 
 
 class Verdict:
@@ -56,17 +59,55 @@ def verdict_on(net: nn.Module, modules: Dict[str, nn.Module], data: Any, fused: 
     number of axes of the input, on whether it is constant, and on torch's modes.
     """
     owner = next((module for module in modules.values() if isinstance(module, Hidden) and module.states), net)
-    mode = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), casting(data.device.type), fused
-    like = data.dtype, str(data.device), data.dim(), len(data) == 1, data.requires_grad
+    device = data.device
+    mode = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), casting(device.type), fused
+    setting = mode, data.dtype, device, data.dim(), data.shape[0] == 1, data.requires_grad
+    known = _KNOWN.get(owner)
+    if known is None:
+        known = _KNOWN[owner] = {}, {}
+    last = known[1].get(setting)
+    if last is not None and last.is_as_now(modules):
+        return last.verdict
     code = [_code(module) for module in modules.values()]
     kinds = tuple(modules), tuple(map(type, modules.values())), tuple(map(id, code))
-    found = _KNOWN.setdefault(owner, {}).setdefault((mode, like, kinds), {})
-    attributes = _attributes(modules)
+    found, attributes = known[0].setdefault((setting, kinds), {}), _attributes(modules)
     verdict = found.get(attributes)
     if verdict is None:
         verdict = _of_others(found) if len(found) >= MOST else found.setdefault(attributes, Verdict())
         verdict.code = code  # alive, so that no other code gets its ``id``
+    known[1][setting] = _Last(modules, code, verdict)
     return verdict
+
+
+class _Last:
+    """The modules at the last call in a setting: if each attribute is still the same object, so is the verdict.
+
+    That is all that later calls look at. Of what may hold the network, the kind is kept, or a number.
+    """
+
+    def __init__(self, modules: Dict[str, nn.Module], code: List[Any], verdict: Verdict) -> None:
+        self.verdict, self.modules, self.code = verdict, tuple(modules), code
+        self.classes = list(map(type, modules.values()))
+        self.names = [list(vars(module)) for module in modules.values()]
+        both = "training", "training"  # twice, for of a single name it gives no tuple
+        self.read = [operator.itemgetter(*both, *(n for n in names if n not in _OTHERS)) for names in self.names]
+        values = [value for read, module in zip(self.read, modules.values()) for value in read(vars(module))]
+        self.kinds = list(map(type, values))
+        self.seen = [kind in _PLAIN or kind is types.FunctionType for kind in self.kinds]
+        self.numbers = list(map(id, compress(values, self.seen)))
+        self.alive = [value for value in values if type(value) in _PLAIN]  # so that no other value gets its ``id``
+
+    def is_as_now(self, modules: Dict[str, nn.Module]) -> bool:
+        """Whether the modules are as they were; False where they may be."""
+        if tuple(modules) != self.modules or list(map(type, modules.values())) != self.classes:
+            return False
+        values: List[Any] = []
+        for module, names, read, code in zip(modules.values(), self.names, self.read, self.code):
+            held = vars(module)
+            if list(held) != names or _code(module) is not code:
+                return False
+            values += read(held)
+        return list(map(type, values)) == self.kinds and list(map(id, compress(values, self.seen))) == self.numbers
 
 
 def _of_others(found: Dict[Any, Verdict]) -> Verdict:
