@@ -386,6 +386,34 @@ def test_modules_that_wait_for_other_processes_are_not_compared(monkeypatch):
     assert told(net, x).startswith("compared with the loop: equal")
 
 
+def test_a_forward_that_waits_for_other_processes_is_not_compared(monkeypatch, tmp_path):
+    """How often states are drawn depends on a rank's data: its collectives would meet other ones of the next rank."""
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available():
+        pytest.skip("this torch has no torch.distributed")
+
+    def summed(spk):
+        mean = spk.detach().mean()
+        distributed.all_reduce(mean)
+        sums.append(1)
+        return spk * (1 + mean)
+
+    sums = []
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        assert told(Counted(summed), inputs()).startswith("compared with the loop: equal")
+        alone = len(sums)
+        sums.clear()
+        monkeypatch.setattr(self_check, "_ranks", lambda: 2)
+        net, x = Counted(summed).eval(), inputs()
+        assert "forward waits for other processes" in told(net, x)
+        assert len(sums) == 2 < alone  # every rank looks, and runs
+        torch.testing.assert_close(snn.run(net, x), loop(net, x))
+        assert told(Counted(), x).startswith("compared with the loop: equal")
+    finally:
+        distributed.destroy_process_group()
+
+
 # ---- costs and routes ------------------------------------------------------------------------------------------------
 
 

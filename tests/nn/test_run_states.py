@@ -9,6 +9,7 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import TrainingWarning, utils  # noqa: E402
+from spikecore.engines.torch.nn import self_check  # noqa: E402
 from spikecore.engines.torch.nn.calls import Call  # noqa: E402
 from spikecore.engines.torch.nn.dispatch import Over  # noqa: E402
 
@@ -201,6 +202,20 @@ def test_the_comparison_alone_finds_them(kind, monkeypatch):
         assert f"torch's {kind.split('.')[-1]!r} for all steps at once is not the same" in said
     elif "-all" not in kind and "spikes" not in kind and kind not in BEFORE:
         assert "last state lifs.2.mem differs" in said or "output 0 differs" in said or "gradient by fcs.2" in said
+
+
+def test_a_difference_is_looked_for_again_where_the_last_layer_fires(monkeypatch):
+    """Where it is silent there are no ties, and nothing of them to be found again."""
+    blind(monkeypatch)
+    drawn = self_check._Pair.drawn
+
+    def silent_when_drawn_again(pair, like, scales, seed):
+        states = drawn(pair, like, scales, seed)
+        low = 1e3 * (seed == len(self_check.SCALES))
+        return {name: value - low * name.startswith("lifs.2") for name, value in states.items()}
+
+    monkeypatch.setattr(self_check._Pair, "drawn", silent_when_drawn_again)
+    assert "'max' for all steps at once is not the same" in found_by_comparison("max", 0)
 
 
 @pytest.mark.slow
