@@ -9,6 +9,7 @@ import numpy as np
 
 import spikecore as sc
 from spikecore import functional, spikegen, surrogate
+from spikecore.api.layers.merges import Concatenation
 from spikecore.conformance import reference
 from spikecore.conformance.rig import normal
 
@@ -276,6 +277,12 @@ DELAYS = [  # layers with a state; their oracle is in test_delays.py
     Case("DelayedLinear-annealed", sc.DelayedLinear(5, 3, 4, kernel="gaussian", sigma_start=3.0, anneal=4)),
 ]
 DENSE = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(4, 3), sc.Leaky(threshold=sc.learn(0.5)))
+GRAPH = sc.Graph(
+    ("near", "far", "both", "lif", "out"),
+    (sc.Linear(5, 4), sc.Linear(5, 3), Concatenation(), sc.Leaky(threshold=0.3), sc.Linear(7, 3)),
+    (("input",), ("input",), ("near", "far"), ("both",), ("both", "lif")),
+    ("out", "far"),
+)
 SPIKES = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.3))
 NETWORKS = [
     Case("dense", DENSE),
@@ -287,6 +294,7 @@ NETWORKS = [
     Case("residual-iand", sc.Residual(sc.Sequential(sc.Linear(5, 5), sc.Leaky(threshold=0.3)), join="iand")),
     Case("add", sc.Add(sc.Linear(5, 3), sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 3))),
     Case("multiply", sc.Multiply(sc.Linear(5, 3), sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)))),
+    Case("graph", GRAPH),
     Case("convolutional", sc.Sequential(sc.Conv2d(1, 2, 3), sc.Leaky(threshold=0.3), sc.MaxPool2d(2), sc.Flatten(),
                                         sc.Linear(8, 3), sc.Leaky(threshold=0.2)), (1, 6, 6)),
     Case("attention", sc.Sequential(sc.SpikingSelfAttention(*[SPIKES] * 3, 2), sc.Leaky(threshold=0.1)), (4, 3)),

@@ -1,4 +1,4 @@
-"""Builds the spiking network of a graph: folds batch norms, scales weights, and nests branches.
+"""Builds the spiking network of a graph: folds batch norms, and scales weights.
 
 A signal x of the ANN is scale * (mean of the spikes over time) in the SNN, with one scale per channel. A neuron of
 threshold theta fires with the rate x / theta, so its scale is theta, and the weights behind it are multiplied by it.
@@ -12,9 +12,10 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 
-from spikecore import IF, Conv1d, Conv2d, Flatten, Layer, OneToOne, Residual, Sequential
-from spikecore import Concat as ConcatLayer
-from spikecore.api.layers.containers import walk
+from spikecore import IF, Conv1d, Conv2d, Flatten, Layer, OneToOne, Sequential
+from spikecore import Graph as Network
+from spikecore.api.layers.merges import Concatenation
+from spikecore.api.layers.nodes import INPUT, SUM
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Activation, Add, Affine, Concat, Connection, Graph, Input, Node, Pass
 from spikecore.surrogate import Surrogate
@@ -89,9 +90,6 @@ def build(graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Su
         thresholds: of each activation, per channel, by the name of its node.
         charge: the membrane before the first step as a share of the threshold.
         surrogate: the neurons' surrogate.
-
-    Raises:
-        ConversionError: branches cross, so that the network is not one of nested additions and concatenations.
     """
     return _Builder(graph, thresholds, charge, surrogate).built()
 
@@ -100,30 +98,43 @@ class _Builder:
     def __init__(self, graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> None:
         self.graph, self.nodes, self.users = graph, graph.nodes, graph.users()
         self.thresholds, self.charge, self.surrogate = thresholds, charge, surrogate
-        self.order = {name: place for place, name in enumerate(self.nodes)}
         self.scale: Dict[str, Any] = {}
-        self.layers: Dict[str, Layer] = {}
-        self.weights: Dict[int, Dict[str, Any]] = {}  # by the layer's id
-        self.used: Set[str] = set()
-        self.dominators: Dict[str, Set[str]] = {}
-        for node in self.nodes.values():
-            above = [self.dominators[name] for name in node.inputs]
-            self.dominators[node.name] = {node.name, *(set.intersection(*above) if above else ())}
+        self.layers: Dict[str, Any] = {}
+        self.weights: Dict[str, Dict[str, Any]] = {}
+        self.wires: List[Tuple[str, str, Any, Tuple[str, ...]]] = []  # name of the node, of the layer, it, its sources
+        self.named: Dict[str, str] = {}  # the layers whose outputs are those of nodes
 
     def built(self) -> Built:
         for node in self.nodes.values():
             self._convert(node)
-        first = next(iter(self.nodes))
-        layers = self._chain(self.graph.output, first)
-        layers += self._rescaled(self.graph.output, np.ones_like(self.scale[self.graph.output]))
-        network, params = Sequential(*layers), {}
-        by_id = {id(layer): name for name, layer in self.layers.items()}
-        names = {}
-        for path, layer in walk(network):
-            params.update({f"{path}.{key}": value for key, value in self.weights.get(id(layer), {}).items()})
-            if id(layer) in by_id:
-                names[by_id[id(layer)]] = path
-        return Built(network, params, {node.name: names[node.name] for node in self.graph.activations()})
+            self._wire(node)
+        output = self._rescaled(self.graph.output, np.ones_like(self.scale[self.graph.output]))
+        names, layers, sources = (tuple(row[i] for row in self.wires) for i in (1, 2, 3))
+        chain = (*sources, (output,)) == tuple((name,) for name in (INPUT, *names))
+        network = Sequential(*layers) if chain else Network(names, layers, sources, (output,))
+        places = {row[0]: str(i) if chain else row[1] for i, row in enumerate(self.wires)}
+        params = {f"{places[node]}.{key}": x for node, own in self.weights.items() for key, x in own.items()}
+        return Built(network, params, {node.name: places[node.name] for node in self.graph.activations()})
+
+    def _wire(self, node: Node) -> None:
+        """Put a node's layer behind those of its sources."""
+        if isinstance(node.does, Input):
+            self.named[node.name] = INPUT
+        elif isinstance(node.does, Add):
+            scale = self.scale[node.name]
+            self._put(node.name, SUM, tuple(self._rescaled(name, scale) for name in node.inputs))
+        else:
+            does = Concatenation() if isinstance(node.does, Concat) else self.layers[node.name]
+            self._put(node.name, does, tuple(self.named[name] for name in node.inputs))
+
+    def _put(self, node: str, does: Any, sources: Tuple[str, ...]) -> str:
+        """The name of a layer, in which "_" stands for dots: these separate the names of nested layers."""
+        name = node.replace(".", "_")
+        while name == INPUT or any(name == other for _, other, _, _ in self.wires):
+            name += "_"
+        self.wires.append((node, name, does, sources))
+        self.named[node] = name
+        return name
 
     # ---- weights and scales ----
 
@@ -141,8 +152,7 @@ class _Builder:
             charge = (self.charge + TIE) * threshold
             self.layers[node.name] = IF(threshold=threshold, initial_mem=charge, surrogate=self.surrogate)
         elif isinstance(does, Pass):
-            # a copy: two layers of one network may be equal, and are found by their identity
-            self.layers[node.name] = replace(does.layer)
+            self.layers[node.name] = does.layer
             if isinstance(does.layer, Flatten):
                 before = self.nodes[node.inputs[0]].shape
                 scale = np.repeat(scale, int(np.prod(before[1:])))
@@ -161,10 +171,10 @@ class _Builder:
         outs, ins = does.weight.shape[:2]
         grouped = does.weight.reshape(groups, outs // groups, ins, *does.weight.shape[2:])
         weight = (grouped * before.reshape(groups, 1, ins, *space)).reshape(does.weight.shape)
-        layer = self.layers[node.name] = replace(does.layer, bias=does.bias is not None)
-        self.weights[id(layer)] = {"weight": weight / after.reshape(outs, 1, *space)}
+        self.layers[node.name] = replace(does.layer, bias=does.bias is not None)
+        self.weights[node.name] = {"weight": weight / after.reshape(outs, 1, *space)}
         if does.bias is not None:
-            self.weights[id(layer)]["bias"] = does.bias / after
+            self.weights[node.name]["bias"] = does.bias / after
 
     def _wanted(self, node: Node) -> Any:
         """The scale in which a node is to give its currents.
@@ -188,50 +198,17 @@ class _Builder:
                 found.add(None)
         return found
 
-    def _rescaled(self, name: str, wanted: Any) -> List[Layer]:
-        """What brings a node's output to the scale ``wanted``: nothing if it has it."""
+    def _rescaled(self, name: str, wanted: Any) -> str:
+        """The layer that gives a node's output in the scale ``wanted``."""
         factor = self.scale[name] / wanted
         if np.allclose(factor, 1.0, rtol=1e-12, atol=0.0):
-            return []
-        return [OneToOne(_compact(factor, self.nodes[name].shape))]
-
-    # ---- branches ----
-
-    def _chain(self, end: str, start: str) -> List[Layer]:
-        """The layers that make the output of ``end`` of that of ``start``."""
-        parts: List[List[Layer]] = []
-        while end != start:
-            node = self.nodes[end]
-            if end in self.used:
-                raise ConversionError(
-                    f"{node.place}: is used by branches that cross; only branches that begin and end together, and "
-                    "those within others, can be converted"
-                )
-            self.used.add(end)
-            if isinstance(node.does, (Add, Concat)):
-                common = set.intersection(*(self.dominators[name] for name in node.inputs))
-                end = max(common, key=self.order.__getitem__)
-                parts.append([self._joined(node, end)])
-            else:
-                parts.append([self.layers[end]])
-                end = node.inputs[0]
-        return [layer for part in reversed(parts) for layer in part]
-
-    def _joined(self, node: Node, start: str) -> Layer:
-        branches = [self._chain(name, start) for name in node.inputs]
-        if isinstance(node.does, Concat):
-            return ConcatLayer(*map(_one, branches))
-        branches = [part + self._rescaled(name, self.scale[node.name]) for part, name in zip(branches, node.inputs)]
-        shortcut, body = sorted(branches, key=len)  # a sort is stable: of equal branches, the first is the shortcut
-        return Residual(_one(body), _one(shortcut) if shortcut else None)
+            return self.named[name]
+        layer = OneToOne(_compact(factor, self.nodes[name].shape))
+        return self._put(f"{name}.scaled", layer, (self.named[name],))
 
 
 def _keeps_channels(does: Any) -> bool:
     return isinstance(does, Pass) and not isinstance(does.layer, Flatten)
-
-
-def _one(layers: List[Layer]) -> Layer:
-    return layers[0] if len(layers) == 1 else Sequential(*layers)
 
 
 def _compact(values: Any, shape: Tuple[int, ...]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable, Literal, Optional, Tuple, Union, get_arg
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import nn
 
 from spikecore import Engine, Model
 from spikecore.api.core.engines import EngineName
@@ -19,9 +19,10 @@ from spikecore.convert.batches import batches_of, placed
 from spikecore.convert.building import Built, build, folded
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Graph
-from spikecore.convert.reading import check_module, observe, read, traced
+from spikecore.convert.reading import check_module, graph_of, observe, read_network
 from spikecore.convert.report import ConversionReport, report
 from spikecore.convert.thresholds import Histogram, Method, per_channel
+from spikecore.engines.torch.nn.reading import Reading
 from spikecore.printing import columns, table
 from spikecore.surrogate import Surrogate, atan
 
@@ -55,12 +56,12 @@ class Conversion:
     Args:
         model: the spiking network, a ``Model``. The mean over time of its outputs approximates the ANN's output.
         layers: its neurons, in order.
-        ann: the network that was converted, traced by torch.fx, in evaluation mode.
+        ann: the network that was converted as its calls, in evaluation mode; a module.
     """
 
     model: Model
     layers: Tuple[ConvertedLayer, ...]
-    ann: fx.GraphModule = field(repr=False)
+    ann: Reading = field(repr=False)
 
     def _rows(self) -> Any:
         for one in self.layers:
@@ -132,8 +133,7 @@ def convert(
     and ``Concat``. A module that is called twice becomes two layers.
 
     Args:
-        ann: the network; torch.fx must be able to follow its ``forward``. It stays as it is and counts as in evaluation
-            mode.
+        ann: the network; its ``forward`` must not depend on values. It stays as it is and counts as in evaluation mode.
         data: batches of inputs, or (inputs, labels), to find thresholds by: a torch ``DataLoader``, a ``Loader``, an
             array, a pair of arrays. All batches are used; some hundred samples suffice: ``itertools.islice(loader,
             10)``. None, the default, if all activations are ``QCFS``, which bring their thresholds; with data, these
@@ -176,12 +176,12 @@ def convert(
     if not 0.0 <= charge < 1.0:
         raise ValueError(f"convert: charge={charge!r} must be a share of the threshold in [0, 1)")
     check_module(ann)
-    module = traced(copy.deepcopy(ann).eval())
-    like = next(module.parameters(), torch.zeros(0))
+    like = next(ann.parameters(), torch.zeros(0))
     batches = iter(()) if data is None else iter(batches_of(data))
     first = next(batches, None)
-    sample = _sample(module, like, first, input_shape)
-    graph = folded(read(module, sample))
+    sample = _sample(like, first, input_shape)
+    module = read_network(copy.deepcopy(ann).eval(), sample)
+    graph = folded(graph_of(module, sample))
     histograms = _histograms(graph, module, None if first is None else itertools.chain([first], batches), per)
     found = _thresholds(graph, histograms, method, percentile, num_steps)
     built = build(graph, {name: values for name, (values, _) in found.items()}, charge, surrogate or atan())
@@ -198,7 +198,7 @@ def convert(
     return Conversion(model, tuple(layers), module)
 
 
-def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optional[Sizes]) -> torch.Tensor:
+def _sample(like: torch.Tensor, batch: Any, shape: Optional[Sizes]) -> torch.Tensor:
     """Two samples that show the shapes of the network's signals."""
     if batch is not None:
         x = placed(batch, like)
@@ -210,9 +210,7 @@ def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optio
     return like.new_zeros((2, *sample_shape("input_shape", shape)))
 
 
-def _histograms(
-    graph: Graph, module: fx.GraphModule, batches: Optional[Iterable[Any]], per: Per
-) -> Dict[str, Histogram]:
+def _histograms(graph: Graph, module: Reading, batches: Optional[Iterable[Any]], per: Per) -> Dict[str, Histogram]:
     """The sizes of the activations on the data, by node; without data, of none, if all have learned thresholds."""
     sought = [node for node in graph.activations() if batches is not None or node.does.learned is None]
     if batches is None and sought:

@@ -14,7 +14,7 @@ from typing import Any, Callable, List, Optional, Tuple, Union
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Tree, linear
 from spikecore.api.core.lowering import Alone, Stage, Trees, below
-from spikecore.api.layers.containers import Sequential
+from spikecore.api.layers.containers import Chain, Container
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Spatial
@@ -100,14 +100,16 @@ class Lowers:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "scan" in vars(cls) and not {"lower", "readout_scan"} & set(vars(cls)):
+        if "scan" in vars(cls) and not {"lower", "lower_chain", "readout_scan"} & set(vars(cls)):
             cls.lower = Engine.lower  # type: ignore[method-assign,assignment]  # as if it had been written there
 
-    def lower(self, network: Any) -> Tuple[Stage, ...]:
-        """See ``Engine.lower``."""
-        if not isinstance(network, Sequential):  # side by side, layers are no neighbours
-            return Engine.lower(self, network)  # type: ignore[arg-type]  # a mixin of engines
-        return neighbours(network)
+    def lower(self, network: Container) -> Tuple[Stage, ...]:
+        """See ``Engine.lower``; side by side, layers are no neighbours."""
+        return tuple(stage for chain in network.chains for stage in self.lower_chain(chain))
+
+    def lower_chain(self, chain: Chain) -> Tuple[Stage, ...]:
+        """The stages of layers of which each takes what the one before it gives."""
+        return neighbours(chain)
 
     def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
         """A function of a sequence that treats every step by itself; it may be called with some steps at a time.
@@ -152,9 +154,9 @@ def dense(layer: Any) -> Optional[Linear]:
     return layer if type(layer) is Linear else None
 
 
-def neighbours(network: Any) -> Tuple[Stage, ...]:
-    """The children of a container as stages, those that gain from it together."""
-    left = list(network.children())
+def neighbours(chain: Chain) -> Tuple[Stage, ...]:
+    """Layers one behind the other as stages, those that gain from it together."""
+    left = list(chain)
     stages: List[Stage] = []
     while left:
         maps = tuple(takewhile(lambda one: isinstance(one[1], Spatial), left))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, FrozenSet, Tuple
 
 import spikecore
-from spikecore import Layer, Membrane, Stateless
-from spikecore.api.layers.containers import Branches, Container
+from spikecore import Graph, Layer, Membrane, Stateless
+from spikecore.api.layers.containers import Container
+from spikecore.api.layers.merges import Concatenation, Merge, Product, Sum
+from spikecore.api.layers.nodes import Node
 from spikecore.api.neurons.stepper import Stepper
 
-WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic")
+WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic", "Sequential")
 
 
 def known_names(kind: str) -> FrozenSet[str]:
@@ -19,9 +21,15 @@ def known_names(kind: str) -> FrozenSet[str]:
     """
     if kind == "resets":
         return frozenset(Membrane.resets)
-    wanted: Any = Stepper if kind == "neurons" else (Stateless, Branches)
+    wanted: Any = Stepper if kind == "neurons" else (Stateless, Container)
     public = ((name, getattr(spikecore, name)) for name in _capitalised() if name not in WRAPPERS)
     return frozenset(name for name, thing in public if isinstance(thing, type) and issubclass(thing, wanted))
+
+
+def _container_of(node: Node) -> str:
+    """The container that merges as a node of a graph does; "" if there is none."""
+    merges = {Sum: "Add", Product: "Multiply", Concatenation: "Concat"}
+    return merges.get(type(node.does), "") if isinstance(node.does, Merge) else "Add"
 
 
 def _capitalised() -> Tuple[str, ...]:
@@ -35,6 +43,9 @@ def name_among(layer: Layer, names: Tuple[str, ...]) -> str:
     A subclass of a neuron with a step of its own computes something else. A subclass of a layer without state, such as
     a quantised one, needs what its base needs.
     """
+    if isinstance(layer, Graph):
+        kinds = {_container_of(node) for node in layer.nodes() if len(node.sources) > 1}
+        return ", ".join(sorted(kinds)) if kinds and kinds <= {*names} else ""
     own: Any = type(layer)
     for base in own.__mro__:
         known = base.__name__ in names and base.__module__.startswith("spikecore.")

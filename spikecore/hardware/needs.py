@@ -8,11 +8,12 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from spikecore import Dropout, Flatten, Identity, Layer, Linear, Model, OneToOne, Params, Permute, Reshape, Sequential
+from spikecore import Dropout, Flatten, Identity, Layer, Linear, Model, OneToOne, Params, Permute, Reshape
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Shape, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import Container
+from spikecore.api.layers.nodes import flow
 from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
@@ -79,11 +80,13 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need])
     layer, params = unquantized(host(), layer, params)
     basis = Need(name or WHOLE, layer_name(layer), layer, shape, out, "other")
     if isinstance(layer, Container):
-        if not isinstance(layer, Sequential):
+        if not layer.in_a_row:
             found.append(replace(basis, role="container"))
-        for key, child in layer.children():
-            below = _walk(child, params[key], shape, f"{name}.{key}" if name else key, found)
-            shape = below if isinstance(layer, Sequential) else shape
+
+        def through(key: str, child: Layer, shape: Shape) -> Shape:
+            return _walk(child, params[key], shape, f"{name}.{key}" if name else key, found)
+
+        flow(layer.wires, shape, through, lambda merge, given, names: merge.shape(given, names))
         return out
     if isinstance(layer, FREE):
         return out

@@ -14,8 +14,8 @@ except ImportError as _error:
 if "v_reset" not in _LIF.__dataclass_fields__:
     raise ImportError(f"spikecore.nir needs nir >= 1.0.6, whose neurons have a v_reset: {_to_install('nir')}")
 
+from spikecore import Graph as Graph
 from spikecore.nir.export import export_to_nir as export_to_nir
-from spikecore.nir.graph import Graph as Graph
 from spikecore.nir.imports import Network as Network
 from spikecore.nir.imports import model_from_nir as model_from_nir
 from spikecore.nir.imports import network_from_nir as network_from_nir

@@ -6,15 +6,16 @@ from typing import Any, Dict
 
 from torch import nn
 
-from spikecore import OneToOne
+from spikecore import Graph, OneToOne
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.layers.nodes import INPUT
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.nn.convert import neuron_to_module
-from spikecore.nir.graph import INPUT, Graph
+from spikecore.engines.torch.nn.described import GraphModule
 from spikecore.nir.imports import Network, loaded
 from spikecore.nir.layers import FlattenAxes, SumPool2d
-from spikecore.nir.modules import GraphModule, Scale
+from spikecore.nir.modules import Scale
 from spikecore.nn import SpikingNeuron, to_torch
 
 
@@ -40,7 +41,7 @@ def _layers(found: Network) -> Any:
     """Name, name of the parameters, layer, and one source, in order."""
     network: Any = found.network
     if isinstance(network, Graph):
-        return [(name, name, layer, sources[0]) for name, layer, sources in network.wired()]
+        return [(name, name, layer, sources[0]) for name, layer, sources in network.nodes() if name]
     before = (INPUT, *found.names)
     return [(name, key, layer, before[int(key)]) for name, (key, layer) in zip(found.names, network.children())]
 

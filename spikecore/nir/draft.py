@@ -9,9 +9,11 @@ import numpy as np
 
 import spikecore as sc
 from spikecore import Layer, OneToOne, Quantized, Recurrent, RLeaky, RSynaptic, ShapeError, get_engine
-from spikecore.api.core.layer import Shape, layer_name, shapes_of
+from spikecore.api.core.layer import Shape, computes_as, layer_name, shapes_of
+from spikecore.api.layers.containers import Container
+from spikecore.api.layers.merges import Merge, Sum
+from spikecore.api.layers.nodes import INPUT, flow
 from spikecore.nir.gains import folded
-from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.units import Units
 from spikecore.nir.write_layers import WRITERS, no_such_node, typed
@@ -55,15 +57,17 @@ class Draft:
             NirError: NIR has no node for the layer.
             ShapeError: the layer does not take samples of the signal's shape.
         """
-        if type(layer) is sc.Sequential:
-            for key, child in layer.children():
-                signal = self.put(child, _join(name, key), params[key], signal)
-            return signal
-        if type(layer) is sc.Add or (type(layer) is sc.Residual and layer.join == "add"):
-            branches = [self.put(child, _join(name, key), params[key], signal) for key, child in layer.children()]
-            return self.add(name, *branches, *([signal] if getattr(layer, "shortcut", layer) is None else []))
-        if isinstance(layer, Graph):
-            return self._graph(layer, name, params, signal)
+        if isinstance(layer, Container) and computes_as(layer, (Container,)):
+
+            def through(key: str, child: Layer, signal: Signal) -> Signal:
+                return self.put(child, _join(name, key), params[key], signal)
+
+            def merged(merge: Merge, signals: List[Signal], _: Tuple[str, ...]) -> Signal:
+                if type(merge) is not Sum:
+                    raise no_such_node(name, layer)
+                return self.add(name, *signals)
+
+            return flow(layer.wires, signal, through, merged)
         if type(layer) is sc.Identity:
             return signal
         if isinstance(layer, sc.Dropout):
@@ -95,13 +99,6 @@ class Draft:
         self.nodes[unique] = typed(node, signal.shape, out)
         self.edges += [(source, unique) for source in signal.sources]
         return unique
-
-    def _graph(self, graph: Graph, name: str, params: Any, signal: Signal) -> Signal:
-        outputs = {INPUT: signal}
-        for key, layer, sources in graph.wired():
-            total = self.add(key, *(outputs[source] for source in sources))
-            outputs[key] = self.put(layer, _join(name, key), params[key], total)
-        return self.add(name, *(outputs[source] for source in graph.outputs))
 
     def _leaf(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
         try:

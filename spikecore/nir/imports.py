@@ -8,16 +8,16 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union, get_args
 import nir
 import numpy as np
 
-from spikecore import Engine, Layer, Model, Params, Sequential, ShapeError, get_engine
+from spikecore import Engine, Graph, Layer, Model, Params, Sequential, ShapeError, get_engine
 from spikecore.api.core.engines import EngineName
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.tree import flatten
+from spikecore.api.layers.nodes import INPUT
 from spikecore.api.neurons.membrane import Reset
 from spikecore.arguments import Sizes, shown, unknown
 from spikecore.nir.files import MOST_BYTES, Written, opened
 from spikecore.nir.flat import Flat, border
-from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
 from spikecore.nir.notes import NirError, checked, noted
 from spikecore.nir.read_layers import READERS, Read

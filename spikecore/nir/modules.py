@@ -1,14 +1,12 @@
-"""Modules for what ``spikecore.nn`` has no module of its own: scales and graphs."""
+"""A module for what ``spikecore.nn`` has none of its own: scales."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-
-from spikecore.nir.graph import INPUT, Graph
 
 
 class Scale(nn.Module):
@@ -29,37 +27,3 @@ class Scale(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return x * self.scale
-
-
-class GraphModule(nn.Module):
-    """``spikecore.nir.Graph`` for torch. The input of each module is the sum of the outputs of its sources.
-
-    A call computes one time step.
-
-    Args:
-        graph: the graph that says which modules are connected.
-        parts: the modules by the layers' names.
-        last: name of the last neuron, if the graph returns this neuron's spikes and states; else None.
-    """
-
-    def __init__(self, graph: Graph, parts: Mapping[str, nn.Module], last: Optional[str] = None) -> None:
-        super().__init__()
-        self.last = last
-        self.layers = nn.ModuleDict(parts)
-        self.sources: Tuple[Tuple[str, Tuple[str, ...]], ...] = tuple(zip(graph.names, graph.sources))
-        self.outputs = graph.outputs
-
-    def forward(self, x: Any) -> Any:
-        values: Dict[str, Any] = {INPUT: x}
-        for name, sources in self.sources:
-            values[name] = self.layers[name](_sum(values, sources))
-            if name == self.last:
-                return values[name]
-        return _sum(values, self.outputs)
-
-
-def _sum(values: Dict[str, Any], sources: Tuple[str, ...]) -> Any:
-    total = values[sources[0]]
-    for name in sources[1:]:
-        total = total + values[name]
-    return total

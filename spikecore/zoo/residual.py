@@ -24,7 +24,7 @@ from spikecore import (
     Sequential,
     ThresholdDependentBatchNorm2d,
 )
-from spikecore.api.layers.containers import Join
+from spikecore.api.layers.joins import Join
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked, unknown
 from spikecore.surrogate import rectangular

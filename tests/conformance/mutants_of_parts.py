@@ -8,7 +8,7 @@ import spikecore as sc
 from spikecore import functional, spikegen
 from spikecore.api.core import rules
 from spikecore.api.functional import loss as losses
-from spikecore.api.layers import containers, resizing
+from spikecore.api.layers import merges, resizing
 from spikecore.api.layers.count_pool import CountMaxPool2d
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
@@ -135,22 +135,22 @@ def evaluation_uses_the_batch(patch):
 
 @mutant(test_joins.check_residual, "iand")
 def the_shortcut_is_inverted(patch):
-    patch.setattr(containers, "joined", lambda join, shortcut, body: body * (1.0 - shortcut))
+    patch.setattr(merges.Without, "operation", lambda shortcut, body: body * (1.0 - shortcut))
 
 
 @mutant(test_joins.check_residual, "and")
 def either_way_will_do(patch):
-    patch.setattr(containers, "joined", lambda join, shortcut, body: shortcut + body - shortcut * body)
+    patch.setattr(merges.Product, "operation", lambda shortcut, body: shortcut + body - shortcut * body)
 
 
 @mutant(test_joins.check_join, "add")
 def the_first_branch_is_left_out_of_a_sum(patch):
-    patch.setattr(sc.Add, "merge", lambda self, xp, x, parts, before: sum([*parts.values()][1:]))
+    patch.setattr(merges.Sum, "merge", lambda self, xp, signals, before: sum(signals[1:]))
 
 
 @mutant(test_joins.check_join, "multiply")
 def branches_are_added_instead(patch):
-    patch.setattr(sc.Multiply, "operation", sc.Add.operation)
+    patch.setattr(merges.Product, "operation", merges.Sum.operation)
 
 
 def case_of(name):

@@ -26,27 +26,25 @@ def heads_are_interleaved(patch):
 
 
 def scale_is_forgotten(patch):
-    right = attention.SpikingSelfAttention.merge
-    patch.setattr(
-        attention.SpikingSelfAttention, "merge", lambda self, *a, **k: right(self, *a, **k) * (1.0 / self.scale)
-    )
+    right = attention.SpikingScores.merge
+    patch.setattr(attention.SpikingScores, "merge", lambda self, *a, **k: right(self, *a, **k) * (1.0 / self.scale))
 
 
 def softmax_runs_over_queries(patch):
-    def products(self, xp, parts, before):
-        query, key, value = self._split(xp, parts, before)
+    def products(self, xp, signals, before):
+        query, key, value = self._split(xp, signals, before)
         scores = xp.matmul(attention.swapped(xp, query), key) * (1.0 if self.scale is None else self.scale)
         return [(query, key), (value, attention.swapped(xp, xp.exp(xp.log_softmax(scores, axis=-2))))]
 
-    patch.setattr(attention.SoftmaxAttention, "products", products)
+    patch.setattr(attention.SoftmaxScores, "products", products)
 
 
 def gate_is_tiled(patch):
-    def merge(self, xp, x, parts, before):
-        gate, body = parts["gate"], parts["body"]
+    def merge(self, xp, signals, before):
+        gate, body = signals
         return body * xp.concat([gate] * (body.shape[before] // gate.shape[before]), axis=before)
 
-    patch.setattr(attention.HeadGate, "merge", merge)
+    patch.setattr(attention.Gating, "merge", merge)
 
 
 MUTANTS = [(swap_is_nothing, 2), (heads_are_interleaved, 0), (scale_is_forgotten, 1), (softmax_runs_over_queries, 2),

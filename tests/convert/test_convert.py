@@ -187,6 +187,28 @@ def test_functions_are_the_layers_of_their_names():
     assert one.layers[1].threshold.max() == 0.5  # what clamp clips at
 
 
+class Crossing(nn.Module):
+    """Branches that cross: the output of each of two layers goes to both that follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three, self.four = (nn.Linear(6, 6) for _ in range(4))
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        a, b = torch.relu(self.one(x)), torch.relu(self.two(x))
+        c, d = torch.relu(self.three(a + b)), torch.relu(self.four(a))
+        return self.fc(c + d + b)
+
+
+def test_branches_may_cross():
+    ann, x = drawn(Crossing()), images(12, 6)
+    snn, wanted = convert(ann, x, "max"), ann(x).detach().numpy()
+    errors = [np.linalg.norm(mean_output(snn, x, steps) - wanted) / np.linalg.norm(wanted) for steps in (8, 64, 512)]
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+    assert errors[2] < 0.01
+
+
 @pytest.fixture(scope="module")
 def resnet():
     return drawn(ResNet()), images(12, 1, 10, 10)
@@ -208,11 +230,12 @@ def test_a_residual_network_comes_closer_with_more_steps(resnet, per):
 def test_the_model_is_one_like_any_other(resnet, tmp_path):
     """Spikes on NumPy, gradients that are verified, files."""
     ann, x = resnet
-    model = convert(ann, x).model
+    snn = convert(ann, x)
+    model, first = snn.model, snn.layers[0].layer
     on_numpy = model.to_engine("numpy")
     np.testing.assert_array_equal(
-        model(x, num_steps=6, record=True).states["1"].spikes.numpy(),
-        on_numpy(x.numpy(), num_steps=6, record=True).states["1"].spikes,
+        model(x, num_steps=6, record=True).states[first].spikes.numpy(),
+        on_numpy(x.numpy(), num_steps=6, record=True).states[first].spikes,
     )
     assert sc.verify(model, x[:3].numpy(), [0, 1, 2], num_steps=4).ok
     model.save(tmp_path / "net.safetensors")

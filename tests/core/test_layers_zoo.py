@@ -352,7 +352,11 @@ MISFITS = [  # a layer, a shape that does not fit, what the error says
     (sc.LayerNorm((2, 3)), (3,), r"LayerNorm: samples of shape \(3,\)"),
     (sc.GradedSpikes(3), (4,), r"GradedSpikes: samples of shape \(4,\), expected 3 as the first extent"),
     (sc.Concat(sc.Linear(4, 3), sc.Linear(5, 3)), (4,), r"layer 1: Linear: samples of shape \(4,\)"),
-    (sc.Multiply(sc.Sequential(), sc.Flatten()), (2, 4), r"Multiply: outputs of shape \(2, 4\), \(8,\); all layers"),
+    (
+        sc.Multiply(sc.Sequential(), sc.Flatten()),
+        (2, 4),
+        r"Multiply: outputs .* cannot be multiplied: 0 \(2, 4\), 1 \(8,\)",
+    ),
     (sc.Concat(sc.Sequential(), sc.Flatten()), (2, 4), r"Concat: outputs of shape \(2, 4\), \(8,\) differ"),
     (sc.Concat(sc.Sequential(), sc.MaxPool1d(2)), (2, 4), r"differ in more than axis 0"),
     (sc.Concat(sc.Linear(4, 3), axis=1), (4,), r"Concat: axis=1 is no axis of samples of shape \(3,\)"),

@@ -15,7 +15,8 @@ import numpy as np  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
-from spikecore.api.layers.containers import Branches  # noqa: E402
+from spikecore.api.layers.containers import INPUT, Container, Node  # noqa: E402
+from spikecore.api.layers.merges import Sum  # noqa: E402
 from spikecore.conformance import cases  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
 from spikecore.export.torch_writer import StepModule  # noqa: E402
@@ -114,20 +115,15 @@ def test_what_torch_lacks_is_refused_by_layer(neuron, word, tmp_path):
 
 
 @dataclass(frozen=True)
-class Ways(Branches):
+class Ways(Container):
     """Layers side by side, whose names are also names of ``nn.Module``'s."""
 
     training: sc.Layer = field(default_factory=lambda: sc.Linear(6, 5))
     float: sc.Layer = field(default_factory=lambda: sc.Linear(6, 5))
 
-    def children(self):
-        return iter([("training", self.training), ("float", self.float)])
-
-    def merged_shape(self, shape, shapes):
-        return shapes["float"]
-
-    def merge(self, xp, x, parts, before):
-        return parts["training"] + 2 * parts["float"]
+    def nodes(self):
+        sides = (Node(name, getattr(self, name), (INPUT,)) for name in ("training", "float"))
+        return (*sides, Node("", Sum(), ("training", "float", "float")))
 
 
 def test_weights_keep_their_names_where_torch_has_no_use_for_them(tmp_path):

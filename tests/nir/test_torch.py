@@ -191,9 +191,9 @@ REFUSED = [
     (chain(nn.Linear(4, 4), nn.Flatten(0)), r"layer 1 \(Flatten\): start_dim=0 takes in the batch"),
     (chain(snn.Leaky(0.9, inhibition=True, **H)), r"layer 0 \(Leaky\): inhibition=True"),
     (chain(nn.Linear(4, 4), snn.Alpha(0.9, 0.8, **H)), r"layer 1 \(Alpha\): NIR has no such node; replace it by Leaky"),
-    (Looping(), r"layer lif \(Leaky\) is used twice; write forward for one time step"),
-    (Peeking(), r"layer fc takes a neuron's state, but only what layers send"),
-    (Functional(), r"relu\(\) in forward has no NIR node; use layers"),
+    (Looping(), r"layer lif \(Leaky\): is used twice .*; write forward for one time step"),
+    (Peeking(), r"layer fc \(Linear\): takes a neuron's state, but only what layers send"),
+    (Functional(), r"relu\(\) in forward .*has no NIR node; use layers"),
     (Branching(), r"Branching cannot be exported: .*write forward for one time step"),
     (lambda x: x, r"function is no nn.Module, spikecore.Model or layer"),
 ]

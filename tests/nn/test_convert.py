@@ -210,7 +210,7 @@ def test_a_neuron_of_another_library_is_named_with_its_counterpart_here():
         sc.verify(chain, torch.rand(2, 4), [0, 1], num_steps=2)
 
 
-def test_a_class_of_the_users_own_is_told_that_only_sequential_is_taken_apart():
+def test_a_class_of_the_users_own_is_read():
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -219,10 +219,8 @@ def test_a_class_of_the_users_own_is_told_that_only_sequential_is_taken_apart():
         def forward(self, x):
             return self.lif(self.fc(x))
 
-    with pytest.raises(
-        ValueError, match=r"Net: only nn\.Sequential itself is taken apart, .*: write the network as nn\."
-    ):
-        snn.from_torch(Net(), input_shape=(4,))
+    net, x = Net(), 3 * torch.rand(5, 2, 4)
+    assert torch.equal(snn.from_torch(net, input_shape=(4,))(x).spikes, outputs(net, x))
 
 
 def test_a_layer_without_weights_may_stand_twice():

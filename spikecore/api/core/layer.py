@@ -193,7 +193,7 @@ def layer_name(layer: Layer) -> str:
 
 def computes_as(layer: Any, kinds: Tuple[type, ...]) -> bool:
     """Whether a layer is of one of these kinds and computes what that does: a subclass may compute something else."""
-    own, methods = type(layer), ("prepare", "run", "step", "apply", "merge")
+    own, methods = type(layer), ("prepare", "run", "step", "apply")
     return any(
         issubclass(own, kind) and all(getattr(own, name, None) is getattr(kind, name, None) for name in methods)
         for kind in kinds

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterator, List, Optional, Tuple
+from typing import Any, ClassVar, Iterator, List, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Params, Shape, ShapeError, Stateless, Tree, layer_name
 from spikecore.api.core.words import Array, Vocabulary
-from spikecore.api.layers.containers import Branches
+from spikecore.api.layers.joins import Parallel
+from spikecore.api.layers.merges import Merge
 from spikecore.arguments import Size
 
 
-class _Named(Branches):
+class _Named(Parallel):
     """Branches that are fields of the container and named after them."""
 
     names: ClassVar[Tuple[str, ...]] = ()
@@ -31,49 +32,101 @@ class _Named(Branches):
     def children(self) -> Iterator[Tuple[str, Layer]]:
         return ((name, getattr(self, name)) for name in self.names)
 
-    @property
-    def input_shape(self) -> Optional[Shape]:
-        return next((layer.input_shape for _, layer in self.children() if layer.input_shape is not None), None)
-
 
 @dataclass(frozen=True)
-class _Attention(_Named):
-    """Base of ``SpikingSelfAttention`` and ``SoftmaxAttention``."""
+class _Scores(Merge):
+    """Base of ``SpikingScores`` and ``SoftmaxScores``: attention of queries, keys and values.
 
-    query: Layer
-    key: Layer
-    value: Layer
+    Args:
+        num_heads: number of heads; divides the channels of all three.
+    """
+
     num_heads: Size
 
-    names: ClassVar[Tuple[str, ...]] = ("query", "key", "value")
-
-    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
-        query, key, value = (shapes[name] for name in self.names)
-        for name, given in shapes.items():
-            check_heads(self, name, given, self.num_heads)
+    def shape(self, shapes: Sequence[Shape], names: Sequence[str]) -> Shape:
+        query, key, value = shapes
+        for name, given in zip(names, shapes):
+            check_heads(name, given, self.num_heads)
         if query[0] != key[0]:
-            raise ShapeError(
-                f"{layer_name(self)}: queries of shape {query} and keys of shape {key} must have equally many channels"
-            )
+            raise ShapeError(f"queries of shape {query} and keys of shape {key} must have equally many channels")
         if key[1:] != value[1:]:
-            raise ShapeError(
-                f"{layer_name(self)}: keys of shape {key} and values of shape {value} must have the same positions"
-            )
+            raise ShapeError(f"keys of shape {key} and values of shape {value} must have the same positions")
         return (value[0], *query[1:])
 
-    def _split(self, xp: Vocabulary, parts: Dict[str, Any], before: int) -> Tuple[Any, Any, Any]:
+    def _split(self, xp: Vocabulary, signals: Sequence[Any], before: int) -> Tuple[Any, Any, Any]:
         """Queries, keys and values as matrices: (..., heads, channels of a head, positions)."""
-        query, key, value = (by_head(xp, parts[name], before, self.num_heads) for name in self.names)
+        query, key, value = (by_head(xp, x, before, self.num_heads) for x in signals)
         return query, key, value
 
-    def _joined(self, xp: Vocabulary, y: Any, parts: Dict[str, Any], before: int) -> Any:
+    def _joined(self, xp: Vocabulary, y: Any, signals: Sequence[Any], before: int) -> Any:
         """The matrices of all heads as samples (channels, *positions)."""
-        channels, positions = parts["value"].shape[before], parts["query"].shape[before + 1 :]
-        return xp.reshape(y, (*y.shape[:before], channels, *positions))
+        query, _, value = signals
+        return xp.reshape(y, (*y.shape[:before], value.shape[before], *query.shape[before + 1 :]))
 
 
 @dataclass(frozen=True)
-class SpikingSelfAttention(_Attention):
+class SpikingScores(_Scores):
+    """scale Q K^T V; see ``SpikingSelfAttention``."""
+
+    scale: float = 0.125
+
+    def merge(self, xp: Vocabulary, signals: Sequence[Any], before: int) -> Any:
+        (_, _), (first, second) = self.products(xp, signals, before)
+        return self._joined(xp, xp.matmul(first, second) * self.scale, signals, before)
+
+    def products(self, xp: Vocabulary, signals: Sequence[Any], before: int) -> List[Tuple[Any, Any]]:
+        query, key, value = self._split(xp, signals, before)
+        (inner, queries), (outer, keys) = query.shape[-2:], value.shape[-2:]
+        if outer * inner * (keys + queries) <= keys * queries * (inner + outer):
+            factors = value, swapped(xp, key)
+            return [factors, (xp.matmul(*factors), query)]
+        factors = swapped(xp, key), query
+        return [factors, (value, xp.matmul(*factors))]
+
+
+@dataclass(frozen=True)
+class SoftmaxScores(_Scores):
+    """softmax(scale Q K^T) V; see ``SoftmaxAttention``."""
+
+    scale: Optional[float] = None
+
+    def merge(self, xp: Vocabulary, signals: Sequence[Any], before: int) -> Any:
+        _, factors = self.products(xp, signals, before)
+        return self._joined(xp, xp.matmul(*factors), signals, before)
+
+    def products(self, xp: Vocabulary, signals: Sequence[Any], before: int) -> List[Tuple[Any, Any]]:
+        query, key, value = self._split(xp, signals, before)
+        scale = 1.0 / math.sqrt(query.shape[-2]) if self.scale is None else self.scale
+        factors = swapped(xp, query), key
+        weights = xp.exp(xp.log_softmax(xp.matmul(*factors) * scale, axis=-1))
+        return [factors, (value, swapped(xp, weights))]
+
+
+@dataclass(frozen=True)
+class Gating(Merge):
+    """gate[c // (channels / heads)] body[c] of a gate and a body; see ``HeadGate``."""
+
+    def shape(self, shapes: Sequence[Shape], names: Sequence[str]) -> Shape:
+        gate, body = shapes
+        shared = len(gate) == len(body) > 0 and all(n in (1, m) for n, m in zip(gate[1:], body[1:]))
+        if not shared or body[0] % gate[0]:
+            raise ShapeError(
+                f"a gate of shape {gate} for a body of shape {body}; it needs a number of channels that "
+                f"divides {body[0] if body else 1}, and along each further axis the size of the body or 1"
+            )
+        return body
+
+    def merge(self, xp: Vocabulary, signals: Sequence[Any], before: int) -> Any:
+        gate, body = signals
+        heads, *positions = gate.shape[before:]
+        channels, *space = body.shape[before:]
+        grouped = xp.reshape(body, (*body.shape[:before], heads, channels // heads, *space))
+        y = xp.reshape(gate, (*gate.shape[:before], heads, 1, *positions)) * grouped
+        return xp.reshape(y, (*y.shape[:before], channels, *space))
+
+
+@dataclass(frozen=True)
+class SpikingSelfAttention(_Named):
     """Spiking self-attention (SSA): products of spikes, without a softmax.
 
         Y = scale Q K^T V        in each head; rows of Q, K and V are positions
@@ -98,24 +151,20 @@ class SpikingSelfAttention(_Attention):
     Source: Zhou et al., Spikformer: when spiking neural network meets transformer, 2023.
     """
 
+    query: Layer
+    key: Layer
+    value: Layer
+    num_heads: Size
     scale: float = 0.125
 
-    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        (_, _), (first, second) = self.products(xp, parts, before)
-        return self._joined(xp, xp.matmul(first, second) * self.scale, parts, before)
+    names: ClassVar[Tuple[str, ...]] = ("query", "key", "value")
 
-    def products(self, xp: Vocabulary, parts: Dict[str, Any], before: int) -> List[Tuple[Any, Any]]:
-        query, key, value = self._split(xp, parts, before)
-        (inner, queries), (outer, keys) = query.shape[-2:], value.shape[-2:]
-        if outer * inner * (keys + queries) <= keys * queries * (inner + outer):
-            factors = value, swapped(xp, key)
-            return [factors, (xp.matmul(*factors), query)]
-        factors = swapped(xp, key), query
-        return [factors, (value, xp.matmul(*factors))]
+    def merge(self) -> Merge:
+        return SpikingScores(self.num_heads, self.scale)
 
 
 @dataclass(frozen=True)
-class SoftmaxAttention(_Attention):
+class SoftmaxAttention(_Named):
     """Scaled dot-product attention, as in transformers without spikes.
 
         Y = softmax(scale Q K^T) V        in each head; rows of Q, K and V are positions
@@ -136,18 +185,16 @@ class SoftmaxAttention(_Attention):
     Source: Vaswani et al., Attention is all you need, 2017.
     """
 
+    query: Layer
+    key: Layer
+    value: Layer
+    num_heads: Size
     scale: Optional[float] = None
 
-    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        _, factors = self.products(xp, parts, before)
-        return self._joined(xp, xp.matmul(*factors), parts, before)
+    names: ClassVar[Tuple[str, ...]] = ("query", "key", "value")
 
-    def products(self, xp: Vocabulary, parts: Dict[str, Any], before: int) -> List[Tuple[Any, Any]]:
-        query, key, value = self._split(xp, parts, before)
-        scale = 1.0 / math.sqrt(query.shape[-2]) if self.scale is None else self.scale
-        factors = swapped(xp, query), key
-        weights = xp.exp(xp.log_softmax(xp.matmul(*factors) * scale, axis=-1))
-        return [factors, (value, swapped(xp, weights))]
+    def merge(self) -> Merge:
+        return SoftmaxScores(self.num_heads, self.scale)
 
 
 @dataclass(frozen=True)
@@ -179,23 +226,8 @@ class HeadGate(_Named):
 
     names: ClassVar[Tuple[str, ...]] = ("gate", "body")
 
-    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
-        gate, body = shapes["gate"], shapes["body"]
-        shared = len(gate) == len(body) > 0 and all(n in (1, m) for n, m in zip(gate[1:], body[1:]))
-        if not shared or body[0] % gate[0]:
-            raise ShapeError(
-                f"HeadGate: a gate of shape {gate} for a body of shape {body}; it needs a number of channels that "
-                f"divides {body[0] if body else 1}, and along each further axis the size of the body or 1"
-            )
-        return body
-
-    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        gate, body = parts["gate"], parts["body"]
-        heads, *positions = gate.shape[before:]
-        channels, *space = body.shape[before:]
-        grouped = xp.reshape(body, (*body.shape[:before], heads, channels // heads, *space))
-        y = xp.reshape(gate, (*gate.shape[:before], heads, 1, *positions)) * grouped
-        return xp.reshape(y, (*y.shape[:before], channels, *space))
+    def merge(self) -> Merge:
+        return Gating()
 
 
 @dataclass(frozen=True)
@@ -215,7 +247,10 @@ class HeadSum(Stateless):
     num_heads: Size
 
     def init(self, key: Key, shape: Shape) -> Init:
-        check_heads(self, "x", shape, self.num_heads)
+        try:
+            check_heads("x", shape, self.num_heads)
+        except ShapeError as error:
+            raise ShapeError(f"HeadSum: {error}") from None
         return Init(Params(), EMPTY, (self.num_heads, *shape[1:]))
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
@@ -241,16 +276,16 @@ class PositionSum(Stateless):
         return engine.xp.sum(x, axis=tuple(range(3, x.ndim)), keepdims=True), buffers
 
 
-def check_heads(owner: Layer, name: str, shape: Shape, heads: int) -> None:
+def check_heads(name: str, shape: Shape, heads: int) -> None:
     """Refuse samples without positions, and channels that cannot be split into heads.
 
     Raises:
         ShapeError: the message names the layer, the branch and its shape.
     """
     if len(shape) < 2:
-        raise ShapeError(f"{layer_name(owner)}: {name} of shape {shape}, expected (channels, *positions)")
+        raise ShapeError(f"{name} of shape {shape}, expected (channels, *positions)")
     if shape[0] % heads:
-        raise ShapeError(f"{layer_name(owner)}: num_heads={heads} must divide the {shape[0]} channels of {name}")
+        raise ShapeError(f"num_heads={heads} must divide the {shape[0]} channels of {name}")
 
 
 def by_head(xp: Vocabulary, x: Any, before: int, heads: int) -> Any:

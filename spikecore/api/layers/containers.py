@@ -1,10 +1,31 @@
-"""Containers: layers made of layers."""
+"""Containers: layers made of layers. Each is a graph without cycles of layers and merges, and all run by one code.
+
+A container says its nodes: a name, a layer or a merge, and the names of the nodes whose outputs it takes.
+
+    Residual(body)          body <- input;  "" <- input, body (Sum)
+    Sequential(a, b)        0 <- input;  1 <- 0
+    Concat(a, b)            0 <- input;  1 <- input;  "" <- 0, 1 (Concatenation)
+
+The output of the last node is the container's. Whoever asks what a network computes sends something through the nodes
+(``flow``): arrays to run it, shapes to count, kernels to compile.
+"""
 
 from __future__ import annotations
 
-import abc
+from collections import Counter
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterator, List, Literal, Optional, Tuple, get_args
+from functools import cached_property
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Union,
+)  # fmt: skip
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
@@ -21,23 +42,66 @@ from spikecore.api.core.layer import (
     Tree,
     layer_name,
 )
-from spikecore.api.core.lowering import Trees
-from spikecore.api.core.messages import unknown
-from spikecore.api.core.words import Array, Vocabulary
+from spikecore.api.core.lowering import Stage, Trees
+from spikecore.api.core.words import Array
+from spikecore.api.layers.merges import Merge
+from spikecore.api.layers.nodes import INPUT as INPUT
+from spikecore.api.layers.nodes import SUM as SUM
+from spikecore.api.layers.nodes import Node as Node
+from spikecore.api.layers.nodes import Wire, staged, wired
+from spikecore.api.layers.nodes import flow as flow
 from spikecore.printing import call, table
 
-Join = Literal["add", "and", "iand"]
+Chain = Tuple[Tuple[str, Layer], ...]
 
 
 class Container(Layer):
-    """A layer with named children; its trees (params, buffers, state, recorded) have one entry per child, by name."""
+    """A layer with named children; its trees (params, buffers, state, recorded) have one entry per child, by name.
 
-    #: Whether it runs the stages that ``Engine.lower`` makes of its children; else its ``run`` is its own business.
-    lowers: ClassVar[bool] = False
+    A subclass says its ``nodes``; everything else is here.
+    """
+
+    #: What to do where the outputs of layers do not fit each other, for messages.
+    remedy: ClassVar[str] = ""
+
+    def nodes(self) -> Tuple[Node, ...]:
+        """The layers and merges, each after its sources."""
+        raise NotImplementedError
+
+    @cached_property
+    def wires(self) -> Tuple[Wire, ...]:
+        """The nodes as ``flow`` takes them."""
+        return wired(self.nodes())
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         """The children by name, in order."""
-        raise NotImplementedError
+        return ((wire.name, wire.does) for wire in self.wires if not wire.merges)
+
+    @cached_property
+    def chains(self) -> Tuple[Chain, ...]:
+        """The children in groups: within one, each layer alone takes what the layer before it gives."""
+        chains: List[List[Tuple[str, Layer]]] = []
+        uses, before = Counter(source for wire in self.wires for source in wire.sources), None
+        for name, does, sources, merges, _ in self.wires:
+            if merges:
+                before = None
+                continue
+            if before is None or sources != (before,) or uses[before] > 1:
+                chains.append([])
+            chains[-1].append((name, does))
+            before = name
+        return tuple(map(tuple, chains))
+
+    @property
+    def in_a_row(self) -> bool:
+        """Whether the layers are one behind the other, as in ``Sequential``."""
+        names = (INPUT, *(name for name, _ in self.children()))
+        return self.lowers and [wire.sources for wire in self.wires] == [(name,) for name in names[:-1]]
+
+    @property
+    def lowers(self) -> bool:
+        """Whether it runs the stages that ``Engine.lower`` makes of its children; else ``run`` is its own business."""
+        return type(self).run is Container.run
 
     def _repr_html_(self) -> str:
         return table(layer_name(self), [(name, repr(layer)) for name, layer in self.children()])
@@ -46,8 +110,69 @@ class Container(Layer):
     def state(self) -> Tuple[str, ...]:
         return tuple(name for name, layer in self.children() if layer.state)
 
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        fed = (wire.does.input_shape for wire in self.wires if INPUT in wire.sources and not wire.merges)
+        return next((shape for shape in fed if shape is not None), None)
+
     def prepare(self, engine: Engine, params: Params) -> Params:
         return Params({name: layer.prepare(engine, params[name]) for name, layer in self.children()})
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        params, buffers = {}, {}
+
+        def through(name: str, layer: Layer, shape: Shape) -> Shape:
+            try:
+                params[name], new, shape = layer.init(key.child(name), shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from None
+            if len(new):
+                buffers[name] = new
+            return shape
+
+        def merged(merge: Merge, shapes: List[Shape], names: Tuple[str, ...]) -> Shape:
+            try:
+                return merge.shape(shapes, names)
+            except ShapeError as error:
+                raise ShapeError(f"{layer_name(self)}: {error}{self.remedy}") from None
+
+        out = flow(self.wires, shape, through, merged)
+        return Init(Params(params), Tree(buffers), out)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
+        state, trees, xp = checked_state(run, self, state), Trees(), run.engine.xp
+
+        def through(name: str, stage: Stage, x: Any) -> Any:
+            return trees.update(stage.run(run, params, buffers, state, x))
+
+        wires = staged(self.wires, run.engine.lower(self))
+        return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, 2)))
+
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
+        resting = {}
+
+        def through(name: str, layer: Layer, x: Any) -> Any:
+            x = layer.entering(engine, params[name], x)
+            below = layer.rest(engine, params[name], x)
+            if layer.state:
+                resting[name] = below
+            return layer.step(engine, params[name], below, x)[0]  # only the output's shape is used
+
+        flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, 1))
+        return State(resting)
+
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
+        after = {}
+
+        def through(name: str, layer: Layer, x: Any) -> Any:
+            x = layer.entering(engine, params[name], x)
+            x, below = layer.step(engine, params[name], state.get(name, State()), x)
+            if layer.state:
+                after[name] = below
+            return x
+
+        out = flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, 1))
+        return out, State(after)
 
 
 def checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
@@ -61,6 +186,53 @@ def checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Opt
             f"{run.path or layer_name(container)}: state of layers {tuple(state)}, expected {tuple(container.state)}"
         )
     return state
+
+
+@dataclass(frozen=True)
+class Graph(Container):
+    """A network of layers with names, in any order that has no cycle.
+
+        sc.Graph(("near", "far", "both", "lif"),
+                 (sc.Conv2d(2, 4, 3, padding=1), sc.Conv2d(2, 4, 7, padding=3), merges.Concatenation(), sc.Leaky()),
+                 (("input",), ("input",), ("near", "far"), ("both",)),
+                 ("lif",))
+
+    Args:
+        names: the names of layers and merges. Each comes after its sources.
+        layers: the layers, in the same order; or merges of ``spikecore.api.layers.merges``: ``Sum()``, ``Product()``,
+            ``Concatenation(axis)``.
+        sources: for each, the names of those whose outputs it takes; "input" is the network's input. A layer takes the
+            sum of its sources.
+        outputs: names of those whose sum is the network's output.
+
+    Raises:
+        TypeError: an entry is neither a layer nor a merge.
+        ValueError: a name occurs twice, or a source does not come before its layer.
+    """
+
+    names: Tuple[str, ...]
+    layers: Tuple[Union[Layer, Merge], ...]
+    sources: Tuple[Tuple[str, ...], ...]
+    outputs: Tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.layers) == len(self.sources):
+            raise ValueError(f"Graph: {len(self.names)} names, {len(self.layers)} layers, {len(self.sources)} sources")
+        before = {INPUT}
+        for name, layer, sources in zip(self.names, self.layers, self.sources):
+            if not isinstance(layer, (Layer, Merge)):
+                raise TypeError(f"Graph: {name}={shown(layer)} is neither a layer nor a merge{no_layer(layer)}")
+            if name in before or not name:
+                raise ValueError(f"Graph: name {name!r} is taken")
+            if not sources or not set(sources) <= before:
+                raise ValueError(f"Graph: sources {sources!r} of {name!r} must be among {sorted(before)}")
+            before.add(name)
+        if not self.outputs or not set(self.outputs) <= before:
+            raise ValueError(f"Graph: outputs {self.outputs!r} must be among {sorted(before)}")
+
+    def nodes(self) -> Tuple[Node, ...]:
+        nodes = tuple(map(Node, self.names, self.layers, self.sources))
+        return nodes if self.outputs == self.names[-1:] else (*nodes, Node("", SUM, self.outputs))
 
 
 @dataclass(frozen=True, init=False)
@@ -110,218 +282,8 @@ class Sequential(Listed):
         TypeError: an entry is not a layer.
     """
 
-    lowers: ClassVar[bool] = True
-
-    @property
-    def input_shape(self) -> Optional[Shape]:
-        return self.layers[0].input_shape if self.layers else None
-
-    def init(self, key: Key, shape: Shape) -> Init:
-        params, buffers = {}, {}
-        for name, layer in self.children():
-            try:
-                params[name], new, shape = layer.init(key.child(name), shape)
-            except ShapeError as error:
-                raise ShapeError(f"layer {name}: {error}") from None
-            if len(new):
-                buffers[name] = new
-        return Init(Params(params), Tree(buffers), shape)
-
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
-        state, trees = checked_state(run, self, state), Trees()
-        for stage in run.engine.lower(self):
-            x = trees.update(stage.run(run, params, buffers, state, x))
-        return trees.result(x)
-
-    def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        resting = {}
-        for name, layer in self.children():
-            x = layer.entering(engine, params[name], x)
-            below = layer.rest(engine, params[name], x)
-            if layer.state:
-                resting[name] = below
-            x, _ = layer.step(engine, params[name], below, x)  # only the output's shape is used
-        return State(resting)
-
-    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-        after = {}
-        for name, layer in self.children():
-            x = layer.entering(engine, params[name], x)
-            x, below = layer.step(engine, params[name], state.get(name, State()), x)
-            if layer.state:
-                after[name] = below
-        return x, State(after)
-
-
-class Branches(Container):
-    """A container whose children all receive the same input; a subclass defines how their outputs are merged."""
-
-    lowers: ClassVar[bool] = True
-
-    @abc.abstractmethod
-    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
-        """Shape of one output sample, from the shapes of the input and of the children's outputs by name."""
-
-    @abc.abstractmethod
-    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        """The output, from the input and the children's outputs; ``before`` axes (time, batch) precede the sample's."""
-
-    def products(self, xp: Vocabulary, parts: Dict[str, Any], before: int) -> List[Tuple[Any, Any]]:
-        """The factors of the matrix products that ``merge`` computes; reports on activity count their operations."""
-        return []
-
-    def init(self, key: Key, shape: Shape) -> Init:
-        inits = {}
-        for name, layer in self.children():
-            try:
-                inits[name] = layer.init(key.child(name), shape)
-            except ShapeError as error:
-                raise ShapeError(f"layer {name}: {error}") from None
-        buffers = {name: child.buffers for name, child in inits.items() if len(child.buffers)}
-        out = self.merged_shape(shape, {name: child.shape for name, child in inits.items()})
-        return Init(Params({name: child.params for name, child in inits.items()}), Tree(buffers), out)
-
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
-        state, trees = checked_state(run, self, state), Trees()
-        parts = {
-            stage.covers[0]: trees.update(stage.run(run, params, buffers, state, x))  # side by side, each is alone
-            for stage in run.engine.lower(self)
-        }
-        return trees.result(self.merge(run.engine.xp, x, parts, before=2))
-
-    def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
-        return State({n: layer.rest(engine, params[n], seen[n]) for n, layer in self.children() if layer.state})
-
-    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-        seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
-        results = {n: layer.step(engine, params[n], state.get(n, State()), seen[n]) for n, layer in self.children()}
-        out = self.merge(engine.xp, x, {name: y for name, (y, _) in results.items()}, before=1)
-        return out, State({name: below for name, (_, below) in results.items() if name in self.state})
-
-
-def check_join(join: Any) -> None:
-    """Refuse what is no way to join two branches."""
-    if join not in get_args(Join):
-        raise ValueError(f"Residual: {unknown('join', join, get_args(Join))}")
-
-
-def joined(join: Join, shortcut: Any, body: Any) -> Any:
-    """What a residual connection gives; see ``Residual``."""
-    if join == "add":
-        return shortcut + body
-    return shortcut * (body if join == "and" else 1.0 - body)
-
-
-@dataclass(frozen=True)
-class Residual(Branches):
-    """Residual connection: two ways for the same input, whose outputs are joined element by element.
-
-        y = shortcut(x) + body(x)            join "add"
-        y = shortcut(x) body(x)              "and": of spikes, both
-        y = shortcut(x) (1 - body(x))        "iand": of spikes, the shortcut and not the body
-
-    Args:
-        body: a layer, often a Sequential; its parameters are named "body.…".
-        shortcut: a layer in parallel to the body, with the same output shape; its parameters are named "shortcut.…".
-            None, the default, is the identity.
-        join: "add" (the default), "and" or "iand". The last two are for ways that end in neurons.
-
-    Raises:
-        TypeError: body or shortcut is not a layer.
-        ValueError: ``join`` is something else.
-        ShapeError: body and shortcut give different shapes.
-
-    Source: He et al., Deep residual learning for image recognition, 2016; "and" and "iand", Fang et al., Deep residual
-    learning in spiking neural networks, 2021.
-    """
-
-    body: Layer
-    shortcut: Optional[Layer] = None
-    join: Join = "add"
-
-    def __post_init__(self) -> None:
-        check_join(self.join)
-        for name, layer in (("body", self.body), ("shortcut", self.shortcut)):
-            if not isinstance(layer, Layer) and not (name == "shortcut" and layer is None):
-                raise TypeError(f"Residual: {name}={shown(layer)} is not a spikecore layer{no_layer(layer)}")
-
-    def children(self) -> Iterator[Tuple[str, Layer]]:
-        yield "body", self.body
-        if self.shortcut is not None:
-            yield "shortcut", self.shortcut
-
-    @property
-    def input_shape(self) -> Optional[Shape]:
-        return self.body.input_shape
-
-    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
-        out, aside = shapes["body"], shapes.get("shortcut", shape)
-        if out != aside:
-            raise ShapeError(
-                f"Residual: the body gives {out}, the shortcut {aside}; pass a shortcut that gives {out}, too"
-            )
-        return out
-
-    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        return joined(self.join, parts.get("shortcut", x), parts["body"])
-
-
-class ListedBranches(Listed, Branches):
-    """Layers in parallel, at least one; layer i is named ``str(i)``."""
-
-    def __init__(self, *layers: Layer) -> None:
-        super().__init__(*layers)
-        if not layers:
-            raise ValueError(f"{layer_name(self)}: needs at least one layer")
-
-    @property
-    def input_shape(self) -> Optional[Shape]:
-        return next((layer.input_shape for layer in self.layers if layer.input_shape is not None), None)
-
-
-@dataclass(frozen=True, init=False)
-class Concat(ListedBranches):
-    """Layers in parallel: all receive the same input, and their outputs are concatenated; layer i is named ``str(i)``.
-
-    Args:
-        *layers: the layers, at least one.
-        axis: axis of a sample along which the outputs are concatenated: 0, the default, is the axis of channels (or
-            features of a dense layer), -1 the last one. All other axes must have equal sizes.
-
-    Raises:
-        TypeError: an entry is not a layer, or the axis is not an int.
-        ValueError: there is no layer.
-        ShapeError: the outputs differ in another axis.
-    """
-
-    axis: int = 0
-
-    def __init__(self, *layers: Layer, axis: int = 0) -> None:
-        super().__init__(*layers)
-        if not isinstance(axis, int) or isinstance(axis, bool):
-            raise TypeError(f"Concat: axis={axis!r} must be an int, an axis of a sample")
-        object.__setattr__(self, "axis", axis)
-
-    def __repr__(self) -> str:
-        axis = [f"axis={self.axis}"] if self.axis else []
-        return call(layer_name(self), [*map(repr, self.layers), *axis])
-
-    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
-        first, *others = shapes.values()
-        if not -len(first) <= self.axis < len(first):
-            raise ShapeError(f"Concat: axis={self.axis} is no axis of samples of shape {first}")
-        axis = self.axis % len(first)
-        if any((*s[:axis], *s[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) for s in others):
-            listed = ", ".join(str(s) for s in shapes.values())
-            raise ShapeError(f"Concat: outputs of shape {listed} differ in more than axis {self.axis}")
-        return (*first[:axis], sum(s[axis] for s in shapes.values()), *first[axis + 1 :])
-
-    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        ys = list(parts.values())
-        steps = max(y.shape[0] for y in ys)  # a branch without neurons keeps a constant sequence at one step
-        ys = [y if y.shape[0] == steps else xp.broadcast_to(y, (steps, *y.shape[1:])) for y in ys]
-        return xp.concat(ys, axis=self.axis + before if self.axis >= 0 else self.axis)
+    def nodes(self) -> Tuple[Node, ...]:
+        return tuple(Node(str(i), layer, (str(i - 1) if i else INPUT,)) for i, layer in enumerate(self.layers))
 
 
 def stages_of(engine: Engine, container: Container, path: str = "") -> str:
@@ -371,6 +333,9 @@ def with_children(container: Container, children: Dict[str, Layer]) -> Container
     if isinstance(container, Listed):
         others = {f.name: getattr(container, f.name) for f in fields(container) if f.name != "layers"}
         return type(container)(*children.values(), **others)
+    if isinstance(container, Graph):
+        layers = tuple(children.get(name, layer) for name, layer in zip(container.names, container.layers))
+        return replace(container, layers=layers)
     if is_dataclass(container) and set(children) <= {f.name for f in fields(container)}:
         return replace(container, **children)  # type: ignore[type-var]  # a dataclass, as was asked
     raise TypeError(f"{layer_name(container)} is a container whose layers cannot be replaced: they are not its fields")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, List, Optional, Tuple
 
 from spikecore.api.core.layer import Layer, Shape, layer_name, shapes_of
-from spikecore.api.layers.containers import Container, Sequential, walk
+from spikecore.api.layers.containers import Container, flow, walk
 
 
 def rows_of(
@@ -50,8 +50,10 @@ def _note_shapes(layer: Layer, shape: Shape, path: str, shapes: Dict[str, Shape]
     """Enter the output shapes of ``layer`` and all layers inside it into ``shapes``; return the shape of its output."""
     out = shapes_of(layer, shape).shape
     if isinstance(layer, Container):
-        for name, child in layer.children():
-            below = _note_shapes(child, shape, f"{path}.{name}" if path else name, shapes)
-            shape = below if isinstance(layer, Sequential) else shape
+
+        def through(name: str, child: Layer, shape: Shape) -> Shape:
+            return _note_shapes(child, shape, f"{path}.{name}" if path else name, shapes)
+
+        flow(layer.wires, shape, through, lambda merge, given, names: merge.shape(given, names))
     shapes[path] = out
     return out

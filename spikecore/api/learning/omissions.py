@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from spikecore.api.core.layer import EMPTY, Layer
 from spikecore.api.core.tree import Params, State, leaves
-from spikecore.api.layers.containers import Sequential, readout
+from spikecore.api.layers.containers import Container, readout
 from spikecore.api.learning.derivatives import OUT, Quiet, derivatives, largest
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
 from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
@@ -50,7 +50,7 @@ def omissions_of_window(network: Layer, window: Optional[int], steps: int) -> Li
 
 def _up_to_the_last_state(network: Layer) -> Tuple[str, ...]:
     """The layers whose parameters can reach the loss by a state; behind them there is nothing to cut."""
-    if not isinstance(network, Sequential):
+    if not (isinstance(network, Container) and network.in_a_row):
         return () if readout(network) is None else ("",)
     children = list(network.children())
     while children and readout(children[-1][1]) is None:

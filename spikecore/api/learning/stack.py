@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 from spikecore.api.core.layer import EMPTY, Layer, Stateless, computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree, leaves
-from spikecore.api.layers.containers import Container, Sequential, walk
+from spikecore.api.layers.containers import Container, walk
 from spikecore.api.layers.linear import Dropout
 from spikecore.api.learning.derivatives import arrays_of
 from spikecore.api.learning.synapses import CONNECTIONS
@@ -77,7 +77,7 @@ def stack_of(network: Layer) -> Stack:
     """Divide a network into blocks.
 
     Raises:
-        ValueError: the network has a container other than ``Sequential``.
+        ValueError: the network has a container whose layers are not one behind the other.
     """
     chain: List[Named] = []
     blocks: List[Block] = []
@@ -113,17 +113,17 @@ def in_order(layer: Layer, way: str, remedy: str, path: str = "") -> Iterator[Na
         path: its dotted name; default: it is the whole network.
 
     Raises:
-        ValueError: the network has a container other than ``Sequential``.
+        ValueError: the network has a container whose layers are not one behind the other.
     """
-    if isinstance(layer, Sequential):
-        for name, child in layer.children():
-            yield from in_order(child, way, remedy, under(path, name))
-        return
-    if isinstance(layer, Container):
+    if isinstance(layer, Container) and not layer.in_a_row:
         raise ValueError(
             f"layer {path or layer_name(layer)} is a {layer_name(layer)}: {way} takes stacks of layers (Sequential, "
             f"nested or not); {remedy}"
         )
+    if isinstance(layer, Container):
+        for name, child in layer.children():
+            yield from in_order(child, way, remedy, under(path, name))
+        return
     yield path, layer
 
 

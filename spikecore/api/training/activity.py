@@ -10,9 +10,10 @@ from spikecore.api.core.host import host
 from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.attention import HeadSum, PositionSum
-from spikecore.api.layers.containers import Branches, Container, Sequential
+from spikecore.api.layers.containers import Container, flow
 from spikecore.api.layers.delays import DelayedLinear
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.recurrent import OneToOne
@@ -154,7 +155,7 @@ def activity(
         ``Activity``.
 
     Raises:
-        TypeError: the network has a container other than Sequential and those that merge branches.
+        TypeError: the network has a container with a ``run`` of its own.
     """
     notes = _Notes(model, x, num_steps, encoder, energy)
     notes.run()
@@ -251,15 +252,19 @@ def operations(network: Layer, shape: Shape) -> int:
         return int(count or 0) * (network.in_channels // groups)
     if not isinstance(network, Container):
         return int(_operations(engine, network, engine.xp.ones((1, 1, *shape))) or 0)
-    total, given, outs = 0, shape, {}
-    for name, child in network.children():
-        total += operations(child, given)
-        outs[name] = shapes_of(child, given).shape
-        given = outs[name] if isinstance(network, Sequential) else shape
-    if isinstance(network, Branches):
-        ones = {name: engine.xp.ones((1, 1, *out)) for name, out in outs.items()}
-        total += sum(_multiplied(a, b) for a, b in network.products(engine.xp, ones, before=2))
-    return total
+    counts: List[int] = []
+
+    def through(name: str, child: Layer, shape: Shape) -> Shape:
+        counts.append(operations(child, shape))
+        return shapes_of(child, shape).shape
+
+    def merged(merge: Merge, shapes: List[Shape], names: Tuple[str, ...]) -> Shape:
+        ones = [engine.xp.ones((1, 1, *one)) for one in shapes]
+        counts.extend(_multiplied(a, b) for a, b in merge.products(engine.xp, ones, before=2))
+        return merge.shape(shapes, names)
+
+    flow(network.wires, shape, through, merged)
+    return sum(counts)
 
 
 def _operations(engine: Any, layer: Layer, active: Any, params: Tree = EMPTY) -> Optional[float]:

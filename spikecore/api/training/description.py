@@ -27,6 +27,7 @@ from spikecore.api.layers import (
     delays,
     joins,
     linear,
+    merges,
     normalisation,
     quantized,
     resizing,
@@ -39,6 +40,7 @@ from spikecore.api.training import optimizers
 from spikecore.files import plain
 
 Classes = Union[Iterable[Type[Any]], Mapping[str, Type[Any]]]
+RENAMED = {"spikecore.nir.graph.Graph": "Graph"}  # names in files of earlier versions
 DEEPEST = 100  # levels of data within data; a network of ten containers within one another has about thirty
 
 
@@ -50,6 +52,7 @@ def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
     bases = (
         Layer,
+        merges.Merge,
         surrogate.Surrogate,
         optimizers.Optimizer,
         optimizers.Group,
@@ -67,6 +70,7 @@ def known_classes() -> Dict[str, Type[Any]]:
         joins,
         weight_initialisers,
         linear,
+        merges,
         neurons,
         normalisation,
         optimizers,
@@ -309,6 +313,8 @@ def resolved(names: Iterable[str], given: Classes, by_module: bool = True) -> Di
         same = same or [kind for kind in theirs if kind.__name__ == name.rpartition(".")[2]]
         if name in mapped:
             classes[name] = mapped[name]
+        elif RENAMED.get(name) in ours:
+            classes[name] = ours[RENAMED[name]]
         elif name in ours and (by_module or not same):
             classes[name] = ours[name]
         elif len(same) == 1 and name not in ours:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple, cast
+from typing import TYPE_CHECKING, Any, Dict, Set, Tuple, cast
 
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Layer, Params, Tree
-from spikecore.api.layers.containers import Container, Sequential, with_children
+from spikecore.api.layers.containers import Container, with_children
 from spikecore.api.layers.linear import Identity, Linear
 from spikecore.api.layers.normalisation import RunningNorm, _BatchNorm
 from spikecore.api.layers.temporal_normalisation import _ThresholdDependent
@@ -58,10 +58,13 @@ def _folded(layer: Layer, params: Params, buffers: Tree) -> Tuple[Layer, Params,
     if not isinstance(layer, Container):
         return layer, params, buffers
     layers: Dict[str, Layer] = {}
+    folded: Set[str] = set()
     weights, statistics = dict(params.items()), dict(buffers.items())
-    names: List[str] = []
+    behind = {name: before for chain in layer.chains for (before, _), (name, _) in zip(chain, chain[1:])}
     for name, child in layer.children():
-        before = names[-1] if names and isinstance(layer, Sequential) else ""
+        before = behind.get(name, "")
+        while before in folded:
+            before = behind.get(before, "")
         follows = isinstance(layers.get(before), CONNECTIONS)
         if follows and isinstance(child, NORMS):
             connection: Any = layers[before]
@@ -71,13 +74,13 @@ def _folded(layer: Layer, params: Params, buffers: Tree) -> Tuple[Layer, Params,
             weights[before] = _scaled(connection, weights[before], *line)
             layers[before] = connection if connection.bias else replace(connection, bias=True)
             layers[name], weights[name] = Identity(), Params()
+            folded.add(name)
             del statistics[name]
             continue  # a second batch norm may follow
         below = statistics.pop(name, Tree())
         layers[name], weights[name], below = _folded(child, params[name], below)
         if len(below):
             statistics[name] = below
-        names.append(name)
     return with_children(layer, layers), Params(weights), Tree(statistics)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
 
 from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import map_leaves, unflatten
-from spikecore.api.layers.containers import Branches, Container, Sequential
+from spikecore.api.layers.containers import Container, flow
+from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.training.batching import Encoder, Feed
@@ -49,7 +50,7 @@ class Visitor(abc.ABC):
         """Run the model.
 
         Raises:
-            TypeError: the network has a container other than Sequential and those that merge branches.
+            TypeError: the network has a container with a ``run`` of its own.
         """
         model, shape = self.model, tuple(self._values.shape[2:])
         model.build(shape)
@@ -63,20 +64,19 @@ class Visitor(abc.ABC):
             result = layer.run(run, params, buffers, None, x)
             self.note(run.path, layer, params, x, result)
             return result.outputs
-        if not isinstance(layer, (Sequential, Branches)):
+        if not layer.lowers:
             raise TypeError(
-                f"the inside of {layer_name(layer)} is unknown; use Sequential or what merges"
-                " branches, such as Residual, Concat or attention"
+                f"the inside of {layer_name(layer)} is unknown, since it has a run of its own; say its nodes instead"
             )
-        parts = {}
-        for name, child in layer.children():
-            y = self._visit(run.child(name), child, params[name], buffers.get(name, EMPTY), x)
-            parts[name] = y
-            x = y if isinstance(layer, Sequential) else x
-        if isinstance(layer, Sequential):
-            return x
-        self.note_products(run.path, layer, layer.products(self.engine.xp, parts, before=2))
-        return layer.merge(self.engine.xp, x, parts, before=2)
+
+        def through(name: str, child: Layer, x: Any) -> Any:
+            return self._visit(run.child(name), child, params[name], buffers.get(name, EMPTY), x)
+
+        def merged(merge: Merge, signals: List[Any], _: Tuple[str, ...]) -> Any:
+            self.note_products(run.path, layer, merge.products(self.engine.xp, signals, before=2))
+            return merge.merge(self.engine.xp, signals, before=2)
+
+        return flow(layer.wires, x, through, merged)
 
     @abc.abstractmethod
     def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:

@@ -16,7 +16,7 @@ from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.layers.containers import Container, Sequential, stages_of
+from spikecore.api.layers.containers import Chain, Container, stages_of
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.transposed import KERNELS
@@ -261,8 +261,8 @@ class TorchEngine(SingleSteps, Lowers, Engine):
         """
         return not repeating
 
-    def lower(self, network: Any) -> Tuple[Stage, ...]:
-        stages = super().lower(network)
+    def lower_chain(self, chain: Chain) -> Tuple[Stage, ...]:
+        stages = super().lower_chain(chain)
         if self.precision != FULL:  # kernels that multiply spikes where they are made do so in float32
             alone = [
                 (Alone(stage.names[0], stage.neuron), Alone(stage.names[1], stage.linear))
@@ -271,19 +271,17 @@ class TorchEngine(SingleSteps, Lowers, Engine):
                 for stage in stages
             ]
             stages = tuple(stage for some in alone for stage in some)
-        elif self.fused is not False and self.functions is None and isinstance(network, Sequential):
-            stages = normalised(stages, network)
-        if self.functions is not None and isinstance(network, Sequential):
+        elif self.fused is not False and self.functions is None:
+            stages = normalised(stages, chain)
+        if self.functions is not None:
             from spikecore.engines.torch.traced import traced
 
-            stages = traced(stages, network, self.functions, self.shared)
+            stages = traced(stages, chain, self.functions, self.shared)
         if self.gathers:
             from spikecore.engines.torch.gathering import gathering
 
-            stages = gathering(stages, network)
-        if self.checkpoint_layers is None or not isinstance(network, Sequential):  # branches do not follow each other
-            return stages
-        return grouped(stages, self.checkpoint_layers)
+            stages = gathering(stages, chain)
+        return stages if self.checkpoint_layers is None else grouped(stages, self.checkpoint_layers)
 
     def keeping(self) -> TorchEngine:
         """The engine without ``checkpoint_layers``, and with all else that it has, such as words of several ranks."""

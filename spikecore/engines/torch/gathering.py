@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distrib
 from spikecore.api.core.layer import Params, Pass, Result, Tree
 from spikecore.api.core.lowering import Stage
 from spikecore.api.core.tree import leaves, map_leaves
-from spikecore.api.layers.containers import Container
+from spikecore.api.layers.containers import Chain, Container
 from spikecore.engines.torch.ranks import collective
 from spikecore.engines.torch.recompute import again
 
@@ -105,9 +105,9 @@ def lowers(layer: Any) -> bool:
     return isinstance(layer, Container) and layer.lowers
 
 
-def gathering(stages: Sequence[Stage], network: Container) -> Tuple[Stage, ...]:
-    """The stages of a container, each with its weights gathered for it."""
-    children = dict(network.children())
+def gathering(stages: Sequence[Stage], chain: Chain) -> Tuple[Stage, ...]:
+    """The stages of layers one behind the other, each with its weights gathered for it."""
+    children = dict(chain)
     return tuple(stage if lowers(children[stage.covers[0]]) else Gathered(stage) for stage in stages)
 
 

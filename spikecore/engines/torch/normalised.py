@@ -18,7 +18,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Params, Pass, Result, State, Tree
 from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.core.words import Array
-from spikecore.api.layers.containers import Container
+from spikecore.api.layers.containers import Chain
 from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.neurons.stepper import Fed, Stepper
 from spikecore.engines.torch.batch_norm import by_rows, through_moments
@@ -190,9 +190,9 @@ class Normalised(Stage):
         return f"{engine.explain(self.neuron)}; its kernels normalise what they read"
 
 
-def normalised(stages: Sequence[Stage], network: Container) -> Tuple[Stage, ...]:
+def normalised(stages: Sequence[Stage], chain: Chain) -> Tuple[Stage, ...]:
     """Stages in which each batch normalisation with a neuron behind it is one stage with it."""
-    children: Dict[str, Any] = dict(network.children())
+    children: Dict[str, Any] = dict(chain)
     found: List[Stage] = []
     left = list(stages)
     while left:

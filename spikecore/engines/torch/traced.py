@@ -19,7 +19,7 @@ from spikecore.api.core.layer import Layer, Params, Pass, Result, Tree, layer_na
 from spikecore.api.core.lowering import Stage, Trees, run_child
 from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import flatten
-from spikecore.api.layers.containers import Sequential
+from spikecore.api.layers.containers import Chain
 from spikecore.api.layers.linear import Flatten, GradedSpikes, Linear
 from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.layers.sample_normalisation import SampleNorm
@@ -158,11 +158,11 @@ def _function(layers: Sequence[Tuple[str, Layer]], run: Pass) -> Callable[..., A
     return through
 
 
-def traced(stages: Sequence[Stage], network: Sequential, functions: Functions, shared: bool) -> Tuple[Stage, ...]:
+def traced(stages: Sequence[Stage], chain: Chain, functions: Functions, shared: bool) -> Tuple[Stage, ...]:
     """Stages in which neighbouring layers without state are compiled, where a normalisation is among them. Without one
     there is nothing to gain: products and kernels stay what they are.
     """
-    children, found = dict(network.children()), []  # type: ignore[var-annotated]
+    children, found = dict(chain), []  # type: ignore[var-annotated]
 
     def taken(stage: Stage) -> bool:
         return all(is_traced(children[name], shared) for name in stage.covers)

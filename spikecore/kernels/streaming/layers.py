@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, Sequence, Tuple
+from functools import reduce
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from spikecore.api.layers.adaptive_pooling import (
     AdaptiveMaxPool2d,
     GlobalAvgPool,
 )
-from spikecore.api.layers.containers import Residual, Sequential
+from spikecore.api.layers.containers import Container, flow
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
 from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
+from spikecore.api.layers.merges import Merge, Sum
 from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
@@ -53,9 +55,6 @@ def plan_of(
     return plan, first, add(plan, network, params, buffers, "", first)
 
 
-CONTAINERS = (Sequential, Residual)
-
-
 def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, given: Signal) -> Signal:
     """Add the kernels of a layer, named ``path``, that reads ``given``; returns what it gives.
 
@@ -64,15 +63,18 @@ def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, give
     """
     if isinstance(layer, Stepper):
         return plan.neuron(layer, params, path, given)
-    if isinstance(layer, Residual) and layer.join != "add":
-        raise NoKernel(f"{named(path, layer)} with join={layer.join!r} has no kernel for a single step")
-    if isinstance(layer, CONTAINERS) and computes_as(layer, CONTAINERS):
-        signals = {"": given}
-        for name, child in layer.children():
+    if isinstance(layer, Container) and computes_as(layer, (Container,)):
+
+        def through(name: str, child: Layer, given: Signal) -> Signal:
             below = f"{path}.{name}" if path else name
-            signals[name] = add(plan, child, params[name], buffers.get(name, EMPTY), below, given)
-            given = signals[name] if isinstance(layer, Sequential) else given
-        return given if isinstance(layer, Sequential) else plan.sum(signals.get("shortcut", given), signals["body"])
+            return add(plan, child, params[name], buffers.get(name, EMPTY), below, given)
+
+        def merged(merge: Merge, signals: List[Signal], names: Tuple[str, ...]) -> Signal:
+            if type(merge) is not Sum:
+                raise NoKernel(f"{named(path, layer)} joins by {merge!r}, which has no kernel for a single step")
+            return reduce(plan.sum, signals)
+
+        return flow(layer.wires, given, through, merged)
     if type(layer) in (CountMaxPool1d, CountMaxPool2d):
         return _count_pool(plan, layer, path, given)
     if type(layer) not in ADDERS:  # a subclass may compute something else

@@ -18,7 +18,7 @@ from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State
-from spikecore.api.layers.containers import Container, Sequential, stages_of
+from spikecore.api.layers.containers import Container, stages_of
 from spikecore.arguments import real
 from spikecore.engines.stages import Lowers, Readout, neighbours
 from spikecore_jax.devices import chosen, name_of, whole
@@ -225,9 +225,8 @@ class JaxEngine(Lowers, Engine):
             return products if bias is None else products + bias, final
 
     def lower(self, network: Any) -> tuple[Stage, ...]:
-        if not isinstance(network, Sequential):
-            return super().lower(network)
-        return tuple(piece for stage in neighbours(network) for piece in _pieces(stage, dict(network.children())))
+        stages = (stage for chain in network.chains for stage in neighbours(chain))
+        return tuple(piece for stage in stages for piece in _pieces(stage, dict(network.children())))
 
     def _loop(self, stepper: Any, steps: int, record: tuple[str, ...], window: int | None, rest: Rest) -> Any:
         """The compiled loop for a stepper: the same one again for an equal stepper."""

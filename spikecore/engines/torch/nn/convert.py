@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Union
 
@@ -13,17 +14,23 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import EMPTY, Layer, layer_name, shapes_of
-from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.core.parameters import Learn, learn, values_of
+from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import flatten, unflatten
-from spikecore.api.layers import containers
+from spikecore.api.layers import containers, joins
 from spikecore.api.layers.arrangement import Permute, Reshape
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
 from spikecore.api.layers.delays import Delay, DelayedLinear
+from spikecore.api.layers.merges import Merge
+from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import checked
-from spikecore.engines.torch.nn.described import BranchesModule, StatelessModule
+from spikecore.engines.torch.nn.described import GraphModule, StatelessModule
 from spikecore.engines.torch.nn.face import Faced
+from spikecore.engines.torch.nn.free_forward import Found, Weights, read_free
+from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.labels import Call, Factor, NoCounterpart, Reshaped
 from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.leaky import Alpha, DeltaLeaky, Leaky, Synaptic
@@ -34,6 +41,7 @@ from spikecore.engines.torch.nn.pairs import PAIRS
 from spikecore.engines.torch.nn.parallel import AssociativeLeaky, LeakyParallel
 from spikecore.engines.torch.nn.recurrent import RLeaky, RSynaptic
 from spikecore.engines.torch.nn.stateleaky import LinearLeaky, StateLeaky
+from spikecore.engines.torch.nn.unchanged import is_foreign
 
 if TYPE_CHECKING:  # what comes with it takes a quarter of the time to import spikecore.nn
     from spikecore.api.training.model import Model
@@ -49,36 +57,39 @@ _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
 
 
-class NoCounterpart(ValueError):
-    """A layer cannot be said in the other language; the message names it and says why."""
-
-
 @checked
 def from_torch(
     net: nn.Module, input_shape: Any = None, engine: Union[EngineName, Engine] = "torch", seed: int = 0, **options: Any
 ) -> Model:
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
+    ``net`` is a Sequential, possibly nested, or a class with a ``forward`` of its own: a single step, with states as
+    arguments or in the neurons, or a loop over time, over a sample that is constant or over an axis of the input.
+    ``forward`` may call layers, add, multiply and concatenate their outputs, and call functions that are layers
+    (``F.max_pool2d``, ``flatten``, ``dropout``). It runs on random samples to be read, and is then compared with the
+    model: outputs and gradients must be equal.
+
     Args:
-        net: a Sequential, possibly nested, of layers that exist on both sides, ``Residual``, and what ``to_torch``
-            made.
+        net: the module, of layers that exist on both sides, and what ``to_torch`` made.
         input_shape: shape of one sample, without time and batch; only needed where the first layer does not fix it.
         engine, seed, options: as in ``spikecore.Model``.
 
     Returns:
-        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Whether weights are
-        frozen (``requires_grad=False``) is not taken over.
+        A ``Model``. Its neurons run on their own states, from rest. Layers of a Sequential are named by position, those
+        of a free ``forward`` by their attributes, with "_" for dots. Whether weights are frozen
+        (``requires_grad=False``) is not taken over.
 
     Raises:
         ValueError: a layer without counterpart, or one that shares weights or a state with another, named by its place
-            in ``net``; no ``input_shape`` where it is needed.
+            in ``net``; a ``forward`` that does what no network of layers does, named by the call; no ``input_shape``
+            where it is needed.
+
+    Warns:
+        UserWarning: ``forward`` returns the sum, the mean or the last of its steps; the model returns all of them.
     """
     from spikecore.api.training.model import Model
 
-    params: Arrays = {}
-    buffers: Arrays = {}
-    network = _layer(net, "", "", params, buffers, {})
-    shape = input_shape if input_shape is not None else network.input_shape
+    network, shape, params, buffers = described(net, input_shape)
     if shape is None:
         raise ValueError("from_torch: the first layer does not fix the shape of a sample; pass input_shape=(...)")
     model = Model(network, engine, seed, input_shape=shape, **options)
@@ -96,7 +107,60 @@ def adopted(net: nn.Module, shape: Any) -> Model:
     """The model of a module, on its device and in its dtype; ``shape`` of a sample counts if no layer fixes it."""
     like = next(net.parameters(), torch.zeros(0))
     engine = get_engine("torch", device=str(like.device), dtype=str(like.dtype).rpartition(".")[2])
-    return from_torch(net, shape if _layer(net, "", "", {}, {}, {}).input_shape is None else None, engine)
+    fixed = None if is_free(net) else _layer(net, "", "", {}, {}, {}).input_shape
+    return from_torch(net, shape if fixed is None else None, engine)
+
+
+def described(net: nn.Module, shape: Any) -> Found:
+    """The network of a module with its weights."""
+    if is_free(net):
+        for path, module in net.named_modules():
+            if namesake(module):
+                raise NoCounterpart(f"from_torch: {_place(path, type(module).__name__)}: {namesake(module)}")
+        shape = _first_shape(net) if shape is None else sample_shape("input_shape", shape)
+        owners: Dict[int, str] = {}
+        return read_free(net, shape, lambda *call: _of_call(*call, owners))
+    params: Arrays = {}
+    buffers: Arrays = {}
+    network = _layer(net, "", "", params, buffers, {})
+    return Found(network, shape if shape is not None else network.input_shape, params, buffers)
+
+
+def is_free(net: nn.Module) -> bool:
+    """Whether a module, or one inside of it, has a ``forward`` that must be read, not a list of layers."""
+    return any(
+        is_foreign(module) and not isinstance(module, Hidden) and not type(module).__module__.startswith("torch.")
+        for module in net.modules()
+    ) and not namesake(net)
+
+
+def _first_shape(net: nn.Module) -> Any:
+    """The shape of a sample that the first layer takes, in the order in which they were set; None: it takes any."""
+    for module in net.modules():
+        if type(module) in _TO_LAYER or type(module) in NEURONS:
+            with contextlib.suppress(ValueError, TypeError):
+                return _layer(module, "", "", {}, {}, {}).input_shape
+    return None
+
+
+def _of_call(call: Call, name: str, weights: Weights, owners: Dict[int, str]) -> Any:
+    """The layer, or the merge, of a call that was read; its parameters and buffers are put into ``weights``."""
+    if isinstance(call.does, Merge):
+        return call.does
+    if isinstance(call.does, Reshaped):
+        return Reshape(call.does.shape)
+    if isinstance(call.does, Factor):
+        value = torch.as_tensor(call.does.value).detach().cpu()
+        plain: Any = value.item() if value.ndim == 0 else value.numpy()
+        if not isinstance(call.does.value, nn.Parameter):
+            return OneToOne(plain)
+        weights["params"][f"{name}.V"] = call.does.value
+        return OneToOne(learn(plain))
+    if type(call.does) in WHOLE:
+        raise NoCounterpart(f"from_torch: {call.place}: it takes whole sequences; put it into nn.Sequential")
+    if call.called and type(call.does) not in _TO_LAYER:
+        raise NoCounterpart(f"from_torch: {call.place}: there is no such layer; known are {_known(*_TO_LAYER)}")
+    return _layer(call.does, call.name, name, *weights.values(), owners)
 
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays, owners: Dict[int, str]) -> Layer:
@@ -104,16 +168,16 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays, 
 
     ``owners`` has the places of the tensors and neurons that were met, by their ``id``.
     """
-    if type(module) in (nn.Sequential, Residual, BranchesModule):
+    if type(module) in (nn.Sequential, Residual, GraphModule):
         parts = {}
         children = [(key, child) for key, child in module._modules.items() if child is not None]
         for i, (key, child) in enumerate(children):  # named_children() leaves out a module that stands here twice
-            own = str(i) if type(module) is nn.Sequential else key
+            own = {nn.Sequential: str(i)}.get(type(module), key)
             parts[own] = _layer(child, _join(where, key), _join(name, own), params, buffers, owners)
-        if type(module) is BranchesModule:
+        if type(module) is GraphModule:
             return module.described(parts)
         if type(module) is Residual:
-            return containers.Residual(**parts, join=module.join)
+            return joins.Residual(**parts, join=module.join)
         return containers.Sequential(*parts.values())
     if type(module) is StatelessModule:
         return module.layer
@@ -163,12 +227,6 @@ def _unknown(module: Any) -> str:
             "its class has code of torch's that no other engine reads: write the neuron for all engines, a class of "
             "sc.Neuron with a step, of which snn.module(neuron) is the module"
         )
-    if any(True for _ in module.children()) and not type(module).__module__.startswith("torch."):
-        return (
-            "only nn.Sequential itself is taken apart, not a class with a forward of its own: write the network as "
-            "nn.Sequential(...) of torch's layers and of spikecore.nn's neurons, or put the layers of net there in the "
-            "order of its forward, nn.Sequential(net.fc1, net.lif1, net.fc2, net.lif2); they keep their weights"
-        )
     return f"there is no such layer; known are {_known(*_TO_LAYER, *STEPWISE, *WHOLE, DeltaLeaky)}"
 
 
@@ -206,15 +264,14 @@ def to_torch(model: Model) -> nn.Module:
 
 
 def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
-    inner = (containers.Sequential, containers.Branches)
-    children = layer.children() if isinstance(layer, inner) else ()
+    children = layer.children() if isinstance(layer, containers.Container) and layer.lowers else ()
     parts = {key: _module(child, _join(name, key), params[key], buffers.get(key, EMPTY)) for key, child in children}
     if type(layer) is containers.Sequential:
         return nn.Sequential(*parts.values())
-    if type(layer) is containers.Residual:
+    if type(layer) is joins.Residual:
         return Residual(**parts, join=layer.join)
-    if isinstance(layer, containers.Branches):
-        return BranchesModule(layer, parts)
+    if isinstance(layer, containers.Container) and layer.lowers:
+        return GraphModule(layer, parts)
     if hasattr(layer, "as_module"):  # it wraps a module
         return layer.as_module({**flatten(params), **flatten(buffers)})
     try:

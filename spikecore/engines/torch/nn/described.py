@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
-from typing import Any, Mapping, cast
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from torch import nn
 
 from spikecore.api.core.layer import EMPTY, Layer, Params, Stateless
-from spikecore.api.layers.containers import Branches, Listed
+from spikecore.api.layers.containers import Container, flow, with_children
+from spikecore.api.layers.merges import Merge
 from spikecore.engines.torch.namespace import words
 from spikecore.engines.torch.nn.engine import engine_for, working
 
@@ -37,39 +38,54 @@ class StatelessModule(nn.Module):
         return repr(self.layer)
 
 
-class BranchesModule(nn.Module):
-    """Modules that all receive the same input, and their outputs merged as a container merges them.
+class GraphModule(nn.Module):
+    """Modules connected as a container of ``spikecore`` connects its layers. A call computes one time step.
 
     Args:
-        layer: the container, as the model has it; its children are not used.
-        parts: the modules of its children by name.
+        layer: the container; its layers are not used.
+        parts: the modules of its layers by name. Each is registered by this name, with "_" behind one that
+            ``nn.Module`` has a use for.
+        last: name of the last neuron, if a call returns its spikes and states; else None.
     """
 
-    def __init__(self, layer: Branches, parts: Mapping[str, nn.Module]) -> None:
+    def __init__(self, layer: Container, parts: Mapping[str, nn.Module], last: Optional[str] = None) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.last, taken = layer, last, {*dir(self), "layer", "last", "own"}
+        self.own = {name: f"{name}_" if name in taken else name for name in parts}
         for name, part in parts.items():
-            self.add_module(name, part)
+            self.add_module(self.own[name], part)
+        if "layers" not in parts:
+            self._register_load_state_dict_pre_hook(_without_prefix)
 
     def forward(self, x: Any) -> Any:
-        x = working(x)
-        parts = {name: part(x) for name, part in self.named_children()}
-        return self.layer.merge(_words(x.device, x.dtype), x, parts, before=1)
+        def through(name: str, _: Layer, x: Any) -> Any:
+            y = self._modules[self.own[name]](x)  # type: ignore[misc]
+            return returned.setdefault(name, y)[0] if name == self.last else y
 
-    def described(self, children: Mapping[str, Layer]) -> Branches:
-        """The container of these children."""
-        layer: Any = self.layer  # a dataclass
-        if not isinstance(layer, Listed):
-            return cast(Branches, replace(layer, **children))
-        options = {f.name: getattr(layer, f.name) for f in fields(layer) if f.name != "layers"}
-        return cast(Branches, type(layer)(*children.values(), **options))
+        def merged(merge: Merge, signals: List[Any], _: Tuple[str, ...]) -> Any:
+            signals = [working(signal) for signal in signals]
+            return merge.merge(_words(signals[0].device, signals[0].dtype), signals, before=1)
+
+        returned: Dict[str, Any] = {}
+        out = flow(self.layer.wires, x, through, merged)
+        return out if self.last is None else returned[self.last]
+
+    def described(self, layers: Mapping[str, Layer]) -> Container:
+        """The container of these layers, by name."""
+        return with_children(self.layer, dict(layers))
 
     def extra_repr(self) -> str:
         """The container's class and what it takes besides layers."""
         layer: Any = self.layer
-        inner = {"layers", *(name for name, _ in layer.children())}
+        inner = {"layers", "names", "sources", "outputs", *(name for name, _ in layer.children())}
         options = (f"{f.name}={getattr(layer, f.name)!r}" for f in fields(layer) if f.name not in inner)
         return ", ".join([type(layer).__name__, *options])
+
+
+def _without_prefix(state: Dict[str, Any], prefix: str, *others: Any) -> None:
+    """In files of earlier versions, the modules of a graph lie in a dict called "layers"."""
+    for key in [key for key in state if key.startswith(f"{prefix}layers.")]:
+        state[prefix + key[len(f"{prefix}layers.") :]] = state.pop(key)
 
 
 @lru_cache(maxsize=None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import torch
 from torch import nn
 
-from spikecore.api.layers.containers import Join, check_join, joined
+from spikecore.api.layers.joins import JOINS, Join, check_join
 from spikecore.arguments import Numbers, Size, checked
 
 
@@ -94,7 +94,8 @@ class Residual(nn.Module):
         self.body, self.shortcut, self.join = body, shortcut, join
 
     def forward(self, x: Any) -> Any:
-        return joined(self.join, x if self.shortcut is None else self.shortcut(x), self.body(x))
+        ways = x if self.shortcut is None else self.shortcut(x), self.body(x)
+        return JOINS[self.join].merge(cast(Any, torch), ways, 1)
 
     def extra_repr(self) -> str:
         return "" if self.join == "add" else f"join={self.join!r}"

@@ -1,0 +1,94 @@
+"""The nodes of a container, and the one way through them."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple, TypeVar, Union
+
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.lowering import Stage
+from spikecore.api.layers.merges import Merge, Sum
+
+T = TypeVar("T")
+
+INPUT = "input"  # the name that stands for what enters a container
+SUM = Sum()
+
+
+class Node(NamedTuple):
+    """A node of a container.
+
+    Args:
+        name: that of the layer; of a merge any that no layer has.
+        does: the layer, or how the sources are merged.
+        sources: names of the nodes whose outputs it takes, ``INPUT`` for the container's own input. A layer takes the
+            sum of several.
+    """
+
+    name: str
+    does: Union[Layer, Merge]
+    sources: Tuple[str, ...]
+
+
+class Wire(NamedTuple):
+    """A node as it is run: with whether it is a merge, and the sources that no later node takes."""
+
+    name: str
+    does: Any  # a layer or a merge; or the stage that an engine has made of layers
+    sources: Tuple[str, ...]
+    merges: bool
+    done: Tuple[str, ...]
+
+
+def wired(nodes: Sequence[Node]) -> Tuple[Wire, ...]:
+    """The nodes as they are run."""
+    last = {source: i for i, node in enumerate(nodes) for source in node.sources}
+    return tuple(
+        Wire(name, does, sources, isinstance(does, Merge), tuple({s for s in sources if last[s] == i}))
+        for i, (name, does, sources) in enumerate(nodes)
+    )
+
+
+def flow(
+    wires: Sequence[Wire],
+    x: T,
+    through: Callable[[str, Any, T], T],
+    merged: Callable[[Merge, List[T], Tuple[str, ...]], T],
+) -> T:
+    """Send something through the nodes of a container, in order; what no later node takes is let go.
+
+    Args:
+        wires: the nodes, ``Container.wires``.
+        x: what enters the container.
+        through: what a layer, of which it gets name and layer, makes of what enters it.
+        merged: what becomes of several, which it gets with the names of their sources.
+
+    Returns:
+        what leaves the last node; ``x`` if there is none.
+    """
+    held = {INPUT: x}
+    for name, does, sources, merges, done in wires:
+        if merges:
+            x = merged(does, [held[source] for source in sources], sources)
+            for source in done:
+                del held[source]
+        else:
+            x = held[sources[0]] if len(sources) == 1 else merged(SUM, [held[s] for s in sources], sources)
+            for source in done:
+                del held[source]
+            x = through(name, does, x)
+        held[name] = x
+    return x
+
+
+def staged(wires: Sequence[Wire], stages: Sequence[Stage]) -> List[Wire]:
+    """The wires with stages in the place of the layers that these cover."""
+    firsts = {stage.covers[0]: stage for stage in stages}
+    found: List[Wire] = []
+    for wire in wires:
+        if wire.merges:
+            found.append(wire)
+            continue
+        stage = firsts.get(wire.name)
+        if stage is not None:
+            found.append(Wire(stage.covers[-1], stage, wire.sources, False, wire.done))
+    return found

@@ -1,0 +1,108 @@
+"""What the reader of torch's modules knows of a tensor while ``forward`` runs, what it writes down, what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional, Tuple
+
+from torch import nn
+
+APART = "takes the input apart"
+
+
+class NoCounterpart(ValueError):
+    """A layer cannot be said in the other language; the message names it and says why."""
+
+
+class Unreadable(NoCounterpart):
+    """``forward`` computes what no network of layers does.
+
+    Args:
+        place: the layer or the call, as messages say it.
+        why: the reason, and what to write instead.
+    """
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(f"{place}: {why}")
+        self.place, self.why = place, why
+
+
+class Unfitting(Unreadable):
+    """``forward`` fails on samples of this shape."""
+
+
+class UnknownCall(Unreadable):
+    """A function of torch that stands for no layer."""
+
+
+class Signal(NamedTuple):
+    """What a call gives at one step; None: at every step the same."""
+
+    name: str
+    step: Optional[int]
+
+
+class Steps(NamedTuple):
+    """What a call gives at these steps, along an axis; without an axis: their sum or mean."""
+
+    name: str
+    steps: Tuple[int, ...]
+    axis: Optional[int]
+    returns: str = "steps"
+
+
+class State(NamedTuple):
+    """The state of a neuron after a step."""
+
+    path: str
+    step: int
+    name: str
+
+
+class Unknown(NamedTuple):
+    """What no layer gives."""
+
+    place: str
+    why: str = ""
+
+
+class Factor(NamedTuple):
+    """y = factor x, for a number or for a tensor of the network."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation of a network.
+
+    Args:
+        name: unique; that of the module, or of the function.
+        place: what messages call it, e.g. "layer features.3 (ReLU)".
+        does: a module that takes one signal, a ``Merge`` of several, or a ``Factor``.
+        sources: names of the calls whose outputs it takes, ``INPUT`` for the network's input.
+        shape: of its output, (batch, *features).
+        called: whether ``forward`` calls a function of torch there, not a module.
+    """
+
+    name: str
+    place: str
+    does: Any
+    sources: Tuple[str, ...]
+    shape: Tuple[int, ...]
+    called: bool = False
+
+
+class Reshaped(nn.Module):
+    """Samples of another shape.
+
+    Args:
+        shape: of one sample.
+    """
+
+    def __init__(self, shape: Tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Any) -> Any:
+        return x.reshape(len(x), *self.shape)
