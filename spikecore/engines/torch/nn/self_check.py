@@ -35,10 +35,15 @@ from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.kernels.sizes import taken_as_larger
 
 STEPS, SAMPLES = 3, 2
-SCALES = (3.0, 30.0, 1000.0)  # of drawn potentials, in thresholds: the next one for layers that are driven harder
+# Potentials are drawn around the first number, the second one away at most, in thresholds. The first pair shows most
+# faults; a layer that does not fire gets the next one: near the threshold, for a neuron that resets what lies above it
+# before it adds its input, and further away for layers that are driven harder: three times as far as a run from rest
+# has come where that is more.
+POTENTIALS = ((0.0, 3.0), (1.0, 0.3), (0.0, 100.0), (0.0, 1e4))
+FAR = 2  # the first of the last
 AGAIN = 8  # draws at most of the states in which a difference must be there again
 SOME = 0.1, 0.9  # part of a layer's entries that fire, if drawn states are to show its faults
-POTENTIALS = ("mem", "syn", "syn_exc", "syn_inh")  # states that are drawn by these scales; others between 0 and 1
+BY_THRESHOLD = ("mem", "syn", "syn_exc", "syn_inh")  # states that are drawn so; others between 0 and 1
 DIFFERS = (
     "run: {} goes step by step, which is right but slower. Its first call was compared with the loop over time, and {}"
 )
@@ -144,19 +149,19 @@ class _Pair:
 
     def compared(self, like: Dict[str, Any]) -> str:
         """See ``check``; ``like`` are states that say the shapes."""
-        scales = dict.fromkeys(self.neurons, 0)
-        for seed in range(len(SCALES)):
-            start = self.drawn(like, scales, seed)
+        tries = dict.fromkeys(self.neurons, 0)
+        for _ in POTENTIALS:
+            start = self.drawn(like, tries)
             wanted, idle = self.loop(start)
             if not idle:
                 break
-            for name in idle:
-                scales[name] = min(len(SCALES) - 1, scales[name] + 1)
+            for name, everywhere in idle.items():
+                tries[name] = min(max(tries[name] + 1, FAR if everywhere else 0), len(POTENTIALS) - 1)
         samples = self.data.shape[1] if self.data.dim() > 2 else 1
         if _differences(wanted, self.run(start)):
             for wide in (True, False):
                 try:
-                    start, wanted, idle = self.again(like, scales, idle, wide)
+                    start, wanted, idle = self.again(like, tries, idle, wide)
                     found = _differences(wanted, self.run(start, wide), strict=wide)
                 except Exception:  # noqa: BLE001  (a forward with tensors of its own may know no double precision)
                     if not wide:
@@ -166,36 +171,42 @@ class _Pair:
                     raise Differs(self.named(found, wanted, start, wide))
                 break
         if idle:
-            raise Unchecked(f"layer {idle[0]!r} fires nowhere, or everywhere, from drawn states")
+            raise Unchecked(f"layer {next(iter(idle))!r} fires nowhere, or everywhere, from drawn states")
         return f"equal in {STEPS} steps of {samples} sample{'s' * (samples > 1)}, from drawn states"
 
-    def drawn(self, like: Dict[str, Any], scales: Dict[str, int], seed: int) -> Dict[str, Any]:
-        """States like these: half of the potentials below zero, the others up to some thresholds."""
-        generator, states = torch.Generator().manual_seed(seed), {}
+    def drawn(self, like: Dict[str, Any], tries: Dict[str, int], turn: int = 0) -> Dict[str, Any]:
+        """States like these, which a run from rest has left; for the same tries, a layer's are the same."""
+        seeds = {name: (turn * len(tries) + i) * len(POTENTIALS) + tries[name] for i, name in enumerate(tries)}
+        generators = {name: torch.Generator().manual_seed(seed) for name, seed in seeds.items()}
+        states = {}
         for name, value in like.items():
             path, _, state = name.rpartition(".")
-            made = torch.rand(value.shape, generator=generator)
-            if state in POTENTIALS:
-                made = (2.0 * made - 1.0) * SCALES[scales[path]] * _threshold(self.neurons[path])
+            made = torch.rand(value.shape, generator=generators[path])
+            if state in BY_THRESHOLD:
+                middle, most = (number * _threshold(self.neurons[path]) for number in POTENTIALS[tries[path]])
+                reached = 3.0 * float(value.abs().max()) if tries[path] >= FAR else 0.0
+                made = middle + max(most, reached) * (2.0 * made - 1.0)
             states[name] = made.to(value) if value.is_floating_point() else value
         return states
 
     def again(
-        self, like: Dict[str, Any], scales: Dict[str, int], idle: List[str], wide: bool
-    ) -> Tuple[Dict[str, Any], Dict[str, Any], List[str]]:
+        self, like: Dict[str, Any], tries: Dict[str, int], idle: Dict[str, bool], wide: bool
+    ) -> Tuple[Dict[str, Any], Dict[str, Any], Dict[str, bool]]:
         """Other states, the loop's results from there, and its idle layers: those that were idle before, if possible.
 
         Where fewer layers fire, a difference may be gone though it is none of rounding.
         """
-        for seed in range(len(SCALES), len(SCALES) + AGAIN):
-            start = self.drawn(like, scales, seed)
+        for turn in range(1, 1 + AGAIN):
+            start = self.drawn(like, tries, turn)
             wanted, now = self.loop(start, wide)
-            if set(now) <= set(idle):
+            if now.keys() <= idle.keys():
                 break
         return start, wanted, now
 
-    def loop(self, start: Dict[str, Any], wide: bool = False) -> Tuple[Dict[str, Any], List[str]]:
-        """The loop's results by name, and the layers that fire in no step in some entries and not in others."""
+    def loop(self, start: Dict[str, Any], wide: bool = False) -> Tuple[Dict[str, Any], Dict[str, bool]]:
+        """The loop's results by name, and the layers that fire in no step in some entries and not in others: whether
+        they fire nearly everywhere.
+        """
         called = tuple(
             n for n, m in self.neurons.items() if any(start[f"{n}.{s}".lstrip(".")].numel() for s in m.states)
         )
@@ -207,11 +218,14 @@ class _Pair:
             return outputs
 
         results = self.results(way, start, wide)
-        idle = []
+        idle = {}
         for name, spk in spikes.items():
+            if not _spiking(self.neurons[name]):
+                continue
             fires = (spk.detach() != 0).flatten(1).double().mean(1)
-            if not _some([*fires.tolist(), float(fires.mean())], self.neurons[name]):
-                idle.append(name)
+            share = float(fires.mean())
+            if not _some([*fires.tolist(), share], self.neurons[name]):
+                idle[name] = share > SOME[0]
         return results, idle
 
     def run(self, start: Dict[str, Any], wide: bool = False, apart: FrozenSet[str] = frozenset()) -> Dict[str, Any]:
@@ -287,6 +301,11 @@ def _threshold(neuron: Any) -> float:
         value = getattr(core[0], "threshold", None) if core else None
         value = 1.0 if value is None else values_of(value)
     return float(torch.as_tensor(value).detach().double().abs().mean()) or 1.0
+
+
+def _spiking(module: Any) -> bool:
+    """Whether a module with a state gives spikes: delays and integrators do not."""
+    return not hasattr(module, "_neuron") or bool(getattr(module._neuron, "spiking", False))
 
 
 def _some(share: List[float], neuron: Any) -> bool:
