@@ -75,7 +75,7 @@ TASKS: Dict[str, Task] = {
 }  # fmt: skip
 
 
-MEANS: Dict[str, Tuple[Dict[str, Any], Dict[str, Any]]] = {  # options of the engine, and of fit
+MEANS: Dict[str, Tuple[Dict[str, Any], Dict[str, Any]]] = {  # options of the engine, and of Compute
     "nothing": ({}, {}),
     'precision="bf16"': ({"precision": "bf16"}, {}),
     "checkpoint_layers=3": ({"checkpoint_layers": 3}, {}),
@@ -106,8 +106,8 @@ def trained(task: Task, options: Dict[str, Any], fit: Dict[str, Any]) -> Tuple[A
             seconds.append(time.perf_counter() - begun)
             begun = time.perf_counter()
 
-    rest: Dict[str, Any] = {"num_steps": task.steps, "progress": False, "optimizer": sc.Adam(), **fit}
-    model.fit(batches(), functional.ce_rate_loss(), **rest)
+    rest: Dict[str, Any] = {"num_steps": task.steps, "progress": False, "optimizer": sc.Adam()}
+    model.fit(batches(), loss=functional.ce_rate_loss(), compute=sc.Compute(**fit), **rest)
     return model, seconds
 
 

@@ -21,15 +21,15 @@ from spikecore.datasets import Loader, digits
 PATTERNS = np.random.default_rng(0).random((10, 64))
 METHODS: Dict[str, Dict[str, Any]] = {
     "BPTT": {},
-    "window": {"window": 10},
-    "update_every": {"update_every": 10},
+    "window": {"learning": sc.BPTT(window=10)},
+    "update_every": {"learning": sc.BPTT(update_every=10)},
     "eprop": {"learning": "eprop"},
     "ottt": {"learning": "ottt"},
 }
 COMPARED: Dict[str, Dict[str, Any]] = {
     "online": {"learning": "eprop"},
-    "window=10": {"learning": "bptt", "window": 10},
-    "window=5": {"learning": "bptt", "window": 5},
+    "window=10": {"learning": sc.BPTT(window=10)},
+    "window=5": {"learning": sc.BPTT(window=5)},
     "ottt": {"learning": "ottt"},
     "ndot": {"learning": "ndot"},
 }
@@ -90,7 +90,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
 
     def trained(depth: int, **options: Any) -> sc.Model:
         model = sc.Model(network(depth), "numpy", seed=0)
-        model.fit(batches, loss, sc.Adam(lr=2e-3), epochs, progress=False, **options)
+        model.fit(batches, loss=loss, optimizer=sc.Adam(lr=2e-3), epochs=epochs, progress=False, **options)
         return model
 
     for depth in depths:
@@ -117,8 +117,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
         model = sc.Model(network(1, 0.9), "numpy", seed=0)
         loader = Loader(train, batch_size=64, seed=0)
         rate = functional.ce_rate_loss()
-        model.fit(loader, rate, sc.Adam(lr=1e-3), 1 if quick else 10, num_steps=25, progress=False, **own)
-        rows[method] = model.evaluate(Loader(test), rate, num_steps=25, progress=False)["accuracy"]
+        model.fit(
+            loader,
+            loss=rate,
+            optimizer=sc.Adam(lr=1e-3),
+            epochs=1 if quick else 10,
+            num_steps=25,
+            progress=False,
+            **own,
+        )
+        rows[method] = model.evaluate(Loader(test), loss=rate, num_steps=25, progress=False)["accuracy"]
     found["digits, accuracy"] = rows
     print("digits, accuracy: " + "; ".join(f"{method} {100 * row:.1f} %" for method, row in rows.items()))
 
@@ -126,8 +134,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
     for reset in ("subtract", "zero"):
         model = sc.Model(network(1 if quick else 2, reset_mechanism=reset), "numpy", seed=0)
         model.fit(
-            Loader(train, batch_size=64, seed=0), functional.ce_rate_loss(), sc.Adam(lr=1e-3), 1 if quick else 5,
-            num_steps=25, encoder=spikegen.rate, progress=False,
+            Loader(train, batch_size=64, seed=0), loss=functional.ce_rate_loss(), optimizer=sc.Adam(lr=1e-3),
+            epochs=1 if quick else 5, num_steps=25, encoder=spikegen.rate, progress=False,
         )  # fmt: skip
         batch = encode(train.inputs[:64], num_steps=25), train.targets[:64]
         rows = {rule: cosines(model, *batch, functional.ce_rate_loss(), learning=rule) for rule in ("eprop", "ottt")}

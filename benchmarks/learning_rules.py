@@ -50,11 +50,11 @@ def milliseconds(task: Task, rule: str, engine: str, fused: Any) -> float:
     """Processor time of a training step on a batch, per time step."""
     network, batch, loss, options = task
     model = sc.Model(network, sc.get_engine(engine, fused=fused), seed=0)
-    learning: Any = backprop.eprop(**options) if rule == "eprop" else rule
+    learning: Any = sc.EProp(**options) if rule == "eprop" else rule
     found = []
     for _ in range(BATCHES + 1):  # the first one compiles
         begun = time.process_time()
-        model.fit([batch], loss, sc.Adam(lr=1e-3), learning=learning, progress=False)
+        model.fit([batch], loss=loss, optimizer=sc.Adam(lr=1e-3), learning=learning, progress=False)
         found.append(time.process_time() - begun)
     return 1e3 * min(found[1:]) / len(batch[0])
 

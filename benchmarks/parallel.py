@@ -65,8 +65,8 @@ def seconds(model: sc.Model, task: Task, data: Any, threads: int, parallel: Any)
     """Seconds of a training step."""
     torch.set_num_threads(threads)
     begun = time.perf_counter()
-    options: Dict[str, Any] = {"num_steps": task.steps, "progress": False, "parallel": parallel}
-    model.fit(data, functional.ce_rate_loss(), sc.Adam(lr=1e-3), **options)
+    options: Dict[str, Any] = {"num_steps": task.steps, "progress": False, "compute": sc.Compute(parallel=parallel)}
+    model.fit(data, loss=functional.ce_rate_loss(), optimizer=sc.Adam(lr=1e-3), **options)
     return (time.perf_counter() - begun) / task.batches
 
 

@@ -69,7 +69,7 @@ def accuracy(task: Task, data: Tuple[Dataset, Dataset], precision: str, seed: in
     model, feed = model_of(task, precision, seed), {"num_steps": task.steps, "progress": False}
     options: Dict[str, Any] = {"optimizer": sc.Adam(lr=task.lr), "epochs": task.epochs}
     batches = Loader(data[0], batch_size=64, seed=seed)
-    model.fit(batches, functional.ce_count_loss(), schedule=sc.schedule.cosine(), **options, **feed)
+    model.fit(batches, loss=functional.ce_count_loss(), schedule=sc.schedule.cosine(), **options, **feed)
     return 100.0 * float(model.evaluate(Loader(data[1], batch_size=256, shuffle=False), **feed)["accuracy"])
 
 
@@ -79,7 +79,7 @@ def relative_time(task: Task, data: Tuple[Dataset, Dataset], rounds: int = 15) -
     models = [model_of(task, precision, 0) for precision in PRECISIONS]
     options: Dict[str, Any] = {"num_steps": task.steps, "progress": False}
     for model in models:
-        model.fit([batch], functional.ce_count_loss(), **options)
+        model.fit([batch], loss=functional.ce_count_loss(), **options)
     times: List[List[float]] = [[], []]
     for _ in range(rounds):
         for model, own in zip(models, times):

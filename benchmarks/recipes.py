@@ -35,6 +35,7 @@ class Run(NamedTuple):
     loss: Any = functional.ce_count_loss()
     lr: float = 2e-3
     epochs: int = 3
+    clip_norm: Optional[float] = None
     options: Dict[str, Any] = {}
     gain: float = 1.0  # a factor of the initial weights, biases left as they are
 
@@ -80,13 +81,13 @@ EXPERIMENTS: Dict[str, Dict[str, Run]] = {
         f"{parts} steps, {name}": recurrent(each, parts=parts) for parts in (28, 56) for name, each in NARROW.items()
     },
     "clip": {
-        f"56 steps, {name}, clip_norm={norm}": recurrent(each, parts=56, options={"clip_norm": norm})
+        f"56 steps, {name}, clip_norm={norm}": recurrent(each, parts=56, clip_norm=norm)
         for name, each in PAIR.items()
         for norm in (1.0, 0.1)
     },
     "lr": {f"lr {lr:g}, {name}": recurrent(each, lr=lr) for name, each in PAIR.items() for lr in (5e-4, 2e-3, 1e-2)},
     "lr_long": {f"56 steps, lr 0.01, {name}": recurrent(each, parts=56, lr=1e-2) for name, each in PAIR.items()},
-    "window": {f"window={window}": recurrent(options={"window": window}) for window in (14, 4, 1)},
+    "window": {f"window={window}": recurrent(options={"learning": sc.BPTT(window=window)}) for window in (14, 4, 1)},
     "decay": {
         "beta 0.5": recurrent(beta=0.5),
         "beta 0.9": recurrent(),
@@ -138,14 +139,14 @@ def trained(run: Run, seed: int) -> Dict[str, float]:
     model.fit(
         Loader(part, batch_size=run.batch_size, seed=seed),
         loss=run.loss,
-        optimizer=sc.Adam(lr=run.lr),
+        optimizer=sc.Adam(lr=run.lr, clip_norm=run.clip_norm),
         epochs=run.epochs,
         progress=False,
         **feed,
         **run.options,
     )
     rest = Loader(validation, batch_size=200, shuffle=False)
-    found = model.evaluate(rest, run.loss, metric="accuracy_rate", **feed)
+    found = model.evaluate(rest, loss=run.loss, metric="accuracy_rate", **feed)
     shown = validation.inputs[:200]
     firing = functional.activity(
         model, shown.swapaxes(0, 1) if run.parts else shown, run.steps if not run.parts else None

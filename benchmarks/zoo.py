@@ -116,7 +116,9 @@ def our_run(name: str, frames: bool, dtype: str = "float32") -> Run:
         return cross_entropy(out.spikes, targets)
 
     def run() -> Callable[[], Any]:
-        row = model.train_step(inputs, labels, loss, optimizer, steps, metric={}, check_finite=False)
+        row = model.train_step(
+            inputs, labels, loss=loss, optimizer=optimizer, num_steps=steps, metric={}, check_finite=False
+        )
         return lambda: row["loss"]
 
     return run

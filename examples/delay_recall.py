@@ -58,19 +58,19 @@ def main(arguments=None):
     delay, epochs, neurons = (2, 1, 20) if args.quick else (args.delay, args.epochs, 40)
     task = {"steps": delay + 2 * PERIOD, "delay": delay, "neurons": 5, "rate": 0.4, "distractors": False}
     train, test = delay_recall(512 * epochs, 256, seed=args.seed, **task)
-    filtered = {"eprop": backprop.eprop, "ostl": backprop.ostl}
+    filtered = {"eprop": sc.EProp, "ostl": sc.OSTL}
     named = args.learning in filtered
     rule = filtered[args.learning](args.feedback, kappa="readout") if named else args.learning
     model, loss = sc.Model(network(neurons), args.engine, seed=args.seed), backprop.per_step(likelihood, "sum")
-    options = {"learning": rule, "clip_norm": 1.0, "progress": False}
+    options = {"learning": rule, "progress": False}
     for epoch in range(epochs):
         batches = [batch(train[start : start + 64]) for start in range(512 * epoch, 512 * (epoch + 1), 64)]
-        row = model.fit(batches, loss, sc.Adam(lr=5e-3), **options)[-1]
+        row = model.fit(batches, loss=loss, optimizer=sc.Adam(lr=5e-3, clip_norm=1.0), **options)[-1]
         membranes = model.engine.to_numpy(model(batch(test)[0], record=True).membrane)
         right = float((membranes[-PERIOD:].mean(0).argmax(-1) == test.targets).mean())
         print(f"epoch {epoch + 1:2}: loss {row['loss']:.3f}, {100 * right:.1f} % of the test samples", flush=True)
     if args.compare:
-        for rule in ("sltt", "eprop", backprop.eprop(kappa="readout"), "ostl", backprop.ostl(kappa="readout")):
+        for rule in ("sltt", "eprop", sc.EProp(kappa="readout"), "ostl", sc.OSTL(kappa="readout")):
             cosine = sc.verify(model, *batch(test[:32]), loss, learning=rule).cosine["1.connection.weight"]
             print(f"cosine of the gradient by recurrent weights, {rule}: {cosine:.2f}", flush=True)
     return right

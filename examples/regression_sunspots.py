@@ -53,9 +53,8 @@ def main(arguments=None):
     model.fit(
         [(x[:, i::4], y[:, i::4]) for i in range(4)],
         loss=functional.mse_membrane_loss(time_var_targets=True),
-        optimizer=sc.Adam(lr=3e-3),
+        optimizer=sc.Adam(lr=3e-3, clip_norm=1.0),
         epochs=args.epochs,
-        clip_norm=1.0,
     )
     forecast = years[:-1] + model.engine.to_numpy(model(series[:-1]).membrane)[:, 0, 0]  # from 1700 on, state and all
     errors = {"spiking network": forecast - years[1:], "persistence": years[:-1] - years[1:]}

@@ -47,13 +47,12 @@ def trained(seed, hidden, epochs, samples, batch_size, lr, fused):
     fitted = sc.eventprop.fit(
         network,
         train,
-        loss,
-        optimizer=sc.Adam(lr=lr, betas=(0.9, 0.99), groups=(sc.Group("0.weight", lr=lr / 10.0),)),
+        loss=loss,
+        optimizer=sc.Adam(lr=lr, betas=(0.9, 0.99), groups=(sc.Group("0.weight", lr=lr / 10.0),), clip_norm=0.05),
         schedule=falling,
         epochs=epochs,
         batch_size=batch_size,
-        wake=2e-3,
-        clip_norm=0.05,  # less than half the norm of a typical batch, so that no batch counts more than others
+        wake=2e-3,  # less than half the norm of a typical batch, so that no batch counts more than others
         seed=seed,
         fused=fused,
     )

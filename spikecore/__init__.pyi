@@ -95,6 +95,14 @@ from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchN
 from spikecore.api.layers.transposed import ConvTranspose1d as ConvTranspose1d
 from spikecore.api.layers.transposed import ConvTranspose2d as ConvTranspose2d
 from spikecore.api.layers.transposed import ConvTranspose3d as ConvTranspose3d
+from spikecore.api.learning.bptt import BPTT as BPTT
+from spikecore.api.learning.learning_rules import DECOLLE as DECOLLE
+from spikecore.api.learning.learning_rules import NDOT as NDOT
+from spikecore.api.learning.learning_rules import OSTL as OSTL
+from spikecore.api.learning.learning_rules import OTTT as OTTT
+from spikecore.api.learning.learning_rules import RTRL as RTRL
+from spikecore.api.learning.learning_rules import SLTT as SLTT
+from spikecore.api.learning.learning_rules import EProp as EProp
 from spikecore.api.neurons import ALIF as ALIF
 from spikecore.api.neurons import CLIF as CLIF
 from spikecore.api.neurons import EIF as EIF
@@ -141,10 +149,11 @@ from spikecore.api.neurons.base import cast as cast
 from spikecore.api.neurons.base import clamp01 as clamp01
 from spikecore.api.training.callbacks import EarlyStopping as EarlyStopping
 from spikecore.api.training.callbacks import Step as Step
+from spikecore.api.training.compute import Compute as Compute
 from spikecore.api.training.description import CheckpointError as CheckpointError
-from spikecore.api.training.fit import DivergedError as DivergedError
 from spikecore.api.training.fold import fold_batch_norm as fold_batch_norm
 from spikecore.api.training.load import load as load
+from spikecore.api.training.loop import DivergedError as DivergedError
 from spikecore.api.training.model import Model as Model
 from spikecore.api.training.optimizers import SGD as SGD
 from spikecore.api.training.optimizers import Adam as Adam

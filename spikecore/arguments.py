@@ -91,6 +91,7 @@ class CheckPlan(NamedTuple):
     names: Tuple[str, ...]
     rules: Dict[str, Rule]
     keywords: Optional[FrozenSet[str]]  # None: any keyword
+    several: bool  # whether any number of values may come by position
 
 
 _PLANS: weakref.WeakKeyDictionary[type, CheckPlan] = weakref.WeakKeyDictionary()  # by class
@@ -176,7 +177,8 @@ def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: 
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     keywords = frozenset(named[named[:1] == ["self"] :])
     looked_at = {name: rule for name, rule in rules.items() if rule is not None}
-    return CheckPlan(tuple(plain), looked_at, None if any_keyword else keywords)
+    several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return CheckPlan(tuple(plain), looked_at, None if any_keyword else keywords, several)
 
 
 def hints_of(thing: Any) -> Dict[str, Any]:
@@ -209,16 +211,22 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
 
 def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
     rules = plan.rules
-    for name in named:
+    if plan.keywords and len(given) > len(plan.names) and not plan.several:
+        first, taken = given[len(plan.names)], [name for name in plan.names if name != "self"]
+        rest = ", ".join(sorted(plan.keywords - {*taken}))
+        raise TypeError(f"{owner}: {shown(first)} must have a name; by position come {', '.join(taken)}. Names: {rest}")
+    for name, value in named.items():
         if plan.keywords is not None and name not in plan.keywords:
             from spikecore.other_names import no_argument
 
-            raise TypeError(f"{owner}: {no_argument(name, plan.keywords)}")
+            raise TypeError(f"{owner}: {no_argument(name, value, plan.keywords)}")
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
             hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else numbered(value)
             if rules[name].words.startswith("an array"):
-                if hasattr(value, "spikes"):  # what a call of a model returns
+                if callable(value) and name == "targets":
+                    hint = f"; a loss is given by its name, loss={shown(value)}"
+                elif hasattr(value, "spikes"):  # what a call of a model returns
                     hint = "; pass out.spikes or out.membrane"
                 elif hasattr(value, "batch_size") and hasattr(value, "__iter__"):
                     hint = "; take a batch of it: x, targets = next(iter(loader))"

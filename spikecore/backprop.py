@@ -1,8 +1,9 @@
 """Learning through time; see docs/learning.md.
 
 For a ``Model`` on any engine: ``bptt`` (with ``window=`` truncated), ``online`` (e-prop, OTTT) and ``rtrl`` give
-gradients, ``learned`` gives that of any rule, and ``model.fit(learning=..., update_every=..., window=...)`` trains.
-Rules with options: ``eprop``, ``ostl``, ``ottt``, ``ndot``, ``sltt``, ``decolle``. For networks of ``spikecore.nn``
+gradients, ``learned`` gives that of any rule, and ``model.fit(learning=...)`` trains; ``sc.BPTT``, ``sc.EProp``,
+``sc.OSTL``, ``sc.OTTT``, ``sc.NDOT``, ``sc.SLTT``, ``sc.DECOLLE`` and ``sc.RTRL`` are the rules with their options, and
+``Learning`` and ``LearningRule`` the bases of your own. For networks of ``spikecore.nn``
 modules: ``BPTT``, ``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.
 """
 
@@ -16,12 +17,8 @@ from spikecore.api.learning.gradients import bptt as bptt
 from spikecore.api.learning.gradients import learned as learned
 from spikecore.api.learning.gradients import online as online
 from spikecore.api.learning.gradients import rtrl as rtrl
-from spikecore.api.learning.learning_rules import decolle as decolle
-from spikecore.api.learning.learning_rules import eprop as eprop
-from spikecore.api.learning.learning_rules import ndot as ndot
-from spikecore.api.learning.learning_rules import ostl as ostl
-from spikecore.api.learning.learning_rules import ottt as ottt
-from spikecore.api.learning.learning_rules import sltt as sltt
+from spikecore.api.learning.learning import Learning as Learning
+from spikecore.api.learning.learning_rules import LearningRule as LearningRule
 from spikecore.api.learning.steps import per_step as per_step
 
 if TYPE_CHECKING:

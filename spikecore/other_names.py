@@ -5,7 +5,7 @@ One table for each place where a user can write such a name: the package, a ``Mo
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Iterable, List
+from typing import Any, Dict, FrozenSet, Iterable, List, Tuple
 
 # ---- names of the package ------------------------------------------------------------------------------------------
 
@@ -99,12 +99,17 @@ ARGUMENTS: Dict[str, str] = {
     "rate": "p",
 }
 #: What to write for an argument that belongs to something else.
-ELSEWHERE: Dict[str, str] = {
-    "lr": "optimizer=sc.Adam(lr=...)",
-    "learning_rate": "optimizer=sc.Adam(lr=...)",
-    "weight_decay": "optimizer=sc.AdamW(weight_decay=...)",
-    "shuffle": "spikecore.datasets.Loader(x, y, shuffle=...)",
-    "device": "sc.Model(network, engine='torch', device=...)",
+ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the text with its value
+    **dict.fromkeys(("lr", "learning_rate"), ("optimizer", "optimizer=sc.Adam(lr={})")),
+    "weight_decay": ("optimizer", "optimizer=sc.AdamW(weight_decay={})"),
+    **dict.fromkeys(("clip_norm", "grad_clip"), ("optimizer", "optimizer=sc.Adam(clip_norm={})")),
+    **{name: ("learning", f"learning=sc.BPTT({name}={{}})") for name in ("window", "update_every")},
+    **{
+        name: ("compute", f"compute=sc.Compute({name}={{}})")
+        for name in ("parallel", "memory", "accumulate", "compile", "check_finite")
+    },
+    "shuffle": ("optimizer", "spikecore.datasets.Loader(x, y, shuffle={})"),
+    "device": ("optimizer", "sc.Model(network, engine='torch', device={})"),
 }
 
 # ---- what messages say ---------------------------------------------------------------------------------------------
@@ -143,11 +148,12 @@ def no_attribute(kind: str, name: str, known: Iterable[str]) -> str:
     return f"{kind}: {unknown('attribute', name, [each for each in known if not each.startswith('_')])}"
 
 
-def no_argument(name: str, known: FrozenSet[str]) -> str:
+def no_argument(name: str, value: Any, known: FrozenSet[str]) -> str:
     """The message for a keyword that a function does not take: what to write instead, or the nearest keyword."""
-    meant = ARGUMENTS.get(name)
+    meant, (place, text) = ARGUMENTS.get(name), ELSEWHERE.get(name, ("", ""))
     if meant in known:
         return f"unknown argument {name!r}; did you mean {meant!r}? Known: {', '.join(sorted(known))}"
-    if name in ELSEWHERE and "optimizer" in known:
-        return f"unknown argument {name!r}: write {ELSEWHERE[name]}. Known: {', '.join(sorted(known))}"
+    if place in known:
+        written = text.format(" ".join(repr(value).split()))
+        return f"unknown argument {name!r}: write {written}. Known: {', '.join(sorted(known))}"
     return unknown("argument", name, known)

@@ -6,6 +6,7 @@ reference wants the description where the argument is: this splits such lines, a
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -24,6 +25,7 @@ class OneLineEach(griffe.Extension):
         if pkg.name != "spikecore":
             return
         functions_not_modules(pkg)
+        methods_of_other_files(pkg)
         docstrings_of_modules(pkg)
         known = Descriptions(pkg)
         for thing in known.all:
@@ -39,6 +41,18 @@ def functions_not_modules(pkg: griffe.Module) -> None:
             target = final(member)
             if member.is_alias and target is not None and target.is_module and name in target.members:
                 module.set_member(name, griffe.Alias(name, target.members[name], parent=module))
+
+
+def methods_of_other_files(pkg: griffe.Module) -> None:
+    """``fit = fit`` in a class: a function of another file, which is a method there."""
+    for kind in [each for each in walk(pkg) if each.is_class]:
+        for name, member in list(kind.members.items()):
+            written = kind.module.members.get(str(member.value)) if member.is_attribute else None
+            target = None if written is None else final(written)
+            if target is not None and target.is_function:
+                method = copy.copy(target)
+                method.parent = kind
+                kind.members[name] = method
 
 
 def docstrings_of_modules(pkg: griffe.Module) -> None:

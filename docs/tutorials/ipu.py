@@ -223,12 +223,12 @@ for steps in (5, 15, 45):
     print(f"{steps} steps: {grown}".splitlines()[0])
 
 # %% [markdown]
-# `update_every=10` compiles a program of ten steps, calls it for each part of a sequence, and keeps the states on the
-# device in between. The gradient does not cross the parts: this is truncated backpropagation through time.
+# `sc.BPTT(update_every=10)` compiles a program of ten steps, calls it for each part of a sequence, and keeps the states
+# on the device in between. The gradient does not cross the parts: this is truncated backpropagation through time.
 
 # %%
 long = sc.Model(network, engine="ipu", simulate=True, seed=0)
-long.fit([(x, labels)], num_steps=100, update_every=10, epochs=2, progress=False)
+long.fit([(x, labels)], num_steps=100, learning=sc.BPTT(update_every=10), epochs=2, progress=False)
 print(f"100 steps in ten programs of 10: loss {long.history[0]['loss']:.3f}, then {long.history[1]['loss']:.3f}")
 
 # %% [markdown]
@@ -247,7 +247,7 @@ print(f"100 steps in ten programs of 10: loss {long.history[0]['loss']:.3f}, the
 #
 # - **float64**: an IPU has none. `verify` compares in float32 there.
 # - **Learning forward in time** (`learning="eprop"` and others): it needs gradients step by step, which stay on the
-#   device. `window` and `update_every` work.
+#   device. `sc.BPTT` with `window` and `update_every` works.
 # - **Batches of changing size**: the first call fixes the shape. A smaller last batch is left out, or padded with
 #   `short_batch="pad"`.
 # - **Streams and `run_events`**: inference runs whole sequences. `inference_loop=True` keeps programs short.

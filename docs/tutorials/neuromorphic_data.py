@@ -191,7 +191,7 @@ model = sc.Model(network, engine="torch", seed=0, input_shape=(2, 34, 34))
 loss = SF.mse_count_loss(correct_rate=0.8, incorrect_rate=0.2)
 batches = Loader(train, batch_size=30, seed=0)
 
-untrained = model.evaluate(Loader(test, batch_size=50, shuffle=False), loss)["accuracy"]
+untrained = model.evaluate(Loader(test, batch_size=50, shuffle=False), loss=loss)["accuracy"]
 model.fit(batches, loss=loss, optimizer=sc.Adam(lr=2e-2), epochs=4, progress=False)
 for row in model.history:
     print(f"{20 * row['epoch']:3d} iterations: loss {row['loss']:.2f}, accuracy {100 * row['accuracy']:.0f} %")

@@ -218,9 +218,8 @@ def train(kind, engine="torch", seed=0):
     model.fit(
         [(x[:, i::4], y[:, i::4]) for i in range(4)],
         loss=functional.mse_membrane_loss(time_var_targets=True),
-        optimizer=sc.Adam(lr=3e-3),
+        optimizer=sc.Adam(lr=3e-3, clip_norm=1.0),
         epochs=40,
-        clip_norm=1.0,
         progress=False,
     )
     return model

@@ -222,9 +222,8 @@ curve_loss = SF.mse_membrane_loss(time_var_targets=True)
 forecaster.fit(
     [(x[:, i::4], y[:, i::4]) for i in range(4)],
     loss=curve_loss,
-    optimizer=sc.Adam(lr=3e-3),
+    optimizer=sc.Adam(lr=3e-3, clip_norm=1.0),
     epochs=100,
-    clip_norm=1.0,
     progress=False,
 )
 change = forecaster.engine.to_numpy(forecaster(series[:-1]).membrane)[:, 0, 0]
@@ -247,8 +246,8 @@ _ = ax.legend(frameon=False)
 # same years, errs by 17.7 sunspots ([examples](../examples.md)). Compare with the simple method before you report a
 # network.
 #
-# `clip_norm=1.0` limits the gradient. Without it, a single batch can throw a recurrent network far off, because
-# gradients are multiplied by $V$ once per step.
+# `clip_norm=1.0` of the optimiser limits the gradient. Without it, a single batch can throw a recurrent network far
+# off, because gradients are multiplied by $V$ once per step.
 #
 # ## Exercises
 #

@@ -149,7 +149,7 @@ batches = [(x[:, rows], wanted[:, rows]) for rows in np.array_split(order, 21)]
 
 def trained(**options):
     model = sc.Model(network(), engine="numpy", seed=0)
-    model.fit(batches, loss, optimizer=sc.Adam(lr=1e-2), epochs=8, progress=False, **options)
+    model.fit(batches, loss=loss, optimizer=sc.Adam(lr=1e-2), epochs=8, progress=False, **options)
     return model
 
 
@@ -200,7 +200,7 @@ def accuracy(model):
     return float((at_the_end.argmax(axis=1) == test.targets).mean())
 
 
-models["OTTT"], models["window of 4"] = trained(learning="ottt"), trained(window=4)
+models["OTTT"], models["window of 4"] = trained(learning="ottt"), trained(learning=sc.BPTT(window=4))
 found = {name: accuracy(model) for name, model in models.items()}
 for name, value in found.items():
     print(f"{name:12} {value:.1%} of the test images")
@@ -264,9 +264,9 @@ assert memory["e-prop"][-1] < 1.2 * memory["e-prop"][0]
 assert memory["OTTT"][-1] < 1.2 * memory["OTTT"][0]
 
 # %% [markdown]
-# A flat line means that a network can learn from a sensor that never stops. With `update_every=k`, `fit` changes the
-# weights every $k$ steps of a sequence. The price of the flat line is time: the rules do more work per step. For
-# short sequences BPTT is faster, and for training on a big machine it is the right choice.
+# A flat line means that a network can learn from a sensor that never stops. With `sc.EProp(update_every=k)`, `fit`
+# changes the weights every $k$ steps of a sequence. The price of the flat line is time: the rules do more work per
+# step. For short sequences BPTT is faster, and for training on a big machine it is the right choice.
 #
 # ## The exact gradient, forwards: RTRL
 #

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 import typer
 
 from spikecore.api.core.engines import engines
-from spikecore.api.learning.learning_rules import NAMES
+from spikecore.api.learning.learning import NAMES
 from spikecore.api.verification.learning_report import LearningReport
 from spikecore.arguments import unknown
 from spikecore.cli import run_reports

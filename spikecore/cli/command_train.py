@@ -149,7 +149,7 @@ def _check_together(ranks: Ranks, job: Run) -> None:
     except ValueError as error:
         raise ConfigError([f"{job.name}: data: {error}"]) from None
     try:
-        ranks_for(job.engine(), job.config.train.parallel)
+        ranks_for(job.engine(), job.config.train.compute.parallel)
         sharded(batches, ranks)
     except RankError as error:
         raise ConfigError([f"{job.name}: {error}"]) from None

@@ -9,7 +9,6 @@ from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.learning import Learning
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import Run
 from spikecore.printing import in_bytes
@@ -116,19 +115,18 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     seen = job.first(job.train_set, batch if config.data.sequences else 1)[0]  # recordings differ in number of steps
     x, steps = Feed(**job.feeding)(model.engine, seen, model.input_shape, Key((config.seed, "plan")))
     time_steps, width = steps or int(x.shape[0]), 8 if config.dtype == "float64" else 4
-    train, learning = config.train, Learning(config.train.learning.make(), config.train.update_every)
+    train, learning = config.train, config.train.learning.make()
     optimizer = train.update_rule()
-    kept = min(time_steps, train.update_every or time_steps)  # steps of which all outputs are kept
-    carried = None
+    kept = min(time_steps, learning.update_every or time_steps)  # steps of which all outputs are kept
     parameters = sum(math.prod(value.shape) for value in model.params().values())
     outputs, shape = 0, model.input_shape or ()
     for _, layer in model.network.children():  # type: ignore[attr-defined]
         shape = shapes_of(layer, shape).shape
         outputs += math.prod(shape)
-    if learning.rule is not None:
-        outputs, kept = math.prod(shape), time_steps
-        with model.engine.isolated():
-            carried = learning.carried(model.executor, job.loss, model.input_shape or (), batch) * width
+    with model.engine.isolated():
+        carried = learning.carried(model.executor, job.loss, model.input_shape or (), batch)
+    if carried is not None:
+        outputs, kept, carried = math.prod(shape), time_steps, carried * width
     try:
         memory = job.memory_plan(model)
     except (ValueError, NotImplementedError) as error:

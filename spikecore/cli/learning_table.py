@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Annotated, Literal, get_args
 
 from spikecore import plasticity
-from spikecore.api.learning.learning_rules import BPTT, RULES
+from spikecore.api.learning.learning import ways
 from spikecore.api.learning.local_rule import Weighing
 from spikecore.api.learning.plastic_network import LIMITS
 from spikecore.api.learning.plasticity import additive, proportional
@@ -82,6 +82,7 @@ class PlasticityTable(Kind):
     reduction: Literal["mean", "sum"] = Field("mean", description="what the changes of a batch's samples become")
     reward: Optional[AnyReward] = Field(None, description="the reward of RewardSTDP")  # type: ignore[valid-type]
     keep_zeros: bool = Field(False, description="whether connections of weight zero stay zero")
+    update_every: Optional[int] = Field(None, ge=1, description="steps between two changes of the parameters")
 
     target = plasticity.Plasticity
 
@@ -92,7 +93,7 @@ class PlasticityTable(Kind):
             for name, entries in self.rules.items()
         }
         reward = None if self.reward is None else self.reward.make()
-        return plasticity.Plasticity(rules, self.reduction, reward, self.keep_zeros)
+        return plasticity.Plasticity(rules, self.reduction, reward, self.keep_zeros, self.update_every)
 
     @model_validator(mode="after")
     def _rewarded(self) -> PlasticityTable:
@@ -101,7 +102,7 @@ class PlasticityTable(Kind):
         return self
 
 
-AnyLearning = one_of((*models_of({BPTT: lambda: BPTT, **RULES}), PlasticityTable), "kind", BPTT)
+AnyLearning = one_of((*models_of(dict(ways())), PlasticityTable), "kind", "bptt")
 
 
 def is_plasticity(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing_extensions import get_args, get_origin
 
 from spikecore.arguments import unknown
 from spikecore.cli.origins import dotted, parts_of
+from spikecore.cli.toml_text import toml_text
 
 
 class ConfigError(ValueError):
@@ -37,12 +38,32 @@ def problems(error: ValidationError, model: Any, data: Any, file: str, origins: 
     lines = []
     for problem in error.errors(include_url=False):
         keys, value, section = _locate(problem["loc"], model, data)
-        keys, value, what = _explain(dict(problem), keys, value, section)
+        table = data
+        for key in keys[:-1]:
+            table = _entry(table, key)
+        keys, value, what = _moved(keys, table, section) or _explain(dict(problem), keys, value, section)
         sources = ", ".join(dict.fromkeys(origins[key] for key in origins if _within(key, keys)))
         origin = f" (from {sources})" if sources else ""
         shown = "" if value is None else f" = {_short(value)}"
         lines.append(": ".join([file, f"{_dotted(keys)}{shown}{origin}", what] if keys else [file, what]))
     return lines
+
+
+def _moved(keys: Tuple[Any, ...], table: Any, section: Any) -> Any:
+    """Keys, value and message, if a key of before is in another table now; else None."""
+    moved = getattr(section, "moved", {})
+    if not keys or keys[-1] not in moved:
+        return None
+    *places, name = keys
+    place, value = moved[name], table[name]
+    given = table.get(place, section.model_fields[place].default)
+    if isinstance(given, dict) and (place in table or not given):
+        line = f"{'.'.join(map(str, places))}.{place}.{name} = {toml_text(value)}"
+    else:  # what stands there, or is the default, goes into a table, with all that has moved there
+        own = {"kind": given} if isinstance(given, str) else given
+        own = {**own, **{each: table[each] for each in moved if each in table and moved[each] == place}}
+        line = f"{'.'.join(map(str, places))}.{place} = {toml_text(own)}"
+    return keys, value, f"is in another table now: write {line}"
 
 
 def _explain(

@@ -17,10 +17,7 @@ TRAIN: Dict[str, Any] = {
     "schedule": {"kind": "exponential", "factor": 0.85},
 }
 #: Keys of the table [train] that are for gradients.
-ABSENT: Tuple[str, ...] = tuple(
-    "loss regularisers optimizer clip_norm window accumulate memory compile learning pruning rewiring parallel "
-    "early_stopping".split()
-)
+ABSENT: Tuple[str, ...] = tuple("loss regularisers optimizer compute learning pruning rewiring early_stopping".split())
 STEPS, WINS = 50, 5  # WINS: spikes of all neurons together for a sample; thresholds see to that
 
 

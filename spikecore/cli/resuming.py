@@ -13,9 +13,9 @@ from spikecore.cli.origins import leaves
 
 # keys of a run file that may change when a run is resumed
 FREE = tuple(
-    "engine device train.epochs train.schedule train.early_stopping train.pruning train.rewiring train.parallel "
-    "train.compile train.save_within track data.path data.test_path data.download data.workers data.prefetch "
-    "data.in_memory data.cache".split()
+    "engine device train.epochs train.schedule train.early_stopping train.pruning train.rewiring "
+    "train.compute.parallel train.compute.compile train.save_within track data.path data.test_path data.download "
+    "data.workers data.prefetch data.in_memory data.cache".split()
 )
 
 

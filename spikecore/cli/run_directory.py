@@ -20,14 +20,13 @@ from spikecore.api.core.ranks import Ranks
 from spikecore.api.functional.loss import comparing, reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels, targets_on
+from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.budgets import budget_of, plan_of
 from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
-from spikecore.api.training.learning import UNSUPERVISED, Learning
-from spikecore.api.training.together import check_compile, check_memory
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
@@ -276,11 +275,12 @@ class Run:
                 optimizer.by_name(model.params())
         except ValueError as error:
             raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
-        way = Learning(train.learning.make(), train.update_every)
-        processes = 1 if train.parallel == "none" else self.ranks.size
+        way, compute = train.learning.make(), train.computing
+        processes = 1 if compute.parallel == "none" else self.ranks.size
         try:
-            way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
-            check_compile(model.engine, train.compile, train.parallel, train.memory)
+            way.check(model.engine, model.executor, self.loss, compute, processes)
+            if compute.compile:
+                model.engine.check_compile()
             assert model.input_shape is not None  # the model is built
             with model.engine.isolated():
                 way.check_network(model.executor, self.loss, model.input_shape)
@@ -295,14 +295,13 @@ class Run:
             NotImplementedError: the engine plans no memory.
         """
         options = self.config.train
-        if options.memory is None:
+        way = options.learning.make()
+        budget = budget_of(model.engine, way, options.computing)
+        if not budget:
             return None
-        check_memory(options.parallel, options.memory)
-        way = Learning(options.learning.make(), options.update_every)
-        budget = budget_of(model.engine, way, options.memory, options.accumulate)
         batch = self.first(self.train_set, -(-self.config.data.batch_size // self.ranks.size))
         feed, optimizer = Feed(**self.feeding), options.update_rule()
-        return plan_of(model, batch, self.loss, optimizer, feed, budget, options.window)
+        return plan_of(model, batch, self.loss, optimizer, feed, budget, way.window)
 
     def train(
         self,
@@ -349,22 +348,16 @@ class Run:
             self.say_of_classes("test")
         model.fit(
             self.loader(self.train_set),
-            None if options.loss is None else self.loss,
-            options.update_rule(),
-            options.epochs,
+            loss=None if options.loss is None else self.loss,
+            optimizer=options.update_rule(),
+            epochs=options.epochs,
             validation=None if self.held_out is None else self.judging(self.held_out),
             schedule=options.schedule.make(),
-            clip_norm=options.clip_norm,
             callbacks=callbacks,
             metric=self.metric,
-            window=options.window,
             learning=options.learning.make(),
-            update_every=options.update_every,
-            accumulate=options.accumulate,
-            parallel=options.parallel,
-            memory=options.memory,
-            compile=options.compile,
-            resume=model.epochs_done > 0 or model.unfinished is not None,
+            compute=options.computing,
+            resume=model.epochs_done > 0 or model.trainer.unfinished is not None,
             progress=progress,
             **self.feeding,
         )
@@ -376,7 +369,9 @@ class Run:
             ImportError: a package is missing; the message names the extra that brings it.
         """
         track = self.config.track
-        looks = not self.ranks.rank or self.config.train.parallel == "fsdp"  # which takes all ranks, though one writes
+        looks = (
+            not self.ranks.rank or self.config.train.compute.parallel == "fsdp"
+        )  # which takes all ranks, though one writes
         if not track.wanted or not looks:
             return []
         directory = Path() if self.directory is None else self.directory
@@ -390,7 +385,7 @@ class Run:
 
     def _keep_unfinished(self, model: Model) -> None:
         """Save a model within an epoch, after its last whole step."""
-        begun = model.unfinished
+        begun = model.trainer.unfinished
         if begun is not None and begun.batches and not begun.cut:
             self._keep(model)
 
@@ -417,7 +412,7 @@ class Run:
     def evaluate(self, model: Model) -> Dict[str, Any]:
         """Loss and metrics on the test set. They are written to result.json, too."""
         data = self.judging(self.test_set)
-        shared: Any = {"parallel": self.config.train.parallel} if self.ranks.size > 1 else {}
+        shared: Any = {"parallel": self.config.train.compute.parallel} if self.ranks.size > 1 else {}
         metrics = self.judge(model, data, **shared)
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
@@ -434,7 +429,7 @@ class Run:
             labelled: the batches by which neurons get their classes, for votes; default: all training samples.
             shared: further options of ``Model.evaluate``.
         """
-        measured = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding, **shared)
+        measured = model.evaluate(data, loss=self.loss, metric=self.metric, progress=False, **self.feeding, **shared)
         return {**measured, **self._voted(model, data, labelled=labelled)}
 
     def _voted(self, model: Model, data: Any, prefix: str = "", labelled: Any = None) -> Dict[str, Any]:
@@ -444,7 +439,7 @@ class Run:
             return {}
         labelled = self.judging(self.labelled_set) if labelled is None else labelled
         votes = voting.make()(model, labelled, progress=False, **self.feeding)
-        measured = model.evaluate(data, UNSUPERVISED, metric={VOTE: votes}, progress=False, **self.feeding)
+        measured = model.evaluate(data, loss=UNSUPERVISED, metric={VOTE: votes}, progress=False, **self.feeding)
         return {f"{prefix}{VOTE}": measured[VOTE]}
 
     def pictures(self, model: Model, ending: str = "png") -> List[Path]:

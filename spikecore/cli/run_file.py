@@ -96,6 +96,8 @@ def keys_called(word: str) -> List[str]:
     name = word.replace("-", "_")
     if name in ("lr", "learning_rate"):
         return ["train.optimizer.lr"]
+    if name in Train.moved:
+        return [f"train.{Train.moved[name]}.{name}"]
     tables: Dict[str, Any] = {"": [RunFile], "train": [Train], "data": TABLES.values()}
     found = [place for place, models in tables.items() if any(name in model.model_fields for model in models)]
     return [f"{place}.{name}" if place else name for place in found]

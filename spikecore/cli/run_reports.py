@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Dict, Optional
 
 import numpy as np
@@ -63,9 +64,9 @@ def verify_learning(run: Run, model: Model, kind: Any, samples: int = 8, against
     _refuse_plasticity(run, FOLLOWS)
     train = run.config.train
     own = kind == train.learning.kind
-    rule: Any = train.learning.make() if own else kind
+    rule: Any = replace(train.learning.make(), update_every=None) if own else kind
     inputs, targets, lengths = run.first(run.train_set, samples)
-    options: Dict[str, Any] = {"lengths": lengths, "window": train.window if own else None, **run.feeding}
+    options: Dict[str, Any] = {"lengths": lengths, **run.feeding}
     reference: Any = against
     try:
         report = verify(model, inputs, targets, run.loss, reference, learning=rule, **options)
@@ -93,8 +94,7 @@ def check_for_ipu(run: Run) -> Any:
     inputs, targets, lengths = next(iter(batches(run.loader(run.train_set), run.loss)))
     train, model = run.config.train, Run(config, None, run.name).new_model()
     optimizer, feeding = train.update_rule(), run.feeding
-    method: Any = {"window": train.window, "learning": train.learning.make(), "update_every": train.update_every}
-    options = {"engine": engine, "lengths": lengths, **method, **feeding}
+    options = {"engine": engine, "lengths": lengths, "learning": train.learning.make(), **feeding}
     return check_model(model, inputs, targets, run.loss, optimizer, **options)
 
 

@@ -40,6 +40,7 @@ from pydantic import (
 from typing_extensions import Annotated
 
 from spikecore import (
+    Compute,
     EarlyStopping,
     FixedPoint,
     Group,
@@ -352,6 +353,7 @@ AnyMetric = tagged(
 )
 TYPES[Sequence[Group]] = List[model_of("Group", Group, fields_of(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(named(Optimizer), default="Adam")
+AnyCompute: Any = model_of("Compute", Compute, fields_of(Compute))
 AnySchedule = tagged(named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, fields_of(EarlyStopping))
 AnyPruning = model_of("Pruning", Pruning, fields_of(Pruning))

@@ -171,7 +171,9 @@ class Sweep:
         """Train as the trial says, from where another process may have left it; None if it is pruned."""
         job, metric = self.job_of(trial), self.space.settings.metric
         epochs, pruned = job.config.train.epochs, []
-        job.config.train.parallel = "none"  # of several processes, as srun starts them, each has a trial of its own
+        job.config.train.compute.parallel = (
+            "none"  # of several processes, as srun starts them, each has a trial of its own
+        )
         told = self.storage.all()[trial.number].intermediate_values
 
         def watch(model: Any, row: Any) -> bool:

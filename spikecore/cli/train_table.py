@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import Annotated
 
+from spikecore import Compute
 from spikecore.api.functional.metrics import OWN
-from spikecore.api.learning.learning_rules import BPTT
+from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.learning.steps import stepwise
-from spikecore.api.training.budgets import bytes_of
-from spikecore.api.training.learning import UNSUPERVISED
-from spikecore.api.training.together import Parallel
+from spikecore.backprop import LearningRule
 from spikecore.cli.learning_table import AnyLearning, is_plasticity
 from spikecore.cli.schema import (
     VOTE,
+    AnyCompute,
     AnyLoss,
     AnyMetric,
     AnyOptimizer,
@@ -41,15 +41,15 @@ def _with_costs(loss: Any, regularisers: List[Any]) -> Any:
     return total
 
 
-def _text_of_bytes(value: Any) -> Any:
-    """A memory budget, after a check that it is one."""
-    if value is not None:
-        bytes_of(value)
-    return str(value) if isinstance(value, int) else value
-
-
 class Train(Section):
     """How to train."""
+
+    #: Keys of before, and the tables in which they are now.
+    moved: ClassVar[Dict[str, str]] = {
+        "clip_norm": "optimizer",
+        **dict.fromkeys(("window", "update_every"), "learning"),
+        **dict.fromkeys(("accumulate", "parallel", "memory", "compile"), "compute"),
+    }
 
     epochs: int = Field(20, ge=1, description="how often to go through the training samples")
     loss: Optional[AnyLoss] = Field({}, description="what to minimise")
@@ -61,25 +61,15 @@ class Train(Section):
         {"kind": "Adam", "lr": 5e-4}, description="how weights follow their gradients; lr is the learning rate"
     )
     schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
-    clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the gradient of all parameters")
-    window: Optional[int] = Field(None, ge=1, description="truncated BPTT: number of steps in each window")
     learning: AnyLearning = Field(
         {}, description="rule that computes gradients, back in time or forward; or 'Plasticity', local rules by layer"
     )
-    update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
-    accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update of the weights")
-    parallel: Parallel = Field(
-        "data",
-        description="what processes that torchrun has started share: the samples of each batch; 'fsdp': weights and "
-        "moments as well; or nothing",
+    compute: AnyCompute = Field(
+        {}, description="with which processes, in how much memory, compiled or not: the arguments of sc.Compute"
     )
     save_within: Optional[float] = Field(
         None, gt=0, description="seconds from SIGTERM to the end of the process, even within a step of training"
     )
-    memory: Annotated[Optional[str], BeforeValidator(_text_of_bytes)] = Field(
-        None, description="most memory of a training step, e.g. '8GB'; it is planned before the first step"
-    )
-    compile: bool = Field(False, description="torch.compile for neighbouring layers without state, on the torch engine")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
     pruning: Optional[AnyPruning] = Field(  # type: ignore[valid-type]
         None, description="how many connections to take away, and when; with optimizer.keep_zeros = true"
@@ -99,12 +89,8 @@ class Train(Section):
     @field_validator("learning")
     @classmethod
     def _forward(cls, value: Any, info: Any) -> Any:
-        """Learning forward in time has no window, and takes only losses that are sums over single steps."""
-        if is_plasticity(value):
-            return value
-        if value.kind != BPTT and info.data.get("window") is not None:
-            raise ValueError("does not go back in time, and window is for 'bptt': remove one of the two keys")
-        if value.kind != BPTT and "loss" in info.data:
+        """Learning forward in time takes only losses that are sums over single steps."""
+        if isinstance(value.make(), LearningRule) and "loss" in info.data:
             stepwise(_with_costs(info.data["loss"], info.data.get("regularisers", [])))
         return value
 
@@ -122,11 +108,10 @@ class Train(Section):
             raise ValueError(
                 f"metric: {OWN!r} decides as the loss does, and there is none: use {VOTE!r}, or name a loss"
             )
-        gradients = "optimizer clip_norm window regularisers memory".split()
-        given = [name for name in gradients if getattr(self, name)]
-        given += [
-            name for name in ("compile", "accumulate") if getattr(self, name) != type(self).model_fields[name].default
-        ]
+        given = [name for name in ("optimizer", "regularisers") if getattr(self, name)]
+        usual, compute = Compute(), self.computing
+        for name in ("memory", "compile", "accumulate"):
+            given += [f"compute.{name}"] * (getattr(compute, name) != getattr(usual, name))
         if given:
             keys = "the key" if len(given) == 1 else "these keys"
             raise ValueError(
@@ -171,6 +156,12 @@ class Train(Section):
     def update_rule(self) -> Any:
         """The optimiser; None for local rules."""
         return None if self.optimizer is None else self.optimizer.make()
+
+    @property
+    def computing(self) -> Compute:
+        """How it is computed."""
+        compute: Compute = self.compute.make()
+        return compute
 
     def objective(self) -> Any:
         """The loss with its regularisers: what training makes small."""

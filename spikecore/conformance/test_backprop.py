@@ -201,7 +201,12 @@ def trained(engine, **options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"update_every": 3}, {"learning": "eprop"}, {"learning": "ottt", "update_every": 2}, {"learning": "rtrl"}],
+    [
+        {"learning": sc.BPTT(update_every=3)},
+        {"learning": "eprop"},
+        {"learning": sc.OTTT(update_every=2)},
+        {"learning": "rtrl"},
+    ],
     ids=repr,
 )
 def test_every_way_of_learning_trains_alike_on_every_engine(engine, options):
@@ -229,7 +234,11 @@ def check_updates_of_whole_sequences(engine, options):
         assert_close(params[name], theirs[name], 1e-10, name)
 
 
-@pytest.mark.parametrize("options", [{"update_every": 9}, {"update_every": 99}, {"learning": "rtrl"}], ids=repr)
+@pytest.mark.parametrize(
+    "options",
+    [{"learning": sc.BPTT(update_every=9)}, {"learning": sc.BPTT(update_every=99)}, {"learning": "rtrl"}],
+    ids=repr,
+)
 def test_one_update_per_sequence_is_bptt(engine, options):
     check_updates_of_whole_sequences(engine, options)
 

@@ -291,7 +291,7 @@ def test_window_reaches_the_gradient(engine):
     assert losses[0][1] != losses[1][1]
 
 
-@pytest.mark.parametrize("options", [{"clip_norm": 0.0}, {"clip_norm": -1}, {"window": 0}, {"window": 2.5}])
+@pytest.mark.parametrize("options", [{"window": 0}, {"window": 2.5}])
 def test_bad_options_are_refused(engine, options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}="):
         compiled(engine, **options)

@@ -198,7 +198,7 @@ COSTS = F.silence_loss(3.0, layers=("1",)) + F.event_rate_loss(0.1, 0.05, layers
 
 def trained(engine):
     model = sc.Model(NET, engine, seed=0)
-    model.fit([(BATCH, LABELS)], F.tet_loss() + COSTS, sc.SGD(lr=0.5), progress=False)
+    model.fit([(BATCH, LABELS)], loss=F.tet_loss() + COSTS, optimizer=sc.SGD(lr=0.5), progress=False)
     return model
 
 

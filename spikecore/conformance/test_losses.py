@@ -192,7 +192,7 @@ def test_labels_in_a_loss_of_ones_own(engine, way):
     weights = []
     for each in (loss, functional.ce_membrane_loss()):
         model = sc.Model(sc.Sequential(sc.Linear(3, 3), sc.Leaky()), engine, seed=0)
-        model.fit([(normal(5, 4, 3), LABELS)], each, sc.SGD(lr=0.5), progress=False)
+        model.fit([(normal(5, 4, 3), LABELS)], loss=each, optimizer=sc.SGD(lr=0.5), progress=False)
         weights.append(model.params()["0.weight"])
     assert_close(weights[0], weights[1], 1e-6)
 

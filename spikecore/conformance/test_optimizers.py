@@ -25,7 +25,7 @@ def target(step):
 
 def torchs(spec, leaf):
     """The torch optimiser that a description stands for, by its name and fields."""
-    options = {name: value for name, value in vars(spec).items() if name not in ("groups", "keep_zeros")}
+    options = {name: value for name, value in vars(spec).items() if name not in ("groups", "keep_zeros", "clip_norm")}
     return getattr(torch.optim, type(spec).__name__)([leaf], **options)
 
 
@@ -76,9 +76,9 @@ def distance(out, targets):
 
 def check_executor(engine, spec, clip_norm=None):
     """The same through ``compile``, with a learning rate that changes."""
-    network = Quadratic()
+    spec, network = dataclasses.replace(spec, clip_norm=clip_norm), Quadratic()
     init = network.init(None, None)
-    executor = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    executor = engine.compile(network, init.params, init.buffers, distance, spec)
     rates = [spec.lr * (0.5 if step >= 10 else 1.0) for step in range(STEPS)]
     for step, expected in enumerate(expected_path(spec, rates, clip_norm)):
         executor.set_lr(rates[step])
@@ -115,7 +115,7 @@ GROUPS = (
 )
 
 
-OF_OURS = ("groups", "keep_zeros", "lr", "weight_decay")
+OF_OURS = ("groups", "keep_zeros", "clip_norm", "lr", "weight_decay")
 
 
 def torchs_groups(spec, clip_norm, rates):
@@ -139,9 +139,9 @@ def torchs_groups(spec, clip_norm, rates):
 @OPTIMIZERS
 def test_groups(engine, spec, clip_norm):
     """Rates and decays of their own, and a parameter that stays, like torch's parameter groups."""
-    spec, network = dataclasses.replace(spec, groups=GROUPS), Three()
+    spec, network = dataclasses.replace(spec, groups=GROUPS, clip_norm=clip_norm), Three()
     init = network.init(None, None)
-    executor = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    executor = engine.compile(network, init.params, init.buffers, distance, spec)
     rates = [0.5 if step >= 10 else 1.0 for step in range(STEPS)]
     for step, expected in enumerate(torchs_groups(spec, clip_norm, rates)):
         executor.set_lr(spec.lr * rates[step])
@@ -150,7 +150,7 @@ def test_groups(engine, spec, clip_norm):
         for name, values in expected.items():
             assert_close(state["params"][name], values, 1e-12, f"{name}, step {step}")
         assert {name.partition(".")[0] for name in state["optimizer"]} <= {"fast", "weight"}
-    again = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    again = engine.compile(network, init.params, init.buffers, distance, spec)
     again.load(state)
     for each in (executor, again):
         each.step(np.ones((1, 1, 3, 2)), target(0))
@@ -184,9 +184,9 @@ def torchs_existing(spec, clip_norm):
 
 def check_keep_zeros(engine, spec, clip_norm=None):
     """Connections that do not exist stay away, and the others are trained as if they were all there is."""
-    spec, network = dataclasses.replace(spec, keep_zeros=True), Connected()
+    spec, network = dataclasses.replace(spec, keep_zeros=True, clip_norm=clip_norm), Connected()
     init = network.init(None, None)
-    executor = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    executor = engine.compile(network, init.params, init.buffers, distance, spec)
     for step, expected in enumerate(torchs_existing(spec, clip_norm)):
         executor.step(np.ones((1, 1, 3, 2)), target(step))
         state = executor.state()

@@ -8,7 +8,7 @@ from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, O
 import numpy as np
 
 from spikecore import Adam, get_engine
-from spikecore.api.training.clipping import check_clip_norm, clipped
+from spikecore.api.training.clipping import clipped
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import ArrayLike, Count, Size, checked
 from spikecore.eventprop.gradient import gradient, loss_and_slopes, values_of
@@ -81,7 +81,6 @@ def fit(
     batch_size: Size = 64,
     learn: Union[str, Sequence[str]] = ("*.weight", "*.delay"),
     wake: float = 0.0,
-    clip_norm: Optional[float] = None,
     validation: Optional[Dataset] = None,
     seed: Count = 0,
     progress: Optional[bool] = None,
@@ -94,7 +93,7 @@ def fit(
         data: spike times (samples, inputs), one per input, inf for none, and targets.
         loss: a loss of ``eventprop``.
         params: where to begin; None, the default: ``network.init(seed)``.
-        optimizer: default Adam(lr=0.005).
+        optimizer: default Adam(lr=0.005); its ``clip_norm`` limits the gradient by all learned parameters together.
         schedule: a schedule (epoch, epochs) -> factor of the learning rate and of ``wake``, asked before each epoch;
             None, the default: constant.
         epochs: number of passes over the data, >= 0; default 10.
@@ -104,8 +103,6 @@ def fit(
         wake: added to all weights of a neuron that fires for no sample of a batch, >= 0. Such a neuron has no gradient
             and would stay silent. A schedule scales it as it scales the learning rate: late in training, new spikes
             disturb a network that hardly learns any more. Weights that are not learned stay as they are. Default 0.
-        clip_norm: largest Euclidean norm of the gradient by all learned parameters together, > 0: a larger gradient is
-            scaled to it. None, the default: no limit.
         validation: data to evaluate after each epoch; None, the default: none.
         seed: of the first parameters and of the order of samples, >= 0; default 0.
         progress: whether to show a bar; None, the default, shows one on a terminal and in a notebook.
@@ -121,7 +118,6 @@ def fit(
         raise TypeError(f"eventprop.fit: optimizer={optimizer!r} must be an optimiser such as sc.Adam(lr=0.005)")
     if not 0.0 <= wake < np.inf:
         raise ValueError(f"eventprop.fit: wake={wake!r} must be a finite number >= 0")
-    check_clip_norm(clip_norm)
     xp = get_engine("numpy", dtype="float64").xp
     given = network.init(seed) if params is None else params
     network.layer_params(given)
@@ -145,7 +141,7 @@ def fit(
             found = gradient(network, now, inputs, targets, loss, fused=fused)
             step += 1
             grads = {name: spec.existing(xp, now[name], found.grads[name]) for name, spec in learned.items()}
-            grads = clipped(xp, grads, clip_norm)
+            grads = clipped(xp, grads, optimizer.clip_norm)
             for name, spec in learned.items():
                 rate = optimizer.rate(spec, lr)
                 now[name], slots[name] = spec.update(xp, now[name], grads[name], slots[name], step, rate)

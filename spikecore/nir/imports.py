@@ -139,7 +139,7 @@ def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int 
         "step": 0,
         "lr": 0.0,
     }
-    return Model.holding(network, engine, whole_number("seed", seed), shape, state)
+    return Model.from_state(network, engine, whole_number("seed", seed), shape, state)
 
 
 def _input_shapes(flat: Flat, order: List[Unit], given: Optional[Shape]) -> List[Shape]:

@@ -61,7 +61,9 @@ def test_everything_but_the_network_has_a_default(written):
 
 
 def test_the_resolved_file_means_the_same(written):
-    run = config.read(DEMO, sets=["train.early_stopping={patience=3}", "train.schedule=cosine", "train.clip_norm=1.0"])
+    run = config.read(
+        DEMO, sets=["train.early_stopping={patience=3}", "train.schedule=cosine", "train.optimizer.clip_norm=1.0"]
+    )
     again = config.read(written(config.write(run).decode()))
     assert again == run
     assert config.write(again) == config.write(run)
@@ -185,11 +187,13 @@ def test_flag_beats_environment_beats_file(monkeypatch):
 
 
 def test_set_reaches_every_place():
-    run = config.read(DEMO, sets=["train.epochs=3", "network.layers.1.beta=0.5", "encoder=rate", "train.clip_norm=2"])
+    run = config.read(
+        DEMO, sets=["train.epochs=3", "network.layers.1.beta=0.5", "encoder=rate", "train.optimizer.clip_norm=2"]
+    )
     assert run.train.epochs == 3
     assert run.network.layers[1].beta == 0.5
     assert run.encoder.kind == "rate"
-    assert run.train.clip_norm == 2.0
+    assert run.train.optimizer.clip_norm == 2.0
     assert config.read(DEMO, sets=["train.epochs="]).train.epochs == 20  # removed: the default
     assert config.read(DEMO, sets=["train.optimizer="]).train.optimizer.make() == sc.Adam(lr=5e-4)
 
@@ -276,8 +280,9 @@ def test_learning_forward_in_time_is_checked_before_anything_runs():
     (line,) = refused(DEMO, "train.learning=ottt", "train.loss=mse_count_loss")
     assert "train.learning = 'ottt'" in line
     assert "is not known step by step" in line
-    (line,) = refused(DEMO, "train.learning=eprop", "train.window=3")
-    assert "window is for 'bptt'" in line
+    (line,) = refused(DEMO, "train.learning.kind=eprop", "train.learning.window=3")
+    assert "train.learning.window" in line
+    assert "unknown key 'window'" in line
 
 
 def test_no_file_and_no_toml(written, tmp_path):

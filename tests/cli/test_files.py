@@ -107,8 +107,8 @@ def test_a_new_file_is_complete_and_every_key_in_it_is_one(name):
         (None, type(run)),
     ):
         assert set(model.model_fields) <= set(full[table] if table else full)
-    assert read("everything.toml", "numpy").train.clip_norm == new_run_file.POSSIBLE["clip_norm"]
-    assert run.train.clip_norm is None
+    assert read("everything.toml", "numpy").train.compute.memory == new_run_file.POSSIBLE["compute"]["memory"]
+    assert run.train.compute.memory is None
     assert max(map(len, text.splitlines())) <= 110
 
 
@@ -234,8 +234,8 @@ def test_a_removed_entry_of_a_list_moves_the_origins_with_the_others():
 def test_set_reaches_into_what_a_bare_name_stands_for():
     Path("run.toml").write_text(FILE)
     sets = ["network.layers.1.beta=0.7", "train.loss.reduction=sum", "train.metric.0.kind=accuracy_rate"]
-    run = read("run.toml", sets=[*sets, "train.memory=1.5GiB"])
-    assert run.train.memory == "1.5GiB"
+    run = read("run.toml", sets=[*sets, "train.compute.memory=1.5GiB"])
+    assert run.train.compute.memory == "1.5GiB"
     assert run.network.layers[1].beta == 0.7
     assert (run.train.loss.kind, run.train.loss.reduction) == ("ce_rate_loss", "sum")
     assert run.train.metric[0].kind == "accuracy_rate"

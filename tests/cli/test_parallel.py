@@ -39,7 +39,7 @@ SMALL = (
 
 
 #: The weights divided among processes, early stopping and its file included.
-DIVIDED = ("-s", "train.parallel=fsdp", "-s", "train.early_stopping.monitor=loss")
+DIVIDED = ("-s", "train.compute.parallel=fsdp", "-s", "train.early_stopping.monitor=loss")
 
 
 def train(out, *more, **patches):
@@ -136,7 +136,7 @@ def scenarios(folder):
     worlds["killed"], gone = killed, max(killed.ends.values()) - when
 
     if divides():
-        lost = world(2, train("lost", "-s", "train.parallel=fsdp", "-s", "train.epochs=200"), folder, "lost")
+        lost = world(2, train("lost", "-s", "train.compute.parallel=fsdp", "-s", "train.epochs=200"), folder, "lost")
         lost.wait(60, until=Path(folder, "lost", "history.jsonl").exists)
         lost.kill(1)
         lost.wait(60)

@@ -200,7 +200,7 @@ WRONG = {
     'RewardSTDP needs a reward: reward = "ClassReward"': f"{LEARNING}.rules.0.0=RewardSTDP",
     "reward is given, but no rule takes one": f"{LEARNING}.reward=ClassReward",
     "optimizer: for gradients, and learning.kind = 'Plasticity' has none: remove the key": "train.optimizer=SGD",
-    "accumulate: for gradients": "train.accumulate=2",
+    "compute.accumulate: for gradients": "train.compute.accumulate=2",
     "pruning needs learning.keep_zeros = true": "train.pruning={amount=0.5}",
     "metric.kind = 'accuracy_vote' is for learning.kind = 'Plasticity'": "train.learning=eprop",
     "metric: 'accuracy_vote' comes twice": "train.metric=['accuracy_vote', 'accuracy_vote']",
@@ -221,8 +221,10 @@ def test_quotes_that_the_shell_took_are_named_and_every_change_of_a_table():
     with pytest.raises(ConfigError) as error:
         read("bars.toml", sets=["train.epochs=3", f"{key}=STDP"])
     assert 'a name with a dot needs quotes, e.g. "1.connection" = ...; in a shell, others around' in str(error.value)
-    with pytest.raises(ConfigError, match=r"train \(from --set train.epochs=3, --set train.window=5\): window: "):
-        read("bars.toml", sets=["train.epochs=3", "train.window=5"])
+    with pytest.raises(
+        ConfigError, match=r"train \(from --set train.epochs=3, --set train.compute.compile=true\): compute.compile: "
+    ):
+        read("bars.toml", sets=["train.epochs=3", "train.compute.compile=true"])
 
 
 def test_a_name_with_a_dot_has_quotes_everywhere():
@@ -314,7 +316,7 @@ def test_a_dry_run_shows_what_learning_takes(spikecore):
     def memory(*options):
         return json.loads(spikecore("train", "bars.toml", "--dry-run", "--json", *options)[1])
 
-    whole, parts = memory(), memory("--set", "train.update_every=2")
+    whole, parts = memory(), memory("--set", "train.learning.update_every=2")
     assert whole["weight_bytes"] == 4 * (16 * 8 + 8 + 8 * 8)
     assert (whole["carried_bytes"], whole["output_bytes"]) == (None, 10 * parts["output_bytes"])
     rules = ["--set", "train.metric=", "--set", "train.learning={kind='eprop'}"]

@@ -272,8 +272,11 @@ def test_mistakes_are_named_before_anything_is_written(spikecore, data, message)
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["train.accumulate=2", "train.update_every=1"], "run.toml: train: accumulate=2 makes one update of several"),
-        (["train.window=2", "train.learning=eprop"], "remove one of the two keys"),
+        (
+            ["train.compute.accumulate=2", "train.learning.update_every=1"],
+            "run.toml: train: accumulate=2 makes one update of several",
+        ),
+        (["train.learning.window=2", "train.learning.kind=eprop"], "unknown key 'window'"),
         (["data.sensor=[8]"], "data.sensor = [8] (from --set data.sensor=[8]): must have at least 2 entries"),
         (["data.sensor=[8,8,2]"], "must have at most 2 entries"),
         (["track.wandb=yes"], "(from --set track.wandb=yes): must be true, false, or a table"),

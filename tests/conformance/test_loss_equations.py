@@ -91,7 +91,7 @@ def test_regularisers_of_hidden_layers_are_exact():
 def test_a_layer_that_is_not_there_is_named():
     model = sc.Model(NET, "numpy", seed=0)
     with pytest.raises(ValueError, match="layer to record '9'"):
-        model.fit([(BATCH, LABELS)], F.tet_loss() + F.silence_loss(layers=("9",)), progress=False)
+        model.fit([(BATCH, LABELS)], loss=F.tet_loss() + F.silence_loss(layers=("9",)), progress=False)
 
 
 def test_a_network_learns_sequences():
@@ -103,7 +103,14 @@ def test_a_network_learns_sequences():
         x[[1, 5, 9], b, row] = 3.0
     net = sc.Sequential(sc.Linear(4, 24), sc.Leaky(beta=0.5), sc.Linear(24, 4), sc.LI(beta=0.3))
     model = sc.Model(net, "numpy", seed=0)
-    model.fit([(x, targets)], F.ctc_loss(), sc.Adam(lr=0.02), epochs=60, metric="label_error_rate", progress=False)
+    model.fit(
+        [(x, targets)],
+        loss=F.ctc_loss(),
+        optimizer=sc.Adam(lr=0.02),
+        epochs=60,
+        metric="label_error_rate",
+        progress=False,
+    )
     assert model.history[0]["label_error_rate"] > 0.5
     assert model.history[-1]["label_error_rate"] == 0.0
     assert F.ctc_decode(model(x)) == targets.tolist()
@@ -112,7 +119,7 @@ def test_a_network_learns_sequences():
 def test_targets_are_checked_before_training():
     model = sc.Model(NET, "numpy", seed=0)
     with pytest.raises(ValueError, match=r"targets\[0, 1\] = 3 is out of range"):
-        model.fit([(BATCH, np.array([[1, 3]] * 4))], F.ctc_loss(), progress=False)
+        model.fit([(BATCH, np.array([[1, 3]] * 4))], loss=F.ctc_loss(), progress=False)
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])

@@ -29,7 +29,7 @@ def test_the_membrane_is_not_read_by_numpy():
     """D10: what carries a gradient stays refused, and the missing word names the function."""
     model = sc.Model(sc.Sequential(sc.Linear(3, 3), sc.Leaky()), "numpy")
     with pytest.raises(TypeError, match="its gradient would be lost"):
-        model.fit([(normal(5, 4, 3), LABELS)], lambda out, y: np.asarray(out.membrane).sum(), progress=False)
+        model.fit([(normal(5, 4, 3), LABELS)], loss=lambda out, y: np.asarray(out.membrane).sum(), progress=False)
     with pytest.raises(AttributeError, match="to_one_hot"):
         _ = model.engine.xp.one_hot
 

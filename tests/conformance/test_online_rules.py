@@ -76,7 +76,7 @@ def check_filtered(engine, case):
     """With the readout's filter, the last hidden layer has the exact gradient, whatever its neuron."""
     network = sc.Sequential(sc.Linear(5, 5), case.layer, sc.Linear(5, 3), sc.LI(beta=0.8))
     ours, x = model(engine, network), batch()
-    found = backprop.learned(ours, x, LABELS, MEMBRANE, learning=backprop.eprop(kappa="readout"))
+    found = backprop.learned(ours, x, LABELS, MEMBRANE, learning=sc.EProp(kappa="readout"))
     assert_equal_to_bptt(found, backprop.bptt(ours, x, LABELS, MEMBRANE))
 
 
@@ -99,7 +99,7 @@ ALIF = sc.ALIF(beta=0.9, rho=0.95, adaptation=0.7, threshold=0.4)
 
 
 def check_equations(engine, neuron, feedback="symmetric", kappa="readout"):
-    rule = backprop.eprop(feedback=feedback, kappa=kappa, seed=3)
+    rule = sc.EProp(feedback=feedback, kappa=kappa, seed=3)
     network = sc.Sequential(
         sc.Linear(5, 6), sc.Recurrent(neuron, sc.Linear(6, 6)), sc.Linear(6, 3), sc.LI(beta=0.8))  # fmt: skip
     ours, x = model(engine, network), batch(time=12)
@@ -141,7 +141,7 @@ def test_so_it_has_without_a_filter():
 def check_spatial(engine, network, shape=(5,)):
     ours, x = model(engine, network, shape), batch(shape, time=5)
     found = backprop.learned(ours, x, LABELS, learning="sltt")
-    assert_equal_to_bptt(found, backprop.learned(ours, x, LABELS, window=1))
+    assert_equal_to_bptt(found, backprop.learned(ours, x, LABELS, learning=sc.BPTT(window=1)))
 
 
 @two_engines
@@ -172,12 +172,12 @@ DEEP = sc.Sequential(
     sc.Linear(6, 3), sc.LI(beta=0.8),
 )  # fmt: skip
 WAYS = {
-    "random": backprop.eprop(feedback="random"),
-    "adaptive": backprop.eprop(feedback="adaptive"),
-    "direct": backprop.eprop(feedback="direct"),
-    "ottt, random": backprop.ottt(feedback="random"),
-    "local": backprop.decolle(),
-    "local, exact": backprop.decolle(trace="exact"),
+    "random": sc.EProp(feedback="random"),
+    "adaptive": sc.EProp(feedback="adaptive"),
+    "direct": sc.EProp(feedback="direct"),
+    "ottt, random": sc.OTTT(feedback="random"),
+    "local": sc.DECOLLE(),
+    "local, exact": sc.DECOLLE(trace="exact"),
 }
 
 
@@ -216,7 +216,7 @@ def test_adaptive_feedback_follows_the_weights():
     """B - W decays by 1 - decay at each update; with decay 1 the first update makes it symmetric."""
     ours, x = model(numpy64(), DEEP), batch()
     loss = backprop.per_step(linear, "sum")
-    rules = [backprop.eprop(feedback="adaptive", decay=decay) for decay in (1.0, 0.25)]
+    rules = [sc.EProp(feedback="adaptive", decay=decay) for decay in (1.0, 0.25)]
     apart = []
     for updates in range(3):
         plain, follows, slowly = (
@@ -224,7 +224,7 @@ def test_adaptive_feedback_follows_the_weights():
         )
         assert (abs(follows - plain).max() < 1e-12) == (updates > 0)
         apart.append(slowly - plain)
-        ours.fit([(x, LABELS)], MEMBRANE, sc.SGD(lr=0.0), learning=rules[1], progress=False)
+        ours.fit([(x, LABELS)], loss=MEMBRANE, optimizer=sc.SGD(lr=0.0), learning=rules[1], progress=False)
     for updates in (1, 2):
         assert_close(apart[updates], 0.75**updates * apart[0], 1e-10)
 
@@ -247,7 +247,7 @@ def check_local(engine, rule, plain):
             assert_close(found.grads[name], expected.grads[name], 1e-10, name)
 
 
-@pytest.mark.parametrize(("rule", "plain"), [(backprop.decolle(), "ottt"), (backprop.decolle(trace="exact"), "eprop")])
+@pytest.mark.parametrize(("rule", "plain"), [(sc.DECOLLE(), "ottt"), (sc.DECOLLE(trace="exact"), "eprop")])
 def test_local_losses_are_those_of_networks_that_end_there(rule, plain):
     check_local(numpy64(), rule, plain)
 
@@ -256,8 +256,8 @@ def test_local_losses_are_those_of_networks_that_end_there(rule, plain):
 
 RULES = {
     "eprop": "eprop",
-    "ostl": backprop.ostl(kappa=0.6),
-    "filtered": backprop.eprop(kappa=0.6),
+    "ostl": sc.OSTL(kappa=0.6),
+    "filtered": sc.EProp(kappa=0.6),
     "ottt": "ottt",
     **WAYS,
 }
@@ -357,8 +357,8 @@ BROKEN = {
     "the filter forgets": (online.Online, "_decay", forgets, check_filtered, cases.Case("LIF", LIF)),
     "feedback sees the weights": (signals.Aligned, "through", sees_the_weights, check_equations, ALIF, "random"),
     "direct feedback reads twice": (signals, "_read", other_readout, check_equations, ALIF, "direct"),
-    "local losses are not local": (signals.Local, "cuts", lets_signals_pass, check_local, backprop.decolle(), "ottt"),
-    "local readouts read twice": (signals, "_read", other_readout, check_local, backprop.decolle(), "ottt"),
+    "local losses are not local": (signals.Local, "cuts", lets_signals_pass, check_local, sc.DECOLLE(), "ottt"),
+    "local readouts read twice": (signals, "_read", other_readout, check_local, sc.DECOLLE(), "ottt"),
 }
 
 

@@ -39,7 +39,7 @@ WITHIN = {  # network, rule, loss, shape of a sample
         sc.Linear(4, 3)), "ostl", RATE, (5,)),
     "before a leaky readout": (sc.Sequential(
         sc.Linear(5, 4), sc.Recurrent(sc.ALIF(adaptation=sc.learn(0.6), threshold=0.4), sc.Linear(4, 4, bias=False)),
-        sc.Linear(4, 3), sc.LI(beta=0.8)), backprop.ostl(kappa="readout"), MEMBRANE, (5,)),
+        sc.Linear(4, 3), sc.LI(beta=0.8)), sc.OSTL(kappa="readout"), MEMBRANE, (5,)),
     "alone, with a learned state at rest": (sc.Recurrent(
         sc.IF(initial_mem=sc.learn(0.3), threshold=0.4), sc.Linear(5, 5)), "ostl", RATE, (5,)),
     "convolutions": (sc.Sequential(

@@ -112,7 +112,7 @@ def test_nan_and_infinity_are_refused_with_their_index(engine, value):
 def test_nan_may_be_let_through():
     bad = X.copy()
     bad[0, 0] = np.nan
-    model().fit([(bad, Y)], num_steps=2, check_finite=False)
+    model().fit([(bad, Y)], num_steps=2, compute=sc.Compute(check_finite=False))
 
 
 def test_empty_batch_and_no_time_steps():

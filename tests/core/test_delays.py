@@ -139,7 +139,7 @@ def test_files_have_the_width_and_training_resumes(tmp_path):
 
 def test_windows_train():
     model = sc.Model(network(), seed=0)
-    model.fit([(X, Y)], optimizer=sc.Adam(lr=0.05), epochs=2, window=4)
+    model.fit([(X, Y)], optimizer=sc.Adam(lr=0.05), epochs=2, learning=sc.BPTT(window=4))
     assert np.isfinite(model.history[-1]["loss"])
 
 

@@ -68,8 +68,8 @@ def test_the_accuracy_is_that_of_the_class_with_which_the_loss_would_be_smallest
     x = 2.0 * draw((12, 12, 3)) * draw((12, 3)) ** 2
     decided, sure = smallest(loss, model(x))
     assert sure.sum() > 3
-    assert model.evaluate([(x[:, sure], decided[sure])], loss, progress=False)["accuracy"] == 1.0
-    assert model.evaluate([(x[:, sure], (decided[sure] + 1) % 3)], loss, progress=False)["accuracy"] == 0.0
+    assert model.evaluate([(x[:, sure], decided[sure])], loss=loss, progress=False)["accuracy"] == 1.0
+    assert model.evaluate([(x[:, sure], (decided[sure] + 1) % 3)], loss=loss, progress=False)["accuracy"] == 0.0
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -77,9 +77,9 @@ def test_the_accuracy_is_that_of_the_class_with_which_the_loss_would_be_smallest
 def test_training_validation_and_evaluation_agree(engine, name):
     """D3: with ``LI`` nothing spikes, so that counts say nothing."""
     model = model_on(engine, sc.LI(beta=0.9) if "membrane" in name else None)
-    before = model.evaluate(DATA, LOSSES[name], num_steps=STEPS, progress=False)
+    before = model.evaluate(DATA, loss=LOSSES[name], num_steps=STEPS, progress=False)
     frozen = sc.SGD(lr=1e-12)
-    (row,) = model.fit(DATA, LOSSES[name], frozen, num_steps=STEPS, validation=DATA, progress=False)
+    (row,) = model.fit(DATA, loss=LOSSES[name], optimizer=frozen, num_steps=STEPS, validation=DATA, progress=False)
     assert row["accuracy"] == row["val_accuracy"] == before["accuracy"]
     out = model(X, STEPS)
     right = {
@@ -90,7 +90,13 @@ def test_training_validation_and_evaluation_agree(engine, name):
     assert before["accuracy"] == pytest.approx(right)
 
 
-WAYS = [{}, {"update_every": 2}, {"learning": "eprop"}, {"learning": "ottt", "update_every": 2}, {"learning": "rtrl"}]
+WAYS = [
+    {},
+    {"learning": sc.BPTT(update_every=2)},
+    {"learning": "eprop"},
+    {"learning": sc.OTTT(update_every=2)},
+    {"learning": "rtrl"},
+]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -101,7 +107,9 @@ def test_metrics_of_the_membrane_in_every_way_of_learning(engine, way, readout):
     model = model_on(engine, readout)
     several = {"accuracy": "accuracy", "by membrane": SF.accuracy_membrane, "mean": lambda out, y: out.membrane.mean()}
     frozen = sc.SGD(lr=1e-12)
-    (row,) = model.fit(DATA, SF.ce_rate_loss(), frozen, num_steps=STEPS, metric=several, progress=False, **way)
+    (row,) = model.fit(
+        DATA, loss=SF.ce_rate_loss(), optimizer=frozen, num_steps=STEPS, metric=several, progress=False, **way
+    )
     out = model(X, STEPS)
     assert row["by membrane"] == pytest.approx(SF.accuracy_membrane(out, Y))
     assert row["accuracy"] == pytest.approx(SF.accuracy_rate(out, Y))
@@ -116,7 +124,9 @@ def test_a_metric_of_the_membrane_on_a_device_that_keeps_its_states(way):
     x, y = X.repeat(2, axis=0)[:8], np.arange(8) % 3
     several = {"accuracy": "accuracy", "by membrane": SF.accuracy_membrane}
     frozen = sc.SGD(lr=1e-12)
-    (row,) = model.fit([(x, y)], SF.ce_rate_loss(), frozen, num_steps=4, metric=several, progress=False, **way)
+    (row,) = model.fit(
+        [(x, y)], loss=SF.ce_rate_loss(), optimizer=frozen, num_steps=4, metric=several, progress=False, **way
+    )
     out = model(x, 4)
     assert row["by membrane"] == pytest.approx(SF.accuracy_membrane(out, y))
     assert row["accuracy"] == pytest.approx(SF.accuracy_rate(out, y))
@@ -126,13 +136,13 @@ def test_a_function_as_loss_gets_an_accuracy_by_option():
     """D3"""
     loss = lambda out, y: (out.spikes * out.spikes).mean() if hasattr(out.spikes, "mean") else None  # noqa: E731
     model = model_on("torch")
-    plain = model.fit(DATA, loss, num_steps=STEPS, progress=False)[-1]
+    plain = model.fit(DATA, loss=loss, num_steps=STEPS, progress=False)[-1]
     assert not [name for name in plain if "accuracy" in name]
-    row = model.fit(DATA, loss, num_steps=STEPS, metric=SF.accuracy_rate, validation=DATA, progress=False)[-1]
+    row = model.fit(DATA, loss=loss, num_steps=STEPS, metric=SF.accuracy_rate, validation=DATA, progress=False)[-1]
     assert row["val_accuracy_rate"] == pytest.approx(SF.accuracy_rate(model(X, STEPS), Y))
     assert set(model.evaluate(DATA, num_steps=STEPS, progress=False)) == {"loss", "accuracy_rate"}, "as in fit"
-    assert set(model.evaluate(DATA, SF.ce_rate_loss(), num_steps=STEPS, progress=False)) == {"loss", "accuracy"}
-    model.fit(DATA, loss, num_steps=STEPS, metric={"accuracy": "accuracy_temporal"}, progress=False)
+    assert set(model.evaluate(DATA, loss=SF.ce_rate_loss(), num_steps=STEPS, progress=False)) == {"loss", "accuracy"}
+    model.fit(DATA, loss=loss, num_steps=STEPS, metric={"accuracy": "accuracy_temporal"}, progress=False)
     assert "accuracy" in model.history[-1]
     json.dumps(model.history)
 
@@ -174,7 +184,7 @@ def test_steps_that_are_padding_do_not_decide(engine):
     model = model_on(engine, sc.LI(beta=0.9))
     x = RNG.random((STEPS, 12, 6)).astype("float32")
     lengths = np.array([1, 2, 3, 4, 5, 5] * 2)
-    found = model.evaluate([(x, Y, lengths)], SF.ce_max_membrane_loss(), progress=False)["accuracy"]
+    found = model.evaluate([(x, Y, lengths)], loss=SF.ce_max_membrane_loss(), progress=False)["accuracy"]
     alone = [SF.accuracy_membrane(model(x[:n, i : i + 1]), Y[i : i + 1]) for i, n in enumerate(lengths)]
     assert found == pytest.approx(np.mean(alone))
     with pytest.raises(TypeError, match="metric=.* takes no lengths, so that padding would count"):
@@ -185,7 +195,7 @@ def test_populations_are_pooled():
     """D3"""
     model = model_on("numpy", classes=6)
     loss = SF.ce_max_membrane_loss(population_code=True, num_classes=3)
-    found = model.evaluate(DATA, loss, num_steps=STEPS, progress=False)["accuracy"]
+    found = model.evaluate(DATA, loss=loss, num_steps=STEPS, progress=False)["accuracy"]
     out = model(X, STEPS)
     assert found == pytest.approx(SF.accuracy_membrane(out, Y, population_code=True, num_classes=3))
 
@@ -218,7 +228,7 @@ def test_what_is_no_metric_is_refused(message, call):
 def test_the_accuracy_of_a_loss_without_labels_is_refused():
     """D3"""
     with pytest.raises(ValueError, match="which loss=.* does not have: say how to decide"):
-        model_on("numpy").fit(DATA, lambda out, y: out.spikes, num_steps=STEPS, metric="accuracy", progress=False)
+        model_on("numpy").fit(DATA, loss=lambda out, y: out.spikes, num_steps=STEPS, metric="accuracy", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +292,13 @@ def test_what_a_digit_readout_reports_is_what_it_decides():
     model = sc.Model(net, seed=0)
     validation = Loader(test, shuffle=False)
     row = model.fit(
-        Loader(train, seed=0), SF.ce_max_membrane_loss(), sc.Adam(lr=5e-3), 3, 20, validation=validation, progress=False
+        Loader(train, seed=0),
+        loss=SF.ce_max_membrane_loss(),
+        optimizer=sc.Adam(lr=5e-3),
+        epochs=3,
+        num_steps=20,
+        validation=validation,
+        progress=False,
     )[-1]
     out = model(test.inputs, 20)
     assert row["val_accuracy"] == pytest.approx(SF.accuracy_membrane(out, test.targets))

@@ -179,7 +179,7 @@ def test_an_output_prints_in_a_loss_as_well(model):
         printed.append(repr(out))
         return sc.engine_of(out.spikes).xp.mean(out.spikes)
 
-    model.fit([(X, [0, 1])], loss, num_steps=5)
+    model.fit([(X, [0, 1])], loss=loss, num_steps=5)
     assert printed[0].startswith("Output(float32 (5, 2, 2), ")
 
 

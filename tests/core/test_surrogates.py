@@ -358,7 +358,7 @@ def gradients(engine, function, **options):
     model = sc.Model(own_net(function), engine, seed=2, dtype="float64", **options)
     x, y = np.random.default_rng(0).random((5, 6)), np.arange(5) % 3
     loss = sc.functional.mse_count_loss()  # the gradient of a cross-entropy has a mean of zero
-    return {name: model.engine.to_numpy(g) for name, g in model.value_and_grad(x, y, loss, num_steps=4)[1].items()}
+    return {name: model.engine.to_numpy(g) for name, g in model.value_and_grad(x, y, loss=loss, num_steps=4)[1].items()}
 
 
 @pytest.mark.parametrize("how", [("numpy", {}), *((n, options) for n in TORCH for options in ({}, {"fused": False}))])

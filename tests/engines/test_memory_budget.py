@@ -1,4 +1,4 @@
-"""``fit(..., memory="8GB")`` and ``checkpoint_layers=k``: less memory, the same gradients."""
+"""``fit(..., compute=Compute(memory="8GB"))`` and ``checkpoint_layers=k``: less memory, the same gradients."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ NORMED = (
 )  # fmt: skip
 
 
-def trained(layers, fused=True, checkpoint_layers=None, **fit):
+def trained(layers, fused=True, checkpoint_layers=None, memory=None, accumulate=1, **fit):
     options = {"fused": fused, "checkpoint_layers": checkpoint_layers}
     model = sc.Model(sc.Sequential(*layers), "torch", dtype="float64", seed=1, **options)
     x = MAPS if layers is NORMED else X
-    rest = {"optimizer": sc.Adam(lr=0.01), "num_steps": 6, "epochs": 2, "progress": False, **fit}
+    compute = sc.Compute(memory=memory, accumulate=accumulate)
+    rest = {"optimizer": sc.Adam(lr=0.01), "num_steps": 6, "epochs": 2, "progress": False, "compute": compute, **fit}
     model.fit([(x[:16], Y[:16]), (x[16:], Y[16:])], **rest)
     return model
 
@@ -133,7 +134,7 @@ def refused(net):
             pytest.param(options, marks=pytest.mark.slow)
             for options in (
                 {"encoder": spikegen.rate},
-                {"window": 3},
+                {"learning": sc.BPTT(window=3)},
                 {"loss": functional.ce_membrane_loss(weight=[1.0, 2.0, 3.0, 4.0], normalise=True)},
             )
         ),
@@ -155,7 +156,7 @@ def test_lengths_belong_to_their_samples():
     models = []
     for memory in (None, 200_000):
         model = sc.Model(sc.Sequential(*DENSE), "torch", dtype="float64", seed=1, fused=True)
-        model.fit([(sequences, Y, lengths)] * 2, memory=memory, progress=False)
+        model.fit([(sequences, Y, lengths)] * 2, compute=sc.Compute(memory=memory), progress=False)
         models.append(model)
     assert models[1].executor.plan.means.parts > 1
     same(models[1], models[0], 1e-10)
@@ -178,7 +179,7 @@ def test_loops_are_computed_again():
 
     def fitted(memory):
         model = sc.Model(net, "torch", dtype="float64", seed=0)
-        model.fit([(sequences, np.zeros(64))] * 2, loss, memory=memory, progress=False)
+        model.fit([(sequences, np.zeros(64))] * 2, loss=loss, compute=sc.Compute(memory=memory), progress=False)
         return model
 
     plain = fitted("1TB")
@@ -192,7 +193,7 @@ def test_a_refused_budget_leaves_the_model_as_it_was():
     model = sc.Model(sc.Sequential(*DENSE), "torch", seed=0, fused=True, input_shape=12)
     before = model.params()
     with pytest.raises(BudgetError):
-        model.fit([(X, Y)], num_steps=5, memory="2kB", progress=False)
+        model.fit([(X, Y)], num_steps=5, compute=sc.Compute(memory="2kB"), progress=False)
     assert model.epochs_done == 0
     assert model.executor.steps_done == 0
     assert all(np.array_equal(value, before[name]) for name, value in model.params().items())
@@ -206,9 +207,9 @@ def test_the_least_budget_can_be_kept():
 def test_a_larger_batch_is_planned_anew():
     model = sc.Model(sc.Sequential(*DENSE), "torch", seed=0, fused=True)
     options = {"num_steps": 5, "progress": False}
-    model.fit([(X[:4], Y[:4]), (X, Y), (X[:4], Y[:4])], memory="1GB", **options)
+    model.fit([(X[:4], Y[:4]), (X, Y), (X[:4], Y[:4])], compute=sc.Compute(memory="1GB"), **options)
     large = model.executor.plan.peak
-    model.fit([(X[:4], Y[:4])], memory="1GB", **options)
+    model.fit([(X[:4], Y[:4])], compute=sc.Compute(memory="1GB"), **options)
     assert model.executor.plan.peak < large
 
 
@@ -216,7 +217,7 @@ def test_a_loss_that_looks_at_values_is_refused_with_the_remedy():
     model = sc.Model(sc.Sequential(*DENSE), "torch", seed=0, fused=True)
     loss = lambda out, targets: out.spikes.sum() * float(out.spikes.detach().max())  # noqa: E731
     with pytest.raises(BudgetError, match="looks at values.*leave memory out"):
-        model.fit([(X, Y)], loss, num_steps=5, memory="1GB", progress=False)
+        model.fit([(X, Y)], loss=loss, num_steps=5, compute=sc.Compute(memory="1GB"), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -230,13 +231,15 @@ def test_budgets_are_sizes(text, expected):
 @pytest.mark.parametrize("bad", ["8 XB", "", "-1GB", "0", 0, -5, True, "GB"])
 def test_what_is_no_size_is_refused(bad):
     with pytest.raises((ValueError, TypeError), match="memory"):
-        sc.Model(sc.Sequential(*DENSE), "torch").fit([(X, Y)], num_steps=5, memory=bad, progress=False)
+        sc.Compute(memory=bad)
 
 
 def test_engines_without_plans_refuse_it():
     with pytest.raises(NotImplementedError, match="engine 'numpy' does not plan its memory. Use engine='torch'"):
-        sc.Model(sc.Sequential(*DENSE), "numpy").fit([(X, Y)], num_steps=5, memory="1GB", progress=False)
+        sc.Model(sc.Sequential(*DENSE), "numpy").fit(
+            [(X, Y)], num_steps=5, compute=sc.Compute(memory="1GB"), progress=False
+        )
     with pytest.raises(ValueError, match="memory='1GB' is for learning='bptt'"):
         sc.Model(sc.Sequential(*DENSE[-2:]), "torch").fit(
-            [(X[:, :20], Y)], num_steps=5, memory="1GB", learning="eprop", progress=False
+            [(X[:, :20], Y)], num_steps=5, compute=sc.Compute(memory="1GB"), learning="eprop", progress=False
         )

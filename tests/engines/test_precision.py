@@ -68,7 +68,7 @@ def test_weights_buffers_and_slots_stay_in_float32(network):
     x = X if network is dense else X.reshape(6, 8, 12)[..., None].repeat(3, -1).reshape(6, 8, 1, 6, 6)
     half, full = (sc.Model(network(), "torch", seed=0, precision=p) for p in ("bf16", "float32"))
     for model in (half, full):
-        model.fit([(x, Y)] * 4, functional.ce_rate_loss(), sc.Adam(lr=0.01), progress=False)
+        model.fit([(x, Y)] * 4, loss=functional.ce_rate_loss(), optimizer=sc.Adam(lr=0.01), progress=False)
     state, other = half.state(), full.state()
     for part in ("params", "buffers", "optimizer"):
         assert {v.dtype for v in state[part].values()} == {np.dtype("float32")}
@@ -83,7 +83,7 @@ def test_evaluation_computes_as_training_does():
     targets = np.zeros((6, 8, 4), np.float32)
     before = half.evaluate([(X, targets)], loss)["loss"]
     assert before != full.evaluate([(X, targets)], loss)["loss"]
-    half.fit([(X, targets)], loss, sc.SGD(lr=0.0), progress=False)
+    half.fit([(X, targets)], loss=loss, optimizer=sc.SGD(lr=0.0), progress=False)
     assert half.history[-1]["loss"] == before
 
 
@@ -188,7 +188,7 @@ def test_small_gradients_survive_in_float16():
     loss = 1e-6 * functional.ce_membrane_loss()
     half, full = (sc.Model(net, "torch", seed=0, precision=p) for p in ("fp16", "float32"))
     for model in (half, full):
-        model.fit([(X, Y)], loss, sc.SGD(lr=1e5), progress=False)
+        model.fit([(X, Y)], loss=loss, optimizer=sc.SGD(lr=1e5), progress=False)
     first = sc.Model(net, "torch", seed=0).params()
     for name, value in full.params().items():
         moved = np.abs(value - first[name]).max()
@@ -201,14 +201,14 @@ def test_a_gradient_that_overflows_is_left_out_and_counted(tmp_path):
     net = sc.Sequential(sc.Linear(12, 4), sc.LI(beta=0.8))
     model = sc.Model(net, "torch", seed=0, precision="fp16")
     before = model.params()
-    model.fit([(X, Y)], 1e4 * functional.ce_membrane_loss(), sc.Adam(lr=0.1), progress=False)
+    model.fit([(X, Y)], loss=1e4 * functional.ce_membrane_loss(), optimizer=sc.Adam(lr=0.1), progress=False)
     assert model.executor.skipped == 1
     assert model.executor.steps_done == 0
     assert all(np.array_equal(value, before[name]) for name, value in model.params().items())
     model.save(tmp_path / "model")
     again = sc.load(tmp_path / "model", engine="torch", precision="fp16")
     loss = 1e4 * functional.ce_membrane_loss()
-    again.fit([(X, Y)] * 20, loss, sc.Adam(lr=0.1), epochs=2, resume=True, progress=False)
+    again.fit([(X, Y)] * 20, loss=loss, optimizer=sc.Adam(lr=0.1), epochs=2, resume=True, progress=False)
     state = again.state()["scaler"]
     assert state["skipped"] > 1
     assert state["scale"] == 65536.0 / 2 ** state["skipped"]

@@ -87,7 +87,7 @@ def weights(model):
 
 
 def fitted(model, **options):
-    model.fit(BATCHES, LOSS, sc.Adam(lr=0.02), progress=False, **options)
+    model.fit(BATCHES, loss=LOSS, optimizer=sc.Adam(lr=0.02), progress=False, **options)
     return weights(model)
 
 
@@ -102,7 +102,7 @@ def flat(gradient):
 
 CALLS = {
     "fit": lambda new, path: fitted(new()),
-    "fit by parts": lambda new, path: fitted(new(), update_every=2),
+    "fit by parts": lambda new, path: fitted(new(), learning=sc.BPTT(update_every=2)),
     "fit forward in time": lambda new, path: fitted(new(stack), learning="eprop"),
     "call": lambda new, path: np.concatenate([new()(X).spikes.numpy(), new()(X).membrane.numpy()]),
     "evaluate": lambda new, path: list(new().evaluate(BATCHES, progress=False).values()),
@@ -153,15 +153,15 @@ def test_a_call_in_a_mode_leaves_nothing_behind(mode):
     np.testing.assert_array_equal(fitted(other), fitted(model))
 
 
-@pytest.mark.parametrize("learn", [{}, {"learning": "eprop"}, {"update_every": 2}])
+@pytest.mark.parametrize("learn", [{}, {"learning": "eprop"}, {"learning": sc.BPTT(update_every=2)}])
 def test_inputs_made_in_inference_mode_are_learned_from(learn):
     """D4: features of another network often are."""
     with torch.inference_mode():
         batch = torch.from_numpy(X) * 1.0, torch.from_numpy(Y) * 1
     layers = stack if learn else network
     model, expected = fresh(False, layers), fresh(False, layers)
-    model.fit([batch], LOSS, sc.Adam(lr=0.02), progress=False, **learn)
-    expected.fit([(X, Y)], LOSS, sc.Adam(lr=0.02), progress=False, **learn)
+    model.fit([batch], loss=LOSS, optimizer=sc.Adam(lr=0.02), progress=False, **learn)
+    expected.fit([(X, Y)], loss=LOSS, optimizer=sc.Adam(lr=0.02), progress=False, **learn)
     np.testing.assert_array_equal(weights(model), weights(expected))
 
 

@@ -76,8 +76,8 @@ def test_check_refuses(run_file, capsys):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("update_every = 2", "parts: update_every=2 does not divide the 3 steps of a sequence"),
-        ('learning = "eprop"', "learning: learning=eprop() needs gradients, which stay on the device"),
+        ("learning = { update_every = 2 }", "parts: update_every=2 does not divide the 3 steps of a sequence"),
+        ('learning = "eprop"', "learning: learning=EProp() needs gradients, which stay on the device"),
     ],
 )
 def test_check_refuses_ways_of_learning(run_file, capsys, line, said):
@@ -97,7 +97,7 @@ def test_training_refuses_ways_of_learning(run_file, capsys, way):
 
 
 def test_training_in_parts(run_file, capsys, tmp_path):
-    run_file.write_text(RUN + "update_every = 1\n")
+    run_file.write_text(RUN + "learning = { update_every = 1 }\n")
     code, said = call(capsys, "check", run_file)
     assert code == 0, said
     code, said = call(capsys, "train", run_file, "--engine", "ipu", "--simulate", "--out", tmp_path / "run")

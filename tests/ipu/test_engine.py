@@ -158,7 +158,7 @@ def test_checkpoints_move_between_engines(spec, tmp_path):
 
 def test_rmsprop_does_not_clip_there():
     with pytest.raises(ValueError, match="clip_norm: PopTorch's RMSprop does not clip"):
-        fitted(model(), [batch()], optimizer=sc.RMSprop(), clip_norm=1.0)
+        fitted(model(), [batch()], optimizer=sc.RMSprop(clip_norm=1.0))
 
 
 PARTS = [

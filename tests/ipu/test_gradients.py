@@ -123,7 +123,9 @@ def test_digits_free_run():
     found = []
     for engine in (sc.get_engine("ipu", simulate=True), sc.get_engine("torch")):
         one = sc.Model(network, engine, seed=0)
-        one.fit(loader, functional.ce_rate_loss(), sc.Adam(lr=2e-3), 20, num_steps=15, progress=False)
+        one.fit(
+            loader, loss=functional.ce_rate_loss(), optimizer=sc.Adam(lr=2e-3), epochs=20, num_steps=15, progress=False
+        )
         result = one.evaluate(Loader(test, batch_size=256, shuffle=False), num_steps=15, progress=False)
         found.append(result["accuracy"])
     print(f"accuracy: ipu, simulated {found[0]:.3%}; torch {found[1]:.3%}")

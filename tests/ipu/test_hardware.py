@@ -41,7 +41,7 @@ def check_training(network=NET, shape=(6,), optimizer=None, update_every=None, *
     data = batches(shape)
     models = [sc.Model(network, engine) for engine in (sc.get_engine("ipu", **options), sc.get_engine("torch"))]
     for one in models:
-        fitting = {"epochs": 2, "num_steps": 6, "update_every": update_every, "validation": data[:1]}
+        fitting = {"epochs": 2, "num_steps": 6, "learning": sc.BPTT(update_every=update_every), "validation": data[:1]}
         schedule = lambda epoch, epochs: 0.5**epoch  # noqa: E731
         optimizer = optimizer or sc.SGD(lr=0.1)
         one.fit(data, optimizer=optimizer, schedule=schedule, **fitting, progress=False)

@@ -26,7 +26,7 @@ from spikecore.engines.ipu.simulation import Error
 from tests.ipu.ipu_rig import NET, NORMALISED, batch, difference, fitted, model, others, some
 
 RATE = functional.ce_rate_loss()
-PARTS = {"learning": "bptt", "update_every": 2, "loss": RATE, "num_steps": 6}
+PARTS = {"learning": sc.BPTT(update_every=2), "loss": RATE, "num_steps": 6}
 
 
 def both(network, shape, loss=RATE, spec=None, **options):
@@ -134,16 +134,20 @@ def test_fit_in_parts_is_torchs(network, steps):
         assert (a["accuracy"], a["val_accuracy"]) == (b["accuracy"], b["val_accuracy"])
     executor = ours.executor
     assert [one.model.compilations for one in (executor.training, *executor.inference.values())] == [1, 1]
-    assert difference(ours, fitted(model(network), data, **{**options, "update_every": None})) > 1e-4
+    assert difference(ours, fitted(model(network), data, **{**options, "learning": "bptt"})) > 1e-4
 
 
 def test_targets_that_vary_and_a_window():
     x, _ = batch(4)
     aims = np.random.default_rng(0).random((6, 4, 3)).astype("float32")
-    options = {**PARTS, "loss": functional.mse_membrane_loss(time_var_targets=True), "update_every": 3, "window": 2}
+    options = {
+        **PARTS,
+        "loss": functional.mse_membrane_loss(time_var_targets=True),
+        "learning": sc.BPTT(window=2, update_every=3),
+    }
     ours, theirs = (fitted(one, [(x, aims)], **options) for one in (model(), sc.Model(NET, "torch")))
     assert difference(ours, theirs) <= 1e-6
-    assert difference(ours, fitted(model(), [(x, aims)], **{**options, "window": None})) > 1e-5
+    assert difference(ours, fitted(model(), [(x, aims)], **{**options, "learning": sc.BPTT(update_every=3)})) > 1e-5
 
 
 @pytest.mark.parametrize("short", ["drop", "pad"])
@@ -161,8 +165,8 @@ def test_short_batches_in_parts(short):
 
 def test_parts_have_one_length():
     with pytest.raises(ValueError, match=r"update_every=4 does not divide the 6 steps .* choose a divisor"):
-        fitted(model(), [batch()], **{**PARTS, "update_every": 4})
-    report = check_model(model(), *batch(), num_steps=6, update_every=4)
+        fitted(model(), [batch()], **{**PARTS, "learning": sc.BPTT(update_every=4)})
+    report = check_model(model(), *batch(), num_steps=6, learning=sc.BPTT(update_every=4))
     assert "update_every=4 does not divide the 6 steps" in str(report)
     assert not report.ok
 
@@ -172,7 +176,7 @@ def test_a_batch_that_is_cut_cannot_be_trained_in_parts(option):
     with pytest.raises(ValueError, match=rf"a batch is cut into 2 parts\. Leave out .*{option}"):
         fitted(model(**{option: 2}), [batch()], **PARTS)
     engine = sc.get_engine("ipu", simulate=True, **{option: 2})
-    report = check_model(model(), *batch(), num_steps=6, update_every=2, engine=engine)
+    report = check_model(model(), *batch(), num_steps=6, learning=sc.BPTT(update_every=2), engine=engine)
     assert "a batch is cut into 2 parts" in str(report)
     assert not report.ok
 

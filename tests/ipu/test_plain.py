@@ -99,7 +99,7 @@ def test_no_kernel_is_reached(monkeypatch):
         monkeypatch.setattr(name, refuse(name))
     data = [batch(64)]
     fitted(model(RECURRENT), data, num_steps=300, validation=data)
-    fitted(model(RECURRENT), data, num_steps=4, update_every=2, loss=None)
+    fitted(model(RECURRENT), data, num_steps=4, learning=sc.BPTT(update_every=2), loss=None)
     for _, network in (("maps", CONV), *((case.name, case.layer) for case in cases.FAMILY[:4])):
         said = sc.get_engine("ipu", simulate=True).explain(network)
         assert ("at once" if getattr(network, "parallel", False) else "plain ops") in said

@@ -147,8 +147,8 @@ def test_training_finds_a_weight_that_is_nan_whether_a_spike_meets_it_or_not(mon
     assert np.isnan(np.asarray(out.states["3"].mem)[..., 3]).any() == (not lists)
     loss = sc.functional.ce_membrane_loss()
     with pytest.raises(sc.DivergedError, match="weight holds NaN or infinity after epoch 1: training has diverged"):
-        model.fit(data, loss, epochs=2, num_steps=9, progress=False)
-    model.fit(data, loss, epochs=1, num_steps=9, progress=False, check_finite=False)
+        model.fit(data, loss=loss, epochs=2, num_steps=9, progress=False)
+    model.fit(data, loss=loss, epochs=1, num_steps=9, progress=False, compute=sc.Compute(check_finite=False))
     assert np.isfinite(model.history[-1]["loss"])  # which is why weights are looked at
 
 

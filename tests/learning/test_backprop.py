@@ -193,7 +193,7 @@ def test_updates_within_a_sequence_see_the_targets_of_their_steps(vary):
     loss = functional.mse_membrane_loss(time_var_targets=True) if vary else functional.mse_membrane_loss()
     targets = RNG.random((9, 4, 3)) if vary else LABELS
     ours, by_hand = model(), model()
-    ours.fit([(X, targets)], loss, sc.SGD(lr=0.1), update_every=4, progress=False)
+    ours.fit([(X, targets)], loss=loss, optimizer=sc.SGD(lr=0.1), learning=sc.BPTT(update_every=4), progress=False)
     executor = by_hand.engine.compile(DENSE, by_hand.executor.params, by_hand.executor.buffers, loss, sc.SGD(lr=0.1))
     state = None
     for start, stop in ((0, 4), (4, 8), (8, 9)):
@@ -206,7 +206,7 @@ def test_updates_within_a_sequence_see_the_targets_of_their_steps(vary):
 def test_dropout_is_the_same_with_one_update_per_sequence():
     network = sc.Sequential(sc.Linear(6, 8), sc.Dropout(0.5), sc.Leaky(), sc.Linear(8, 3), sc.Leaky())
     found = []
-    for options in ({}, {"update_every": 9}, {"update_every": 3}):
+    for options in ({}, {"learning": sc.BPTT(update_every=9)}, {"learning": sc.BPTT(update_every=3)}):
         ours = model(network)
         ours.fit([(X, LABELS)], optimizer=sc.SGD(lr=0.1), progress=False, **options)
         found.append(ours.params()["0.weight"])
@@ -215,7 +215,7 @@ def test_dropout_is_the_same_with_one_update_per_sequence():
 
 
 def test_learning_forward_in_time_reduces_the_loss():
-    for options in ({"learning": "eprop"}, {"learning": "ottt", "update_every": 3}):
+    for options in ({"learning": "eprop"}, {"learning": sc.OTTT(update_every=3)}):
         ours = model()
         rows = ours.fit([(X, LABELS)], optimizer=sc.Adam(lr=0.02), epochs=15, progress=False, **options)
         assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
@@ -280,8 +280,9 @@ def test_a_mean_and_a_sum_need_the_number_of_steps():
     ("options", "error", "message"),
     [
         ({"learning": "eprob"}, ValueError, "did you mean 'eprop'"),
-        ({"update_every": 0}, ValueError, "update_every=0 must be an int >= 1"),
-        ({"learning": "eprop", "window": 3}, ValueError, "window=3 truncates BPTT"),
+        ({"learning": 3}, TypeError, "learning=3 must be one of bptt, eprop"),
+        ({"learning": sc.BPTT}, TypeError, "a way of learning with options such as"),
+        ({"window": 3}, TypeError, r"write learning=sc\.BPTT\(window=3\)"),
         ({"learning": "ottt", "loss": functional.ce_count_loss()}, ValueError, "is not known step by step"),
     ],
 )
@@ -291,6 +292,13 @@ def test_what_fit_refuses(options, error, message):
     with pytest.raises(error, match=message):
         ours.fit([(X, LABELS)], progress=False, **options)
     same(ours.params(), before)
+
+
+def test_a_way_of_learning_refuses_options_out_of_range():
+    with pytest.raises(ValueError, match="BPTT: update_every=0 must be an int >= 1"):
+        sc.BPTT(update_every=0)
+    with pytest.raises(TypeError, match="EProp: unknown argument 'window'"):
+        sc.EProp(window=3)
 
 
 def test_a_window_below_one_is_refused():

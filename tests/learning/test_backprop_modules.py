@@ -206,7 +206,13 @@ def test_a_model_with_the_same_weights_learns_the_same(engine, every):
     given = {name: net.state_dict()[name].numpy().copy() for name in state["params"]}
     model.load_state({**state, "params": given})
     data = batches(dtype=torch.float64)
-    model.fit(data, functional.ce_rate_loss(), sc.Adam(lr=0.01), update_every=every, progress=False)
+    model.fit(
+        data,
+        loss=functional.ce_rate_loss(),
+        optimizer=sc.Adam(lr=0.01),
+        learning=sc.BPTT(update_every=every),
+        progress=False,
+    )
     _, expected = train(backprop, "TBPTT", net, data, functional.ce_rate_loss(), K=every)
     for (name, value), other in zip(model.params().items(), expected):
         np.testing.assert_allclose(value, other.numpy(), rtol=0, atol=1e-10, err_msg=name)
@@ -234,7 +240,7 @@ def test_options_that_contradict_each_other(options, message):
 def test_what_is_no_network_of_modules():
     loss = functional.ce_rate_loss()
     model = sc.Model(sc.Sequential(sc.Linear(5, 3), sc.Leaky()), "numpy")
-    with pytest.raises(TypeError, match=r"a spikecore.Model trains by model.fit\(...\), with update_every=K"):
+    with pytest.raises(TypeError, match=r"a spikecore.Model trains by model.fit\(...\), with learning=sc.BPTT\("):
         backprop.TBPTT(model, batches(), None, loss)
     with pytest.raises(TypeError, match="has no neuron of spikecore.nn"):
         backprop.TBPTT(torch.nn.Linear(5, 3), batches(), None, loss)

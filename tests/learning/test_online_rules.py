@@ -28,7 +28,7 @@ def model(network=NETWORK, engine="numpy", **options):
 
 # ---- training ------------------------------------------------------------------------------------------------------
 
-RULES = ["eprop", backprop.eprop(feedback="adaptive", kappa="readout"), "ostl", "ottt", "ndot", "sltt", "decolle"]
+RULES = ["eprop", sc.EProp(feedback="adaptive", kappa="readout"), "ostl", "ottt", "ndot", "sltt", "decolle"]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -37,27 +37,31 @@ def test_fit_changes_weights_by_the_gradient_of_the_rule(learning, engine):
     ours = model(engine=engine)
     before = ours.params()
     found = backprop.learned(ours, X, LABELS, MEMBRANE, learning=learning)
-    row = ours.fit([(X, LABELS)], MEMBRANE, sc.SGD(lr=0.5), learning=learning, progress=False)[-1]
+    row = ours.fit([(X, LABELS)], loss=MEMBRANE, optimizer=sc.SGD(lr=0.5), learning=learning, progress=False)[-1]
     assert row["loss"] == pytest.approx(found.loss, rel=1e-12)
     for name, value in ours.params().items():
         np.testing.assert_allclose(value, before[name] - 0.5 * found.grads[name], rtol=0, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("learning", [backprop.eprop(feedback="adaptive", kappa="readout"), "decolle"], ids=str)
+@pytest.mark.parametrize(
+    "learning",
+    [sc.EProp(feedback="adaptive", kappa="readout", update_every=4), sc.DECOLLE(update_every=4)],
+    ids=["eprop", "decolle"],
+)
 def test_updates_within_a_sequence_and_an_interrupted_training_go_on(learning, tmp_path):
     whole, parts = model(seed=1), model(seed=1)
-    options = {"learning": learning, "update_every": 4, "progress": False}
-    whole.fit([(X, LABELS)], MEMBRANE, sc.Adam(lr=0.01), 4, **options)
-    parts.fit([(X, LABELS)], MEMBRANE, sc.Adam(lr=0.01), 2, **options)
+    options = {"learning": learning, "progress": False}
+    whole.fit([(X, LABELS)], loss=MEMBRANE, optimizer=sc.Adam(lr=0.01), epochs=4, **options)
+    parts.fit([(X, LABELS)], loss=MEMBRANE, optimizer=sc.Adam(lr=0.01), epochs=2, **options)
     parts.save(tmp_path / "half.safetensors")
     parts = sc.load(tmp_path / "half.safetensors", engine="numpy")
-    parts.fit([(X, LABELS)], MEMBRANE, sc.Adam(lr=0.01), 4, resume=True, **options)
+    parts.fit([(X, LABELS)], loss=MEMBRANE, optimizer=sc.Adam(lr=0.01), epochs=4, resume=True, **options)
     for name, value in whole.params().items():
         np.testing.assert_array_equal(parts.params()[name], value, err_msg=name)
 
 
 def test_a_stream_of_steps_is_the_sequence():
-    rule = backprop.eprop(feedback="direct", kappa=np.float32(0.5))
+    rule = sc.EProp(feedback="direct", kappa=np.float32(0.5))
     whole, stream = (backprop.learned(model(), x, LABELS, MEMBRANE, learning=rule) for x in (X, iter(X)))
     assert whole.loss == stream.loss
     for name, g in whole.grads.items():
@@ -77,7 +81,7 @@ def test_the_functions_are_the_rules():
     ours = model()
     pairs = [
         (backprop.online(ours, X, LABELS), "eprop"),
-        (backprop.online(ours, X, LABELS, trace="factorised"), backprop.ottt()),
+        (backprop.online(ours, X, LABELS, trace="factorised"), sc.OTTT()),
         (backprop.rtrl(ours, X[:3], LABELS), "rtrl"),
         (backprop.bptt(ours, X, LABELS), "bptt"),
     ]
@@ -117,20 +121,20 @@ def test_the_tables_of_how_close_rules_are():
 # ---- refusals ------------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "a word": (lambda: backprop.eprop("randon"), ValueError, "eprop: .*did you mean 'random'"),
-    "no word": (lambda: backprop.ottt(3), ValueError, "ottt: feedback=3 must be a str"),
-    "kappa": (lambda: backprop.eprop(kappa=np.float32(1.0)), ValueError, r"kappa=.*1.0.* must be a number in \[0, 1\)"),
-    "kappa of ostl": (lambda: backprop.ostl(kappa=-0.1), ValueError, r"ostl: kappa=-0.1 must be a number in \[0, 1\)"),
-    "no number": (lambda: backprop.eprop(kappa="leak"), (TypeError, ValueError), "kappa"),
-    "decay": (lambda: backprop.ottt("adaptive", decay=2.0), ValueError, "ottt: decay=2.0 must be from 0 to 1"),
+    "a word": (lambda: sc.EProp("randon"), ValueError, "EProp: .*did you mean 'random'"),
+    "no word": (lambda: sc.OTTT(3), ValueError, "ottt: feedback=3 must be a str"),
+    "kappa": (lambda: sc.EProp(kappa=np.float32(1.0)), ValueError, r"kappa=.*1.0.* must be a number in \[0, 1\)"),
+    "kappa of ostl": (lambda: sc.OSTL(kappa=-0.1), ValueError, r"ostl: kappa=-0.1 must be a number in \[0, 1\)"),
+    "no number": (lambda: sc.EProp(kappa="leak"), (TypeError, ValueError), "kappa"),
+    "decay": (lambda: sc.OTTT("adaptive", decay=2.0), ValueError, "ottt: decay=2.0 must be from 0 to 1"),
     "decay of nothing": (
-        lambda: backprop.eprop(feedback="random", decay=0.5),
+        lambda: sc.EProp(feedback="random", decay=0.5),
         ValueError,
         "eprop: decay=0.5 is for feedback='adaptive', not feedback='random'",
     ),
-    "trace": (lambda: backprop.decolle("fast"), ValueError, "decolle: .*'fast'"),
+    "trace": (lambda: sc.DECOLLE("fast"), ValueError, "decolle: .*'fast'"),
     "another trace": (lambda: backprop.online(model(), X, LABELS, trace="layer"), ValueError, "trace='layer'"),
-    "a class": (lambda: model().fit([(X, LABELS)], learning=backprop.eprop), TypeError, "learning="),
+    "a class": (lambda: model().fit([(X, LABELS)], learning=sc.EProp), TypeError, "learning="),
 }
 
 
@@ -161,7 +165,7 @@ class Squared(sc.Stateless):
         return x * x, buffers
 
 
-READOUT = backprop.eprop(kappa="readout")
+READOUT = sc.EProp(kappa="readout")
 UNFIT = {
     "no memory behind": (
         sc.Sequential(sc.Linear(6, 4), sc.Leaky(), sc.Linear(4, 3)), READOUT,
@@ -182,7 +186,7 @@ UNFIT = {
         sc.Sequential(sc.Linear(6, 3), TwiceRecurrent(sc.Leaky(), sc.Linear(3, 3))), "eprop", "is not elementwise"),
     "feedback of zeros": (
         sc.Sequential(sc.Linear(6, 4), sc.Leaky(), sc.Linear(4, 3, weight_init=sc.init.constant(0.0)), sc.LI()),
-        backprop.ottt(feedback="random"), r"layer 2 \(Linear\): its weight_init draws zeros.*feedback='direct'"),
+        sc.OTTT(feedback="random"), r"layer 2 \(Linear\): its weight_init draws zeros.*feedback='direct'"),
     "two states, ndot": (
         sc.Sequential(sc.Linear(6, 4), sc.Synaptic(alpha=0.5, beta=0.8), sc.Linear(4, 3), sc.LI()), "ndot",
         r"layer 1 \(Synaptic\) has the states syn, mem, but learning='ndot'.*use learning='ottt' or learning='eprop'"),
@@ -234,14 +238,14 @@ def test_streams_that_do_not_fit_are_refused(name):
 
 def test_a_window_is_for_bptt():
     with pytest.raises(ValueError, match=r"window=3 truncates BPTT, but learning=eprop"):
-        backprop.learned(model(), X, LABELS, learning=backprop.eprop(), window=3)
+        backprop.learned(model(), X, LABELS, learning=sc.EProp(window=3))
 
 
 def test_an_engine_that_keeps_its_gradients():
     pytest.importorskip("torch", reason="the ipu engine needs torch")
     ours = sc.Model(NETWORK, "ipu", simulate=True, input_shape=(6,))
     with pytest.raises(NotImplementedError, match="returns no gradients: learning=eprop"):
-        ours.fit([(X, LABELS)], learning=backprop.eprop(feedback="random"), progress=False)
+        ours.fit([(X, LABELS)], learning=sc.EProp(feedback="random"), progress=False)
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------
@@ -264,9 +268,9 @@ def peak(steps, rule):
 @pytest.mark.parametrize(
     ("few", "many", "rule"),
     [
-        (4, 16, backprop.eprop(kappa="readout", feedback="direct")),
-        pytest.param(100, 5000, backprop.eprop(kappa="readout", feedback="direct"), marks=pytest.mark.slow),
-        pytest.param(4, 64, backprop.ostl(kappa="readout"), marks=pytest.mark.slow),
+        (4, 16, sc.EProp(kappa="readout", feedback="direct")),
+        pytest.param(100, 5000, sc.EProp(kappa="readout", feedback="direct"), marks=pytest.mark.slow),
+        pytest.param(4, 64, sc.OSTL(kappa="readout"), marks=pytest.mark.slow),
     ],
 )
 def test_memory_does_not_depend_on_the_number_of_steps(few, many, rule):

@@ -152,8 +152,8 @@ def test_programs_of_earlier_updates_do_not_pile_up(monkeypatch):
     model, kept = sc.Model(NETWORK, sc.get_engine("numpy", dtype="float64"), seed=0), []
     right = LearningRun.take
     monkeypatch.setattr(LearningRun, "take", lambda run: kept.append(len(run.engine._programs)) or right(run))
-    learning, loss = backprop.eprop(kappa=0.5), sc.functional.ce_membrane_loss()
-    model.fit([(normal(8, 3, 5), LABELS)], loss, learning=learning, update_every=1, progress=False)
+    learning, loss = sc.EProp(kappa=0.5, update_every=1), sc.functional.ce_membrane_loss()
+    model.fit([(normal(8, 3, 5), LABELS)], loss=loss, learning=learning, progress=False)
     assert len(kept) == 8
     assert max(kept) <= 4
 
@@ -169,7 +169,7 @@ def test_a_division_by_a_number_needs_no_array(name):
     assert_close(found["0.weight"], expected["0.weight"], 1e-12)
 
 
-@pytest.mark.parametrize("learning", ["eprop", backprop.eprop(kappa=0.5)], ids=["plain", "filtered"])
+@pytest.mark.parametrize("learning", ["eprop", sc.EProp(kappa=0.5)], ids=["plain", "filtered"])
 def test_equal_neurons_may_have_other_steps(learning):
     @dataclass(frozen=True)
     class Own(sc.Leaky):
@@ -217,17 +217,17 @@ KERNELS = {  # by kernel: dense synapses of two connections, a filter of the tra
         sc.Sequential(
             sc.Linear(5, 4), sc.Recurrent(sc.ALIF(adaptation=PER_NEURON, **SURROGATE), sc.Linear(4, 4)),
             sc.Linear(4, 3), sc.LI(beta=0.7)),
-        (5,), backprop.eprop(kappa="readout")),
+        (5,), sc.EProp(kappa="readout")),
     "maps": (
         sc.Sequential(
             sc.Conv2d(2, 4, 2, groups=2), LEARNED,
             sc.Flatten(), sc.Linear(16, 3), sc.LI(beta=0.7)),
-        (2, 3, 3), backprop.eprop()),
+        (2, 3, 3), sc.EProp()),
     "two positions": (
         sc.Sequential(
             sc.Conv2d(2, 4, 2, groups=2), LEARNED,
             sc.Flatten(), sc.Linear(8, 3), sc.LI(beta=0.7)),
-        (2, 2, 3), backprop.eprop()),
+        (2, 2, 3), sc.EProp()),
 }  # fmt: skip
 
 

@@ -107,17 +107,17 @@ def reads_a_hidden_layer(out, targets):
 
 def test_a_loss_of_ones_own_names_the_layers_that_it_reads():
     with pytest.raises(KeyError, match=r"no states of layer '1' .*loss\.layers = \('1',\)"):
-        model().fit(X, Y, reads_a_hidden_layer, num_steps=2, progress=False)
+        model().fit(X, Y, loss=reads_a_hidden_layer, num_steps=2, progress=False)
 
     def loss(out, targets):
         return reads_a_hidden_layer(out, targets)
 
     loss.layers = ("1",)
     trained = model()
-    trained.fit(3 * X, Y, loss, num_steps=4, progress=False)
+    trained.fit(3 * X, Y, loss=loss, num_steps=4, progress=False)
     cost = functional.ce_count_loss() + functional.l1_rate_sparsity(1.0 / (4 * 6 * 4), layers=("1",))
     same = model()
-    same.fit(3 * X, Y, cost, num_steps=4, progress=False)
+    same.fit(3 * X, Y, loss=cost, num_steps=4, progress=False)
     assert trained.history[-1]["loss"] == pytest.approx(same.history[-1]["loss"], rel=1e-6)
     np.testing.assert_allclose(trained.params()["0.weight"], same.params()["0.weight"], rtol=1e-5)
     assert recorded_for(loss + 2.0 * functional.silence_loss(layers=("0",))) == ("1", "0", "last")
@@ -128,4 +128,4 @@ def test_a_loss_of_ones_own_names_the_layers_that_it_reads():
 @pytest.mark.parametrize("value", [None, 0.5])
 def test_a_loss_that_returns_no_array_is_told_so(value):
     with pytest.raises(TypeError, match=rf"loss gave {value}, expected .*without float\(\)"):
-        model().fit(X, Y, lambda out, targets: value, num_steps=2, progress=False)
+        model().fit(X, Y, loss=lambda out, targets: value, num_steps=2, progress=False)

@@ -88,7 +88,7 @@ def loss(out, targets):
 
 def fit(model, epochs, **options):
     x = np.linspace(0, 2, 4 * int(np.prod(model.input_shape))).reshape(4, *model.input_shape).astype("float32")
-    return model.fit([(x, np.zeros(4, "int64"))], loss, epochs=epochs, num_steps=3, progress=False, **options)
+    return model.fit([(x, np.zeros(4, "int64"))], loss=loss, epochs=epochs, num_steps=3, progress=False, **options)
 
 
 # ---- mutations -----------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def go_on(report, model, path, case):
         report.bad("not finite", case, "")
     try:
         if np.prod(model.input_shape) < 10_000:
-            fit(model, model.epochs_done + 1, resume=model.optimizer is not None)
+            fit(model, model.epochs_done + 1, resume=model.trainer.optimizer is not None)
         model.save(path)
     except sc.DivergedError:
         report.counts["diverged"] += 1

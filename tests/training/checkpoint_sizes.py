@@ -80,7 +80,7 @@ def main(engine):
         resource.setrlimit(resource.RLIMIT_AS, (pages + ROOM, resource.getrlimit(resource.RLIMIT_AS)[1]))
         for number, (network, shape) in enumerate(networks()):
             model = sc.Model(network, "numpy", input_shape=shape)
-            model.optimizer = None
+            model.trainer.optimizer = None
             model.save(path)
             about, arrays = checkpoint._read(path)
             about["optimizer"] = checkpoint.describe(OPTIMIZERS[number % len(OPTIMIZERS)])

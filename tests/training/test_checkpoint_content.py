@@ -202,7 +202,7 @@ def test_fields_of_any_name_and_numbers_of_numpy_come_back(tmp_path, neuron):
     model.save(tmp_path / "model")
     again = sc.load(tmp_path / "model", classes=[Words, Derived, Twice, Momentum])
     assert again.network == model.network
-    assert again.optimizer == model.optimizer
+    assert again.trainer.optimizer == model.trainer.optimizer
     hash(again.network)
 
 
@@ -348,11 +348,11 @@ def test_training_that_diverges_ends(tmp_path, engine, epoch):
     keep = lambda model, row: model.save(tmp_path / "model")  # noqa: E731
     keep(model, None)
     with pytest.raises(sc.DivergedError, match=rf"loss of epoch {epoch} is (inf|-inf|nan).*diverged.*learning rate"):
-        model.fit([(X, Y)], loss, num_steps=2, epochs=5, callbacks=(keep,))
+        model.fit([(X, Y)], loss=loss, num_steps=2, epochs=5, callbacks=(keep,))
     good = sc.load(tmp_path / "model", engine=engine)
     assert good.epochs_done == model.epochs_done == epoch - 1
     assert all(np.isfinite(x).all() for x in good.params().values())
-    model.fit([(X, Y)], loss, num_steps=2, epochs=2, check_finite=False)
+    model.fit([(X, Y)], loss=loss, num_steps=2, epochs=2, compute=sc.Compute(check_finite=False))
     assert not np.isfinite(model.history[-1]["loss"])
 
 

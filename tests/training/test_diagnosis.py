@@ -109,7 +109,7 @@ def test_gradients_that_explode_are_said(engine):
     network = sc.Sequential(sc.Linear(12, 9), wide, sc.Linear(9, 5), sc.LI())
     (line,) = said(network, engine, loss=functional.ce_membrane_loss(), num_steps=30)
     assert "gradients explode: their norm is " in line
-    assert "Pass clip_norm=1.0" in line
+    assert "Give the optimiser clip_norm=1.0" in line
 
 
 def test_the_unit_of_a_loss_makes_no_explosion(engine):
@@ -143,7 +143,7 @@ def test_looking_changes_no_bit_and_happens_twice(engine, monkeypatch):
 
 def test_learning_forward_in_time_is_not_looked_at(engine):
     assert said(net(hidden=50.0), engine, learning="eprop") == []
-    assert said(net(hidden=50.0), engine, update_every=4) == []
+    assert said(net(hidden=50.0), engine, learning=sc.BPTT(update_every=4)) == []
 
 
 def test_sequences_with_lengths_are_looked_at(engine):
@@ -246,7 +246,7 @@ def diverging(engine, network, data, loss=None, **options):
     model = sc.Model(network, engine, seed=1)
     before = model.params()
     with pytest.raises(sc.DivergedError) as caught:
-        model.fit(data, loss or functional.mse_membrane_loss(), num_steps=9, progress=False, **options)
+        model.fit(data, loss=loss or functional.mse_membrane_loss(), num_steps=9, progress=False, **options)
     return model, before, str(caught.value)
 
 
@@ -279,10 +279,12 @@ def test_a_batch_that_is_refused_leaves_the_weights_of_the_batch_before(engine):
         return sc.engine_of(out.spikes).xp.mean(out.membrane) * (float("nan") if len(calls) == 3 else 1.0)
 
     with pytest.raises(sc.DivergedError, match=r"the loss of epoch 1 is nan in batch 3, where every state is finite"):
-        model.fit([(X, Y)] * 5, loss, num_steps=3, progress=False)
+        model.fit([(X, Y)] * 5, loss=loss, num_steps=3, progress=False)
     assert model.executor.steps_done == 2
     again = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine, seed=1)
-    again.fit([(X, Y)] * 2, lambda out, y: sc.engine_of(out.spikes).xp.mean(out.membrane), num_steps=3, progress=False)
+    again.fit(
+        [(X, Y)] * 2, loss=lambda out, y: sc.engine_of(out.spikes).xp.mean(out.membrane), num_steps=3, progress=False
+    )
     assert all(np.array_equal(x, again.params()[name]) for name, x in model.params().items())
 
 
@@ -293,7 +295,7 @@ def test_weights_that_are_not_finite_are_named(engine):
     params = {**state["params"], "0.bias": np.full(5, np.nan, "float32")}
     model.load_state({**state, "params": params})
     with pytest.raises(sc.DivergedError, match=r"is nan in batch 1, where 0\.bias holds NaN or infinity"):
-        model.fit([(X, Y)], functional.mse_membrane_loss(), num_steps=3, progress=False)
+        model.fit([(X, Y)], loss=functional.mse_membrane_loss(), num_steps=3, progress=False)
 
 
 # ---- fit(x, y), predict --------------------------------------------------------------------------------------------
@@ -313,9 +315,9 @@ def test_two_arrays_are_what_a_loader_of_the_same_seed_gives(engine):
 
 def test_the_loss_and_the_optimiser_follow_the_arrays(engine):
     model = sc.Model(net(), engine)
-    model.fit(X, Y, functional.ce_count_loss(), sc.SGD(lr=0.1), 1, 6, progress=False)
-    assert model.loss == functional.ce_count_loss()
-    assert model.optimizer == sc.SGD(lr=0.1)
+    model.fit(X, Y, loss=functional.ce_count_loss(), optimizer=sc.SGD(lr=0.1), epochs=1, num_steps=6, progress=False)
+    assert model.trainer.loss == functional.ce_count_loss()
+    assert model.trainer.optimizer == sc.SGD(lr=0.1)
 
 
 def test_sequences_of_two_arrays_have_their_samples_first(engine):
@@ -341,7 +343,7 @@ def test_sequences_of_two_arrays_have_their_samples_first(engine):
 )
 def test_predictions_are_those_that_the_accuracy_counts(engine, loss):
     model = sc.Model(net(), engine, seed=2)
-    model.fit(X, Y, loss, sc.Adam(lr=1e-2), 2, 8, progress=False)
+    model.fit(X, Y, loss=loss, optimizer=sc.Adam(lr=1e-2), epochs=2, num_steps=8, progress=False)
     labels = model.predict(X, num_steps=8)
     assert labels.dtype == np.int64
     assert labels.shape == (24,)
@@ -387,7 +389,7 @@ def test_predict_says_what_to_do_for_regression(engine):
     model = sc.Model(net(), engine)
     sequence = np.zeros((6, 4, 12), "float32")
     loss = functional.mse_membrane_loss(time_var_targets=True)
-    model.fit([(sequence, np.zeros((6, 4, 5)))], loss, progress=False)
+    model.fit([(sequence, np.zeros((6, 4, 5)))], loss=loss, progress=False)
     with pytest.raises(TypeError, match=r"predict gives class labels, but loss=mse_membrane_loss.*out\.membrane"):
         model.predict(sequence)
     assert model.predict(sequence, loss=functional.ce_rate_loss()).shape == (4,)

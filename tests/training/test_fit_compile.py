@@ -47,7 +47,9 @@ NET = sc.Sequential(
 
 def trained(compile, data=BATCHES, dtype="float64", net=NET, **options):
     model = sc.Model(net, engine="torch", dtype=dtype, seed=1, input_shape=(2, 8, 8), **options)
-    model.fit(data, optimizer=sc.Adam(lr=1e-2), epochs=2, num_steps=4, compile=compile, progress=False)
+    model.fit(
+        data, optimizer=sc.Adam(lr=1e-2), epochs=2, num_steps=4, compute=sc.Compute(compile=compile), progress=False
+    )
     return model
 
 
@@ -82,7 +84,9 @@ def test_training_is_that_without_it(quickly):
     model.train_step(*BATCHES[0], num_steps=4)
     model.evaluate(BATCHES, num_steps=4, progress=False)
     assert len(functions) == 4
-    assert gap(model, sc.Model.holding(NET, model.engine, 1, (2, 8, 8), model.state(), model.optimizer)) == 0.0
+    assert (
+        gap(model, sc.Model.from_state(NET, model.engine, 1, (2, 8, 8), model.state(), model.trainer.optimizer)) == 0.0
+    )
     assert any(np.abs(before[name] - x).max() > 0 for name, x in model.params().items())
 
 
@@ -130,9 +134,9 @@ def test_machine_code(tmp_path):
 def test_what_excludes_it_is_refused():
     for options, said in (({"memory": "1GB"}, "memory='1GB'"), ({"parallel": "fsdp"}, "parallel='fsdp'")):
         with pytest.raises(ValueError, match=f"compile=True and {said} exclude each other"):
-            sc.Model(NET, engine="torch").fit(BATCHES, num_steps=2, compile=True, **options)
+            sc.Compute(compile=True, **options)
     with pytest.raises(NotImplementedError, match="compile=True is torch.compile, and this is engine 'numpy'"):
-        sc.Model(NET, engine="numpy").fit(BATCHES, num_steps=2, compile=True)
+        sc.Model(NET, engine="numpy").fit(BATCHES, num_steps=2, compute=sc.Compute(compile=True))
 
 
 def test_what_is_missing_is_named(monkeypatch):

@@ -36,7 +36,7 @@ def model(engine="numpy", inputs=6):
 
 def trained(engine, data, loss=None, inputs=6, **options):
     made = model(engine, inputs)
-    made.fit(data, loss, sc.SGD(lr=0.5), **options)
+    made.fit(data, loss=loss, optimizer=sc.SGD(lr=0.5), **options)
     return made.params()
 
 
@@ -82,8 +82,8 @@ def test_lengths_are_told_from_the_batch_axis_whatever_the_time_axis(engine):
 def test_evaluate_is_the_mean_over_samples_alone(engine):
     made = model(engine)
     for loss in LOSSES.values():
-        alone = [made.evaluate([(X[:n, i : i + 1], LABELS[i : i + 1])], loss) for i, n in enumerate(LENGTHS)]
-        found = made.evaluate([(X, LABELS, LENGTHS)], loss)
+        alone = [made.evaluate([(X[:n, i : i + 1], LABELS[i : i + 1])], loss=loss) for i, n in enumerate(LENGTHS)]
+        found = made.evaluate([(X, LABELS, LENGTHS)], loss=loss)
         for column in ("loss", "accuracy"):
             assert found[column] == pytest.approx(np.mean([row[column] for row in alone]), abs=1e-12)
 
@@ -136,7 +136,7 @@ def test_bad_lengths_are_refused_before_anything_is_learned(engine, lengths, mes
         made.evaluate([(X, LABELS, lengths)])
 
 
-@pytest.mark.parametrize("options", [{"update_every": 2}, {"learning": "eprop"}])
+@pytest.mark.parametrize("options", [{"learning": sc.BPTT(update_every=2)}, {"learning": "eprop"}])
 def test_lengths_go_with_whole_batches_only(engine, options):
     with pytest.raises(ValueError, match="lengths need whole sequences.*leave those out"):
         trained(engine, [(X, LABELS, LENGTHS)], **options)

@@ -56,7 +56,7 @@ def test_what_callbacks_are_told(model):
 
 def test_several_batches_of_an_update_are_one_step(model):
     notes = Notes()
-    history = fit(model, accumulate=2, callbacks=(notes,))
+    history = fit(model, compute=sc.Compute(accumulate=2), callbacks=(notes,))
     assert [(step.batch, step.samples) for step in notes.steps] == [(2, 16), (3, 20)]
     assert history[0]["loss"] == pytest.approx((16 * notes.steps[0].loss + 4 * notes.steps[1].loss) / 20)
 
@@ -86,7 +86,7 @@ def test_a_file_of_a_stopped_epoch_goes_on(model, tmp_path):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_stop_behind_the_last_batch_of_an_epoch_keeps_the_rate(model, accumulate):
-    options = {"epochs": 2, "accumulate": accumulate, "schedule": schedule.cosine(each="step")}
+    options = {"epochs": 2, "compute": sc.Compute(accumulate=accumulate), "schedule": schedule.cosine(each="step")}
     whole = sc.Model(model.network, model.engine, seed=3)
     fit(whole, **options)
     assert not fit(model, callbacks=(Notes(4 - accumulate),), **options)
@@ -148,7 +148,7 @@ def test_when_a_rate_changes_has_two_words(model):
 
 
 def test_accumulated_batches_have_one_rate(model):
-    found = rates(model, epochs=1, accumulate=2, schedule=schedule.exponential(0.5, each="step"))
+    found = rates(model, epochs=1, compute=sc.Compute(accumulate=2), schedule=schedule.exponential(0.5, each="step"))
     assert found == pytest.approx([1.0, 0.5 ** (2 / 3)])
 
 

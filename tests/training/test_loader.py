@@ -511,6 +511,6 @@ def test_fit_leaves_no_processes_after_an_error(where):
     frames = events(6, None, ToFrames(steps=3))
     fed = {name: Loader(frames, batch_size=2, workers=1 if name == where else 0) for name in ("training", "validation")}
     with pytest.raises(Stop) as caught:  # its traceback holds the frames of the loops
-        model.fit(fed["training"], loss, validation=fed["validation"], progress=False)
+        model.fit(fed["training"], loss=loss, validation=fed["validation"], progress=False)
     assert caught.tb is not None
     assert not multiprocessing.active_children()

@@ -253,7 +253,7 @@ def test_early_stopping_without_a_single_number(model):
 
 def test_clip_norm_and_window_reach_the_executor(model):
     before = model.params()
-    model.fit(BATCHES[:1], num_steps=4, optimizer=sc.SGD(lr=1.0), clip_norm=1e-3, window=2)
+    model.fit(BATCHES[:1], num_steps=4, optimizer=sc.SGD(lr=1.0, clip_norm=1e-3), learning=sc.BPTT(window=2))
     moved = sum(((after - before[name]) ** 2).sum() for name, after in model.params().items()) ** 0.5
     assert moved == pytest.approx(1e-3, rel=2e-3)
 
@@ -366,7 +366,7 @@ def test_targets_that_vary_in_time_are_no_exchanged_axes():
     model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=0.8)), "numpy")
     x, targets = np.random.default_rng(0).random((7, 4, 3)), np.zeros((7, 4, 2))
     loss = sc.functional.mse_membrane_loss(time_var_targets=True)
-    history = model.fit([(x, targets)] * 5, loss, sc.Adam(lr=0.05), epochs=5)
+    history = model.fit([(x, targets)] * 5, loss=loss, optimizer=sc.Adam(lr=0.05), epochs=5)
     assert history[-1]["loss"] < history[0]["loss"]
     assert "accuracy" not in history[-1]
 
@@ -381,14 +381,14 @@ def test_targets_that_vary_in_time_have_their_time_axis_where_inputs_have_it(eng
     x, targets = rng.random((4, 3) if static else (steps, 4, 3)), rng.random((steps, 4, 2))
     first = x if static else x.transpose(1, 0, 2), targets.transpose(1, 0, 2).copy()
     option = {"num_steps": steps} if static else {}
-    ways = {"learning": "bptt"}, {"learning": "eprop"}, {"update_every": 2}
+    ways = {"learning": "bptt"}, {"learning": "eprop"}, {"learning": sc.BPTT(update_every=2)}
     for way in ways:
         models = [sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=0.8)), engine, seed=0) for _ in range(2)]
         for model, batch, axis in zip(models, ((x, targets), first), (0, 1)):
-            model.fit([batch], loss, sc.SGD(lr=0.5), time_axis=axis, progress=False, **option, **way)
+            model.fit([batch], loss=loss, optimizer=sc.SGD(lr=0.5), time_axis=axis, progress=False, **option, **way)
         np.testing.assert_array_equal(models[1].params()["0.weight"], models[0].params()["0.weight"])
     for tell in (
-        lambda model, batch, axis: model.evaluate([batch], loss, time_axis=axis, **option)["loss"],
+        lambda model, batch, axis: model.evaluate([batch], loss=loss, time_axis=axis, **option)["loss"],
         lambda model, batch, axis: sc.backprop.bptt(model, *batch, loss, time_axis=axis, **option).loss,
         lambda model, batch, axis: sc.backprop.online(model, *batch, loss, time_axis=axis, **option).loss,
         lambda model, batch, axis: sc.verify(model, *batch, loss, time_axis=axis, differences=False, **option).ok,
@@ -412,11 +412,11 @@ def test_targets_that_are_no_whole_numbers_stay_so(targets, kept):
 
 def test_evaluate_takes_the_loss_of_the_last_fit(model):
     loss, default = functional.mse_count_loss(correct_rate=1.0, incorrect_rate=0.0), functional.ce_rate_loss()
-    assert model.evaluate(BATCHES, num_steps=3) == model.evaluate(BATCHES, default, num_steps=3)
-    model.fit(BATCHES, loss, num_steps=3)
-    found = [model.evaluate(BATCHES, one, num_steps=3)["loss"] for one in (None, loss, default)]
+    assert model.evaluate(BATCHES, num_steps=3) == model.evaluate(BATCHES, loss=default, num_steps=3)
+    model.fit(BATCHES, loss=loss, num_steps=3)
+    found = [model.evaluate(BATCHES, loss=one, num_steps=3)["loss"] for one in (None, loss, default)]
     assert found[0] == found[1] != found[2]
-    assert model.to_engine("numpy").loss is loss
+    assert model.to_engine("numpy").trainer.loss is loss
 
 
 def test_the_membrane_of_hidden_neurons_is_not_the_outputs():

@@ -15,6 +15,7 @@ X = RNG.random((20, 6), dtype=np.float32)
 Y = np.arange(20) % 4
 BATCHES = [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 20, 8)]  # the last one is shorter
 ADAM = sc.Adam(lr=0.01, groups=(sc.Group("*.beta", lr=0.05),))
+CLIPPED = sc.Adam(lr=1e-2, clip_norm=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def model(request):
 
 def fitted(model, epochs=2, **options):
     other = sc.Model(model.network, model.engine, seed=model.seed)
-    other.fit(BATCHES, optimizer=ADAM, epochs=epochs, progress=False, **options)
+    other.fit(BATCHES, **{"optimizer": ADAM, **options}, epochs=epochs, progress=False)
     return other
 
 
@@ -58,14 +59,14 @@ def same(a, b):
     "options",
     [
         {"num_steps": 4},
-        {"num_steps": 4, "encoder": spikegen.rate, "clip_norm": 0.1},
-        {"num_steps": 4, "window": 2, "loss": functional.ce_membrane_loss()},
+        {"num_steps": 4, "encoder": spikegen.rate, "optimizer": CLIPPED},
+        {"num_steps": 4, "learning": sc.BPTT(window=2), "loss": functional.ce_membrane_loss()},
     ],
 )
 def test_a_loop_of_train_steps_is_fit(model, options):
     reference, rows = fitted(model, **options), []
     for x, y, named in draws(model):
-        rows.append(model.train_step(x, y, optimizer=ADAM, **options, **named))
+        rows.append(model.train_step(x, y, **{"optimizer": ADAM, **options}, **named))
     same(model, reference)
     last = [row["loss"] for row in rows[3:]]
     assert reference.history[-1]["loss"] == pytest.approx((8 * last[0] + 8 * last[1] + 4 * last[2]) / 20)
@@ -74,10 +75,10 @@ def test_a_loop_of_train_steps_is_fit(model, options):
 
 
 def test_a_loop_of_gradients_is_fit(model):
-    reference = fitted(model, num_steps=4, clip_norm=0.1)
+    reference = fitted(model, num_steps=4, optimizer=CLIPPED)
     for x, y, named in draws(model):
         _, grads = model.value_and_grad(x, y, num_steps=4, **named)
-        model.apply(grads, ADAM, clip_norm=0.1)
+        model.apply(grads, CLIPPED)
     same(model, reference)
 
 
@@ -86,7 +87,7 @@ def test_the_executor_is_built_once(model):
     held = model.executor
     for x, y in BATCHES:
         model.train_step(x, y, num_steps=4)
-        model.value_and_grad(x, y, num_steps=4, window=2)
+        model.value_and_grad(x, y, num_steps=4, learning=sc.BPTT(window=2))
     assert model.executor is held
     model.train_step(*BATCHES[0], num_steps=4, loss=functional.mse_count_loss())
     assert model.executor is not held
@@ -135,7 +136,7 @@ def test_sharpness_aware_steps(model):
 def test_applying_a_gradient_leaves_it_as_it_is(model):
     _, grads = model.value_and_grad(X, Y, num_steps=4)
     before = {name: model.engine.to_numpy(g).copy() for name, g in grads.items()}
-    model.apply(grads, sc.SGD(lr=0.1), clip_norm=1e-3)
+    model.apply(grads, sc.SGD(lr=0.1, clip_norm=1e-3))
     model.train_step(X, Y, num_steps=4)
     assert all((model.engine.to_numpy(grads[name]) == g).all() for name, g in before.items())
 
@@ -175,7 +176,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(model):
 
     for call in (model.train_step, model.value_and_grad):
         with pytest.raises(sc.DivergedError, match="the loss is nan"):
-            call(X, Y, broken, num_steps=4)
+            call(X, Y, loss=broken, num_steps=4)
     assert all((model.params()[name] == x).all() for name, x in before.items())
 
 

@@ -58,8 +58,8 @@ KINDS = {
     "recurrent": ((sc.Linear(12, 8), *RECURRENT), X, RATE),
     "dropout": (dense(sc.Dropout(0.4)), X, {"num_steps": 6}),
     "rate code": (dense(), X, RATE),
-    "accumulate": (dense(sc.Dropout(0.2)), X, {**RATE, "accumulate": 2}),
-    "clipped": (dense(), X, {**RATE, "clip_norm": 0.05}),
+    "accumulate": (dense(sc.Dropout(0.2)), X, {**RATE, "compute": sc.Compute(accumulate=2)}),
+    "clipped": (dense(), X, {**RATE, "optimizer": sc.Adam(lr=1e-2, clip_norm=0.05)}),
     "pruned": (dense(), X, {**KEEPING, "callbacks": (sc.Pruning(0.5, start=1, end=9, every=2, each="step"),)}),
     "rewired": (dense(), X, {**KEEPING, "callbacks": (sc.Rewiring(0.5, start=3, every=4, each="step"),)}),
     "lengths": (dense(), "lengths", {}),
@@ -92,7 +92,7 @@ def trained(kind, world, **options):
     options = {"validation": batches(data, False), "metric": "accuracy_rate", "progress": False, **more, **options}
     given, one = batches(data, world > 2), model(layers, data, checkpoint_layers=options.pop("checkpoint_layers", None))
     options.setdefault("optimizer", sc.Adam(lr=1e-2))
-    one.fit(given, functional.ce_rate_loss(), epochs=5 if world > 2 else 4, **options)
+    one.fit(given, loss=functional.ce_rate_loss(), epochs=5 if world > 2 else 4, **options)
     return one
 
 
@@ -142,7 +142,14 @@ def rank_has_other_uses():
     """A DistributedSampler, evaluation, callbacks; then everything that is refused. Printed as JSON."""
     rank, found = group(), {}
     sampled = model(dense(sc.Dropout(0.4)))
-    sampled.fit(own_loader(rank), functional.ce_rate_loss(), sc.Adam(lr=1e-2), 2, num_steps=5, progress=False)
+    sampled.fit(
+        own_loader(rank),
+        loss=functional.ce_rate_loss(),
+        optimizer=sc.Adam(lr=1e-2),
+        epochs=2,
+        num_steps=5,
+        progress=False,
+    )
     np.savez(f"sampled-{rank}.npz", **figures(sampled))
     one = model(dense())
     feeding = {"num_steps": 4, "encoder": rate, "progress": False}
@@ -178,13 +185,14 @@ def fit(rank, layers=None, data=None, seed=3, dtype="float64", **options):
     return one
 
 
-def with_budget(samples=21, share=None, **options):
+def with_budget(samples=21, parallel="data", share=None, **options):
     """A network with batch norm and a budget; ``share``: how far it lies between what 10 and 11 samples take."""
-    few, more = (1, 1) if share is None else (with_budget(n, parallel="none").executor.plan.peak for n in (10, 11))
+    few, more = (1, 1) if share is None else (with_budget(n, "none").executor.plan.peak for n in (10, 11))
     memory = "1GB" if share is None else int(1.1 * (few + share * (more - few)))
     layers = (sc.Linear(12, 20, bias=False), sc.BatchNorm1d(20), sc.Leaky(beta=0.9), sc.Linear(20, 20, bias=False))
     layers = (*layers, *layers[1:3], sc.Linear(20, 4), sc.LI(beta=0.9))
-    return fit(0, layers, [(X[:samples], Y[:samples])] * 2, memory=memory, **options)
+    compute = sc.Compute(memory=memory, parallel=parallel)
+    return fit(0, layers, [(X[:samples], Y[:samples])] * 2, compute=compute, **options)
 
 
 def with_nan(rank):
@@ -395,7 +403,7 @@ def test_a_distributed_sampler_gives_each_rank_its_own_batches(two):
     ranks = [list(own_loader(rank)) for rank in (0, 1)]
     whole = [tuple(torch.cat(pair) for pair in zip(*both)) for both in zip(*ranks)]
     one = model(dense(sc.Dropout(0.4)))
-    one.fit(whole, functional.ce_rate_loss(), sc.Adam(lr=1e-2), 2, num_steps=5, progress=False)
+    one.fit(whole, loss=functional.ce_rate_loss(), optimizer=sc.Adam(lr=1e-2), epochs=2, num_steps=5, progress=False)
     assert gap(figures(one), loaded(two, "sampled")) <= 1e-10
 
 
@@ -445,7 +453,7 @@ def test_processes_that_do_not_know_each_other_are_refused(monkeypatch, engine, 
     with pytest.raises(sc.RankError, match=remedy) as error:
         one.fit(X, Y, num_steps=2, progress=False)
     assert "parallel='none'" in str(error.value)
-    one.fit(X, Y, num_steps=2, progress=False, parallel="none")
+    one.fit(X, Y, num_steps=2, progress=False, compute=sc.Compute(parallel="none"))
     assert one.epochs_done == 1
 
 
@@ -458,6 +466,6 @@ def test_what_is_no_launcher_of_several_processes():
 
 def test_parallel_is_a_word():
     with pytest.raises(ValueError, match="unknown parallel 'ddp'. Known: data, fsdp, none"):
-        model(dense()).fit(X, Y, num_steps=2, parallel="ddp")
+        model(dense()).fit(X, Y, num_steps=2, compute=sc.Compute(parallel="ddp"))
     with pytest.raises(ValueError, match="unknown parallel 'ddp'"):
         model(dense()).evaluate(X, Y, num_steps=2, parallel="ddp")

@@ -53,7 +53,7 @@ def other(name, **more):
     network = sc.RLeaky(beta=0.8, linear_features=12) if layers is None else sc.Sequential(*layers)
     one = sc.Model(network, engine="torch", seed=3, input_shape=(12,), **{"dtype": "float64", **options})
     given = {"optimizer": sc.Adam(lr=1e-2), "epochs": 3, "num_steps": 5, "progress": False, **given, **more}
-    one.fit(BATCHES, functional.ce_rate_loss(), **given)
+    one.fit(BATCHES, loss=functional.ce_rate_loss(), **given)
     return one
 
 
@@ -106,7 +106,7 @@ def rank_trains_others():
 def rank_has_other_uses():
     rank, found = whole.group(), {}
     found["bytes"], found["gathered"] = memory()
-    options = {"optimizer": sc.Adam(lr=1e-2), "num_steps": 5, "progress": False, "parallel": "fsdp"}
+    options = {"optimizer": sc.Adam(lr=1e-2), "num_steps": 5, "progress": False, "compute": FSDP}
     one = model(dense(sc.Dropout(0.4)))
     one.fit(BATCHES, epochs=2, **options)
     one.save(f"saved-{rank}.safetensors")
@@ -119,7 +119,7 @@ def rank_has_other_uses():
     found["text"] = repr(one)
     copy = one.to_engine("torch")
     found["copy"] = [copy.executor.divides, gap(copy.params(), [one.params()])]
-    one.fit(BATCHES, epochs=6, resume=True, **{**options, "parallel": "data"})
+    one.fit(BATCHES, epochs=6, resume=True, **{**options, "compute": sc.Compute()})
     np.savez(f"data-{rank}.npz", **figures(one))
     for name, call in REFUSED.items():
         try:
@@ -127,7 +127,7 @@ def rank_has_other_uses():
             found[name] = "nothing"
         except Exception as error:
             found[name] = f"{type(error).__name__}: {error}"
-    trained("dense", 2, parallel="fsdp")  # after all of these the ranks are still in step
+    trained("dense", 2, compute=FSDP)  # after all of these the ranks are still in step
     Path(f"found-{rank}.json").write_text(json.dumps(found))
 
 
@@ -152,7 +152,7 @@ def memory():
     gathering.gathered = lambda x: counted(x) if isinstance(x, gathering.DTensor) else x
     gc.disable()  # what is let go must be let go at once
     one = model(PEAK)
-    one.fit(BATCHES, optimizer=sc.Adam(), epochs=1, num_steps=3, parallel="fsdp", progress=False)
+    one.fit(BATCHES, optimizer=sc.Adam(), epochs=1, num_steps=3, compute=sc.Compute(parallel="fsdp"), progress=False)
     gc.enable()
     gathering.gathered = lambda x: make(x) if isinstance(x, gathering.DTensor) else x
     states = one.executor.torch_optimizer.state
@@ -162,8 +162,11 @@ def memory():
     return sum(x.to_local().untyped_storage().nbytes() for x in kept), most[0]
 
 
+FSDP = sc.Compute(parallel="fsdp")
+
+
 def fit(rank, **options):
-    return whole.fit(rank, parallel="fsdp", **options)
+    return whole.fit(rank, compute=FSDP, **options)
 
 
 def not_finite(rank):
@@ -174,7 +177,7 @@ def not_finite(rank):
         state["params"]["0.weight"][15] = np.inf
         model.load_state(state)
 
-    return fit(rank, epochs=2, callbacks=(spoils,), check_finite=True)
+    return fit(rank, epochs=2, callbacks=(spoils,))
 
 
 def no_metric(out, targets):
@@ -195,7 +198,7 @@ REFUSED = {
     "weights restored on one": lambda rank: fit(
         rank, callbacks=(lambda model, row: model.load_state(HALF),) * (rank == 0)
     ),
-    "budget": lambda rank: fit(rank, memory="1GB"),
+    "budget": lambda rank: whole.fit(rank, compute=sc.Compute(parallel="fsdp", memory="1GB")),
     "eprop": lambda rank: fit(rank, learning="eprop"),
     "not finite": not_finite,
     "validation": lambda rank: fit(rank, validation=whole.with_nan(rank)),
@@ -208,7 +211,7 @@ SAID = {
     "bad input": whole.DIFFERENT["bad input"],
     "weights restored on one": ("RankError: after the callbacks of epoch 1 the weights of rank 1 are not",) * 2,
     "budget": ("ValueError: memory='1GB' is planned for whole weights, and parallel='fsdp' divides them",) * 2,
-    "eprop": ("ValueError: 2 processes train together, once per batch, but learning='eprop'",) * 2,
+    "eprop": ("ValueError: 2 processes train together, once per batch, but learning=EProp()",) * 2,
     "not finite": ("DivergedError: 0.weight holds NaN or infinity after epoch 2",) * 2,
     "validation": whole.DIFFERENT["bad input"],
     "metric": ("RankError: rank 1 of 2 has failed: ValueError: no metric", "ValueError: no metric"),
@@ -311,6 +314,6 @@ def test_modules_under_fully_shard_train_as_in_one_process(two, kind):
 
 def test_one_process_has_all_weights():
     one = model(dense())
-    one.fit(BATCHES, num_steps=2, parallel="fsdp", progress=False)
+    one.fit(BATCHES, num_steps=2, compute=sc.Compute(parallel="fsdp"), progress=False)
     assert not one.executor.divides
     one.train_step(X[:4], Y[:4], num_steps=2)

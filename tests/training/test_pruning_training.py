@@ -173,7 +173,11 @@ def test_gradients_from_outside_stay_as_they_are(engine):
     assert all(np.array_equal(absent(model)[name], gone[name]) for name in WEIGHTS)
 
 
-@pytest.mark.parametrize("options", [{"accumulate": 2}, {"clip_norm": 0.1}, {"learning": "eprop"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"compute": sc.Compute(accumulate=2)}, {"optimizer": replace(KEEPING, clip_norm=0.1)}, {"learning": "eprop"}],
+    ids=str,
+)
 @ENGINES
 def test_zeros_stay_in_every_way_of_training(engine, options):
     flat = sc.Sequential(sc.Linear(6, 16), sc.Leaky(beta=0.9, threshold=0.3), sc.Linear(16, 3), sc.Leaky(threshold=0.3))

@@ -205,9 +205,9 @@ def test_a_second_fit_goes_on_as_if_it_were_one(model, optimizer, again):
     """D10: it began with an optimiser without moments, as if there had been no training; one that was left out was
     replaced by Adam, and the loss by ce_rate_loss."""
     whole, loss = sc.Model(network(), model.engine, seed=3), sc.functional.mse_count_loss()
-    whole.fit(BATCHES, loss, optimizer, epochs=3, num_steps=4)
-    model.fit(BATCHES, loss, optimizer, epochs=2, num_steps=4)
-    model.fit(BATCHES, *((loss, optimizer) if again == "given" else ()), num_steps=4)
+    whole.fit(BATCHES, loss=loss, optimizer=optimizer, epochs=3, num_steps=4)
+    model.fit(BATCHES, loss=loss, optimizer=optimizer, epochs=2, num_steps=4)
+    model.fit(BATCHES, **({"loss": loss, "optimizer": optimizer} if again == "given" else {}), num_steps=4)
     same(model.params(), whole.params())
     same(model.state()["optimizer"], whole.state()["optimizer"])
     assert [row["loss"] for row in model.history] == [row["loss"] for row in whole.history]
@@ -244,7 +244,7 @@ def test_resuming_may_change_the_learning_rate_and_forgets_nothing_else(model):
     model.fit(BATCHES, num_steps=2, resume=True, epochs=2)
     model.fit(BATCHES, num_steps=2, optimizer=sc.Adam(lr=0.01), resume=True, epochs=3)
     assert [row["lr"] for row in model.history] == [0.1, 0.1, 0.01]
-    assert model.optimizer == sc.Adam(lr=0.01)
+    assert model.trainer.optimizer == sc.Adam(lr=0.01)
 
 
 def test_weights_of_another_shape_are_refused(model):

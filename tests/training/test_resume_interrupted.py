@@ -23,8 +23,8 @@ EPOCHS, BATCHES = 3, 4
 PLACES = [0, 1, 5, 7, 8, 11]  # steps, of 12: at the borders of epochs and inside
 WAYS = {
     "plain": {"encoder": spikegen.rate, "schedule": sc.schedule.cosine(warmup=1)},
-    "parts": {"update_every": 2, "optimizer": sc.SGD(lr=0.05, momentum=0.9)},
-    "forward": {"learning": "eprop", "update_every": 2},
+    "parts": {"learning": sc.BPTT(update_every=2), "optimizer": sc.SGD(lr=0.05, momentum=0.9)},
+    "forward": {"learning": sc.EProp(update_every=2)},
     "validated": {"validation": [(X, Y)], "optimizer": sc.RMSprop(lr=0.01)},
 }
 
@@ -53,7 +53,7 @@ def fit(model, way, loss=None, data=None, **options):
     data = Loader(X, Y, batch_size=7, seed=1) if data is None else data
     common = {"num_steps": 4, "epochs": EPOCHS, "progress": False, "optimizer": sc.Adam(lr=0.01)}
     loss = loss or (functional.ce_rate_loss() if way == "forward" else Counting())
-    return model.fit(data, loss, **{**common, **WAYS[way], **options})
+    return model.fit(data, loss=loss, **{**common, **WAYS[way], **options})
 
 
 class Counting(functional.ce_rate_loss):
@@ -109,7 +109,7 @@ def test_resuming_goes_on_after_the_batch(engine, way, saved, tmp_path):
                 model = sc.load(tmp_path / "model", engine=engine)
             fit(model, way, resume=True)
             same(model, whole)
-            assert model.unfinished is None
+            assert model.trainer.unfinished is None
 
 
 def test_resuming_goes_on_behind_interruptions_of_an_interruption():
@@ -132,7 +132,7 @@ def test_an_interruption_of_the_validation_repeats_the_validation_only():
     fit(whole, "plain", validation=Loader(X, Y, shuffle=False))
     with pytest.raises(KeyboardInterrupt):
         fit(model, "plain", validation=Interrupted(X, Y, shuffle=False))
-    assert (model.state()["step"], model.epochs_done, model.unfinished.batches) == (BATCHES, 0, BATCHES)
+    assert (model.state()["step"], model.epochs_done, model.trainer.unfinished.batches) == (BATCHES, 0, BATCHES)
     fit(model, "plain", resume=True, validation=Loader(X, Y, shuffle=False))
     same(model, whole)
 
@@ -174,7 +174,7 @@ def test_half_a_step_is_nothing_to_go_on_from(engine, tmp_path):
             with pytest.raises(ValueError, match="resume=True: the last step was interrupted half done"):
                 fit(one, way, resume=True)
         fit(model, way)
-        assert model.unfinished is None
+        assert model.trainer.unfinished is None
 
 
 def test_other_data_than_before_are_refused():

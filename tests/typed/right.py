@@ -45,8 +45,8 @@ X, LABELS = np.random.default_rng(0).random((4, 1, 4, 4)), np.array([0, 1, 2, 3]
 model = sc.Model(net, "torch", seed=3, input_shape=(1, 4, 4), device="cpu")
 model.fit(
     [(X, LABELS)],
-    functional.ce_rate_loss() + 0.1 * functional.l1_rate_sparsity(),
-    sc.AdamW(lr=1e-3),
+    loss=functional.ce_rate_loss() + 0.1 * functional.l1_rate_sparsity(),
+    optimizer=sc.AdamW(lr=1e-3),
     epochs=2,
     num_steps=3,
     encoder=spikegen.rate,
@@ -56,7 +56,7 @@ model.fit(
     metric=["accuracy", functional.accuracy_rate],
     progress=False,
 )
-model.fit([(X, LABELS)], lambda out, targets: out.spikes.mean(), schedule=lambda epoch, epochs: 0.5, num_steps=2)
+model.fit([(X, LABELS)], loss=lambda out, targets: out.spikes.mean(), schedule=lambda epoch, epochs: 0.5, num_steps=2)
 model.fit(datasets.Loader(X, LABELS, batch_size=2), num_steps=2, learning="bptt")
 local = plasticity.Plasticity({"3": (plasticity.STDP(), plasticity.Bounds()), "5.connection": plasticity.RewardSTDP()})
 model.fit(X, learning=plasticity.Plasticity(local.rules, reward=lambda out, targets: 1.0), num_steps=2)
@@ -89,8 +89,8 @@ own = sc.Model(sc.Sequential(sc.Flatten(), drawn), "numpy", input_shape=(1, 4, 4
 groups = [sc.Group("*.bias", weight_decay=0.0), sc.Group("*.beta", lr=1e-2)]
 adam = sc.Adam(lr=1e-3, groups=groups)
 own.fit([(X, LABELS)], optimizer=adam, num_steps=2, callbacks=(Stop(),), schedule=schedule.one_cycle(), progress=False)
-own.fit([(X, LABELS)], num_steps=2, learning=backprop.eprop("random", kappa=0.5, seed=1), progress=False)
-own.train_step(X, LABELS, optimizer=sc.SGD(lr=0.1), num_steps=2, clip_norm=1.0, seed=(3, "a"), first=4)["loss"]
+own.fit([(X, LABELS)], num_steps=2, learning=sc.EProp("random", kappa=0.5, seed=1), progress=False)
+own.train_step(X, LABELS, optimizer=sc.SGD(lr=0.1, clip_norm=1.0), num_steps=2, seed=(3, "a"), first=4)["loss"]
 value, grads = own.value_and_grad(X, LABELS, num_steps=2)
 own.apply({name: 0.5 * grad for name, grad in grads.items()}, optimizer=adam)
 

@@ -190,8 +190,8 @@ def test_cosine_and_ratio_of_a_leaky_readout_are_those_on_paper(learning):
     z[0, 0, 0], z[:, 0, 1] = 1.0, 1.0  # one spike, and a spike at each step
     loss = backprop.per_step(lambda out, targets: sc.engine_of(out.membrane).xp.sum(out.membrane), "sum")
     network = sc.Sequential(sc.Linear(2, 1, bias=False), sc.LI(beta=beta))
-    window = {"window": 1} if learning == "bptt" else {}
-    report = sc.verify(sc.Model(network, "numpy"), z, [0], loss, against="numpy", learning=learning, **window)
+    learning = sc.BPTT(window=1) if learning == "bptt" else learning
+    report = sc.verify(sc.Model(network, "numpy"), z, [0], loss, against="numpy", learning=learning)
     past = beta ** np.arange(steps)
     exact, without = np.array([past.sum(), past.cumsum().sum()]), np.array([1.0, steps])
     norms = np.linalg.norm(exact), np.linalg.norm(without)
@@ -320,9 +320,7 @@ def test_a_wrong_rule_is_found(wrong, monkeypatch):
     ("options", "message"),
     [
         ({"learning": "epropp"}, "did you mean 'eprop'"),
-        ({"window": 3}, "give it with learning='bptt'"),
-        ({"learning": "eprop", "window": 3}, "window=3"),
-        ({"learning": "bptt", "window": 0}, "window=0"),
+        ({"learning": sc.EProp(update_every=3)}, "leave update_every out"),
         ({"learning": "eprop", "lengths": [9, 9, 9, 9]}, "leave lengths out"),
         ({"learning": "eprop", "differences": False}, "differences=False"),
         ({"learning": "eprop", "loss": functional.ce_count_loss()}, "per_step"),

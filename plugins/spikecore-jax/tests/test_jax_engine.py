@@ -40,7 +40,8 @@ def trained(engine, epochs=2, net=NET, **options):
 
 
 def fitted(model, epochs, **options):
-    model.fit(data(), optimizer=sc.Adam(lr=0.01), epochs=epochs, progress=False, **options)
+    optimizer = sc.Adam(lr=0.01, clip_norm=options.pop("clip_norm", None))
+    model.fit(data(), optimizer=optimizer, epochs=epochs, progress=False, **options)
     return model
 
 
@@ -217,7 +218,7 @@ def test_lengths_are_data():
 
 
 def test_batches_that_wait_for_one_update():
-    ours, theirs = (trained(name, 2, accumulate=2) for name in ("jax", "numpy"))
+    ours, theirs = (trained(name, 2, compute=sc.Compute(accumulate=2)) for name in ("jax", "numpy"))
     assert_same_weights(ours, theirs)
 
 
@@ -239,7 +240,7 @@ def test_a_loss_that_is_not_finite_changes_nothing():
         return sc.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
 
     with pytest.raises(sc.DivergedError, match="The weights are those before this batch"):
-        model.fit(data(1), loss, optimizer=sc.Adam(lr=0.01), epochs=1, progress=False)
+        model.fit(data(1), loss=loss, optimizer=sc.Adam(lr=0.01), epochs=1, progress=False)
     for name, x in model.params().items():
         np.testing.assert_array_equal(x, before[name])
 
@@ -249,7 +250,7 @@ def test_a_loss_that_looks_at_values_is_refused_by_name():
         return out.spikes.sum() if out.spikes.sum() > 0 else out.membrane.sum()
 
     with pytest.raises(NotImplementedError, match="can therefore not look at the values of arrays"):
-        sc.Model(NET, engine="jax").fit(data(1), loss, progress=False)
+        sc.Model(NET, engine="jax").fit(data(1), loss=loss, progress=False)
 
 
 def test_arrays_that_are_read_out_outlive_the_buffers_that_training_uses_again():
@@ -300,12 +301,12 @@ def test_plasticity():
     rules = sc.plasticity.STDP(), sc.plasticity.Bounds(-1.0, 1.0)
     threshold = sc.learn(0.5, per="neuron")
     net = sc.Sequential(sc.Linear(4, 3), sc.Leaky(beta=0.8, threshold=threshold))
-    learning = sc.plasticity.Plasticity({"0": rules, "1": sc.plasticity.AdaptiveThreshold()})
+    learning = sc.plasticity.Plasticity({"0": rules, "1": sc.plasticity.AdaptiveThreshold()}, update_every=3)
     x, params = np.abs(normal(6, 2, 4)), []
     for name in ("jax", "numpy"):
         model = sc.Model(net, engine=name, dtype="float64", seed=0)
         before = model.params()
-        model.fit([(x, [0, 1])], learning=learning, update_every=3, progress=False)
+        model.fit([(x, [0, 1])], learning=learning, progress=False)
         assert all(abs(model.params()[part] - before[part]).max() > 1e-3 for part in ("0.weight", "1.threshold"))
         stream = model.stream(2, learning=learning)
         stream.step(x[0])
@@ -317,7 +318,7 @@ def test_plasticity():
 def test_forward_gradients_of_several_batches_make_one_update():
     found, expected = (
         trained(name, 1, sc.Sequential(*NET.layers[:2]), learning="eprop", loss=functional.mse_membrane_loss(),
-                accumulate=2)
+                compute=sc.Compute(accumulate=2))
         for name in ("jax", "numpy")
     )  # fmt: skip
     assert_same_weights(found, expected)

@@ -332,7 +332,7 @@ class Engine(abc.ABC):
             params, buffers: its initial weights and buffers, as NumPy arrays by name.
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
-            **options: ``clip_norm``, ``window``, for metrics ``record``, ``ranks`` where several processes train, and
+            **options: ``window``, for metrics ``record``, ``ranks`` where several processes train, and
                 where asked for ``memory``, ``accumulates``, ``divides`` (each rank holds a part of the weights) and
                 ``compiles``.
         """

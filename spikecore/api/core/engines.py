@@ -225,13 +225,22 @@ def _importable(package: str) -> bool:
     return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 
-def _known() -> Dict[str, Any]:
-    """Engines by name, ours first: an ``EngineEntry``, an entry point that names a class, or a broken one's status."""
+def entry_points_of(group: str) -> Dict[str, Any]:
+    """What installed packages add to a group of entry points, by name; nothing is imported."""
     import importlib.metadata as metadata  # takes 30 ms to import, so not at the top
 
     points: Any = metadata.entry_points()
-    others = points.select(group=ENTRY_POINTS) if hasattr(points, "select") else points.get(ENTRY_POINTS, ())
-    return {**_ENGINES, **_PLUGINS, **{point.name: _described(point) for point in others if point.name not in _ENGINES}}
+    return {p.name: p for p in (points.select(group=group) if hasattr(points, "select") else points.get(group, ()))}
+
+
+def _known() -> Dict[str, Any]:
+    """Engines by name, ours first: an ``EngineEntry``, an entry point that names a class, or a broken one's status."""
+    others = entry_points_of(ENTRY_POINTS)
+    return {
+        **_ENGINES,
+        **_PLUGINS,
+        **{name: _described(point) for name, point in others.items() if name not in _ENGINES},
+    }
 
 
 def _described(point: Any) -> Any:

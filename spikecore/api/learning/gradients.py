@@ -13,7 +13,9 @@ from spikecore.api.functional.loss import ce_rate_loss, comparing
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output
-from spikecore.api.learning.learning_rules import Kind, LearningRule, RealTime, Trace, eprop, ottt, rule_of
+from spikecore.api.learning.bptt import BPTT
+from spikecore.api.learning.learning import Learning, LearningName, learning_of
+from spikecore.api.learning.learning_rules import OTTT, RTRL, EProp, LearningRule, Trace
 from spikecore.api.learning.rule import LearningRun, joined
 from spikecore.api.learning.steps import stepwise, targets_of
 from spikecore.api.learning.streams import steps_of, streams
@@ -114,7 +116,7 @@ def online(
     """
     if trace not in get_args(Trace):
         raise ValueError(f"trace={trace!r} must be one of {', '.join(get_args(Trace))}")
-    rule = eprop() if trace == "exact" else ottt()
+    rule = EProp() if trace == "exact" else OTTT()
     return _forward_in_time(model, rule, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
@@ -146,7 +148,7 @@ def rtrl(
 
     Memory: samples x states x parameters, independent of the steps. Source: Williams & Zipser 1989.
     """
-    return _forward_in_time(model, RealTime(), x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    return _forward_in_time(model, RTRL(), x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 @checked
@@ -156,11 +158,10 @@ def learned(
     targets: ArrayLike,
     loss: Optional[LossFunction] = None,
     *,
-    learning: Union[Kind, LearningRule] = "bptt",
+    learning: Union[LearningName, Learning] = "bptt",
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
-    window: Optional[int] = None,
     record: bool = True,
 ) -> Gradient:
     """The gradient by which ``model.fit(learning=...)`` changes the weights, for one batch.
@@ -170,27 +171,38 @@ def learned(
         x, targets, loss, num_steps, encoder, time_axis: as in ``online``; an iterator of steps is for rules that learn
             forward in time.
         learning: as in ``Model.fit``: "bptt" (the default), "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl",
-            or a rule with options, such as ``backprop.eprop(feedback="random")``.
-        window: truncated BPTT, as in ``bptt``; None, the default: none.
+            or one with options, such as ``sc.BPTT(window=10)`` or ``sc.EProp(feedback="random")``.
         record: whether rules that learn forward in time return the outputs of all steps; default True.
 
     Returns:
         ``Gradient``, as from ``bptt`` and ``online``.
 
     Raises:
-        ValueError: the network, a neuron or the loss does not fit the rule, the rule's name is unknown, or ``window``
-            is given with a rule that learns forward in time.
+        TypeError: it learns without a gradient.
+        ValueError: the network, a neuron or the loss does not fit the rule, the rule's name is unknown, or it makes
+            several updates of a batch.
         NotImplementedError: the engine returns no gradients.
     """
-    rule = rule_of(learning)
-    if rule is None:
-        how: Dict[str, Any] = {"num_steps": num_steps, "encoder": encoder, "time_axis": time_axis, "window": window}
+    way = gradient_of(learning)
+    if isinstance(way, BPTT):
+        how: Dict[str, Any] = {"num_steps": num_steps, "encoder": encoder, "time_axis": time_axis, "window": way.window}
         return bptt(model, x, targets, loss, **how)  # type: ignore[arg-type]  # which refuses an iterator
-    if window is not None:
-        raise ValueError(
-            f"window={window!r} truncates BPTT, but learning={learning!r} goes forward in time: leave it out"
-        )
-    return _forward_in_time(model, rule, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    return _forward_in_time(model, way, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+
+
+def gradient_of(learning: Union[LearningName, Learning]) -> Union[BPTT, LearningRule]:
+    """A way of learning that makes one gradient of a batch.
+
+    Raises:
+        TypeError: this one makes none.
+        ValueError: there is none of this name, or it makes several of a batch.
+    """
+    way = learning_of(learning)
+    if not isinstance(way, (BPTT, LearningRule)):
+        raise TypeError(f"learning={way!r} makes no gradient of a batch that could be returned: use model.fit")
+    if way.update_every is not None:
+        raise ValueError(f"learning={way!r} makes several gradients of a batch: leave update_every out")
+    return way
 
 
 @isolated

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Callable, ClassVar, Dict, Literal, Optional, Tuple, Union, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Optional, Union, get_args
 
-from spikecore.api.core.layer import Layer
+from spikecore.api.core.layer import Layer, Shape
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import is_finite
+from spikecore.api.core.tree import leaves
+from spikecore.api.layers.containers import readout
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
+from spikecore.api.learning.learning import Learner, Learning, Piece, steps_of
 from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
 from spikecore.api.learning.online import READOUT, Online
-from spikecore.api.learning.rule import Rule
+from spikecore.api.learning.rule import LearningRun, Rule
 from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
-from spikecore.api.learning.steps import StepLoss, Targets
-from spikecore.arguments import Checked
-from spikecore.printing import Concise
+from spikecore.api.learning.steps import StepLoss, Targets, stepwise
+
+if TYPE_CHECKING:
+    from spikecore.api.training.compute import Compute
+    from spikecore.api.training.data import Placed
 
 Feedback = Literal["symmetric", "random", "adaptive", "direct"]
 Kappa = Union[float, Literal["readout"]]
 Trace = Literal["exact", "factorised"]
-Kind = Literal["bptt", "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl"]
-BPTT: Literal["bptt"] = "bptt"
 
 
-class LearningRule(Concise, Checked):
-    """Base of the rules that learn forward in time; a subclass makes the stepper that runs over a batch."""
+class LearningRule(Learning):
+    """Base of the rules that learn forward in time; a subclass makes the stepper that runs over a batch.
+
+    Their memory does not depend on the number of steps.
+    """
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
         """What runs over the steps of a batch.
@@ -39,6 +46,61 @@ class LearningRule(Concise, Checked):
         """
         raise NotImplementedError
 
+    def check(self, engine: Any, executor: Any, loss: Any, compute: Compute, processes: int = 1) -> None:
+        super().check(engine, executor, loss, compute, processes)
+        stepwise(loss)
+
+    def check_network(self, executor: Any, loss: Any, shape: Shape) -> None:
+        run = _begun(executor, self._rule(executor, loss, Targets(None, False), 1))
+        run.rule.prepare(run.engine, run.params, run.engine.xp.zeros((1, *shape)))
+
+    def carried(self, executor: Any, loss: Any, shape: Shape, samples: int) -> Optional[int]:
+        """How many numbers a batch carries from step to step: states, traces and sums of gradients.
+
+        The rule begins with one and with two samples, and the rest is in proportion.
+        """
+        run = _begun(executor, self._rule(executor, loss, Targets(None, False), 1))
+        counts = []
+        for few in (1, 2):
+            x = run.engine.xp.zeros((few, *shape))
+            state = run.rule.rest(run.engine, run.rule.prepare(run.engine, run.params, x), x)
+            counts.append(sum(math.prod(value.shape) for _, value in leaves(state)))
+        return counts[0] + (counts[1] - counts[0]) * (samples - 1)
+
+    def begin(self, executor: Any, loss: Any, batch: Placed) -> Learner:
+        run: Optional[LearningRun] = None
+
+        def learn(piece: Piece) -> Any:
+            nonlocal run
+            rule = self._rule(executor, loss, batch.targets, piece.length, executor.steps_done)
+            run = _begun(executor, rule) if run is None else run
+            run.rule = rule
+            out = run.feed(piece.x, piece.steps)
+            value, grads = run.take()
+            executor.apply(grads)
+            run.set_params(executor.params)
+            return value, out
+
+        return learn
+
+    def add(self, executor: Any, loss: Any, batch: Placed, weight: float, whole: Optional[int], last: bool) -> Any:
+        self.check_lengths(executor, batch.lengths)
+        batch = self.on_engine(executor, loss, batch)
+        run = _begun(executor, self._rule(executor, loss, batch.targets, steps_of(batch), executor.steps_done))
+        out = run.feed(batch.x, batch.steps)
+        value, grads = run.take()
+        executor.hold(grads, weight)
+        return value, out
+
+    def _rule(self, executor: Any, loss: Any, targets: Targets, steps: int, updates: int = 0) -> Rule:
+        return self.stepper(executor.network, stepwise(loss), targets, steps, updates)
+
+
+def _begun(executor: Any, rule: Rule) -> LearningRun:
+    """A run of the rule with the executor's weights; it returns the membranes that the executor records."""
+    watch = readout(executor.network) if executor.record else None
+    return LearningRun(rule, executor.engine, executor.params, executor.buffers, watch)
+
 
 @dataclass(frozen=True)
 class _WithFeedback(LearningRule):
@@ -47,8 +109,10 @@ class _WithFeedback(LearningRule):
     feedback: Feedback = "symmetric"
     decay: float = 0.01
     seed: int = 0
+    update_every: Optional[int] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         name = type(self).__name__
         if self.feedback not in get_args(Feedback):
             raise ValueError(f"{name}: " + unknown("feedback", self.feedback, get_args(Feedback)))
@@ -83,13 +147,13 @@ class _PerSynapse(_WithFeedback):
 
 
 @dataclass(frozen=True)
-class eprop(_PerSynapse):
+class EProp(_PerSynapse):
     """E-prop: one eligibility per synapse and sample, carried forward by the derivatives of the neuron's own step.
 
         e[t] = J[t] e[t-1] + B[t] z[t]        of weights from inputs z, and of recurrent ones from z = S[t-1]
 
     A recurrent layer (``RLeaky``, ``RSynaptic``, ``Recurrent`` with a ``Linear`` or a convolution) takes the spikes
-    that it feeds back as constants: their effect on other neurons is what e-prop leaves out, and ``ostl`` does not.
+    that it feeds back as constants: their effect on other neurons is what e-prop leaves out, and ``OSTL`` does not.
 
     Args:
         feedback: where learning signals come from. "symmetric", the default: through the true derivatives of the later
@@ -105,6 +169,8 @@ class eprop(_PerSynapse):
         decay: of the difference between B and W with "adaptive" feedback, per update, in [0, 1]; default 0.01. Updates
             are those of the optimiser: with a new one, the difference is again as at first.
         seed: names the random weights; default 0.
+        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+            batch.
 
     Raises:
         ValueError: an option is something else.
@@ -117,7 +183,7 @@ class eprop(_PerSynapse):
 
 
 @dataclass(frozen=True)
-class ostl(_PerSynapse):
+class OSTL(_PerSynapse):
     """OSTL: the exact derivative of each layer of neurons by its own parameters, also through recurrent weights.
 
         dI[t] = V dS[t-1] + z[t]              by a weight from inputs z; V: the recurrent weights, if there are some
@@ -126,13 +192,13 @@ class ostl(_PerSynapse):
     What is left out is the effect of a layer's earlier spikes on the states of later layers. So the gradient of the
     last layer of neurons is exact, recurrent or not, and so is that of earlier ones if no later layer remembers
     anything, or if ``kappa`` is the memory of the one that does. A layer without recurrent weights learns as by
-    ``eprop``. One with them has a trace for each pair of a parameter and a neuron: for n neurons with m inputs these
+    ``EProp``. One with them has a trace for each pair of a parameter and a neuron: for n neurons with m inputs these
     are n (n m + n n) numbers per sample and state, and each takes n multiplications per step, by the weights V: for
     layers of about a hundred neurons.
 
     Args:
-        feedback, kappa, decay, seed: as in ``eprop``. With ``kappa="readout"`` before an ``LI``, the last hidden layer
-            has the exact gradient, its recurrence included.
+        feedback, kappa, decay, seed, update_every: as in ``EProp``. With ``kappa="readout"`` before an ``LI``, the last
+            hidden layer has the exact gradient, its recurrence included.
 
     Raises:
         ValueError: an option is something else.
@@ -144,13 +210,13 @@ class ostl(_PerSynapse):
 
 
 @dataclass(frozen=True)
-class ottt(_WithFeedback):
+class OTTT(_WithFeedback):
     """OTTT: one trace per input and sample, carried forward by the neuron's leak alone.
 
     All neurons of a layer must have the same linear leak. Recurrent layers have one more trace, of their own spikes.
 
     Args:
-        feedback, decay, seed: as in ``eprop``.
+        feedback, decay, seed, update_every: as in ``EProp``.
 
     Raises:
         ValueError: an option is something else.
@@ -163,7 +229,7 @@ class ottt(_WithFeedback):
 
 
 @dataclass(frozen=True)
-class ndot(_WithFeedback):
+class NDOT(_WithFeedback):
     """NDOT: OTTT whose traces decay as the membranes of the neurons that fired, instead of by a constant leak.
 
         e[t-1] = (U[t] - I[t]) / (U[t-1] - I[t-1])      in [-lambda, lambda], with the leak lambda; lambda for x / 0
@@ -173,11 +239,11 @@ class ndot(_WithFeedback):
     These are the equations of the paper, as a summary of it gives them, with U - I for lambda (U - theta S) of the step
     before, so that they hold for each kind of reset. The paper's neuron is
     ``Leaky(reset_mechanism="subtract_decayed")``. Inputs of the network have no membranes, and biases no inputs: their
-    traces are those of ``ottt``. Neurons must have a membrane as their only state, fire by it, and share one linear
+    traces are those of ``OTTT``. Neurons must have a membrane as their only state, fire by it, and share one linear
     leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be average pooling.
 
     Args:
-        feedback, decay, seed: as in ``eprop``.
+        feedback, decay, seed, update_every: as in ``EProp``.
 
     Raises:
         ValueError: an option is something else.
@@ -191,21 +257,27 @@ class ndot(_WithFeedback):
 
 
 @dataclass(frozen=True)
-class sltt(LearningRule):
+class SLTT(LearningRule):
     """SLTT: the gradient of each step's loss with all that was before as a constant; no traces.
 
-    It is that of BPTT with ``window=1``, in memory that does not depend on the number of steps, and runs on any network
+    It is that of ``BPTT(window=1)``, in memory that does not depend on the number of steps, and runs on any network
     that runs step by step.
+
+    Args:
+        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+            batch.
 
     Source: Meng et al., Towards memory- and time-efficient backpropagation for training spiking neural networks, 2023.
     """
+
+    update_every: Optional[int] = None
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
         return Spatial(network, loss, targets, steps)
 
 
 @dataclass(frozen=True)
-class decolle(LearningRule):
+class DECOLLE(LearningRule):
     """Local losses (DECOLLE): each hidden layer learns from the loss of a fixed random readout of its own spikes.
 
     No signal goes from layer to layer. The readout is a random ``Linear`` from the layer's spikes to the network's
@@ -214,8 +286,10 @@ class decolle(LearningRule):
 
     Args:
         trace: "factorised", the default: one trace per input and sample, as in the paper; the neurons of a layer must
-            have the same linear leak. "exact": one per synapse, as in ``eprop``.
+            have the same linear leak. "exact": one per synapse, as in ``EProp``.
         seed: names the random weights; default 0.
+        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+            batch.
 
     Raises:
         ValueError: an option is something else.
@@ -225,49 +299,30 @@ class decolle(LearningRule):
 
     trace: Trace = "factorised"
     seed: int = 0
+    update_every: Optional[int] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.trace not in get_args(Trace):
-            raise ValueError("decolle: " + unknown("trace", self.trace, get_args(Trace)))
+            raise ValueError("DECOLLE: " + unknown("trace", self.trace, get_args(Trace)))
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
         return Online(network, loss, targets, steps, self.trace, Local(self.seed))
 
 
 @dataclass(frozen=True)
-class RealTime(LearningRule):
-    """Real-time recurrent learning, which leaves nothing out: ``learning="rtrl"``."""
+class RTRL(LearningRule):
+    """Real-time recurrent learning, which leaves nothing out: the exact gradient, carried forward.
+
+    Args:
+        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+            batch.
+
+    Memory: samples x states x parameters. Source: Williams & Zipser, A learning algorithm for continually running fully
+    recurrent neural networks, 1989.
+    """
+
+    update_every: Optional[int] = None
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
         return ForwardMode(network, loss, targets, steps)
-
-
-RULES: Dict[str, Callable[[], LearningRule]] = {
-    "eprop": eprop,
-    "ostl": ostl,
-    "ottt": ottt,
-    "ndot": ndot,
-    "sltt": sltt,
-    "decolle": decolle,
-    "rtrl": RealTime,
-}
-NAMES: Tuple[str, ...] = get_args(Kind)
-
-
-def rule_of(learning: Union[str, LearningRule]) -> Optional[LearningRule]:
-    """The rule that a value of ``learning`` means; None for "bptt", which goes backwards.
-
-    Raises:
-        ValueError: a name that is none of ``NAMES``.
-        TypeError: neither a name nor a rule.
-    """
-    if isinstance(learning, LearningRule):
-        return learning
-    if not isinstance(learning, str):
-        raise TypeError(
-            f"learning={learning!r} must be one of {', '.join(NAMES)}, a rule such as backprop.eprop(), or for "
-            "Model.fit local rules by layer, plasticity.Plasticity({'0': plasticity.STDP()})"
-        )
-    if learning not in NAMES:
-        raise ValueError(unknown("learning", learning, NAMES))
-    return None if learning == BPTT else RULES[learning]()

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ClassVar,
+    Dict,
+    List,
+    Literal,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Layer, Stateless, computes_as, layer_name
 from spikecore.api.core.messages import unknown
+from spikecore.api.functional.base import scalar
 from spikecore.api.learning.homeostasis import AdaptiveThreshold, Bounds, Normalize
+from spikecore.api.learning.learning import UNSUPERVISED, Learner, Learning, Piece
 from spikecore.api.learning.local_rule import CONNECTIONS, LocalRule
+from spikecore.api.learning.plastic_run import PlasticRun
 from spikecore.api.learning.stack import Named, in_order, under
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.arguments import Checked
-from spikecore.printing import Concise
+
+if TYPE_CHECKING:
+    from spikecore.api.training.compute import Compute
+    from spikecore.api.training.data import Placed
 
 Entry = Union[LocalRule, AdaptiveThreshold, Bounds, Normalize]
 LIMITS = (Bounds, Normalize)
@@ -23,7 +41,7 @@ KNOWN = "STDP, TripletSTDP, VoltageSTDP, PowerLawSTDP, RewardSTDP, InhibitorySTD
 
 
 @dataclass(frozen=True)
-class Plasticity(Concise, Checked):
+class Plasticity(Learning):
     """Learning by local rules, without a loss and without gradients: for ``model.fit(..., learning=Plasticity(...))``
     and ``model.stream(learning=Plasticity(...))``.
 
@@ -45,6 +63,8 @@ class Plasticity(Concise, Checked):
         keep_zeros: whether connections of weight zero do not exist and stay zero, as in ``Optimizer``; default False. A
             connection that exists and that a limit sets to zero keeps the smallest positive weight of float32, so that
             it may grow again.
+        update_every: in ``fit``, after how many steps the rules change the parameters; None, the default: once per
+            batch.
 
     Raises:
         TypeError: a rule is something else.
@@ -55,8 +75,13 @@ class Plasticity(Concise, Checked):
     reduction: Literal["mean", "sum"] = "mean"
     reward: Optional[Callable[..., Any]] = None
     keep_zeros: bool = False
+    update_every: Optional[int] = None
+
+    gradients: ClassVar[bool] = False
+    remedy: ClassVar[str] = "with smaller rates of the rules, or with plasticity.Bounds"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.rules, Mapping) or not self.rules:
             raise TypeError(
                 f"Plasticity: rules={shown(self.rules)} must be a dict of rules by layer, with one at least"
@@ -75,6 +100,38 @@ class Plasticity(Concise, Checked):
             raise TypeError(f"Plasticity: reward={shown(self.reward)} must be a function (out, targets) -> (batch,)")
         if self.reward is not None and not self.rewarded:
             raise ValueError("Plasticity: reward is given, but no rule takes one: use RewardSTDP, or leave reward out")
+
+    def check(self, engine: Any, executor: Any, loss: Any, compute: Compute, processes: int = 1) -> None:
+        if compute.accumulate > 1:
+            raise ValueError(
+                f"accumulate={compute.accumulate} makes one update of several gradients, and plasticity has none: use "
+                "a larger batch_size"
+            )
+        if compute.compile:
+            raise ValueError("compile=True is for training steps with gradients, and plasticity has none: leave it out")
+        PlasticRun(self, executor)
+        super().check(engine, executor, loss, compute, processes)
+
+    def check_lengths(self, executor: Any, lengths: Optional[List[int]]) -> None:
+        if lengths is not None:
+            raise ValueError(
+                "batches with lengths are not for plasticity, which would learn from the padding: cut the sequences to "
+                "one length, or count the padding as silence, e.g. Loader(..., lengths=False)"
+            )
+
+    def begin(self, executor: Any, loss: Any, batch: Placed) -> Learner:
+        run, engine = PlasticRun(self, executor, executor.record), executor.engine
+        state: Any = None
+
+        def learn(piece: Piece) -> Any:
+            nonlocal state
+            out = run.feed(piece.x, state, piece.steps)
+            run.update(executor.lr, None if self.reward is None else self.reward(out, piece.targets))
+            state = out.state
+            value = None if loss == UNSUPERVISED else float(engine.to_numpy(scalar(loss, engine, out, piece.targets)))
+            return value, out
+
+        return learn
 
     def by_layer(self) -> Dict[str, Tuple[Entry, ...]]:
         """The entries of each layer as a tuple, by its name."""

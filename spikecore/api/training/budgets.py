@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Union
+from typing import TYPE_CHECKING, Any, Dict, Union
 
 from spikecore.api.core.layer import Key
 from spikecore.api.core.sizes import is_whole
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.learning import Learning
+from spikecore.api.training.executor import executor_from
+
+if TYPE_CHECKING:
+    from spikecore.api.learning.learning import Learning
+    from spikecore.api.training.compute import Compute
 
 Bytes = Union[str, int]
 UNITS = {
@@ -34,25 +38,28 @@ def bytes_of(memory: Bytes) -> int:
     return count
 
 
-def budget_of(engine: Any, learning: Learning, memory: Bytes, accumulate: int) -> Dict[str, Any]:
-    """The options of an executor that keeps a budget.
+def budget_of(engine: Any, learning: Learning, compute: Compute) -> Dict[str, Any]:
+    """The options of an executor that keeps the memory budget; none without one.
 
     Raises:
-        ValueError: ``memory`` is no size, or learning is of a kind whose memory is not planned.
+        ValueError: learning is of a kind whose memory is not planned.
         NotImplementedError: the engine does not plan its memory.
     """
+    memory = compute.memory
+    if memory is None:
+        return {}
     allowed = bytes_of(memory)
     if not engine.plans_memory:
         raise NotImplementedError(
             f"memory={memory!r}: engine {engine.name!r} does not plan its memory. Use engine='torch', smaller batches "
             "with accumulate, or checkpoint_every where the loop runs"
         )
-    if learning.kind != "bptt":
+    if not learning.backward:
         raise ValueError(
-            f"memory={memory!r} is for learning='bptt'. What learning={learning.kind!r} takes does not depend on the "
+            f"memory={memory!r} is for learning='bptt'. What learning={learning!r} takes does not depend on the "
             "number of steps: leave memory out"
         )
-    return {"memory": allowed, "accumulates": accumulate > 1}
+    return {"memory": allowed, "accumulates": compute.accumulate > 1}
 
 
 def plan_of(model: Any, batch: Any, loss: Any, optimizer: Any, feed: Feed, budget: Dict[str, Any], window: Any) -> Any:
@@ -72,5 +79,6 @@ def plan_of(model: Any, batch: Any, loss: Any, optimizer: Any, feed: Feed, budge
     targets = feed.aims(model.engine, loss, batch[1])
     state = {**model.state(), "optimizer": {}, "step": 0}
     with model.engine.isolated():
-        executor: Any = model.holder(model.input_shape, state, loss, optimizer, window=window, **budget)[0]
+        how: Any = (model.network, model.engine, model.input_shape, state, loss, optimizer)
+        executor: Any = executor_from(*how, window=window, **budget)[0]
         return executor.plan_of(x, targets, steps)

@@ -94,7 +94,7 @@ class EarlyStopping(Concise, Checked):
 
     def begin(self, model: Model) -> None:
         """Forget what an earlier ``fit`` has seen; ``fit`` calls this before its first epoch."""
-        if model.epochs_done == model.fit_start.epochs:
+        if model.epochs_done == model.trainer.start.epochs:
             self._best, self._waited = (float("-inf"), None), 0
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:

@@ -35,7 +35,7 @@ from spikecore.api.training.description import (
 from spikecore.api.training.diagnosis import broken as not_finite
 from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import fitting
-from spikecore.api.training.fit import DivergedError
+from spikecore.api.training.loop import DivergedError
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
 from spikecore.files import plain, write_atomically
@@ -68,7 +68,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     about = {
         "format": FORMAT,
         "network": readable(model.network),
-        "optimizer": readable(model.optimizer),
+        "optimizer": readable(model.trainer.optimizer),
         "seed": model.seed,
         "engine": model.engine.name,
         "dtype": model.engine.dtype,
@@ -77,8 +77,8 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "lr": state["lr"],
         "scaler": state.get("scaler"),
         "epochs_done": model.epochs_done,
-        "unfinished": None if model.unfinished is None else vars(model.unfinished),
-        "fit_start": model.fit_start._asdict(),
+        "unfinished": None if model.trainer.unfinished is None else vars(model.trainer.unfinished),
+        "fit_start": model.trainer.start._asdict(),
         "history": [_json(f"history[{i}]", row, ROWS) for i, row in enumerate(model.history)],
         "notes": _json("notes", model.notes, NOTES),
     }

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Dict, Optional
 
 from spikecore.api.core.words import Array, Vocabulary
-
-
-def check_clip_norm(clip_norm: Optional[float]) -> None:
-    """Refuse a limit that is neither a number > 0 nor None.
-
-    Raises:
-        ValueError: ``clip_norm`` is neither.
-    """
-    if clip_norm is not None and not (isinstance(clip_norm, Real) and clip_norm > 0):
-        raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
 
 
 def clipped(xp: Vocabulary, grads: Dict[str, Array], clip_norm: Optional[float]) -> Dict[str, Array]:

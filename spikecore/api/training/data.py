@@ -47,6 +47,37 @@ def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed
     return Loader(x, targets, seed=seed, shuffle=shuffle, **options)
 
 
+def batches_for(
+    model: Any,
+    data: Any,
+    targets: Any,
+    feed: Feed,
+    batch_size: Optional[int],
+    shuffle: bool = False,
+    unlabelled: bool = False,
+) -> Any:
+    """The batches of ``fit`` or ``evaluate``: ``data`` as they are, or those of two arrays.
+
+    Args:
+        model: whose seed orders the samples.
+        data, targets, batch_size: as for ``fit``.
+        feed: how inputs become sequences.
+        shuffle: whether the samples are shuffled for each epoch.
+        unlabelled: whether an array of samples may come without targets.
+
+    Raises:
+        TypeError: ``batch_size`` is given for batches.
+    """
+    if targets is not None or unlabelled and hasattr(data, "shape"):
+        return batches_of(data, targets, feed, batch_size, model.seed, shuffle)
+    if batch_size is not None:
+        raise TypeError(
+            f"batch_size={batch_size} is for two arrays, (x, y, batch_size={batch_size}); data={shown(data)} "
+            f"brings its own batches: write spikecore.datasets.Loader(x, y, batch_size={batch_size})"
+        )
+    return data
+
+
 def are_arrays(pair: Any) -> bool:
     """Whether something is a pair (x, targets) of all samples, where x may be a list of sequences, and no batches."""
     if not isinstance(pair, tuple) or len(pair) != 2 or not hasattr(pair[1], "shape"):

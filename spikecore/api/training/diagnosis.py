@@ -199,8 +199,8 @@ class Diagnosis:
         if norm * size > EXPLODED * max(1.0, abs(value)):
             yield (
                 "exploded",
-                f"gradients explode: their norm is {norm:.0e} at a loss of {value:.2g}. Pass clip_norm=1.0, take a "
-                "narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), or a lower beta",
+                f"gradients explode: their norm is {norm:.0e} at a loss of {value:.2g}. Give the optimiser "
+                "clip_norm=1.0, take a narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), or a lower beta",
             )
 
 

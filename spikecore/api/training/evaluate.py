@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Generator, Iterable, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, Iterable, Iterator, Optional, Union
 
+from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import scalar
-from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
+from spikecore.api.functional.metrics import COLUMNS, Metric, Metrics, measured, metrics_of
 from spikecore.api.functional.targets import targets_on
-from spikecore.api.training.batching import Feed
-from spikecore.api.training.data import Placed, placed
+from spikecore.api.learning.learning import UNSUPERVISED
+from spikecore.api.training.batching import Encoder, Feed
+from spikecore.api.training.data import Placed, batches_for, placed
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
-from spikecore.api.training.learning import UNSUPERVISED
-from spikecore.api.training.shards import Part, parts
+from spikecore.api.training.shards import Part, parts, sharded
+from spikecore.api.training.together import Parallel, ranks_for
+from spikecore.api.training.voting import Votes
+from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.progress import Progress, length
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
 
 
 @dataclass
@@ -60,7 +68,7 @@ def shown_row(row: Row) -> Row:
     return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
 
 
-def evaluate(
+def mean_over(
     model: Any,
     data: Any,
     loss: Any,
@@ -144,3 +152,48 @@ def _in_step(
             raise
         except Exception as raised:  # of the loss or a metric; all ranks hear of it when they meet
             error = raised
+
+
+@checked
+@isolated
+def evaluate(
+    self: Model,
+    data: Union[Iterable[Any], ArrayLike],
+    targets: Optional[ArrayLike] = None,
+    *,
+    loss: Optional[LossFunction] = None,
+    batch_size: Optional[Size] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+    time_axis: int = 0,
+    metric: Optional[Metric] = None,
+    parallel: Parallel = "none",
+    progress: Optional[bool] = None,
+) -> Row:
+    """Compute the mean loss and metrics over all batches, without training.
+
+    Args:
+        data, targets, batch_size, num_steps, encoder, time_axis: as in ``fit``.
+        loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``; none if neurons
+            vote for classes (``metric=votes_of(...)``), since outputs then are no classes.
+        metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
+        parallel: "none", the default: this process evaluates all samples, so that one process of a group can
+            evaluate by itself. "data": each process of a group takes its part of every batch, and all get the
+            means over all samples; all processes must call it. "fsdp" is the same.
+        progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
+
+    Returns:
+        {"loss": ..., "accuracy": ...}, or the columns of ``metric``; {"loss": ...} alone for your own functions.
+    """
+    given_loss = loss
+    if loss is None:
+        metric = self.trainer.metric if metric is None else metric
+        loss = self.trainer.last_loss()
+    metrics = metrics_of(metric, loss)
+    if given_loss is None and any(isinstance(one, Votes) for one in metrics.values()):
+        loss = UNSUPERVISED
+    feed = Feed(num_steps, encoder, time_axis)
+    data = batches_for(self, data, targets, feed, batch_size)
+    ranks = ranks_for(self.engine, parallel)
+    data = ranks.alike(lambda: sharded(data, ranks, empty=True))
+    return mean_over(self, data, loss, metrics, feed, progress, ranks).row()

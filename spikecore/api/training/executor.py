@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.host import to_numpy
-from spikecore.api.core.layer import Key, Layer, Pass
+from spikecore.api.core.layer import Key, Layer, Pass, Shape, shapes_of
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import is_finite, is_whole, whole_number
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
@@ -16,7 +16,6 @@ from spikecore.api.functional.loss import LossBase, WeightedSum
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.network import Output, forward, record_option
-from spikecore.api.training.clipping import check_clip_norm
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
@@ -92,6 +91,35 @@ def check_window(window: Optional[int]) -> None:
         raise ValueError(f"window={window!r} must be an int >= 1, or None")
 
 
+def executor_from(
+    network: Layer,
+    engine: Engine,
+    shape: Shape,
+    state: Mapping[str, Any],
+    loss: Any = None,
+    optimizer: Optional[Optimizer] = None,
+    **options: Any,
+) -> Tuple[Executor, Shape]:
+    """An executor with the weights and training state in ``state``, and the shape of one sample of the output.
+
+    Args:
+        network, engine: as for ``Model``.
+        shape: shape of one sample.
+        state: as ``Model.state`` returns it.
+        loss, optimizer, options: as for ``Engine.compile``.
+
+    Raises:
+        ShapeError: the network does not take samples of this shape.
+        ValueError, KeyError: the state belongs to another network or optimiser.
+    """
+    like = shapes_of(network, shape)
+    params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
+    with engine.isolated():
+        executor = engine.compile(network, params, buffers, loss, optimizer, **options)
+        executor.load(dict(state))
+    return executor, like.shape
+
+
 class NetworkExecutor(Executor):
     """Weights, buffers and optimiser of one network on one engine.
 
@@ -102,7 +130,6 @@ class NetworkExecutor(Executor):
         buffers: initial buffers, NumPy arrays.
         loss: callable ``(out, targets) -> scalar``; None for an executor that does not train.
         optimizer: an ``Optimizer``; None for an executor that does not train.
-        clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
         window: truncated BPTT, in steps; None: full BPTT.
         memory: bytes that a training step may take; None: as many as it needs. For engines that plan their memory.
         accumulates: whether several batches make one update, so that gradients wait while a batch runs.
@@ -121,17 +148,16 @@ class NetworkExecutor(Executor):
         loss: Any,
         optimizer: Optional[Optimizer],
         *,
-        clip_norm: Optional[float] = None,
         window: Optional[int] = None,
         memory: Optional[int] = None,
         accumulates: bool = False,
         record: Any = (),
         ranks: Optional[Ranks] = None,
     ) -> None:
-        check_clip_norm(clip_norm)
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
-        self.clip_norm, self.window, self.memory, self.accumulates = clip_norm, window, memory, accumulates
+        self.clip_norm = None if optimizer is None else optimizer.clip_norm
+        self.window, self.memory, self.accumulates = window, memory, accumulates
         self.ranks = Ranks() if ranks is None else ranks
         read = () if loss is None else (*((record,) if record else ()), *recorded_for(loss))
         self.record = record_option(network, read)

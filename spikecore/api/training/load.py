@@ -63,7 +63,7 @@ def load(
             engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})
         shape = tuple(about["input_shape"])
         try:
-            model = Model.holding(contents.network, engine, about["seed"], shape, contents.state, contents.optimizer)
+            model = Model.from_state(contents.network, engine, about["seed"], shape, contents.state, contents.optimizer)
         except (KeyError, ValueError) as error:  # of slots, or from an engine
             raise CheckpointError(str(error.args[0])) from error
     except CheckpointError as error:
@@ -72,8 +72,8 @@ def load(
         raise CheckpointError(f"{path}: needs more memory than is available ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = History(about["history"]), about["epochs_done"]
     model.notes = about["notes"]
-    model.unfinished = about["unfinished"] and Average(**about["unfinished"])
-    model.fit_start = FitStart(**about["fit_start"])
+    model.trainer.unfinished = about["unfinished"] and Average(**about["unfinished"])
+    model.trainer.start = FitStart(**about["fit_start"])
     return model
 
 

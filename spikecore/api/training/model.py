@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVar, Union, overload
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
+from spikecore.api.core.layer import Key, Layer, Shape
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Tree
@@ -21,22 +21,24 @@ from spikecore.api.layers.summary import rows_of
 from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.training.batching import Feed, Input
 from spikecore.api.training.checkpoint import save
-from spikecore.api.training.evaluate import Average
-from spikecore.api.training.executor import complete_state, fitting
-from spikecore.api.training.fit_evaluate import FitEvaluate
+from spikecore.api.training.evaluate import evaluate
+from spikecore.api.training.executor import complete_state, executor_from
+from spikecore.api.training.fit import fit
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.api.training.own_loop import apply, train_step, value_and_grad
 from spikecore.api.training.plastic_stream import PlasticStream
-from spikecore.api.training.resuming import FitStart
+from spikecore.api.training.predict import predict
 from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
+from spikecore.api.training.trainer import Trainer
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
 
 Kind = TypeVar("Kind", bound="Model")
 
 
-class Model(FitEvaluate):
+class Model:
     """A network with its weights on an engine.
 
     Args:
@@ -87,20 +89,13 @@ class Model(FitEvaluate):
         self.history = History()
         self.notes: Dict[str, Any] = {}
         self.epochs_done = 0
-        self.unfinished: Optional[Average] = None
-        self.fit_start = FitStart()
-        self.time_axis = 0  # of the data of the last fit
-        self.optimizer: Optional[Optimizer] = None
-        self.loss: Any = None
-        self.metric: Any = None
-        self.plasticity: Optional[Plasticity] = None  # the rules of the last fit, if it learned by local ones
-        self.compiled: Optional[Dict[str, Any]] = None  # options of the executor, if it trains
+        self.trainer = Trainer()
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
 
     @classmethod
-    def holding(
+    def from_state(
         cls,
         network: Layer,
         engine: Engine,
@@ -117,20 +112,9 @@ class Model(FitEvaluate):
         """
         model = cls.__new__(cls)
         model._begin(network, engine, seed)
-        model._executor, model.output_shape = model.holder(shape, state, None, optimizer)
-        model.input_shape, model.optimizer = shape, optimizer
+        model._executor, model.output_shape = executor_from(network, engine, shape, state, None, optimizer)
+        model.input_shape, model.trainer.optimizer = shape, optimizer
         return model
-
-    def holder(
-        self, shape: Shape, state: Dict[str, Any], loss: Any, optimizer: Optional[Optimizer], **options: Any
-    ) -> Tuple[Executor, Shape]:
-        """An executor with the weights and training state in ``state``, and the shape of one sample of the output."""
-        like = shapes_of(self.network, shape)
-        params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
-        with self.engine.isolated():
-            executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
-            executor.load(state)
-        return executor, like.shape
 
     # ---- weights ----
 
@@ -145,6 +129,16 @@ class Model(FitEvaluate):
             init = self.network.init(Key((self.seed, "init")), tuple(shape))
             self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
             self.input_shape, self.output_shape = tuple(shape), init.shape
+
+    @property
+    def built(self) -> bool:
+        """Whether there are weights."""
+        return self._executor is not None
+
+    def replace_executor(self, executor: Executor) -> None:
+        """Train and run from now on by another executor, which has the weights."""
+        self.executor.close()
+        self._executor = executor
 
     @property
     def executor(self) -> Executor:
@@ -179,7 +173,16 @@ class Model(FitEvaluate):
             ValueError, KeyError: an array is missing, unknown, or of another shape or dtype; nothing is replaced.
         """
         self.executor.load(complete_state(state))
-        self.unfinished = None
+        self.trainer.unfinished = None
+
+    # ---- training and judging: their files describe them ----
+
+    fit = fit
+    evaluate = evaluate
+    predict = predict
+    train_step = train_step
+    value_and_grad = value_and_grad
+    apply = apply
 
     # ---- running ----
 
@@ -325,25 +328,23 @@ class Model(FitEvaluate):
             other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
         else:
             shape: Any = self.input_shape  # not None, since there are weights
-            other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
+            other = Model.from_state(self.network, engine, self.seed, shape, self.state(), self.trainer.optimizer)
         other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
-        other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
-        other.time_axis, other.fit_start = self.time_axis, self.fit_start
-        other.notes = deepcopy(self.notes)
+        other.trainer, other.notes = self.trainer.copied(), deepcopy(self.notes)
         return other
 
     def __getstate__(self) -> Dict[str, Any]:
         """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
         weights = None if self._executor is None else self.state()
-        return {**vars(self), "_executor": weights, "compiled": None, "plasticity": None}
+        return {**vars(self), "_executor": weights, "trainer": self.trainer.copied()}
 
     def __setstate__(self, kept: Dict[str, Any]) -> None:
         weights = kept["_executor"]
-        own = {"history": History(dict(row) for row in kept["history"]), "unfinished": copy(kept["unfinished"])}
-        vars(self).update(kept, _executor=None, **own)
+        history = History(dict(row) for row in kept["history"])
+        vars(self).update(kept, _executor=None, history=history, trainer=kept["trainer"].copied())
         if weights is not None:
             shape: Any = self.input_shape  # not None, since there are weights
-            self._executor, _ = self.holder(shape, weights, None, self.optimizer)
+            self._executor, _ = executor_from(self.network, self.engine, shape, weights, None, self.trainer.optimizer)
 
     @checked
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:

@@ -88,6 +88,8 @@ class Optimizer(_Ranged):
             ``clip_norm``, and their moments are zero. No other weight becomes zero: one that would gets 2**-126. So
             training leaves the connections of a pruned network as they are. It concerns weights of connections, as
             ``sc.sparsity`` lists them, not biases and parameters of neurons. Default False.
+        clip_norm: largest Euclidean norm of the gradient of all parameters together, > 0: a larger gradient is scaled
+            to it, as by ``torch.nn.utils.clip_grad_norm_``. None, the default, does not clip.
 
     Raises:
         ValueError: an argument is out of range.
@@ -97,12 +99,15 @@ class Optimizer(_Ranged):
     weight_decay: float = 0.0
     groups: Sequence[Group] = ()
     keep_zeros: bool = False
+    clip_norm: Optional[float] = None
 
     told: ClassVar[Tuple[str, ...]] = ("lr",)
 
     def __post_init__(self) -> None:
         self._check("lr", self.lr, 0.0, math.inf)
         self._check("weight_decay", self.weight_decay, 0.0, math.inf)
+        if self.clip_norm is not None:
+            self._check("clip_norm", self.clip_norm, 0.0, math.inf, above=True)
         several = isinstance(self.groups, (tuple, list))
         if not several or not all(isinstance(group, Group) for group in self.groups):
             kind = type(self).__name__
@@ -200,6 +205,7 @@ class SGD(Optimizer):
         nesterov: whether to use Nesterov's variant, which needs momentum and no dampening; default False.
         groups: options of some of the parameters, see ``Group``; default none.
         keep_zeros: whether connections of weight zero stay zero, as in ``Optimizer``; default False.
+        clip_norm: largest norm of the whole gradient, > 0, as in ``Optimizer``; None, the default, does not clip.
 
     Raises:
         ValueError: an argument is out of range, or ``nesterov`` is used without momentum or with dampening.
@@ -252,6 +258,7 @@ class Adam(Optimizer):
         weight_decay: factor of the L2 penalty, >= 0; default 0.
         groups: options of some of the parameters, see ``Group``; default none.
         keep_zeros: whether connections of weight zero stay zero, as in ``Optimizer``; default False.
+        clip_norm: largest norm of the whole gradient, > 0, as in ``Optimizer``; None, the default, does not clip.
 
     Raises:
         ValueError: an argument is out of range.
@@ -293,7 +300,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): p <- p (1 - lr weight_decay), then Adam.
 
     Args:
-        lr, betas, eps, groups, keep_zeros: as in Adam.
+        lr, betas, eps, groups, keep_zeros, clip_norm: as in Adam.
         weight_decay: >= 0; default 0.01.
 
     Raises:
@@ -326,6 +333,7 @@ class RMSprop(Optimizer):
         weight_decay: factor of the L2 penalty, >= 0; default 0.
         groups: options of some of the parameters, see ``Group``; default none.
         keep_zeros: whether connections of weight zero stay zero, as in ``Optimizer``; default False.
+        clip_norm: largest norm of the whole gradient, > 0, as in ``Optimizer``; None, the default, does not clip.
 
     Raises:
         ValueError: an argument is out of range.

@@ -3,16 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Iterator, Optional, Tuple
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.host import host, to_numpy
+from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.messages import warn
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import as_numbers, check_sequence
-from spikecore.api.training.batching import Feed, check_numbers
+from spikecore.api.training.batching import Encoder, Feed, Input, check_numbers
 from spikecore.api.training.data import lengths_of
+from spikecore.arguments import ArrayLike, NumpyArray, Size, checked
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+
+@checked
+@isolated
+def predict(
+    self: Model,
+    x: Input,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+    time_axis: int = 0,
+    *,
+    loss: Optional[LossFunction] = None,
+    lengths: Optional[ArrayLike] = None,
+    batch_size: Size = 256,
+) -> NumpyArray:
+    """The class that the model predicts for each sample.
+
+    It is decoded as the loss decodes: the class for which the loss would be smallest. That is the class with most
+    spikes for losses of rates, the highest membrane for losses of membranes, the first spike for temporal losses.
+
+    Args:
+        x: the samples, as for a call or ``fit``: (batch, *features) with ``num_steps`` or an encoder, else (time,
+            batch, *features); with time_axis=1 also a list of sequences (time, *features) of unequal length.
+        num_steps, encoder, time_axis: as in ``fit``.
+        loss: by whose decoder; default: the loss of the last ``fit``, else ``functional.ce_rate_loss()``. Files do
+            not hold a loss, so a loaded model needs it unless it counts spikes.
+        lengths: how many steps of each sample count, (batch,); None, the default: all.
+        batch_size: how many samples to compute at a time, which bounds the memory; default 256.
+
+    Returns:
+        Labels (batch,), a NumPy array of int64.
+
+    Raises:
+        TypeError: the loss compares with no class labels, as in regression; the message says what to read instead.
+        ShapeError, ValueError: bad input, as in ``fit``.
+
+    Warns:
+        TrainingWarning: ``fit`` was given a ``time_axis``, and here it is left out.
+
+    Example:
+        >>> model.predict(x, num_steps=25)   # x (4, 64)
+        array([3, 1, 0, 7])
+    """
+    loss = self.trainer.last_loss() if loss is None else loss
+    return predictions(self, x, loss, Feed(num_steps, encoder, time_axis), lengths, batch_size)
 
 
 def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int) -> Any:
@@ -64,12 +115,12 @@ def _of_sequences(model: Any, data: Any, loss: Any, feed: Feed, batch_size: int)
 
 def _say_of_axes(model: Any, data: Any, feed: Feed) -> None:
     """Warn if the samples came first in ``fit``, and an array of samples would now be read as time first."""
-    if feed.static or feed.time_axis or not model.time_axis or getattr(data, "ndim", 0) < 2:
+    if feed.static or feed.time_axis or not model.trainer.time_axis or getattr(data, "ndim", 0) < 2:
         return
-    steps, samples = data.shape[:2]
+    (steps, samples), axis = data.shape[:2], model.trainer.time_axis
     warn(
         f"predict: the input of shape {tuple(data.shape)} is read as {steps} time steps of {samples} samples, while "
-        f"fit was given time_axis={model.time_axis}: pass time_axis={model.time_axis} if it is laid out as in fit"
+        f"fit was given time_axis={axis}: pass time_axis={axis} if it is laid out as in fit"
     )
 
 

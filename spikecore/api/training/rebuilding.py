@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Layer, Params, Tree
 from spikecore.api.core.tree import flatten, map_leaves
+from spikecore.api.training.executor import executor_from
 from spikecore.api.training.history import History
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ def change_network(model: Model, network: Layer, state: Dict[str, Any]) -> None:
     assert shape is not None  # the model has weights
     model.network = network
     try:
-        executor, _ = model.holder(shape, state, None, model.optimizer)
+        executor, _ = executor_from(network, model.engine, shape, state, None, model.trainer.optimizer)
     except Exception:
         model.network = before
         raise
-    model.executor.close()
-    model._executor, model.compiled = executor, None
+    model.replace_executor(executor)
+    model.trainer.compiled = None
 
 
 def with_network(model: Model, network: Layer, params: Params, buffers: Tree) -> Model:
@@ -50,7 +51,8 @@ def with_network(model: Model, network: Layer, params: Params, buffers: Tree) ->
     """
     own, rest = (flatten(map_leaves(to_numpy, tree)) for tree in (params, buffers))
     state = {"params": own, "buffers": rest, "optimizer": {}, "step": 0, "lr": 0.0}
-    other = type(model).holding(network, model.engine, model.seed, model.input_shape or (), state)
+    other = type(model).from_state(network, model.engine, model.seed, model.input_shape or (), state)
     other.history, other.epochs_done = History(dict(row) for row in model.history), model.epochs_done
-    other.loss, other.metric, other.notes = model.loss, model.metric, deepcopy(model.notes)
+    other.trainer.loss, other.trainer.metric = model.trainer.loss, model.trainer.metric
+    other.notes = deepcopy(model.notes)
     return other

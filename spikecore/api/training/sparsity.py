@@ -143,13 +143,13 @@ def check_zeros_stay(owner: str, model: Any, each: str) -> None:
     Raises:
         ValueError: names the callback.
     """
-    optimizer, plasticity = model.optimizer, model.plasticity
-    if plasticity is not None:
+    optimizer, learning = model.trainer.optimizer, model.trainer.learning
+    if learning is not None and not learning.gradients:
         if each == "step":
             raise ValueError(
                 f"{owner}: each='step' counts the updates of an optimiser, and plasticity has none: use each='epoch'"
             )
-        if not plasticity.keep_zeros:
+        if not learning.keep_zeros:
             raise ValueError(
                 f"{owner}: plasticity would change weights of zero, so that connections come back: "
                 "Plasticity(..., keep_zeros=True)"
@@ -173,7 +173,7 @@ def check_time(owner: str, model: Any, each: str, end: int) -> None:
     Raises:
         ValueError: names the callback.
     """
-    begun, start = model.unfinished is not None and model.unfinished.batches > 0, model.fit_start
+    begun, start = model.trainer.unfinished is not None and model.trainer.unfinished.batches > 0, model.trainer.start
     in_updates = each == "step"
     done = model.executor.steps_done - start.updates if in_updates else model.epochs_done - start.epochs + begun
     if done >= end:
@@ -190,5 +190,5 @@ def now(model: Any, step: Any, each: str) -> Optional[int]:
         the number of the epoch or of the update in this ``fit``, both from 1; None later in an epoch.
     """
     if each == "step":
-        return int(model.executor.steps_done) - model.fit_start.updates
-    return int(step.epoch) - model.fit_start.epochs if step.update == 1 else None
+        return int(model.executor.steps_done) - model.trainer.start.updates
+    return int(step.epoch) - model.trainer.start.epochs if step.update == 1 else None

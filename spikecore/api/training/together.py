@@ -35,37 +35,10 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
         variable, count = started
         raise RankError(
             f"{count} processes have been started ({variable}={count}), and engine {engine.name!r} does not train in "
-            f"all of them together: {engine.together}; or say parallel='none', if each is to train a model of its own"
+            f"all of them together: {engine.together}; or say "
+            "compute=sc.Compute(parallel='none'), if each is to train a model of its own"
         )
     return ranks
-
-
-def check_memory(parallel: str, memory: Any) -> None:
-    """Refuse a memory budget for weights that are divided among processes.
-
-    Raises:
-        ValueError: names the remedies.
-    """
-    if parallel == "fsdp" and memory is not None:
-        raise ValueError(
-            f"memory={memory!r} is planned for whole weights, and parallel='fsdp' divides them among processes: leave "
-            "memory out and take smaller batches with accumulate, or train with parallel='data'"
-        )
-
-
-def check_compile(engine: Any, wanted: bool, parallel: str, memory: Any) -> None:
-    """Refuse ``compile=True`` together with what it excludes, and on engines that do not compile.
-
-    Raises:
-        ValueError: another option excludes it.
-        NotImplementedError: the engine, or what is installed, does not compile.
-    """
-    if not wanted:
-        return
-    for said, excluded in ((f"memory={memory!r}", memory is not None), ("parallel='fsdp'", parallel == "fsdp")):
-        if excluded:
-            raise ValueError(f"compile=True and {said} exclude each other: leave one of them out")
-    engine.check_compile()
 
 
 def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
@@ -95,8 +68,8 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
             "data": described(data),
             "validation": described(validation),
             "epochs done": text(model.epochs_done),
-            "start of the last fit": text(model.fit_start),
-            "batches done": text(0 if model.unfinished is None else model.unfinished.batches),
+            "start of the last fit": text(model.trainer.start),
+            "batches done": text(0 if model.trainer.unfinished is None else model.trainer.unfinished.batches),
             "step": text(executor.steps_done),
             "digest of the weights": executor.placed if executor.divides else digest_of(executor.state()),
         }

@@ -11,9 +11,9 @@ from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.accuracy import hit_rate
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, one_hot, targets_on
+from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.learning.votes import neuron_labels, neuron_shares, vote, weighted_vote
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.learning import UNSUPERVISED
 from spikecore.arguments import ArrayLike, Checked, Size, checked
 from spikecore.printing import call
 
@@ -132,7 +132,7 @@ def votes_of(
     """
     tally, feeding = _Tally(), {"num_steps": num_steps, "encoder": encoder, "time_axis": time_axis}
     options: Any = {**feeding, "targets": targets, "batch_size": batch_size, "progress": progress}
-    model.evaluate(data, UNSUPERVISED, metric={"rate": tally}, **options)
+    model.evaluate(data, loss=UNSUPERVISED, metric={"rate": tally}, **options)
     counts, labels = (host().xp.concat(parts, axis=0) for parts in (tally.counts, tally.labels))
     classes = int(labels.max()) + 1 if num_classes is None else num_classes
     return Votes(neuron_labels(counts, labels, classes), neuron_shares(counts, labels, classes), weighted)

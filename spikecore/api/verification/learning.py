@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import shapes_of
 from spikecore.api.core.tree import map_leaves, unflatten
-from spikecore.api.learning.gradients import learned
-from spikecore.api.learning.learning_rules import Kind, LearningRule, rule_of
+from spikecore.api.learning.gradients import gradient_of, learned
+from spikecore.api.learning.learning import Learning, LearningName
+from spikecore.api.learning.learning_rules import LearningRule
 from spikecore.api.learning.omissions import Omission, omissions_of, omissions_of_window
 from spikecore.api.learning.steps import Targets, stepwise
 from spikecore.api.training.batching import Feed
@@ -29,8 +30,7 @@ def verify_learning(
     loss: Any,
     reference: Engine,
     feed: Feed,
-    learning: Union[Kind, LearningRule],
-    window: Optional[int],
+    learning: Union[LearningName, Learning],
 ) -> LearningReport:
     """Compare the gradient of a rule on the model's engine with that of BPTT on another engine.
 
@@ -39,9 +39,11 @@ def verify_learning(
         x, targets, loss: see ``verify``.
         reference: the engine that computes the exact gradient.
         feed: num_steps, encoder and time_axis.
-        learning, window: see ``learned``.
+        learning: see ``learned``.
     """
-    rule = rule_of(learning)
+    way = gradient_of(learning)
+    rule = way if isinstance(way, LearningRule) else None
+    named = f"learning={learning!r}"
     batch: Dict[str, Any] = {"num_steps": feed.num_steps, "encoder": feed.encoder, "time_axis": feed.time_axis}
     theirs, engine = model.to_engine(reference), model.engine.exact()
     exact = learned(theirs, x, targets, loss, **batch)
@@ -51,23 +53,19 @@ def verify_learning(
         lacks = "returns no gradients of single steps" if engine.has_double else "has no float64"
         remarks.append(f"engine {engine.name!r} {lacks}: the rule was computed on {reference.name!r}")
         ours = theirs
-    found = learned(ours, x, targets, loss, learning=learning, window=window, **batch)
-    omissions = _omissions(theirs, rule, window, loss, exact)
+    found = learned(ours, x, targets, loss, learning=way, **batch)
+    omissions = _omissions(theirs, rule, way.window, loss, exact)
     kinds = _kinds(found.grads, exact.grads)
     rows = [_figures(row, kinds.get(row.name)) for row in agreements(found.grads, exact.grads)]
     return LearningReport(
-        f"{_named(learning, window)} on {ours.engine!r} against BPTT on {reference!r}",
-        _named(learning, window),
+        f"{named} on {ours.engine!r} against BPTT on {reference!r}",
+        named,
         tuple(LearningRow(row, kinds.get(row.name) or _verdict(row, omissions)) for row in rows),
         tuple((tuple(name for name in exact.grads if part.affects(name)), part.what) for part in omissions),
         found.loss,
         exact.loss,
         tuple(remarks),
     )
-
-
-def _named(learning: Union[Kind, LearningRule], window: Optional[int]) -> str:
-    return f"learning={learning!r}" + ("" if window is None else f", window={window}")
 
 
 def _kinds(found: Mapping[str, Any], exact: Mapping[str, Any]) -> Dict[str, str]:

@@ -23,7 +23,7 @@ from spikecore.api.core.tree import unflatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layers.containers import check_engine, walk
-from spikecore.api.learning.learning_rules import Kind, LearningRule
+from spikecore.api.learning.learning import Learning, LearningName
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.training.data import lengths_of
@@ -61,8 +61,7 @@ def verify(
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     *,
-    learning: Union[Kind, LearningRule],
-    window: Optional[int] = None,
+    learning: Union[LearningName, Learning],
 ) -> LearningReport: ...
 @checked
 def verify(
@@ -77,8 +76,7 @@ def verify(
     *,
     lengths: Optional[ArrayLike] = None,
     differences: bool = True,
-    learning: Union[None, Kind, LearningRule] = None,
-    window: Optional[int] = None,
+    learning: Union[None, LearningName, Learning] = None,
 ) -> Union[Report, LearningReport]:
     """Check a model's gradients against a reference engine and against finite differences; or, with ``learning``,
     measure how close a learning rule's gradient is to the exact one.
@@ -97,11 +95,9 @@ def verify(
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
             size); default True. Not with ``learning``.
         learning: a way of learning, as for ``fit``: "bptt", "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl",
-            or a rule with options such as ``backprop.eprop(feedback="random")``. Its gradient is compared with that of
-            BPTT on the reference engine, both in float64: direction, size and what is left out, for each parameter.
-            None, the default: gradients are verified.
-        window: with ``learning="bptt"``: no gradient crosses the steps window, 2 window, ...; None, the default: full
-            BPTT.
+            or one with options such as ``sc.BPTT(window=10)`` or ``sc.EProp(feedback="random")``. Its gradient is
+            compared with that of BPTT on the reference engine, both in float64: direction, size and what is left out,
+            for each parameter. None, the default: gradients are verified.
 
     Returns:
         ``Report``: print it for the verdict, ``print(report.table())`` for every comparison, or read ``report.ok`` and
@@ -114,10 +110,10 @@ def verify(
         TypeError: ``model`` is something else.
         ShapeError, ValueError: bad input, as in ``fit``.
         ValueError: the rule does not take the network or the loss; or ``lengths`` or ``differences`` is given with
-            ``learning``, or ``window`` without it.
+            ``learning``.
         NotImplementedError: ``lengths`` with an engine whose losses take none.
     """
-    _check_options(learning, window, lengths, differences)
+    _check_options(learning, lengths, differences)
     loss = ce_rate_loss() if loss is None else loss
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
@@ -126,7 +122,7 @@ def verify(
     reference = reference.with_dtype("float64").unfused().exact()
     check_engine(model.network, reference)
     if learning is not None:
-        return verify_learning(model, x, targets, loss, reference, feed, learning, window)
+        return verify_learning(model, x, targets, loss, reference, feed, learning)
     with reference.isolated():
         problem = _problem(model, reference, x, targets, loss, feed, lengths)
     title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
@@ -150,14 +146,12 @@ def verify(
     return report
 
 
-def _check_options(learning: Any, window: Optional[int], lengths: Any, differences: bool) -> None:
+def _check_options(learning: Any, lengths: Any, differences: bool) -> None:
     """Refuse options of the one kind of verification with the other.
 
     Raises:
         ValueError: names the option.
     """
-    if learning is None and window is not None:
-        raise ValueError(f"verify: window={window!r} truncates a rule's gradient: give it with learning='bptt'")
     if learning is not None and lengths is not None:
         raise ValueError("verify: lengths need whole sequences, which learning=... does not see: leave lengths out")
     if learning is not None and not differences:

@@ -7,19 +7,17 @@ from typing import Any, Optional, Union
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.core.tree import unflatten
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.learning.learning_rules import Kind, LearningRule
+from spikecore.api.learning.learning import Learning, LearningName, learning_of
 from spikecore.api.learning.steps import targets_of
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.learning import Learning
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.findings import CheckReport, Finding
 from spikecore.engines.ipu.subject import Subject, check_network
 
 
 def check_model(
-    model: Any, inputs: Any, targets: Any, loss: Any = None, optimizer: Any = None, *, window: Optional[int] = None,
-    learning: Union[Kind, LearningRule] = "bptt", update_every: Optional[int] = None, num_steps: Optional[int] = None,
-    encoder: Any = None,
+    model: Any, inputs: Any, targets: Any, loss: Any = None, optimizer: Any = None, *,
+    learning: Union[LearningName, Learning] = "bptt", num_steps: Optional[int] = None, encoder: Any = None,
     time_axis: int = 0, engine: Optional[IpuEngine] = None, lengths: Any = None,
 ) -> CheckReport:  # fmt: skip
     """Check a ``spikecore.Model`` on one batch: would an IPU take it, and train it as meant?
@@ -27,7 +25,7 @@ def check_model(
     Args:
         model: a model on any engine; its weights do not change.
         inputs, targets: one training batch, as ``fit`` takes it.
-        loss, optimizer, window, learning, update_every, num_steps, encoder, time_axis: as in ``fit``.
+        loss, optimizer, learning, num_steps, encoder, time_axis: as in ``fit``.
         engine: an IPU engine whose options the check uses; None takes the default options.
         lengths: number of steps of each sample that count, if the batch has them.
 
@@ -42,15 +40,17 @@ def check_model(
     like, state = shapes_of(model.network, model.input_shape), model.state()
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     loss = ce_rate_loss() if loss is None else loss
-    subject = Subject(engine, model.network, params, buffers, loss, optimizer, window, update_every is not None)
+    way = learning_of(learning)
+    in_parts = way.update_every is not None
+    subject = Subject(engine, model.network, params, buffers, loss, optimizer, way.window, in_parts)
     total = int(x.shape[0]) if steps is None else steps
     targets_by_step = targets_of(engine, loss, feed.aims(engine, loss, host(targets)), total, int(x.shape[1]))
-    every = min(Learning(learning, update_every).update_every or total, total)
+    every = min(way.update_every or total, total)
     first_part = (x[:every], None) if steps is None else (x, every)
     report = check_network(subject, first_part[0], targets_by_step.between(0, every), first_part[1])
-    if learning != "bptt":
+    if not way.backward:
         reason = f"learning={learning!r} needs gradients, which stay on the device"
-        report.add(Finding("learning", "", reason, "Use learning='bptt', with window or update_every"))
+        report.add(Finding("learning", "", reason, "Use learning=sc.BPTT(), with window or update_every"))
     if lengths is not None:
         reason = "batches have lengths, and a loss is compiled for whole sequences"
         report.add(Finding("lengths", "", reason, "Train on numpy or torch, or cut the sequences to one length"))

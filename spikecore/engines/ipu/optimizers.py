@@ -30,7 +30,7 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         spec: the description of the optimiser.
         params: the parameters of the module.
         lr: the current learning rate.
-        options: ``loss_scaling`` and ``max_grad_norm``, as far as they are set.
+        options: ``loss_scaling``, if it is set.
 
     Raises:
         NotImplementedError: the optimiser has groups, or keeps zeros.
@@ -46,6 +46,8 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         raise NotImplementedError(
             "keep_zeros=True: engine 'ipu' updates all weights; train on numpy or torch, or prune after the training"
         )
+    if spec is not None and spec.clip_norm is not None:
+        options = {**options, "max_grad_norm": spec.clip_norm}
     if isinstance(spec, AdamW):
         return poptorch.optim.AdamW(
             params, lr=lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, **options

@@ -156,8 +156,7 @@ def training_program(
     )  # fmt: skip
     _prepare(module, poptorch, settings)
     module.train()
-    extra = {"loss_scaling": settings.loss_scaling, "max_grad_norm": executor.clip_norm}
-    extra = {name: value for name, value in extra.items() if value is not None}
+    extra = {} if settings.loss_scaling is None else {"loss_scaling": settings.loss_scaling}
     optimizer = optimizers.build(poptorch, executor.optimizer, list(module.parameters()), executor.lr, extra)
     options = settings.build(poptorch, True, len(leaves(executor.buffers)) > 0 or layout.keeps)
     model = poptorch.trainingModel(module, options=options, optimizer=optimizer)

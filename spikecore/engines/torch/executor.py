@@ -319,4 +319,4 @@ def _build(spec: Optional[Optimizer], groups: List[Dict[str, Any]]) -> torch.opt
 
 def _options(spec: Any) -> Dict[str, Any]:
     """The fields of a description, which have the names of torch's arguments."""
-    return {name: value for name, value in vars(spec).items() if name not in ("groups", "keep_zeros")}
+    return {name: value for name, value in vars(spec).items() if name not in ("groups", "keep_zeros", "clip_norm")}

@@ -193,7 +193,7 @@ def _checked(net: Any, criterion: Any, num_steps: Any, time_var: bool, time_firs
     if not isinstance(net, torch.nn.Module):
         raise TypeError(
             f"net={type(net).__name__} must be an nn.Module; a spikecore.Model trains by model.fit(...), with "
-            "update_every=K for truncated BPTT"
+            "learning=sc.BPTT(update_every=K) for truncated BPTT"
         )
     if not any(True for _ in neurons_of(net)):
         raise TypeError("net has no neuron of spikecore.nn: convert snnTorch's imports, see docs/migrating.md")

@@ -1,0 +1,69 @@
+"""``Compute``: where and how ``Model.fit`` computes, which does not change what it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, get_args
+
+from spikecore.api.core.messages import unknown
+from spikecore.api.core.sizes import whole_number
+from spikecore.api.training.budgets import Bytes, bytes_of
+from spikecore.api.training.together import Parallel
+from spikecore.arguments import Checked, Size
+from spikecore.printing import Concise
+
+
+@dataclass(frozen=True)
+class Compute(Concise, Checked):
+    """How ``Model.fit`` computes: with which processes, in how much memory, compiled or not, checked or not.
+
+    Args:
+        parallel: "data", the default: in a process group of torch.distributed each process takes its part of every
+            batch, as docs/parallel.md describes; without a group, this process trains alone. "fsdp": like "data", but
+            each process keeps only its part of weights, gradients and moments, and gathers a layer's weights when it
+            computes this layer; until the next ``fit``, all processes must make the same calls of the model. "none":
+            this process trains alone in any case.
+        memory: how much memory a training step may take, e.g. "512MB", "8GB", or a number of bytes; None, the default:
+            as much as it needs. It counts weights, gradients, the optimiser's slots, the batch and all that is computed
+            between, not the program and the data set. Before the first step the peak is computed from shapes. Where it
+            is too high, groups of layers or steps are computed again, or the batch goes in parts; the gradient stays
+            that of the whole batch. For the torch engine; see docs/memory.md.
+        accumulate: how many batches make one update of the weights, by the mean gradient of all their samples: like
+            batches that are so many times larger, in the memory of one. Batch normalisation takes its statistics from
+            each batch. Default 1.
+        compile: whether neighbouring layers without state, such as convolution, normalisation and pooling, go through
+            ``torch.compile`` in training; default False. Results are the same up to rounding, and draws are the same.
+            For the torch engine with a C++ compiler; see docs/memory.md.
+        check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
+            training; default True.
+
+    Raises:
+        ValueError: an option is something else, or two options exclude each other.
+
+    Example:
+        >>> model.fit(loader, compute=sc.Compute(memory="8GB", accumulate=4))
+    """
+
+    parallel: Parallel = "data"
+    memory: Optional[Bytes] = None
+    accumulate: Size = 1
+    compile: bool = False
+    check_finite: bool = True
+
+    def __post_init__(self) -> None:
+        if self.parallel not in get_args(Parallel):
+            raise ValueError(unknown("parallel", self.parallel, get_args(Parallel)))
+        object.__setattr__(self, "accumulate", whole_number("accumulate", self.accumulate, 1))
+        if self.memory is not None:
+            bytes_of(self.memory)
+        if self.parallel == "fsdp" and self.memory is not None:
+            raise ValueError(
+                f"memory={self.memory!r} is planned for whole weights, and parallel='fsdp' divides them among "
+                "processes: leave memory out and take smaller batches with accumulate, or train with parallel='data'"
+            )
+        for said, excluded in (
+            (f"memory={self.memory!r}", self.memory is not None),
+            ("parallel='fsdp'", self.parallel == "fsdp"),
+        ):
+            if self.compile and excluded:
+                raise ValueError(f"compile=True and {said} exclude each other: leave one of them out")

@@ -1,0 +1,115 @@
+"""``Trainer``: what a model keeps of its training, between one call and the next."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+
+from spikecore.api.core.foreign import shown
+from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.learning.learning import Learning
+from spikecore.api.training.evaluate import Average
+from spikecore.api.training.executor import executor_from
+from spikecore.api.training.optimizers import Adam, Optimizer
+from spikecore.api.training.resuming import FitStart, check_resume, keeps_moments
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+
+@dataclass
+class Trainer:
+    """How a model was trained last, how far, and for what its executor is compiled.
+
+    Attributes:
+        optimizer, loss, metric, learning, time_axis: those of the last training; None, and the time axis 0, before it.
+        unfinished: the epoch that was interrupted; None: there is none.
+        start: what the model had done when its last ``fit`` began that did not resume another.
+        compiled: the options with which the executor is compiled; None: not for training.
+    """
+
+    optimizer: Optional[Optimizer] = None
+    loss: Any = None
+    metric: Any = None
+    learning: Optional[Learning] = None
+    time_axis: int = 0
+    unfinished: Optional[Average] = None
+    start: FitStart = FitStart()
+    compiled: Optional[Dict[str, Any]] = None
+
+    def copied(self) -> Trainer:
+        """The same for another model, whose executor is not compiled for training."""
+        return replace(self, unfinished=copy(self.unfinished), learning=None, compiled=None)
+
+    def last_loss(self) -> Any:
+        """The loss of the last update, before the first one ``ce_rate_loss()``."""
+        return ce_rate_loss() if self.loss is None else self.loss
+
+    def with_defaults(self, loss: Any, optimizer: Optional[Optimizer]) -> Tuple[Any, Optimizer]:
+        """Loss and optimiser; in the place of None those of the last update.
+
+        Raises:
+            TypeError: one of them is something else.
+        """
+        loss = self.last_loss() if loss is None else loss
+        if not callable(loss) or isinstance(loss, type):
+            raise TypeError(
+                f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
+            )
+        if optimizer is None:
+            optimizer = Adam(lr=5e-4) if self.optimizer is None else self.optimizer
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer={shown(optimizer)} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
+        return loss, optimizer
+
+    def compile(self, model: Model, loss: Any, optimizer: Optimizer, resume: Optional[bool], **options: Any) -> None:
+        """Compile the model's executor for a training.
+
+        Args:
+            model: the model, which has weights.
+            loss, optimizer, resume: as for ``fit``.
+            **options: further ones of the executor.
+
+        Raises:
+            ValueError: the training cannot be resumed, or an option is wrong.
+        """
+        state = model.executor.state()
+        if resume:
+            check_resume(self.unfinished, self.optimizer, optimizer)
+        else:
+            self.unfinished, state["lr"] = None, optimizer.lr
+        if resume is False or not keeps_moments(self.optimizer, optimizer, state["params"]):
+            state.update(optimizer={}, step=0, scaler=None)
+            self.start = self.start._replace(updates=0)
+        trained = optimizer.by_name(state["params"])
+        frozen = [name for name, spec in trained.items() if spec is None]
+        slots = {name: x for name, x in state["optimizer"].items() if name.rpartition(".")[0] not in frozen}
+        state["optimizer"] = slots
+        shape: Any = model.input_shape  # not None, since there are weights
+        executor, _ = executor_from(model.network, model.engine, shape, state, loss, optimizer, **options)
+        model.replace_executor(executor)
+        self.optimizer, self.loss = optimizer, loss
+        self.compiled = {"record": (), **options, "loss": loss, "optimizer": optimizer}
+
+    def ready(self, model: Model, loss: Any, optimizer: Optimizer, **options: Any) -> Any:
+        """The executor, compiled anew only if an option is another one; options that are not given stay."""
+        before = {"window": None, "record": (), **(self.compiled or {})}
+        wanted = {**before, "loss": loss, "optimizer": optimizer, **options}
+        if self.compiled is None or not _same(before, wanted):
+            unfinished = self.unfinished  # an update ends an interrupted epoch, a gradient does not
+            rest = {name: value for name, value in wanted.items() if name not in ("loss", "optimizer")}
+            self.compile(model, loss, optimizer, None, **rest)
+            self.unfinished = unfinished
+        self.optimizer = optimizer
+        return model.executor
+
+
+def _same(before: Dict[str, Any], wanted: Dict[str, Any]) -> bool:
+    """Whether an executor that was compiled with some options is one for others, given the rate."""
+    if before.keys() != wanted.keys():
+        return False
+    a, b = before["optimizer"], wanted["optimizer"]
+    if not (a is b or (type(a) is type(b) and {**vars(a), "lr": 0} == {**vars(b), "lr": 0} and not a.groups) or a == b):
+        return False
+    return all(before[name] is wanted[name] or before[name] == wanted[name] for name in wanted if name != "optimizer")
