@@ -19,20 +19,19 @@ from spikecore import backprop, functional, spikegen
 from spikecore.datasets import Loader, digits
 
 PATTERNS = np.random.default_rng(0).random((10, 64))
-METHODS: Dict[str, Dict[str, Any]] = {
-    "BPTT": {},
-    "window": {"learning": sc.BPTT(window=10)},
-    "update_every": {"learning": sc.BPTT(update_every=10)},
-    "eprop": {"learning": "eprop"},
-    "ottt": {"learning": "ottt"},
+COMPARED: Dict[str, Any] = {
+    "online": "eprop",
+    "window=10": sc.BPTT(window=10),
+    "window=5": sc.BPTT(window=5),
+    "ottt": "ottt",
+    "ndot": "ndot",
 }
-COMPARED: Dict[str, Dict[str, Any]] = {
-    "online": {"learning": "eprop"},
-    "window=10": {"learning": sc.BPTT(window=10)},
-    "window=5": {"learning": sc.BPTT(window=5)},
-    "ottt": {"learning": "ottt"},
-    "ndot": {"learning": "ndot"},
-}
+
+
+def methods(steps: int) -> Dict[str, Any]:
+    """Ways of learning, those of truncated gradients with so many steps."""
+    truncated = {"window": sc.BPTT(window=steps), "update_every": sc.BPTT(update_every=steps)}
+    return {"BPTT": "bptt", **truncated, "eprop": "eprop", "ottt": "ottt"}
 
 
 def recall_batch(samples: int, seed: int, steps: int = 30) -> Tuple[Any, Any]:
@@ -88,9 +87,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
     rows: Dict[str, Any]
     task = recall_batch(32, 0)
 
-    def trained(depth: int, **options: Any) -> sc.Model:
+    def trained(depth: int, learning: Any = "bptt") -> sc.Model:
         model = sc.Model(network(depth), "numpy", seed=0)
-        model.fit(batches, loss=loss, optimizer=sc.Adam(lr=2e-3), epochs=epochs, progress=False, **options)
+        model.fit(batches, loss=loss, optimizer=sc.Adam(lr=2e-3), epochs=epochs, learning=learning, progress=False)
         return model
 
     for depth in depths:
@@ -98,11 +97,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
             ("initial weights", sc.Model(network(depth), "numpy", seed=0)),
             ("trained", trained(depth)),
         ):
-            rows = {way: cosines(model, *task, loss, **options) for way, options in COMPARED.items()}
+            rows = {way: cosines(model, *task, loss, learning=rule) for way, rule in COMPARED.items()}
             found[f"recall, {depth} hidden, {name}"] = rows
             print(f"recall, {depth} hidden, {name}: " + "; ".join(f"{way} {shown(row)}" for way, row in rows.items()))
     for depth in depths[:2]:
-        rows = {method: recalled(trained(depth, **options)) for method, options in METHODS.items()}
+        rows = {method: recalled(trained(depth, way)) for method, way in methods(10).items()}
         found[f"recall, {depth} hidden, accuracy"] = rows
         print(
             f"recall, {depth} hidden, accuracy: " + "; ".join(f"{way} {100 * row:.0f} %" for way, row in rows.items())
@@ -110,10 +109,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
 
     train, test = digits()
     rows = {}
-    for method, options in METHODS.items():
-        own: Dict[str, Any] = {
-            name: 5 if name in ("window", "update_every") else value for name, value in options.items()
-        }
+    for method, learning in methods(5).items():
         model = sc.Model(network(1, 0.9), "numpy", seed=0)
         loader = Loader(train, batch_size=64, seed=0)
         rate = functional.ce_rate_loss()
@@ -123,8 +119,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> Dict[str, Any]:
             optimizer=sc.Adam(lr=1e-3),
             epochs=1 if quick else 10,
             num_steps=25,
+            learning=learning,
             progress=False,
-            **own,
         )
         rows[method] = model.evaluate(Loader(test), loss=rate, num_steps=25, progress=False)["accuracy"]
     found["digits, accuracy"] = rows

@@ -17,7 +17,9 @@ from spikecore.api.learning.gradients import bptt as bptt
 from spikecore.api.learning.gradients import learned as learned
 from spikecore.api.learning.gradients import online as online
 from spikecore.api.learning.gradients import rtrl as rtrl
+from spikecore.api.learning.learning import NAMES as _NAMES
 from spikecore.api.learning.learning import Learning as Learning
+from spikecore.api.learning.learning import way as _way
 from spikecore.api.learning.learning_rules import LearningRule as LearningRule
 from spikecore.api.learning.steps import per_step as per_step
 
@@ -34,6 +36,8 @@ if not TYPE_CHECKING:  # a type checker that saw it would take any name
     def __getattr__(name: str) -> Any:
         if name in MODULES:
             return getattr(importlib.import_module("spikecore.engines.torch.nn.backprop"), name)
+        if name in _NAMES:  # the rules of gradients are ``sc.EProp()`` and others
+            raise AttributeError(f"module 'spikecore.backprop' has no {name!r}: write sc.{_way(name).__name__}(...)")
         raise _no_such("way of learning", name, globals(), MODULES)
 
 

@@ -71,6 +71,7 @@ MODEL: Dict[str, str] = {
     "modules": "write model.network.layers",
     "children": "write model.network.layers",
     "add": "write sc.Model(sc.Sequential(*layers)): a network does not change",
+    **{name: f"write model.trainer.{name}" for name in ("optimizer", "loss", "metric", "unfinished")},
     "device": "write model.engine.device",
     "dtype": "write model.engine.dtype",
 }

@@ -75,6 +75,13 @@ def test_names_are_the_classes_in_small_letters():
         assert kind() == finding.learning_of(name)
 
 
+def test_old_places_say_the_new_ones():
+    with pytest.raises(AttributeError, match=r"has no 'eprop': write sc\.EProp\(\.\.\.\)"):
+        _ = backprop.eprop
+    with pytest.raises(AttributeError, match="Model has no 'optimizer': write model.trainer.optimizer"):
+        _ = sc.Model(NET, "numpy").optimizer
+
+
 @pytest.mark.parametrize("name", finding.NAMES)
 def test_each_takes_update_every_and_prints_itself(name):
     way = finding.way(name)(update_every=3)
