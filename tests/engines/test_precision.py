@@ -81,8 +81,8 @@ def test_evaluation_computes_as_training_does():
     half, full = (sc.Model(net, "torch", seed=0, precision=p) for p in ("bf16", "float32"))
     loss = functional.mse_membrane_loss(time_var_targets=True)
     targets = np.zeros((6, 8, 4), np.float32)
-    before = half.evaluate([(X, targets)], loss)["loss"]
-    assert before != full.evaluate([(X, targets)], loss)["loss"]
+    before = half.evaluate([(X, targets)], loss=loss)["loss"]
+    assert before != full.evaluate([(X, targets)], loss=loss)["loss"]
     half.fit([(X, targets)], loss=loss, optimizer=sc.SGD(lr=0.0), progress=False)
     assert half.history[-1]["loss"] == before
 

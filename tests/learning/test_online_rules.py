@@ -122,17 +122,17 @@ def test_the_tables_of_how_close_rules_are():
 
 WRONG = {
     "a word": (lambda: sc.EProp("randon"), ValueError, "EProp: .*did you mean 'random'"),
-    "no word": (lambda: sc.OTTT(3), ValueError, "ottt: feedback=3 must be a str"),
+    "no word": (lambda: sc.OTTT(3), ValueError, "OTTT: feedback=3 must be a str"),
     "kappa": (lambda: sc.EProp(kappa=np.float32(1.0)), ValueError, r"kappa=.*1.0.* must be a number in \[0, 1\)"),
-    "kappa of ostl": (lambda: sc.OSTL(kappa=-0.1), ValueError, r"ostl: kappa=-0.1 must be a number in \[0, 1\)"),
+    "kappa of ostl": (lambda: sc.OSTL(kappa=-0.1), ValueError, r"OSTL: kappa=-0.1 must be a number in \[0, 1\)"),
     "no number": (lambda: sc.EProp(kappa="leak"), (TypeError, ValueError), "kappa"),
-    "decay": (lambda: sc.OTTT("adaptive", decay=2.0), ValueError, "ottt: decay=2.0 must be from 0 to 1"),
+    "decay": (lambda: sc.OTTT("adaptive", decay=2.0), ValueError, "OTTT: decay=2.0 must be from 0 to 1"),
     "decay of nothing": (
         lambda: sc.EProp(feedback="random", decay=0.5),
         ValueError,
-        "eprop: decay=0.5 is for feedback='adaptive', not feedback='random'",
+        "EProp: decay=0.5 is for feedback='adaptive', not feedback='random'",
     ),
-    "trace": (lambda: sc.DECOLLE("fast"), ValueError, "decolle: .*'fast'"),
+    "trace": (lambda: sc.DECOLLE("fast"), ValueError, "DECOLLE: .*'fast'"),
     "another trace": (lambda: backprop.online(model(), X, LABELS, trace="layer"), ValueError, "trace='layer'"),
     "a class": (lambda: model().fit([(X, LABELS)], learning=sc.EProp), TypeError, "learning="),
 }
@@ -237,14 +237,16 @@ def test_streams_that_do_not_fit_are_refused(name):
 
 
 def test_a_window_is_for_bptt():
-    with pytest.raises(ValueError, match=r"window=3 truncates BPTT, but learning=eprop"):
-        backprop.learned(model(), X, LABELS, learning=sc.EProp(window=3))
+    with pytest.raises(TypeError, match="EProp: unknown argument 'window'"):
+        sc.EProp(window=3)
+    with pytest.raises(TypeError, match=r"learned: unknown argument 'window': write learning=sc\.BPTT\(window=3\)"):
+        backprop.learned(model(), X, LABELS, learning="eprop", window=3)
 
 
 def test_an_engine_that_keeps_its_gradients():
     pytest.importorskip("torch", reason="the ipu engine needs torch")
     ours = sc.Model(NETWORK, "ipu", simulate=True, input_shape=(6,))
-    with pytest.raises(NotImplementedError, match="returns no gradients: learning=eprop"):
+    with pytest.raises(NotImplementedError, match="returns no gradients: learning=EProp"):
         ours.fit([(X, LABELS)], learning=sc.EProp(feedback="random"), progress=False)
 
 

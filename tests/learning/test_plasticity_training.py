@@ -197,7 +197,7 @@ def test_optimisers_are_left_alone(engine):
     before = made.state()
     made.fit([(x, y)], learning=Plasticity(RULES), progress=False)
     after = made.state()
-    assert made.optimizer == sc.Adam(lr=1e-2)
+    assert made.trainer.optimizer == sc.Adam(lr=1e-2)
     assert after["step"] == before["step"]
     assert differ(before["optimizer"], after["optimizer"]) == 0.0
     made = pickle.loads(pickle.dumps(made))
@@ -222,7 +222,7 @@ def test_an_error_after_a_change_says_that_weights_have_changed(engine):
     made = model(engine=engine)
     before, nan = made.params(), lambda out, targets: float("nan") * sc.engine_of(out.spikes).xp.sum(out.spikes)
     with pytest.raises(sc.DivergedError, match="Continue from an earlier state with smaller rates of the rules"):
-        made.fit([(x, y)], nan, learning=learning, progress=False)
+        made.fit([(x, y)], loss=nan, learning=learning, progress=False)
     assert differ(before, made.params()) > 0.0
 
 
@@ -393,7 +393,7 @@ REFUSED = {
     r"lengths are not for plasticity.*Loader\(..., lengths=False": lambda: fitted_to(
         sc.datasets.Loader([np.ones((7, 5)), np.ones((6, 5))]), time_axis=1),
     "its rules have the learning rates": lambda: fitted(Plasticity(ONE), optimizer=sc.SGD(lr=0.1)),
-    "compile=True is for training steps": lambda: fitted(Plasticity(ONE), compute=sc.Compute(compile=True)),
+    "compile=True is torch.compile": lambda: fitted(Plasticity(ONE), compute=sc.Compute(compile=True)),
     "ClassReward: wrong=inf must be a finite number": lambda: ClassReward(wrong=float("inf")),
     "ClassReward needs class labels, and there are no targets": lambda: fitted(
         Plasticity({"0": RewardSTDP()}, reward=ClassReward())),
