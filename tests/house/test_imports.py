@@ -67,7 +67,9 @@ def imports(path):
 def test_the_core_imports_neither_array_libraries_nor_engines(path):
     found = set(imports(path))
     assert not {name.partition(".")[0] for name in found} & ARRAY_LIBRARIES
-    below = "arguments files installing printing progress samples".split()  # they serve data and plots as well
+    below = (
+        "arguments files installing on_use other_names printing progress samples".split()
+    )  # they serve data and plots as well
     own = ("spikecore.api", *(f"spikecore.{name}" for name in below))
     assert all(name.startswith(own) for name in found if name.startswith("spikecore"))
 
