@@ -29,10 +29,13 @@ from spikecore.spikeplot.verification import GradientErrors, gradient_errors
 
 for _name in ("axes:Axes", "colors:Colormap", "figure:Figure"):
     _argument_kind(f"matplotlib.{_name}")
-_argument_kind("spikecore.api.verification.report:Report", "a report of sc.verify")
-_argument_kind("spikecore.api.verification.learning_report:LearningReport", "a report of sc.verify(..., learning=...)")
-_argument_kind("spikecore.convert.report:ConversionReport", "a report of Conversion.report")
-_argument_kind("spikecore.eventprop.bias:SurrogateBias", "a report of sc.surrogate_bias")
+for _place, _words, _read in (  # reports of others, of which pictures read rows, cases or steps
+    ("spikecore.api.verification.report:Report", "sc.verify", "rows"),
+    ("spikecore.api.verification.learning_report:LearningReport", "sc.verify(..., learning=...)", "rows"),
+    ("spikecore.convert.report:ConversionReport", "Conversion.report", "num_steps"),
+    ("spikecore.eventprop.bias:SurrogateBias", "sc.surrogate_bias", "cases"),
+):
+    _argument_kind(_place, f"a report of {_words}", lambda value, read=_read: hasattr(value, read))
 
 __all__ = [
     "BiasLines",
