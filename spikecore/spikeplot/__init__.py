@@ -7,6 +7,10 @@ functions. No other global state changes. Axis 0 of an array is time. Labels and
 Colours are visible on light and on dark backgrounds. docs/gallery.md shows all pictures.
 
 Wrong arguments raise ValueError. A missing matplotlib raises an ImportError that names the extra to install.
+
+Of the core it uses the check of arguments alone: what it draws are arrays, and reports of which it reads the rows.
+
+Begin with `rasters.py`, the smallest picture, and `style.py`, which all share.
 """
 
 from __future__ import annotations

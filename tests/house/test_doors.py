@@ -108,6 +108,17 @@ def test_each_room_tells_arguments_its_own_classes():
             assert isinstance(getattr(importlib.import_module(module), name), type), place
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_uses_and_where_to_begin(room):
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8")))
+    assert len(text.splitlines()) <= 30
+    assert "Of the core it uses " in text
+    start = text.split("Begin with ")[1]
+    named = re.findall(r"`([\w/]+\.py)`", start)
+    assert named
+    assert all((PACKAGE / room / name).is_file() for name in named)
+
+
 ALONE = """
 import importlib, pathlib
 import numpy as np
