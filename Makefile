@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax slow orders mutants faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package clean
+.PHONY: help demo test core rooms test-jax slow orders mutants faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ demo: .venv/extras-all  ## train a small network, verify its gradients, show wha
 test: .venv/extras-test  ## the default test suite; ROOM=export: the tests of one room (a folder in tests/)
 	$(PYTEST) $(ROOM:%=tests/%)
 
+core: .venv/extras-test  ## the core's tests, in a tree that has no room
+	OMP_NUM_THREADS=1 $(BIN)/python tests/core_alone.py -n auto --maxprocesses $(WORKERS) --dist loadfile
+
+rooms: .venv/extras-test  ## all other tests; `make core rooms` runs each test of `make test` once
+	$(PYTEST) $$($(BIN)/python tests/core_alone.py --others)
+
 slow: .venv/extras-test  ## the tests that take long; ROOM=export: those of one room
 	$(PYTEST) -m slow $(ROOM:%=tests/%)
 
@@ -47,7 +53,7 @@ mutants: .venv/extras-test  ## 60 small mistakes in neurons, rules, kernels and 
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py
 
 faults: .venv/extras-test  ## kill one of four processes that train together, 50 times
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/training/test_parallel_faults.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/cli/test_parallel_faults.py
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
 	$(PYTEST) tests/core/test_against_snntorch.py tests/core/test_against_spikingjelly.py tests/nir/test_peers.py \
@@ -68,7 +74,7 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	@test -x .venv38/bin/python || $(PYTHON38) -m venv .venv38
 	.venv38/bin/python -m pip install --quiet 'numpy<1.25' 'array-api-compat<1.9' 'torch==2.0.1' pytest hypothesis --editable .
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest $(IPU_TESTS)
-	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/ipu tests/engines/test_devices.py --ignore tests/ipu/test_cli.py
+	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/ipu tests/engines/test_devices.py
 
 # JAX comes with the plugin; it is no part of the extras.
 test-jax: .venv/extras-test  ## the JAX engine: its own tests and the conformance suite (installs jax; takes long)

@@ -232,7 +232,7 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
                     hint = "; take a batch of it: x, targets = next(iter(loader))"
                 elif _is_ragged(value):
                     hint = "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
-            if rules[name].words == "a Model" and is_instance(value, "torch.nn", "Module"):
+            if rules[name].words == "a Model" and is_instance(value, "torch.nn.modules.module", "Module"):
                 hint = "; spikecore.nn.from_torch(net) makes one of modules"
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
@@ -377,21 +377,21 @@ KINDS: Dict[Any, Rule] = {
 _NAMED: Dict[str, type] = {}  # what stands for a class that an annotation names and its module does not import
 
 
-def argument_kind(of: Union[str, type], words: str = "") -> None:
+def argument_kind(of: Union[str, type], words: str = "", holds: Optional[Callable[[Any], bool]] = None) -> None:
     """Tell of a class that annotations name: an argument must then be an instance of it.
 
     Args:
         of: the class; or "module:class", for one that annotated modules import for type checkers alone. It is looked up
             where arguments are checked, and not imported for that.
         words: what a message says that an argument must be; the default is "a" or "an" and the name of the class.
+        holds: whether a value is taken, where that is not for its class to say but for what is read of it.
     """
     place = of if isinstance(of, str) else _place(of)
     module, _, name = place.partition(":")
     if isinstance(of, str):
         _NAMED[name] = type(name, (), {"__module__": module, "__qualname__": name})
-    KINDS[place] = Rule(
-        lambda value: is_instance(value, module, name), words or f"a{'n' if name[0] in 'AEIOU' else ''} {name}"
-    )
+    words = words or f"a{'n' if name[0] in 'AEIOU' else ''} {name}"
+    KINDS[place] = Rule(holds or (lambda value: is_instance(value, module, name)), words)
 
 
 def _place(of: type) -> str:

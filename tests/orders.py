@@ -24,7 +24,7 @@ cli/test_demo.py conformance/test_cross.py conformance/test_executors.py conform
 conformance/test_scan.py convert/test_convert.py core/test_delays.py core/test_psn.py docs/test_docs.py
 docs/test_examples.py docs/test_readme.py engines/test_memory_budget.py engines/test_precision.py
 engines/test_torch_layer.py engines/test_torch_modes.py kernels/test_compile.py kernels/test_kernels.py
-kernels/test_narrow.py kernels/test_narrow_torch.py kernels/test_stream.py kernels/test_stream_events.py
+kernels/test_narrow.py kernels/test_narrow_torch.py kernels/test_stream.py datasets/test_stream_events.py
 learning/test_backprop.py learning/test_backprop_modules.py learning/test_online_rules.py
 learning/test_plasticity_training.py nn/test_narrow.py nn/test_run.py nn/test_step.py training/test_diagnosis.py
 training/test_fit_accumulate.py training/test_fit_sequences.py training/test_fit_steps.py training/test_model.py

@@ -10,7 +10,6 @@ from typing_extensions import Annotated, Literal, get_args
 from spikecore import plasticity
 from spikecore.api.learning.learning import ways
 from spikecore.api.learning.local_rule import Weighing
-from spikecore.api.learning.plastic_network import LIMITS
 from spikecore.api.learning.plasticity import additive, proportional
 from spikecore.cli.schema import TYPES, Kind, fields_of, model_of, models_of, named, one_of, tagged
 from spikecore.plasticity import LocalRule
@@ -46,7 +45,7 @@ def _rule(name: str, rule: Callable[..., Any]) -> Any:
 
 PLASTIC = {
     **named(LocalRule, plasticity),
-    **{kind.__name__: kind for kind in (plasticity.AdaptiveThreshold, *LIMITS)},
+    **{kind.__name__: kind for kind in (plasticity.AdaptiveThreshold, plasticity.Bounds, plasticity.Normalize)},
 }
 AnyRule = one_of(tuple(_rule(name, rule) for name, rule in sorted(PLASTIC.items())), "kind")
 AnyReward = tagged({"ClassReward": plasticity.ClassReward})

@@ -6,6 +6,12 @@
     print(snn.report(test_loader))          # accuracy and errors by the number of time steps
 
 Needs the extra ``torch``; pictures need matplotlib.
+
+Of the core it uses layers, ``IF`` neurons, ``Model`` and the table of torch's modules and our layers. It looks at
+activations of the trained network, and at nothing that the core computes.
+
+Begin with ``conversion.py``, which does one step after the other; ``reading.py`` makes a graph of modules,
+``building.py`` a network of the graph.
 """
 
 from __future__ import annotations

@@ -3,6 +3,12 @@
 Nothing is downloaded, except by a reader that is called with `download=True`.
 
 Batches are NumPy arrays, so every engine takes them.
+
+Of the core it uses samples and minibatches (`spikecore.samples`), the check of arguments and the writing of files. It
+needs no network, no engine and no torch.
+
+Begin with `digits.py`, the smallest data set; for events with `events.py` and `event_dataset.py`, for arrays on
+disk with `stored.py`. Each other file reads one format or one data set.
 """
 
 from typing import TYPE_CHECKING

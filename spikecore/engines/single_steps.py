@@ -7,13 +7,14 @@ place of a tape and a run backwards for the output and for every state.
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.tree import Params, State, Tree, flatten
-from spikecore.kernels import eligibility
-from spikecore.kernels.jacobian import Jacobian, jacobian
 from spikecore.kernels.sizes import has_numba
+
+if TYPE_CHECKING:
+    from spikecore.kernels.jacobian import Jacobian
 
 PASSED_BY = ("spike", "stop_gradient", "value_and_grad", "products")  # what derivatives as a program do not call
 MOST = 256  # programs that are kept: a filter of spikes is a new neuron after each update of weights
@@ -76,6 +77,8 @@ class SingleSteps:
         self, traces: State, shared: State, pre: Any, rows: Mapping[str, Tree], signals: Tree
     ) -> Optional[Tuple[State, Any]]:
         """See ``Engine.carry``."""
+        from spikecore.kernels import eligibility
+
         engine: Any = self
         size = math.prod(next(iter(traces.values())).shape)
         if self.compiles_steps is False or not self._on_host() or not has_numba():
@@ -106,6 +109,8 @@ class SingleSteps:
         if known is None:
             if len(self._programs) == MOST:
                 self._programs.clear()
+            from spikecore.kernels.jacobian import jacobian
+
             found = jacobian(stepper, constants, self.sparse_backward)  # type: ignore[attr-defined]
             known = self._programs[id(stepper), constants] = stepper, found  # kept, so that no other one has its id
         return known[1]

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Tree, linear
+from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Stateless, Tree, linear
 from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.layers.containers import Chain, Container
 from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Spatial
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels.readout import MOST
@@ -29,7 +28,7 @@ class Readout(Stage):
 
     names: Tuple[str, str]
     neuron: Stepper
-    linear: Union[Linear, Quantized]  # one that ``dense`` takes
+    linear: Stateless  # one that ``dense`` takes
 
     @property
     def covers(self) -> Tuple[str, ...]:
@@ -149,9 +148,8 @@ class Lowers:
 
 def dense(layer: Any) -> Optional[Linear]:
     """The ``Linear`` that a layer is once its parameters are prepared; None: it is something else."""
-    if type(layer) is Quantized and layer.input_quant is None and layer.output_quant is None:
-        layer = layer.layer
-    return layer if type(layer) is Linear else None
+    inner = layer.once_prepared if isinstance(layer, Stateless) else layer
+    return inner if type(inner) is Linear else None
 
 
 def neighbours(chain: Chain) -> Tuple[Stage, ...]:
@@ -163,7 +161,7 @@ def neighbours(chain: Chain) -> Tuple[Stage, ...]:
         (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else ("", None)
         if len(maps) > 1:
             stages.append(Maps(maps))
-        elif isinstance(layer, Stepper) and layer.scans and isinstance(behind, (Linear, Quantized)) and dense(behind):
+        elif isinstance(layer, Stepper) and layer.scans and dense(behind):
             stages.append(Readout((name, path), layer, behind))
         else:
             stages.append(Alone(name, layer))

@@ -5,6 +5,11 @@ import spikecore as sc
 network = sc.eventprop.Network([sc.eventprop.Layer(5, 100), sc.eventprop.Layer(100, 3)], duration=60.0)
 loss = sc.eventprop.first_spike_loss(tau=0.5)
 fitted = sc.eventprop.fit(network, data, loss)
+
+Of the core it uses the types of losses, clipping and Adam, the reports of ``verify``, and the storage of compiled
+kernels. Time has no steps here, so networks, runs and gradients are its own.
+
+Begin with ``network.py``; then ``layer_run.py``, which finds the spikes, and ``layer_adjoint.py``, which goes back.
 """
 
 from __future__ import annotations

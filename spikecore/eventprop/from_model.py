@@ -14,8 +14,8 @@ import numpy as np
 from spikecore import Flatten, Linear, Synaptic
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import computes_as, layer_name, shapes_of
-from spikecore.api.core.tree import flatten, map_leaves, unflatten
-from spikecore.api.learning.stack import Block, at, stack_of
+from spikecore.api.core.tree import at, flatten, map_leaves, unflatten
+from spikecore.api.learning.stack import Block, stack_of
 from spikecore.eventprop.layer_adjoint import like
 from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Arrays, Layer, Network

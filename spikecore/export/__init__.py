@@ -2,6 +2,12 @@
 
 The package and that function bear one name, and importing a subpackage puts the package in the function's place: so the
 package itself is callable.
+
+Of the core it uses the words and the steps of layers: one step of a network is recorded as a graph of words. Writers
+read the graph and know no layer.
+
+Begin with ``front.py``; then ``step_graph.py`` and ``recording.py``. ``c/writer.py``, ``onnx/writer.py`` and
+``torch_writer.py`` are the targets.
 """
 
 from __future__ import annotations

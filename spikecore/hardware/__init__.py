@@ -5,6 +5,11 @@
     print(sc.check(model, "loihi2"))
 
 Each chip is a TOML file beside this one, in ``chips``; a file of your own is passed by its path.
+
+Of the core it uses shapes, weights and operations of a model's layers; of other rooms the counts of NeuroBench and, for
+microcontrollers, the plan of the exported C.
+
+Begin with ``check.py``; ``needs.py`` says what layers need, ``chip_file.py`` what a chip offers.
 """
 
 from __future__ import annotations

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from spikecore.kernels.form import Constants, Step, step_of
+from spikecore.kernels.runtime.blas import calm, multiply
 from spikecore.kernels.runtime.build import Recipe
+
+
+class Product(NamedTuple):
+    """An engine's matrix product, so that the bits are those of the engine's own loop."""
+
+    matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
+    multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
+    calm: Callable[[], ContextManager[Any]] = nullcontext  # what a run of products is in
+
+
+NUMPY = Product(list, multiply, calm)
 
 
 class Request(NamedTuple):
@@ -100,6 +113,7 @@ class Kernels(ABC):
     step: Step
 
     language: ClassVar[str] = "Numba"
+    by_step: ClassVar[bool] = False  # whether there is a kernel for each step, and something else in between
     shares: ClassVar[bool] = False  # whether what a run saves may lie in the memory of what it returns
 
     @property

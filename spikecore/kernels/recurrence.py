@@ -11,21 +11,19 @@ spikes. Backward goes from step to step as well; with G[t] the gradient by P[t],
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from spikecore.api.core.layer import Stateless, computes_as
 from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
-from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
+from spikecore.kernels.base import Gradients, Kernels, Product, Request, Results, Upstream, Wanted
 from spikecore.kernels.elementwise import Elementwise, address_of, elementwise, workers
 from spikecore.kernels.form import Step, numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.blas import calm, multiply
 from spikecore.kernels.runtime.build import CHUNK, Recipe, kernel_of
 from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import arrays_of, by_parameter, flat, in_rows
@@ -69,17 +67,6 @@ def _without_product(stepper: Any) -> Recurrent:
     return Recurrent(stepper.neuron, Shift(stepper.connection.bias))
 
 
-class Product(NamedTuple):
-    """An engine's matrix product, so that the bits are those of the engine's own loop."""
-
-    matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
-    multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
-    calm: Callable[[], ContextManager[Any]] = nullcontext  # what a run of products is in
-
-
-NUMPY = Product(list, multiply, calm)
-
-
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
     """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
 
@@ -121,6 +108,7 @@ class Recurrence(Kernels):
 
     product: Product
 
+    by_step: ClassVar[bool] = True
     shares: ClassVar[bool] = True  # spikes and recorded states are what it saves
 
     @property

@@ -16,15 +16,13 @@ from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.stepper import Stepper, step_name
 from spikecore.kernels import readout
-from spikecore.kernels.base import Kernels, Wanted
+from spikecore.kernels.base import NUMPY, Kernels, Product, Wanted
 from spikecore.kernels.form import Constants
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.recurrence import NUMPY, Product, Recurrence, elementwise_part
 from spikecore.kernels.retrace import fixed, refresh
-from spikecore.kernels.runtime import background, build
+from spikecore.kernels.runtime import build
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
-from spikecore.kernels.sparse import behind
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
 PAUSE = 0.1  # seconds until somebody looks again for what is not compiled
@@ -84,13 +82,11 @@ def choose(
     small = terms.mode == "auto" and math.prod(shape) < terms.least
     if terms.mode is False or (small and not terms.any_size):
         return None
-    if weight and (terms.target != "cpu" or not (readout.fits(shape, weight) or behind.fits(shape, weight))):
+    if weight and (terms.target != "cpu" or not (readout.fits(shape, weight) or _as_bits(shape, weight))):
         return None
     kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
-        apart = isinstance(kernels, Recurrence) or not (
-            readout.fits(shape, weight) or behind.gives_spikes(kernels.step)
-        )
+        apart = kernels.by_step or not (readout.fits(shape, weight) or _gives_spikes(kernels))
         absent = (weight and apart) or (small and not _at_hand(kernels, wanted, constant))
         return None if absent else kernels
     if terms.mode is True:
@@ -117,12 +113,10 @@ def kernels_or_reason(
         return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {owner} are not shaped like its input"
-    part = elementwise_part(stepper) if terms.target == "cpu" else None
-    around: Any = (Recurrence, terms.product) if part else None
+    part, around = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
     if weight and not part:
-        narrow = readout.fits(shape, weight) or not behind.fits(shape, weight)
-        product = behind.ProductBehind, terms.product, weight[0]
-        around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else product
+        narrow = readout.fits(shape, weight) or not _as_bits(shape, weight)
+        around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else _bits_behind(terms, weight)
     how = _constants(params), record, terms.sparse_backward
     request = part or stepper, terms.target, terms.dtype, *how
     kernels, is_fixed = _remembered(*request)
@@ -184,6 +178,8 @@ def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool
     missing = None if recipes is None else [recipe for recipe in recipes if build.at_hand(recipe) is None]
     kernels.looked[kind] = now if missing is None or missing else math.inf
     if missing:
+        from spikecore.kernels.runtime import background
+
         background.ask(missing)
     return missing == []
 
@@ -236,9 +232,41 @@ def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = "" if mode is True else _limit(kernels)
-    if isinstance(kernels, Recurrence):
+    if kernels.by_step:
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
     return f"fused: {kernels.language} kernels of {name}.step with the loop over time inside{limit}"
+
+
+# ---- kernels that few networks need: imported where one of these does ------------------------------------------------
+
+
+def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
+    """A neuron with dense recurrence without its product, and what runs both; (None, None) for other neurons."""
+    if not hasattr(stepper, "connection"):
+        return None, None
+    from spikecore.kernels.recurrence import Recurrence, elementwise_part
+
+    part = elementwise_part(stepper)
+    return part, (Recurrence, terms.product) if part else None
+
+
+def _as_bits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
+    """Whether spikes pass as bits to the product with a weight of this shape."""
+    from spikecore.kernels.sparse import behind
+
+    return behind.fits(shape, weight)
+
+
+def _gives_spikes(kernels: Kernels) -> bool:
+    from spikecore.kernels.sparse import behind
+
+    return behind.gives_spikes(kernels.step)
+
+
+def _bits_behind(terms: Terms, weight: Tuple[int, ...]) -> Tuple[Any, ...]:
+    from spikecore.kernels.sparse import behind
+
+    return behind.ProductBehind, terms.product, weight[0]
 
 
 def _limit(kernels: Kernels) -> str:
@@ -249,6 +277,8 @@ def _limit(kernels: Kernels) -> str:
         return f"{text}; smaller runs go step by step"
     if all(build.at_hand(recipe) for recipe in recipes):
         return f"{text}, and, as they are compiled, of any size outside of Model.fit"
+    from spikecore.kernels.runtime import background
+
     how = "while they are compiled in the background" if background.possible() else "until they are compiled"
     return f"{text}; smaller runs go step by step {how}"
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from spikecore.api.core.tree import State, nested
 from spikecore.api.core.words import OPERATORS, REFLECTED, WORDS
 from spikecore.api.neurons.stepper import one_step
-from spikecore.api.surrogate import Surrogate
+from spikecore.api.surrogate.base import Surrogate
 from spikecore.api.surrogate.truncated import truncated
 from spikecore.kernels.program import Program
 

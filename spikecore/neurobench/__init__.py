@@ -5,6 +5,10 @@
     print(neurobench.measure(model, x, num_steps=25))
 
 ``measure`` needs nothing beyond this library. ``to_neurobench`` needs NeuroBench and torch.
+
+Of the core it uses a model's layers, weights and recorded states.
+
+Begin with ``metrics.py``.
 """
 
 from __future__ import annotations

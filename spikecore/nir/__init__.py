@@ -3,6 +3,11 @@
     from spikecore.nir import export_to_nir, import_from_nir
 
 Needs the extra ``nir``; torch only for torch modules.
+
+Of the core it uses the classes and parameters of layers and neurons, containers and, for modules, the torch face.
+
+Begin with ``export.py`` and ``write_neurons.py`` for one way, with ``imports.py`` and ``read_neurons.py`` for the
+other.
 """
 
 from spikecore.installing import to_install as _to_install

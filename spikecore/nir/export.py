@@ -20,7 +20,7 @@ from spikecore.nir.units import DT, Units
 if TYPE_CHECKING:
     from torch.nn import Module
 
-argument_kind("torch.nn:Module", "an nn.Module")
+argument_kind("torch.nn.modules.module:Module", "an nn.Module")
 FORMAT = 1
 TIMES = ("tau", "tau_mem", "delay")
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike
 from spikecore.printing import table
-from spikecore.samples.ahead import loaded_ahead
 from spikecore.samples.dataset import Dataset
 from spikecore.samples.errors import DataError, checked, integer
 from spikecore.samples.order import bucketed, drawn, permutation, weights_of
@@ -229,7 +228,12 @@ class Loader:
         parts = list(self._parts(epoch))
         here = self._samples.held or not self.workers
         read = self._samples.filled
-        found = (read(*part) for part in parts) if here else loaded_ahead(read, parts, self.workers, self.prefetch)
+        if here:
+            found: Iterator[Any] = (read(*part) for part in parts)
+        else:
+            from spikecore.samples.ahead import loaded_ahead
+
+            found = loaded_ahead(read, parts, self.workers, self.prefetch)
         extent: Optional[int] = None
         for (inputs, lengths), part in zip(found, parts):  # the first of the two is run to its end
             if self._shard is not None and lengths is not None and part.steps is None and not self._gives_lengths:

@@ -7,6 +7,10 @@ functions. No other global state changes. Axis 0 of an array is time. Labels and
 Colours are visible on light and on dark backgrounds. docs/gallery.md shows all pictures.
 
 Wrong arguments raise ValueError. A missing matplotlib raises an ImportError that names the extra to install.
+
+Of the core it uses the check of arguments alone: what it draws are arrays, and reports of which it reads the rows.
+
+Begin with `rasters.py`, the smallest picture, and `style.py`, which all share.
 """
 
 from __future__ import annotations
@@ -29,10 +33,13 @@ from spikecore.spikeplot.verification import GradientErrors, gradient_errors
 
 for _name in ("axes:Axes", "colors:Colormap", "figure:Figure"):
     _argument_kind(f"matplotlib.{_name}")
-_argument_kind("spikecore.api.verification.report:Report", "a report of sc.verify")
-_argument_kind("spikecore.api.verification.learning_report:LearningReport", "a report of sc.verify(..., learning=...)")
-_argument_kind("spikecore.convert.report:ConversionReport", "a report of Conversion.report")
-_argument_kind("spikecore.eventprop.bias:SurrogateBias", "a report of sc.surrogate_bias")
+for _place, _words, _read in (  # reports of others, of which pictures read rows, cases or steps
+    ("spikecore.api.verification.report:Report", "sc.verify", "rows"),
+    ("spikecore.api.verification.learning_report:LearningReport", "sc.verify(..., learning=...)", "rows"),
+    ("spikecore.convert.report:ConversionReport", "Conversion.report", "num_steps"),
+    ("spikecore.eventprop.bias:SurrogateBias", "sc.surrogate_bias", "cases"),
+):
+    _argument_kind(_place, f"a report of {_words}", lambda value, read=_read: hasattr(value, read))
 
 __all__ = [
     "BiasLines",

@@ -6,6 +6,10 @@
 
 A tracker of your own derives from ``Tracker``. docs/tracking.md shows one. TensorBoard, MLflow and W&B are extras of
 this package; a tracker whose package is missing says which.
+
+Of the core it uses the interface of callbacks, rows of the history, and weights and recorded states of a model.
+
+Begin with ``tracker.py``, the base class, and ``tables.py``, the simplest trackers.
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@
 
 ``zoo.list()`` shows all, ``zoo.card(name)`` one. ``zoo.load_spikingjelly`` takes the weights of SpikingJelly's modules.
 ``zoo.pretrained(name)`` is a trained model; ``zoo.list_pretrained()`` shows which there are.
+
+Of the core it uses layers, neurons, surrogates and initialisers by their public names; no engine and no array library.
+
+Begin with ``tutorials.py``, the smallest networks, and ``card.py``, what is said of each; then take a family's file.
 """
 
 from spikecore.zoo.card import Card as Card

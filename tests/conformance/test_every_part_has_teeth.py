@@ -48,7 +48,11 @@ def test_a_mutant_of_the_reset_to_zero_of_each_neuron_is_found(monkeypatch, case
 
 
 def test_every_neuron_with_a_reset_has_a_case_of_its_resets():
-    every = {kind for kind in vars(neurons).values() if isinstance(kind, type) and hasattr(kind, "reset_mechanism")}
+    every = {
+        kind
+        for kind in (getattr(neurons, name) for name in dir(neurons))
+        if isinstance(kind, type) and hasattr(kind, "reset_mechanism")
+    }
     assert every - {type(case.layer) for case in reset_equations.CASES} == {sc.Membrane, sc.Alpha}
 
 

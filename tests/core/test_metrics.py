@@ -11,7 +11,8 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional as SF
-from spikecore.datasets import Loader
+from spikecore.samples import Loader
+from tests.digits import digits
 
 RNG = np.random.default_rng(0)
 X = RNG.random((12, 6)).astype("float32")
@@ -231,62 +232,8 @@ def test_the_accuracy_of_a_loss_without_labels_is_refused():
         model_on("numpy").fit(DATA, loss=lambda out, y: out.spikes, num_steps=STEPS, metric="accuracy", progress=False)
 
 
-@pytest.mark.parametrize(
-    ("text", "columns"),
-    [
-        ("", {"accuracy"}),
-        ("metric = 'accuracy_temporal'\n", {"accuracy_temporal"}),
-        (
-            "metric = ['accuracy', {kind = 'accuracy_membrane', over_time = 'mean'}]\n",
-            {"accuracy", "accuracy_membrane"},
-        ),
-    ],
-)
-def test_metrics_in_run_files(tmp_path, text, columns):
-    """D3: they reach the history, early stopping and result.json."""
-    config, runs = pytest.importorskip("spikecore.cli.run_file"), pytest.importorskip("spikecore.cli.run_directory")
-    name = min(columns)
-    (tmp_path / "run.toml").write_text(
-        "[data]\nbatch_size = 512\n[network]\nlayers = [{kind='Linear', in_features=64, out_features=10}, 'LI']\n"
-        f"[encoder]\nnum_steps = 2\n[train]\nepochs = 2\nloss = {{kind = 'ce_max_membrane_loss'}}\n{text}"
-        f"early_stopping = {{monitor = 'val_{name}'}}\n"
-    )
-    run = runs.Run(config.read(tmp_path / "run.toml"), tmp_path / "out")
-    said = []
-    with run.start() as model:
-        run.train(model, said.append)
-    result = run.evaluate(model)
-    again = runs.opened(tmp_path / "out")
-    assert again.config == run.config
-    for column in columns:
-        assert result[f"test_{column}"] == pytest.approx(model.history[-1][f"val_{column}"])
-        assert column in said[-1]
-    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
-    if "accuracy_membrane" not in columns:
-        return
-    out = model(run.test_set.inputs, 2)
-    assert result["test_accuracy_membrane"] == pytest.approx(
-        SF.accuracy_membrane(out, run.test_set.targets, over_time="mean")
-    )
-
-
-def test_bad_metrics_in_run_files(tmp_path):
-    """D3"""
-    config = pytest.importorskip("spikecore.cli.run_file")
-    for text, message in {
-        "metric = 'acuracy'": "did you mean 'accuracy'",
-        "metric = {kind = 'accuracy_membrane', over_time = 'median'}": "over_time='median'",
-        "early_stopping = {monitor = 'val_accuracy_temporal'}": "unknown column 'val_accuracy_temporal'",
-    }.items():
-        (tmp_path / "run.toml").write_text(f"[network]\nlayers = ['LI']\n[train]\n{text}\n")
-        with pytest.raises(config.ConfigError, match=message):
-            config.read(tmp_path / "run.toml")
-
-
 def test_what_a_digit_readout_reports_is_what_it_decides():
     """D3: 81.0 % reported where 95.3 % were true; a readout whose membranes swing."""
-    digits = pytest.importorskip("spikecore.datasets").digits
-    pytest.importorskip("sklearn")
     train, test = digits()
     net = sc.Sequential(sc.Linear(64, 40), sc.Leaky(beta=0.9), sc.Linear(40, 10), sc.LI(beta=0.5))
     model = sc.Model(net, seed=0)

@@ -160,10 +160,3 @@ def test_a_sequence_of_another_length_is_refused(layer, steps):
         model(np.zeros((steps, 2, 5), "float32"))
     with pytest.raises(ShapeError, match=f"PSN: a sequence of {steps} time steps, expected num_steps={STEPS}"):
         model(np.zeros((2, 5), "float32"), num_steps=steps)
-
-
-def test_nir_has_no_such_node():
-    pytest.importorskip("nir", reason="NIR is not installed (extra 'nir')")
-    for layer in (sc.PSN(num_steps=STEPS), *CAUSAL[::2]):
-        with pytest.raises(ValueError, match=rf"layer 1 \({type(layer).__name__}\): NIR has no such node"):
-            sc.nir.export_to_nir(sc.Model(net(layer), "numpy"))

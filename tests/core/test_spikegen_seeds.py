@@ -7,7 +7,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import spikegen
-from spikecore.datasets import Loader
+from spikecore.samples import Loader
 
 X = np.full((8, 5), 0.5, dtype="float32")
 Y = np.arange(8) % 3
@@ -101,19 +101,3 @@ def test_training_has_noise_of_its_own_and_stays_reproducible(engine):
     np.testing.assert_array_equal(one, two)
     np.random.seed(1)  # noqa: NPY002
     np.testing.assert_array_equal(after, np.random.get_state()[1], "and leaves them alone")  # noqa: NPY002
-
-
-def test_reading_a_run_file_does_not_move_the_generator(tmp_path):
-    """B2: the encoder's arguments are checked by a call."""
-    config = pytest.importorskip("spikecore.cli.run_file")
-    path = tmp_path / "run.toml"
-    path.write_text(
-        "[encoder]\nkind = 'rate'\nnum_steps = 4\n"
-        "[network]\nlayers = [{kind = 'Linear', in_features = 64, out_features = 10}, {kind = 'Leaky'}]\n"
-    )
-    np.random.seed(1)  # noqa: NPY002
-    before = np.random.get_state()[1:3]  # noqa: NPY002
-    config.read(path)
-    after = np.random.get_state()[1:3]  # noqa: NPY002
-    np.testing.assert_array_equal(before[0], after[0])
-    assert before[1] == after[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 from tests import ROOT
@@ -34,12 +35,18 @@ def is_module(name):
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
+@functools.lru_cache(maxsize=None)
+def nodes(path):
+    """The nodes of a file's syntax tree."""
+    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
 def imported(path):
     """What a file imports of this package, anywhere: pairs of a module and a name, or ``WHOLE``."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((alias.name, WHOLE) for alias in node.names if alias.name.startswith("spikecore"))
-        elif isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "spikecore":
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "spikecore":
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield (inner, WHOLE) if is_module(inner) else (node.module, alias.name)

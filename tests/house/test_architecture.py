@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests import ROOT
+from tests.house.doors import CORE
 
 PAGE = ROOT / "docs" / "architecture.md"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
@@ -59,3 +60,12 @@ def test_each_stop_of_the_tour_is_one_short_file():
     assert len(files) == 5
     for name in files:
         assert len((ROOT / name).read_text("utf-8").splitlines()) <= 200, name
+
+
+def test_the_reading_list_is_one_of_a_day():
+    """It names files of the core, each once, with fewer than 8,000 lines together."""
+    table = PAGE.read_text("utf-8").split("## The reading list of a day")[1].split("## The tree")[0]
+    names = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(names) == len(set(names)) > 20
+    assert {name.split("/")[0] for name in names} <= set(CORE)
+    assert sum(len((ROOT / "spikecore" / name).read_text("utf-8").splitlines()) for name in names) <= 8_000

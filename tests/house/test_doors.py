@@ -13,7 +13,8 @@ import pytest
 
 from spikecore import arguments
 from tests import ROOT
-from tests.house.doors import CORE, FACES, PACKAGE, ROOMS, WHOLE, files, is_module, used_by_rooms
+from tests.core_alone import FOLDERS, make_tree, run
+from tests.house.doors import CORE, FACES, PACKAGE, ROOMS, WHOLE, files, imported, is_module, nodes, used_by_rooms
 
 PAGE = ROOT / "docs" / "packages_on_top.md"
 
@@ -54,7 +55,7 @@ def test_rooms_use_of_the_core_what_the_page_says_and_the_page_says_no_more():
 
 def strings(path):
     """The strings of a file that are nothing but the name of a module of ours, or of something in one."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             module, _, _ = node.value.partition(":")
             if re.fullmatch(r"spikecore(\.\w+)+", module) and is_module(module):
@@ -105,3 +106,73 @@ def test_each_room_tells_arguments_its_own_classes():
         module, _, name = place.partition(":")
         if importlib.util.find_spec(module.partition(".")[0]) is not None:
             assert isinstance(getattr(importlib.import_module(module), name), type), place
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_uses_and_where_to_begin(room):
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8")))
+    assert len(text.splitlines()) <= 30
+    assert "Of the core it uses " in text
+    start = text.split("Begin with ")[1]
+    named = re.findall(r"`([\w/]+\.py)`", start)
+    assert named
+    assert all((PACKAGE / room / name).is_file() for name in named)
+
+
+ALONE = """
+import importlib, pathlib
+import numpy as np
+import spikecore as sc
+
+assert pathlib.Path(sc.__file__).parent.parent == pathlib.Path.cwd()
+for room in ROOMS:
+    try:
+        importlib.import_module(f"spikecore.{room}")
+    except ModuleNotFoundError:
+        continue
+    raise AssertionError(f"{room} is here")
+rng = np.random.default_rng(0)
+x, y = rng.random((32, 6), dtype=np.float32), rng.integers(0, 3, 32)
+net = sc.Sequential(sc.Linear(6, 12), sc.Leaky(beta=0.9), sc.Linear(12, 3), sc.Leaky(beta=0.9))
+model = sc.Model(net, engine="numpy", seed=0)
+how = {"num_steps": 5, "progress": False}
+model.fit(x, y, epochs=2, validation=(x, y), schedule=sc.schedule.cosine(), **how)
+model.fit(x, y, epochs=1, learning="eprop", **how)
+assert sc.verify(model, x[:4], y[:4], num_steps=5).ok
+model.save("model.sc")
+again = sc.load("model.sc")
+assert (again(x, 5).spikes == model(x, 5).spikes).all()
+assert (again.stream().step(x[:1]) == model(x[:1], 5).spikes[0]).all()
+sc.prune(model, 0.5)
+small = sc.quantize(model, states=16, x=x, num_steps=5)
+print(sc.sparsity(model).sparsity, small.evaluate(x, y, **how)["accuracy"], model.predict(x, num_steps=5).shape)
+"""
+
+
+def test_the_core_trains_saves_and_runs_where_there_is_no_room(tmp_path):
+    """``make core`` runs all of the core's tests so; this is what can be seen of it in seconds."""
+    tree = make_tree(tmp_path / "tree")
+    done = run(tree, "-c", ALONE.replace("ROOMS", repr(ROOMS)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0.5 ")
+
+
+def test_tests_of_the_core_import_no_room_and_no_test_of_one():
+    """Nor do they look up one of them, ``sc.datasets``. Names in scripts that they run are seen by ``make core``."""
+    ties = []
+    for path in (path for folder in FOLDERS for path in (ROOT / "tests" / folder).rglob("*.py")):
+        used = {name for name, what in imported(path)} | {f"{name}.{what}" for name, what in imported(path)}
+        used |= {
+            f"spikecore.{node.attr}"
+            for node in nodes(path)
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in ("sc", "spikecore")
+        }
+        tests = {node.module or "" for node in nodes(path) if isinstance(node, ast.ImportFrom)}
+        ties += [(path.name, name) for name in used if name.split(".")[1:2] and name.split(".")[1] in ROOMS]
+        ties += [
+            (path.name, name)
+            for name in tests
+            if name.startswith("tests.") and (ROOT / "tests" / name.split(".")[1]).is_dir()
+            if name.split(".")[1] not in FOLDERS
+        ]
+    assert ties == []

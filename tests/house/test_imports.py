@@ -67,7 +67,7 @@ def imports(path):
 def test_the_core_imports_neither_array_libraries_nor_engines(path):
     found = set(imports(path))
     assert not {name.partition(".")[0] for name in found} & ARRAY_LIBRARIES
-    below = "arguments files installing other_names printing progress samples".split()  # of data and plots, too
+    below = "arguments files installing on_use other_names printing progress samples".split()  # data and plots, too
     own = ("spikecore.api", *(f"spikecore.{name}" for name in below))
     assert all(name.startswith(own) for name in found if name.startswith("spikecore"))
 

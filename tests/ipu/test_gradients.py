@@ -15,8 +15,9 @@ from spikecore.api.core.layer import Key
 from spikecore.api.verification.gradient import Problem, gradient
 from spikecore.conformance import cases
 from spikecore.conformance.rig import error
-from spikecore.datasets import Loader, digits
 from spikecore.engines.ipu.findings import NotForIpu
+from spikecore.samples import Loader
+from tests.digits import digits
 from tests.ipu.ipu_rig import batch
 
 EVERY = [(neuron.name, neuron.layer, neuron.shape) for neuron in cases.NEURONS]
@@ -84,7 +85,6 @@ def test_a_custom_backward_would_be_noticed(monkeypatch):
 
 def demo_run(steps=100):
     """The demonstration's digits run: its network, loss, optimiser and batches."""
-    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
     train, test = digits()
     network = sc.Sequential(sc.Linear(64, 128), sc.Leaky(), sc.Linear(128, 10), sc.Leaky())
     return network, train, test, Loader(train, batch_size=64, shuffle=True, seed=0, drop_last=True)

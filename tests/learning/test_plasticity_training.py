@@ -29,6 +29,7 @@ from spikecore.plasticity import (
     votes_of,
     weighted_vote,
 )
+from spikecore.samples import Loader
 
 STEPS, BATCH = 9, 3
 
@@ -167,7 +168,7 @@ def test_no_targets_no_loss():
     assert 0 < history[0]["rate"] < 1
     assert made.evaluate(np.ones((4, 5)), [0, 1, 2, 3], num_steps=5).keys() == {"loss", "accuracy"}
     x = np.random.default_rng(0).random((20, 5))
-    loader, options = sc.datasets.Loader(x, batch_size=8), {"num_steps": 9, "progress": False}
+    loader, options = Loader(x, batch_size=8), {"num_steps": 9, "progress": False}
     seen = []
     own = {"own": lambda out, targets: seen.append(targets) or 1.0}
     rows = made.fit(loader, learning=Plasticity({"0": STDP()}), metric=own, **options)
@@ -306,11 +307,11 @@ def test_neurons_vote_for_the_classes_that_they_fired_for(engine):
         row = made.evaluate(test, aim, metric={"right": votes}, num_steps=9)
         assert row == {"right": pytest.approx((said == aim).mean())}
         assert repr(votes) == f"Votes(4 neurons, 3 classes, weighted={weighted})"
-    more = votes_of(made, sc.datasets.Loader(x, labels), num_steps=9, num_classes=5)
+    more = votes_of(made, Loader(x, labels), num_steps=9, num_classes=5)
     assert more.shares.shape == (4, 5)
     many = {"votes": votes_of(made, x, np.arange(20) % 9, num_steps=9)}  # more classes than neurons
     assert made.evaluate(x, np.arange(20) % 9, metric=many, num_steps=9).keys() == {"votes"}
-    short = votes_of(made, sc.datasets.Loader([spikes(n, 5) for n in (4, 9)], [0, 1]), time_axis=1)
+    short = votes_of(made, Loader([spikes(n, 5) for n in (4, 9)], [0, 1]), time_axis=1)
     assert short.shares.shape == (4, 2), "padding does not count"
 
 
@@ -391,7 +392,7 @@ REFUSED = {
         Plasticity({"0": VoltageSTDP()}), sc.Sequential(LINEAR, Nameless())),
     "a LI follows layer 0": lambda: fitted(Plasticity(ONE), sc.Sequential(LINEAR, sc.LI())),
     r"lengths are not for plasticity.*Loader\(..., lengths=False": lambda: fitted_to(
-        sc.datasets.Loader([np.ones((7, 5)), np.ones((6, 5))]), time_axis=1),
+        Loader([np.ones((7, 5)), np.ones((6, 5))]), time_axis=1),
     "its rules have the learning rates": lambda: fitted(Plasticity(ONE), optimizer=sc.SGD(lr=0.1)),
     "compile=True is torch.compile": lambda: fitted(Plasticity(ONE), compute=sc.Compute(compile=True)),
     "ClassReward: wrong=inf must be a finite number": lambda: ClassReward(wrong=float("inf")),
@@ -407,7 +408,7 @@ REFUSED = {
         small()(np.ones((2, 5)), num_steps=3), [-1, 1]),
     "Votes: shares hold NaN": lambda: Votes([0], [[float("nan"), 1.0]]),
     "votes_of needs the classes of the samples": lambda: votes_of(
-        small(), sc.datasets.Loader(np.ones((4, 5))), num_steps=3),
+        small(), Loader(np.ones((4, 5))), num_steps=3),
     "each='step' counts the updates of an optimiser, and plasticity has none": lambda: fitted(
         Plasticity(ONE, keep_zeros=True), callbacks=(sc.Pruning(each="step"),)),
     r"connections come back: Plasticity\(..., keep_zeros=True\)": lambda: fitted(

@@ -37,7 +37,7 @@ NEURONS = " ".join(f"tests/conformance/test_{name}.py" for name in ("neuron_equa
 KERNELS = "tests/kernels/test_kernels.py tests/kernels/test_small.py tests/conformance/test_kernels.py"
 SPARSE = " ".join(f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward"))
 MEMORY = "tests/kernels/test_memory.py tests/engines/test_memory.py"
-STREAMS = "tests/kernels/test_stream.py tests/kernels/test_stream_events.py"
+STREAMS = "tests/kernels/test_stream.py tests/datasets/test_stream_events.py"
 ENGINE = ("engine_contract", "words", "backprop", "scan", "layers", "executors")
 NUMPY = " ".join(f"tests/conformance/test_{name}.py" for name in ENGINE)
 #: Where mutants are drawn, and the tests that belong there; the first row that fits counts.
@@ -46,7 +46,7 @@ PLACES: Dict[str, str] = {
     "api/neurons/psn.py": f"tests/core/test_psn.py {NEURONS}",
     "api/neurons/state_space.py": f"tests/core/test_resonators.py {NEURONS}",
     "api/neurons/resonate.py": f"tests/core/test_resonators.py {NEURONS}",
-    "api/neurons/keywords.py": "tests/training/test_newcomer.py tests/core/test_bad_input.py",
+    "api/neurons/keywords.py": "tests/house/test_newcomer.py tests/core/test_bad_input.py",
     "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/core/test_states.py tests/core/test_bad_input.py",
     "kernels/sparse": " ".join(
         f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward")

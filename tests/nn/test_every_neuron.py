@@ -134,7 +134,11 @@ SCALES = {"Izhikevich": 30.0, "Refractory-izhikevich": 30.0}
 
 
 def test_no_neuron_is_left_out():
-    kinds = {kind for kind in vars(neurons).values() if isinstance(kind, type) and issubclass(kind, neurons.Stepper)}
+    kinds = {
+        kind
+        for kind in (getattr(neurons, name) for name in dir(neurons))
+        if isinstance(kind, type) and issubclass(kind, neurons.Stepper)
+    }
     assert {type(neuron) for neuron in NEURONS.values()} >= kinds - ABSTRACT - WHOLE
     assert issubclass(neurons.Leaky, Parallel)
     assert issubclass(neurons.Leaky, Membrane)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
-from spikecore import functional, surrogate, tracking  # noqa: E402
+from spikecore import functional, surrogate  # noqa: E402
 from spikecore.api.training.executor import recorded_for  # noqa: E402
 
 X, Y = np.random.default_rng(0).random((6, 5), dtype="float32"), np.arange(6) % 3
@@ -55,11 +55,6 @@ MISTAKES = {
     "EarlyStopping of modules": (
         lambda: sc.EarlyStopping(monitor="loss")(net(), {"epoch": 1, "loss": 0.1}),
         "EarlyStopping: model=.*must be a Model",
-        r"nn\.from_torch\(net\)",
-    ),
-    "tracker of modules": (
-        lambda: tracking.CSV("log.csv")(net(), {"epoch": 1, "loss": 0.1}),
-        "CSV: model=.*must be a Model",
         r"nn\.from_torch\(net\)",
     ),
     "run an array": (lambda: snn.run(net(), X, num_steps=2), "run: x=ndarray", r"torch\.as_tensor\(x\)"),

@@ -15,7 +15,6 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
-import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore import TrainingWarning, utils  # noqa: E402
 from spikecore.engines.torch import fusing  # noqa: E402
@@ -23,7 +22,6 @@ from spikecore.engines.torch.nn import dispatch, self_check, verdicts  # noqa: E
 from spikecore.engines.torch.nn.verdicts import MOST  # noqa: E402
 from tests.nn.test_run_drawn import FUNCTIONS, network  # noqa: E402
 from tests.nn.test_run_states import Net, blind, loop, sparse_input  # noqa: E402
-from tests.zoo.test_zoo import NARROW, batch  # noqa: E402
 
 STEP_BY_STEP = "the network: step by step"
 
@@ -132,23 +130,6 @@ def test_no_alarm_where_rounding_makes_spikes_differ(monkeypatch):
     said = told(net, torch.rand(8, 16, 16, 16).to(torch.bfloat16))
     assert said == "compared with the loop: equal in 3 steps of 2 samples, from drawn states"
     assert True in wide
-
-
-#: Networks of the zoo in which, untrained and so narrow, some layer hears nothing, or is driven at every step.
-QUIET = {"ms_resnet18", "qkformer", "sew_resnet18-and", "sew_resnet18-iand", "spiking_vgg16"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("name", sorted(NARROW))
-def test_no_alarm_on_the_networks_of_the_zoo(name, train, monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)  # oneDNN fails on maps that are so narrow
-    description, shape = NARROW[name]
-    net = snn.to_torch(sc.Model(description, "torch", input_shape=shape)).train(train)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", TrainingWarning)
-        said = told(net, torch.as_tensor(batch(shape)))
-    assert said.startswith("compared with the loop: equal") or name in QUIET and "not yet" in said
 
 
 # ---- what is left alone ----------------------------------------------------------------------------------------------

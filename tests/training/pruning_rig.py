@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.datasets import Loader
+from spikecore.samples import Loader
 
 X = np.random.default_rng(0).random((26, 6)).astype("float32")
 Y = X[:, :3].argmax(1).astype("int64")

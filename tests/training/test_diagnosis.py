@@ -11,7 +11,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen, surrogate
-from spikecore.datasets import Dataset, Loader
+from spikecore.samples import Dataset, Loader
 
 DRAW = np.random.default_rng(0)
 X, Y = DRAW.random((24, 12)).astype("float32"), np.arange(24) % 5

@@ -7,7 +7,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen
-from spikecore.datasets import Loader
+from spikecore.samples import Loader
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((72, 12)), RNG.integers(0, 4, 72)

@@ -7,8 +7,8 @@ import pytest
 
 import spikecore as sc
 from spikecore import schedule
-from spikecore.datasets import Loader
 from spikecore.plasticity import STDP, Plasticity
+from spikecore.samples import Loader
 from tests.training.training_rig import same
 
 X = np.random.default_rng(0).random((20, 6), dtype=np.float32)
@@ -110,15 +110,6 @@ def test_every_engine_gets_these_rates(engine):
     model = fit(fresh(engine), epochs=3)
     cosine = {"schedule": schedule.cosine(warmup=1)}
     assert rates(model, **cosine) == pytest.approx(rates(fresh(), **cosine))
-
-
-def test_a_pretrained_network_is_trained_on_from_the_schedules_beginning():
-    model = sc.zoo.pretrained("fashion_mnist")
-    done, steps = model.epochs_done, model.notes["num_steps"]
-    assert done > 0
-    x, y = np.zeros((4, *model.input_shape), np.float32), np.zeros(4, int)
-    model.fit([(x, y)], optimizer=ADAM, epochs=3, schedule=falling, num_steps=steps, progress=False)
-    assert [row["lr"] for row in model.history[done:]] == pytest.approx([0.1, 0.2 / 3, 0.1 / 3])
 
 
 def test_rules_of_plasticity_have_their_schedule_anew():

@@ -16,7 +16,7 @@ if os.name == "nt" or not torch.distributed.is_available():
 import spikecore as sc  # noqa: E402
 from spikecore import functional, spikegen  # noqa: E402
 from spikecore.api.core.ranks import launched  # noqa: E402
-from spikecore.datasets import Loader  # noqa: E402
+from spikecore.samples import Loader  # noqa: E402
 from tests.training.parallel_rig import finished, nursery  # noqa: E402
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,8 @@ import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.quantisers import power_of_two
 from spikecore.api.training.calibration import Range, fixed_point, least_error
-from spikecore.datasets import Loader, digits
+from spikecore.samples import Loader
+from tests.digits import digits
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed (extra 'test')")
 given, st = hypothesis.given, hypothesis.strategies

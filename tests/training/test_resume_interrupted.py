@@ -12,7 +12,7 @@ import pytest
 import spikecore as sc
 from spikecore import functional, spikegen
 from spikecore.api.training.interrupt import wholly
-from spikecore.datasets import Loader
+from spikecore.samples import Loader
 from tests.training.training_rig import same
 
 pytest.importorskip("torch", reason="one of the engines here")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from spikecore.api.core.stream import Stream
     from spikecore.api.functional.base import LossFunction
     from spikecore.api.layers.containers import Container
-    from spikecore.api.surrogate import Surrogate
+    from spikecore.api.surrogate.base import Surrogate
     from spikecore.api.training.optimizers import Optimizer
 
 

@@ -90,6 +90,8 @@ class Layer(Concise, Checked, abc.ABC):
 
     #: Whether in training a sample's output may depend on the other samples of its batch, as with batch statistics.
     mixes_samples: ClassVar[bool] = False
+    #: Whether the deviation of its outputs is its own, whatever that of its inputs.
+    normalises: ClassVar[bool] = False
 
     #: Names of the parameters whose entries are connections, each between one input and one neuron. An entry of exactly
     #: zero is a connection that does not exist; see ``api/training/pruning.py``.
@@ -166,6 +168,11 @@ class Layer(Concise, Checked, abc.ABC):
 
 class Stateless(Layer):
     """A layer without state: it computes the whole sequence at once, as one big batch."""
+
+    @property
+    def once_prepared(self) -> Stateless:
+        """The layer that computes the same with prepared parameters."""
+        return self
 
     @abc.abstractmethod
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:

@@ -189,3 +189,10 @@ def nested(flat: Dict[str, Any], kind: Type[Tree] = Params) -> Any:
             place = place.setdefault(head, {})
         place[last] = value
     return kind({name: nested(value, kind) if isinstance(value, dict) else value for name, value in tree.items()})
+
+
+def at(tree: Any, path: str) -> Any:
+    """The subtree at a dotted name; an empty one if there is none."""
+    for name in path.split(".") if path else ():
+        tree = tree.get(name, Tree())
+    return tree

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
-from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, targets_on
 from spikecore.arguments import ArrayLike, Count, checked
@@ -64,6 +63,8 @@ def accuracy_temporal(
     spikes = getattr(spikes, "spikes", spikes)
     check_sequence("spikes", spikes)
     engine = engine_of(spikes)
+    from spikecore.api.functional.spike_time import spike_times
+
     spikes = as_numbers(engine, spikes)
     return hit_rate(engine, -spike_times(engine, spikes, lengths=lengths)[0, ...], targets)
 

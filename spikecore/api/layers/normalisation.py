@@ -43,6 +43,7 @@ class RunningNorm(Stateless):
     momentum: float
 
     mixes_samples: ClassVar[bool] = True
+    normalises: ClassVar[bool] = True
     space: ClassVar[int] = 0  # number of space axes of a sample; 0 also allows one
     axes: ClassVar[Tuple[int, ...]] = (0, 1)  # axes, besides space, over which the statistics are taken
 

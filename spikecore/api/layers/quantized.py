@@ -69,6 +69,10 @@ class Quantized(Stateless):
         return self.layer.input_shape
 
     @property
+    def once_prepared(self) -> Stateless:
+        return self.layer if self.input_quant is None and self.output_quant is None else self
+
+    @property
     def channel_axis(self) -> int:
         """The axis of the weight that runs over output channels."""
         return 1 if isinstance(self.layer, _ConvTranspose) else 0

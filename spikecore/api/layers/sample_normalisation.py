@@ -22,6 +22,8 @@ def standardised(xp: Vocabulary, x: Array, axes: Tuple[int, ...], eps: float) ->
 class SampleNorm(Stateless):
     """A normalisation of each sample at each time step."""
 
+    normalises: ClassVar[bool] = True
+
 
 @dataclass(frozen=True)
 class LayerNorm(SampleNorm):

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, List, Tuple
 
-from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves, rebuild
+from spikecore.api.core.tree import Params, State, Tree, at, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import readout
 from spikecore.api.learning.rule import Rule
-from spikecore.api.learning.stack import at
 
 
 @dataclass(frozen=True, eq=False)

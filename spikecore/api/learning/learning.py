@@ -30,8 +30,6 @@ from spikecore.api.core.sizes import is_whole
 from spikecore.api.core.tree import State
 from spikecore.api.functional.base import WeightedSum
 from spikecore.api.layers.network import Output, Recorded
-from spikecore.api.learning.rule import joined
-from spikecore.api.learning.steps import targets_of
 from spikecore.arguments import Checked
 from spikecore.printing import Concise
 
@@ -222,6 +220,8 @@ class Learning(Concise, Checked):
 
     def on_engine(self, executor: Any, loss: Any, batch: Placed) -> Placed:
         """The batch with its targets as ``Targets`` on the engine."""
+        from spikecore.api.learning.steps import targets_of
+
         aims = targets_of(executor.engine, loss, batch.targets, steps_of(batch), int(batch.x.shape[1]))
         return batch._replace(targets=aims)
 
@@ -249,6 +249,8 @@ def steps_of(batch: Any) -> int:
 
 def _whole(engine: Any, parts: List[Output]) -> Output:
     """The outputs of the parts of a sequence, joined to one output."""
+    from spikecore.api.learning.rule import joined
+
     states = {
         name: State({key: joined(engine, [part.states[name][key] for part in parts]) for key in state})
         for name, state in parts[0].states.items()

@@ -14,8 +14,8 @@ from spikecore.api.layers.containers import readout
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
 from spikecore.api.learning.learning import Learner, Learning, Piece, steps_of
 from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
-from spikecore.api.learning.online import READOUT, Online
-from spikecore.api.learning.rule import LearningRun, Rule
+from spikecore.api.learning.online import Online
+from spikecore.api.learning.rule import READOUT, LearningRun, Rule
 from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
 from spikecore.api.learning.steps import StepLoss, Targets, stepwise
 

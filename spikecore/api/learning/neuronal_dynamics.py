@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Tuple
 
 from spikecore.api.core.layer import EMPTY, layer_name
-from spikecore.api.core.tree import Params, State, Tree
+from spikecore.api.core.tree import Params, State, Tree, at
 from spikecore.api.learning.derivatives import OUT, Derivatives, Quiet, derivatives, largest
 from spikecore.api.learning.eligibility import Sums
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.online import Online
-from spikecore.api.learning.stack import Block, Named, Stack, at
+from spikecore.api.learning.stack import Block, Named, Stack
 
 TRACES = "traces of inputs"  # the name of these traces among those of the layers
 OTHERS = "use learning='ottt' or learning='eprop'"

@@ -6,15 +6,15 @@ from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.layer import EMPTY, Layer
-from spikecore.api.core.tree import Params, State, leaves
+from spikecore.api.core.tree import Params, State, at, leaves
 from spikecore.api.layers.containers import Container, readout
 from spikecore.api.learning.derivatives import OUT, Quiet, derivatives, largest
 from spikecore.api.learning.forward_mode import ForwardMode, Spatial
 from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
-from spikecore.api.learning.online import READOUT, Online
-from spikecore.api.learning.rule import Rule
+from spikecore.api.learning.online import Online
+from spikecore.api.learning.rule import READOUT, Rule
 from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
-from spikecore.api.learning.stack import Block, Stack, at, stack_of, under
+from spikecore.api.learning.stack import Block, Stack, stack_of, under
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.printing import shortened
 

@@ -13,15 +13,15 @@ from functools import cached_property, partial
 from typing import Any, Callable, Dict, Tuple, Union
 
 from spikecore.api.core.layer import EMPTY
-from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, replaced
+from spikecore.api.core.tree import Params, State, Tree, at, flatten, leaves, map_leaves, replaced
 from spikecore.api.learning.derivatives import OUT, arrays_of, check_elementwise, derivatives
 from spikecore.api.learning.eligibility import Exact, Ready, pull
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.filtered import FILTERED, Filtered
 from spikecore.api.learning.influence import Influence, within_layer
-from spikecore.api.learning.rule import Rule
+from spikecore.api.learning.rule import READOUT, Rule
 from spikecore.api.learning.signals import Symmetric, forward, unseen
-from spikecore.api.learning.stack import Block, Stack, at, stack_of
+from spikecore.api.learning.stack import Block, Stack, stack_of
 
 Traces = Union[Exact, Factorised, Influence]
 TRACES: Dict[str, Callable[[Block, Ready], Traces]] = {
@@ -29,7 +29,6 @@ TRACES: Dict[str, Callable[[Block, Ready], Traces]] = {
     "factorised": Factorised,
     "layer": within_layer,
 }
-READOUT = "readout"
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,14 +6,17 @@ A rule runs through ``Engine.scan`` like any neuron. The size of its state does 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, List, Optional, Tuple
 
 from spikecore.api.core.layer import Layer
-from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
+from spikecore.api.core.tree import Params, State, Tree, at, leaves, map_leaves
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, Recorded
-from spikecore.api.learning.stack import at, check_stepwise
-from spikecore.api.learning.steps import StepLoss, Targets
+
+if TYPE_CHECKING:
+    from spikecore.api.learning.steps import StepLoss, Targets
+
+READOUT = "readout"  # for the filter of traces: the decay of the last layer of neurons
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,8 @@ class LearningRun:
     def __init__(self, rule: Rule, engine: Any, params: Params, buffers: Tree, watch: Optional[str] = None) -> None:
         if not leaves(params):
             raise ValueError("the network has no parameters: there is nothing to learn")
+        from spikecore.api.learning.stack import check_stepwise
+
         check_stepwise(rule.network, buffers, engine)
         rule.loss.check(rule.steps)
         self.rule, self.engine, self.watch = rule, engine.stepwise(), watch

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Dict, List, Tuple
 
 from spikecore.api.core.layer import EMPTY, Key, Layer, Params, layer_name
-from spikecore.api.core.tree import Tree, map_leaves, rebuild
+from spikecore.api.core.tree import Tree, at, map_leaves, rebuild
 from spikecore.api.layers.linear import Linear
 from spikecore.api.learning.derivatives import OUT, largest
-from spikecore.api.learning.stack import Named, Stack, at
+from spikecore.api.learning.stack import Named, Stack
 
 Arrays = Dict[str, Any]  # by dotted name of a layer
 

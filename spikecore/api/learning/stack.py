@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
-from spikecore.api.core.layer import EMPTY, Layer, Stateless, computes_as, layer_name
-from spikecore.api.core.tree import Params, State, Tree, leaves
+from spikecore.api.core.layer import Layer, Stateless, computes_as, layer_name
+from spikecore.api.core.tree import Params, State, Tree, at, leaves
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.layers.linear import Dropout
 from spikecore.api.learning.derivatives import arrays_of
 from spikecore.api.learning.synapses import CONNECTIONS
 from spikecore.api.neurons.recurrent import Recurrent, RLeaky, RSynaptic
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate import custom_surrogate
+from spikecore.api.surrogate.special import custom_surrogate
 
 Named = Tuple[str, Layer]
 SHORT = (RLeaky, RSynaptic)  # short for a ``Recurrent``
@@ -149,13 +149,6 @@ def check_stepwise(network: Layer, buffers: Tree, engine: Any) -> None:
             layer.core[0].surrogate.check_linear(engine, f"learning forward in time, {where},")
         if not isinstance(layer, (Stateless, Stepper)):
             raise ValueError(f"{where} is neither a stateless layer nor a neuron")
-
-
-def at(tree: Any, path: str) -> Any:
-    """The subtree at a dotted name; EMPTY if there is none."""
-    for name in path.split(".") if path else ():
-        tree = tree.get(name, EMPTY)
-    return tree
 
 
 def under(path: str, name: str) -> str:

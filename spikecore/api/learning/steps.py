@@ -13,12 +13,11 @@ from spikecore.api.core.engines import engine_of
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.base import Loss, LossBase, LossFunction, evaluate, terms, varies
 from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss, tet_loss
-from spikecore.api.functional.regulariser import Regulariser, l1_rate_sparsity
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import Output
 from spikecore.arguments import ArrayLike
 
-OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", tet_loss: "mean", l1_rate_sparsity: "sum"}
+OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", tet_loss: "mean"}
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,11 @@ def stepwise(loss: Any) -> StepLoss:
         ValueError: the loss needs the whole sequence, such as ``ce_count_loss``, has ``reduction="none"``, or reads
             hidden layers.
     """
-    parts = []
+    from spikecore.api.functional.regulariser import Regulariser, l1_rate_sparsity
+
+    parts, known = [], {**OVER_TIME, l1_rate_sparsity: "sum"}
     for factor, term in terms(loss):
-        part, over = (term.loss if isinstance(term, per_step) else term), OVER_TIME.get(type(term))
+        part, over = (term.loss if isinstance(term, per_step) else term), known.get(type(term))
         if isinstance(term, per_step) or type(term) is ce_membrane_loss:
             over = term.over_time
         if over is None:

@@ -1,44 +1,5 @@
 """Spiking neurons: one file per family, one ``step`` each."""
 
-from spikecore.api.neurons.adaptive import ALIF as ALIF
-from spikecore.api.neurons.alpha import Alpha as Alpha
-from spikecore.api.neurons.analog import LIAF as LIAF
-from spikecore.api.neurons.base import Neuron as Neuron
-from spikecore.api.neurons.complementary import CLIF as CLIF
-from spikecore.api.neurons.delta import DeltaLeaky as DeltaLeaky
-from spikecore.api.neurons.gated import GLIF as GLIF
-from spikecore.api.neurons.izhikevich import Izhikevich as Izhikevich
-from spikecore.api.neurons.lapicque import Lapicque as Lapicque
-from spikecore.api.neurons.leaky import IF as IF
-from spikecore.api.neurons.leaky import LI as LI
-from spikecore.api.neurons.leaky import Leaky as Leaky
-from spikecore.api.neurons.linear import AssociativeLeaky as AssociativeLeaky
-from spikecore.api.neurons.linear import LeakyParallel as LeakyParallel
-from spikecore.api.neurons.linear import LinearLeaky as LinearLeaky
-from spikecore.api.neurons.linear import StateLeaky as StateLeaky
-from spikecore.api.neurons.lstm import SLSTM as SLSTM
-from spikecore.api.neurons.lstm import SConv2dLSTM as SConv2dLSTM
-from spikecore.api.neurons.membrane import Membrane as Membrane
-from spikecore.api.neurons.multilevel import ILIF as ILIF
-from spikecore.api.neurons.multilevel import TernaryLeaky as TernaryLeaky
-from spikecore.api.neurons.nonlinear import EIF as EIF
-from spikecore.api.neurons.nonlinear import QIF as QIF
-from spikecore.api.neurons.nonlinear import AdEx as AdEx
-from spikecore.api.neurons.parametric import KLIF as KLIF
-from spikecore.api.neurons.parametric import PLIF as PLIF
-from spikecore.api.neurons.psn import PSN as PSN
-from spikecore.api.neurons.psn import MaskedPSN as MaskedPSN
-from spikecore.api.neurons.psn import SlidingPSN as SlidingPSN
-from spikecore.api.neurons.quantized import QuantizedNeuron as QuantizedNeuron
-from spikecore.api.neurons.recurrent import OneToOne as OneToOne
-from spikecore.api.neurons.recurrent import Recurrent as Recurrent
-from spikecore.api.neurons.recurrent import RLeaky as RLeaky
-from spikecore.api.neurons.recurrent import RSynaptic as RSynaptic
-from spikecore.api.neurons.refractory import Refractory as Refractory
-from spikecore.api.neurons.resonate import BalancedResonateAndFire as BalancedResonateAndFire
-from spikecore.api.neurons.resonate import ResonateAndFire as ResonateAndFire
-from spikecore.api.neurons.short_term import TsodyksMarkram as TsodyksMarkram
-from spikecore.api.neurons.sigma_delta import SigmaDelta as SigmaDelta
-from spikecore.api.neurons.state_space import StateSpace as StateSpace
-from spikecore.api.neurons.stepper import Stepper as Stepper
-from spikecore.api.neurons.synaptic import Synaptic as Synaptic
+from spikecore.on_use import names_on_use
+
+__getattr__, __dir__, __all__ = names_on_use(__name__, "neuron")

@@ -25,7 +25,8 @@ from spikecore.api.core.parameters import (
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.keywords import ByKeyword
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate import Surrogate, atan
+from spikecore.api.surrogate.base import Surrogate
+from spikecore.api.surrogate.smooth import atan
 
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)

@@ -24,6 +24,7 @@ from spikecore.api.layers import (
     arrangement,
     attention,
     containers,
+    count_pool,
     delays,
     joins,
     linear,
@@ -65,6 +66,7 @@ def known_classes() -> Dict[str, Type[Any]]:
         arrangement,
         attention,
         containers,
+        count_pool,
         delays,
         initialisers,
         joins,
@@ -108,7 +110,7 @@ def _defined_in(modules: Iterable[Any], bases: Tuple[Type[Any], ...]) -> Dict[st
     return {
         name: kind
         for module in modules
-        for name, kind in vars(module).items()
+        for name, kind in ((name, getattr(module, name)) for name in dir(module))
         if isinstance(kind, type)
         and issubclass(kind, bases)
         and dataclasses.is_dataclass(kind)

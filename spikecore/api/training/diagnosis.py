@@ -19,10 +19,7 @@ from spikecore.api.functional.base import LossBase, reads_labels, terms
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
-from spikecore.api.layers.normalisation import RunningNorm
-from spikecore.api.layers.sample_normalisation import SampleNorm
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import Placed
 
 SAMPLES = 8  # of the first batch of an epoch
@@ -69,7 +66,9 @@ class Diagnosis:
 
     def of_classes(self, data: Any, validation: Any) -> None:
         """Say that the validation samples lack classes, or have others; both are batches that may know all targets."""
-        if reads_labels(self.loss) is not None:
+        if validation is not None and reads_labels(self.loss) is not None:
+            from spikecore.api.training.class_sets import say_of_classes
+
             say_of_classes(getattr(data, "targets", None), getattr(validation, "targets", None), "validation")
 
     def of_inputs(self, x: Any, constant: bool) -> None:
@@ -113,7 +112,7 @@ class Diagnosis:
                 known = connected and isinstance(level, float) and level > 0.0  # an initialiser is no number
                 return f"{name or 0} ({layer_name(layer)})", gain / level if known else 0.0
             own = [weights[path] for path in (f"{name}.{entry}" for entry in layer.connections) if path in weights]
-            if isinstance(layer, (RunningNorm, SampleNorm)) or (own and connected):
+            if layer.normalises or (own and connected):
                 break
             if own:
                 gain, connected = float((own[0] * own[0]).sum() / max(1, own[0].shape[0])) ** 0.5, True

@@ -20,7 +20,6 @@ from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
 from spikecore.api.training.shards import Part, parts, sharded
 from spikecore.api.training.together import Parallel, ranks_for
-from spikecore.api.training.voting import Votes
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.progress import Progress, length
 
@@ -190,8 +189,10 @@ def evaluate(
         metric = self.trainer.metric if metric is None else metric
         loss = self.trainer.last_loss()
     metrics = metrics_of(metric, loss)
-    if given_loss is None and any(isinstance(one, Votes) for one in metrics.values()):
-        loss = UNSUPERVISED
+    if given_loss is None:
+        from spikecore.api.training.voting import Votes
+
+        loss = UNSUPERVISED if any(isinstance(one, Votes) for one in metrics.values()) else loss
     feed = Feed(num_steps, encoder, time_axis)
     data = batches_for(self, data, targets, feed, batch_size)
     ranks = ranks_for(self.engine, parallel)

@@ -24,7 +24,6 @@ from spikecore.api.training.evaluate import Average, mean_over, shown_row
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.shards import Part, parts, unequal
-from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, length
 
@@ -247,8 +246,11 @@ class Training:
     def _sparsity(self) -> Row:
         """The column "sparsity", if learning leaves the connections as they are."""
         rule: Any = self.model.trainer.optimizer if self.learning.gradients else self.learning
-        kept = rule.keep_zeros
-        return {"sparsity": sparsity(self.model).sparsity} if kept else {}
+        if not rule.keep_zeros:
+            return {}
+        from spikecore.api.training.sparsity import sparsity
+
+        return {"sparsity": sparsity(self.model).sparsity}
 
     def _batches(self, epoch: int, mean: Average) -> Iterator[Batch]:
         """The batches of an epoch from where it has come to, checked, on the engine: this rank's parts of them.

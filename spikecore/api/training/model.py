@@ -18,22 +18,22 @@ from spikecore.api.core.tree import Tree
 from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
-from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.training.batching import Feed, Input
-from spikecore.api.training.checkpoint import save
 from spikecore.api.training.evaluate import evaluate
 from spikecore.api.training.executor import complete_state, executor_from
 from spikecore.api.training.fit import fit
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import apply, train_step, value_and_grad
-from spikecore.api.training.plastic_stream import PlasticStream
 from spikecore.api.training.predict import predict
-from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.api.training.trainer import Trainer
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
+
+if TYPE_CHECKING:
+    from spikecore.api.learning.plastic_network import Plasticity
+    from spikecore.api.training.plastic_stream import PlasticStream
 
 Kind = TypeVar("Kind", bound="Model")
 
@@ -251,6 +251,8 @@ class Model:
         """
         shape: Any = self.input_shape  # not None, since there are weights
         if learning is not None:
+            from spikecore.api.training.plastic_stream import PlasticStream
+
             return PlasticStream(self.network, self.engine, self.executor, shape, batch_size, record, learning)
         return stream_of(self.network, self.engine, self.executor, shape, batch_size, record)
 
@@ -363,6 +365,8 @@ class Model:
             DivergedError: weights or optimiser slots hold NaN or infinity.
             TypeError: a layer, a row of the history or a note cannot be written, or could not be read again.
         """
+        from spikecore.api.training.checkpoint import save
+
         save(self, path, check_finite)
 
     def summary(self) -> str:
@@ -394,6 +398,8 @@ class Model:
         """The number of connections that do not exist, by weight; nothing where this process holds a part of each."""
         if self.executor.divides:  # whoever asks may be alone
             return {}
+        from spikecore.api.training.sparsity import sparsity
+
         return {row.name: row.possible - row.existing for row in sparsity(self).weights}
 
     def _size(self) -> str:

@@ -17,8 +17,8 @@ from spikecore.api.layers.delays import DelayedLinear
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.quantized import SCALE, Quantized
 from spikecore.api.layers.transposed import KERNELS
-from spikecore.api.neurons import Leaky
 from spikecore.api.neurons.base import Neuron
+from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent

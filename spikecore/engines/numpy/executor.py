@@ -9,9 +9,7 @@ from spikecore.api.core.layer import EMPTY, Key, Shape
 from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, rebuild, replaced
 from spikecore.api.layers.network import Output, objective
-from spikecore.api.training.clipping import clipped
 from spikecore.api.training.executor import NetworkExecutor
-from spikecore.engines.numpy.stream import compiled_stream
 from spikecore.kernels.sizes import REPEATED, has_numba
 
 
@@ -80,6 +78,8 @@ class NumpyExecutor(NetworkExecutor):
     def _clipped(self, grads: Dict[str, Any]) -> Dict[str, Any]:
         if self.clip_norm is None:
             return grads
+        from spikecore.api.training.clipping import clipped
+
         params = dict(leaves(self.params))
         grads = {name: self.trained[name].existing(self.engine.xp, params[name], g) for name, g in grads.items()}
         return clipped(self.engine.xp, grads, self.clip_norm)
@@ -106,6 +106,8 @@ class NumpyExecutor(NetworkExecutor):
     # ---- streams ----
 
     def stream(self, shape: Shape, batch_size: int, record: Any) -> Union[Stream, str]:
+        from spikecore.engines.numpy.stream import compiled_stream
+
         return compiled_stream(self.network, self.engine, self.params, self.buffers, shape, batch_size, record)
 
     def run_events(self, events: Any, shape: Shape, samples: int, **options: Any) -> Output:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
 from spikecore.api.core.rules import rule_of
 from spikecore.engines.numpy.tape import Grads, Var, accumulate
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.sparse.maps import SpikeMaps, spike_maps_of
+
+if TYPE_CHECKING:
+    from spikecore.kernels.sparse.maps import SpikeMaps
 
 
 def spiking(conv: Callable[..., Any]) -> Callable[..., Any]:
     """The word ``conv`` with lists in the place of a dense convolution where they are faster."""
 
     def word(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+        from spikecore.kernels.sparse.maps import spike_maps_of  # networks without convolutions do not need it
+
         arguments, options = (x, weight, bias), (stride, padding, dilation, groups)
         values = [a.value if type(a) is Var else a for a in arguments]
         given = [a for a in values if a is not None]

@@ -11,3 +11,7 @@ except ModuleNotFoundError as _error:
         f"the torch engine, spikecore.nn and its monitors need torch: {to_install('torch')}",
         name="torch",
     ) from None
+
+from spikecore.arguments import argument_kind as _argument_kind
+
+_argument_kind("torch.nn.modules.module:Module", "an nn.Module")

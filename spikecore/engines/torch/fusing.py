@@ -15,9 +15,8 @@ from spikecore.engines.torch.modes import casting, compiling, has_data, transfor
 from spikecore.engines.torch.once import all_once
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
-from spikecore.kernels.base import Wanted
+from spikecore.kernels.base import Product, Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
-from spikecore.kernels.recurrence import Product
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least

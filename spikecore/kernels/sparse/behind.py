@@ -15,11 +15,10 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
-from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
+from spikecore.kernels.base import Gradients, Kernels, Product, Request, Results, Upstream, Wanted
 from spikecore.kernels.form import Step
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.readout import BIAS, WEIGHT
-from spikecore.kernels.recurrence import Product
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import Recipe
 from spikecore.kernels.sequence import SequenceNumba

@@ -9,7 +9,7 @@ import torch
 
 from spikecore.api.core.messages import unknown
 from spikecore.api.neurons.membrane import Quantiser
-from spikecore.api.surrogate import Surrogate
+from spikecore.api.surrogate.base import Surrogate
 from spikecore.arguments import Count, Numbers, Size, checked
 
 Value = Union[float, Sequence[float], torch.Tensor]  # a number, or one per neuron

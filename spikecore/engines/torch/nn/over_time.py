@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from spikecore.api.surrogate import custom_surrogate
+from spikecore.api.surrogate.special import custom_surrogate
 from spikecore.engines.torch.engine import TorchEngine
 from spikecore.engines.torch.nn.engine import WORKING
 

@@ -308,7 +308,7 @@ import os, sys, time
 sys.path[:0] = {path!r}
 import multiprocessing, numpy as np
 from spikecore.datasets import Loader
-from tests.training.test_loader import events
+from tests.datasets.test_loader import events
 
 if __name__ == "__main__":
     multiprocessing.set_start_method({method!r})

@@ -1,0 +1,36 @@
+"""Packages whose names are imported on first use, so that a program imports what it uses and no more.
+
+The names stand in the package's ``__init__.pyi``, ``from home import name as name``, where editors and type checkers
+look for them, too. ``spikecore`` itself does the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, Callable, List, Tuple
+
+
+def names_on_use(package: str, kind: str = "name") -> Tuple[Callable[[str], Any], Callable[[], List[str]], List[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+
+    Args:
+        package: its name, of which the module is being imported.
+        kind: what messages call a name that it lacks, e.g. "loss".
+    """
+    module: Any = sys.modules[package]
+    stub = module.__spec__.loader.get_data(os.path.join(os.path.dirname(module.__file__), "__init__.pyi")).decode()
+    lines = [line.split() for line in stub.splitlines() if line.startswith("from spikecore.")]
+    homes = {name: home for _, home, _, _, _, name in lines}  # from home import name as name
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            from spikecore.other_names import unknown
+
+            raise AttributeError(f"module {package}: {unknown(kind, name, homes)}")
+        value = getattr(importlib.import_module(homes[name]), name)
+        setattr(module, name, value)
+        return value
+
+    return find, lambda: sorted(homes), sorted(homes)
