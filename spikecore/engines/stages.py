@@ -154,7 +154,7 @@ def dense(layer: Any) -> Optional[Linear]:
 
 def neighbours(chain: Chain) -> Tuple[Stage, ...]:
     """Layers one behind the other as stages, those that gain from it together."""
-    left = list(chain)
+    left: List[Any] = list(chain)
     stages: List[Stage] = []
     while left:
         maps = tuple(takewhile(lambda one: isinstance(one[1], Spatial), left))

@@ -3,6 +3,7 @@ verified gradients after ``from_torch``, or a refusal that names the call."""
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import pytest
@@ -239,6 +240,13 @@ def read(net, shape, engine="torch"):
         return snn.from_torch(net, shape, engine)
 
 
+@functools.lru_cache(maxsize=None)
+def pair(kind):
+    """A network, and its model on torch."""
+    net = made(kind)
+    return net, read(net, READ[kind][0])
+
+
 def first(out):
     return out[0] if isinstance(out, tuple) else out
 
@@ -246,8 +254,7 @@ def first(out):
 @pytest.mark.parametrize("kind", READ)
 def test_spikes_are_equal(kind):
     shape, axis, returns = READ[kind]
-    net = made(kind)
-    model = read(net, shape if len(shape) > 1 else None)
+    net, model = pair(kind)
     x = 3.0 * torch.rand(8, 4, *shape, generator=torch.Generator().manual_seed(7))  # time first
     utils.reset(net)
     with torch.no_grad():
@@ -267,14 +274,13 @@ def test_spikes_are_equal(kind):
 def test_gradients_are_verified(kind):
     shape, axis, _ = READ[kind]
     x = torch.rand(4, 3, *shape, generator=torch.Generator().manual_seed(7)) * 2
-    report = sc.verify(read(made(kind), shape), x, torch.tensor([0, 1, 2]), differences=False)
+    report = sc.verify(pair(kind)[1], x, torch.tensor([0, 1, 2]), differences=False)
     assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("kind", READ)
 def test_every_weight_is_the_modules(kind):
-    net = made(kind)
-    model = read(net, READ[kind][0], "numpy")
+    net, model = pair(kind)
     held = {name.replace(".", "_"): value for name, value in net.named_parameters()}
     for name, value in model.params().items():
         twin = held.get(name.replace(".", "_")) if name != "mul.V" else net.gain
@@ -284,13 +290,17 @@ def test_every_weight_is_the_modules(kind):
     assert sum(value.size for value in model.params().values()) == learned
 
 
+def test_the_first_layer_says_the_shape_of_a_sample():
+    assert read(made(Conductances), None, "numpy").input_shape == (12,)
+
+
 def test_what_becomes_of_the_steps_is_said():
     with pytest.warns(UserWarning, match=r"TimeFirst\.forward returns the sum over its steps: .*spikes\.sum\(0\)"):
         snn.from_torch(made(TimeFirst))
 
 
 def test_a_free_forward_goes_everywhere_that_a_model_goes(tmp_path):
-    model = read(made(TwoBranches), (12,), "numpy")
+    model = pair(TwoBranches)[1].to_engine("numpy")
     x = torch.rand(5, 2, 12, generator=torch.Generator().manual_seed(0)).numpy()
     wanted = model(x).spikes
     model.save(tmp_path / "net.safetensors")

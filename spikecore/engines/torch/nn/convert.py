@@ -160,7 +160,7 @@ def _of_call(call: Call, name: str, weights: Weights, owners: Dict[int, str]) ->
         raise NoCounterpart(f"from_torch: {call.place}: it takes whole sequences; put it into nn.Sequential")
     if call.called and type(call.does) not in _TO_LAYER:
         raise NoCounterpart(f"from_torch: {call.place}: there is no such layer; known are {_known(*_TO_LAYER)}")
-    return _layer(call.does, call.name, name, *weights.values(), owners)
+    return _layer(call.does, call.path, name, *weights.values(), owners)
 
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays, owners: Dict[int, str]) -> Layer:

@@ -83,6 +83,7 @@ class Call:
         sources: names of the calls whose outputs it takes, ``INPUT`` for the network's input.
         shape: of its output, (batch, *features).
         called: whether ``forward`` calls a function of torch there, not a module.
+        path: of the module in the network.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Call:
     sources: Tuple[str, ...]
     shape: Tuple[int, ...]
     called: bool = False
+    path: str = ""
 
 
 class Reshaped(nn.Module):

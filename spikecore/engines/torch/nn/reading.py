@@ -30,9 +30,17 @@ from spikecore.api.layers.merges import Merge, Product, Sum
 from spikecore.api.layers.nodes import INPUT
 from spikecore.engines.torch.nn.described import GraphModule, StatelessModule
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.labels import Call as Call
-from spikecore.engines.torch.nn.labels import Factor as Factor
-from spikecore.engines.torch.nn.labels import Signal, State, Steps, Unfitting, Unknown, UnknownCall, Unreadable
+from spikecore.engines.torch.nn.labels import (
+    Call,
+    Factor,
+    Signal,
+    State,
+    Steps,
+    Unfitting,
+    Unknown,
+    UnknownCall,
+    Unreadable,
+)
 from spikecore.engines.torch.nn.layers import GlobalAvgPool, GradedSpikes
 from spikecore.engines.torch.nn.reading_functions import FUNCTIONS, SILENT
 from spikecore.engines.torch.nn.unchanged import Generators, first_line, is_foreign, kept_by
@@ -283,7 +291,7 @@ class _Recorder(TorchFunctionMode):
                 number += 1
                 unique = f"{name}_{number}"
             where = f"{place} ({unique})" if called else place
-            self.calls[unique] = Call(unique, where, does, names, shape, called)
+            self.calls[unique] = Call(unique, where, does, names, shape, called, "" if called else key[0])
             self.known[key, names] = unique
         return Signal(self.known[key, names], step)
 
