@@ -52,6 +52,7 @@ PLACES: Dict[str, str] = {
         f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward")
     ),
     "kernels/streaming": f"{STREAMS} tests/conformance/test_streams.py",
+    "kernels/select.py": "tests/kernels/test_small.py tests/kernels/test_kernels.py",
     "kernels/runtime/allocator.py": MEMORY,
     "kernels/runtime/background.py": "tests/kernels/test_small.py",
     "kernels/runtime": KERNELS,
@@ -217,6 +218,7 @@ def _child(folder: str, tests: List[str], limit: float) -> None:
     code = BROKEN
     try:
         options = ["-q", "-x", "-p", "no:cacheprovider", "--engine", "numpy", "--rootdir", str(ROOT)]
+        options.append("--import-mode=append")  # or this repository's package comes first for what the tests start
         code = int(pytest.main([*options, *tests]))
         import spikecore
 

@@ -225,7 +225,7 @@ class Around(nn.Module):
         return snn.run(self.net, x)
 
 
-# ---- what three steps cannot show -------------------------------------------------------------------------------------
+# ---- what three steps cannot show ------------------------------------------------------------------------------------
 
 
 class Late(nn.Module):
@@ -239,7 +239,7 @@ class Late(nn.Module):
         if way == "of_a_generator":  # which cannot be copied
             self.numbers = (number for number in range(100))
         random.seed(3)  # the sixth number is the first below 0.1
-        np.random.seed(8)  # likewise
+        np.random.seed(8)  # noqa: NPY002  (likewise)
 
     def attribute(self):
         self.count += 1
@@ -260,7 +260,7 @@ class Late(nn.Module):
         return random.random() < 0.1
 
     def drawn_by_numpy(self):
-        return np.random.random() < 0.1
+        return np.random.random() < 0.1  # noqa: NPY002
 
     def forward(self, x):
         factor = 2.0 if getattr(self, self.way)() else 1.0
