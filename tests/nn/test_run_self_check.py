@@ -316,7 +316,7 @@ def test_the_check_goes_the_way_of_the_call(batch, monkeypatch):
 
 @pytest.mark.parametrize("way", ["forward", "backward"])
 def test_a_fault_of_a_kernel_in_single_precision_is_found(way, monkeypatch):
-    """Double precision cannot show it, which goes without kernels; but rounding differs from draw to draw."""
+    """Double precision cannot show it, which goes without kernels; but rounding is not there in most draws."""
     pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     from spikecore.kernels.sequence import SequenceNumba
 

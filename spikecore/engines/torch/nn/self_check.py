@@ -7,8 +7,8 @@ both ways, and outputs, last states and gradients must agree. Two choices make a
   last layers would be silent, and most faults with them.
 - A difference counts only if it is there again in double precision, from other states in which the same layers fire.
   Both ways round differently, so in single precision a potential near the threshold may fire in one way alone, which is
-  no fault. Double precision goes without kernels: a fault of theirs is a difference from the neuron's step that is there
-  from every one of some states.
+  no fault. Double precision goes without kernels: a fault of theirs is a difference from the neuron's step that is
+  there from nearly all of some states.
 
 Parameters and buffers are replaced by copies meanwhile, and generators of random numbers put back. So hooks on tensors
 hear nothing, and running means and dropout go on as if there had been no check.
@@ -174,8 +174,8 @@ class _Pair:
                 break
             starts = (self.drawn(like, tries, 1 + AGAIN + draw) for draw in range(DRAWS if self.fused else 0))
             faults = [_differences(self.run(s, kernels=False), self.run(s), strict=False) for s in starts]
-            if faults and all(faults):
-                raise Differs(f"the {faults[0][0]} differs: its kernels do not give what the neuron's step gives")
+            if sum(map(bool, faults)) > DRAWS - 2:
+                raise Differs(f"the {max(faults)[0]} differs: its kernels do not give what the neuron's step gives")
         if idle:
             raise Unchecked(f"layer {next(iter(idle))!r} fires nowhere, or everywhere, from drawn states")
         return f"equal in {STEPS} steps of {samples} sample{'s' * (samples > 1)}, from drawn states"
