@@ -231,6 +231,15 @@ def test_where_nothing_is_compiled_in_the_background(monkeypatch, tmp_path, why)
     background.ask([build.Recipe("text", "name")])
 
 
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_a_step_of_as_many_operations_as_are_allowed_is_compiled(fewer, monkeypatch):
+    engine, layer = sc.get_engine("numpy"), sc.Leaky(beta=0.9)
+    params = {"beta": 0.9, "threshold": 1.0, "graded_spikes_factor": 1.0}
+    kernels = select.kernels_or_reason(select.Terms("auto", "float32"), layer, params, {}, (1, 1, 1))
+    monkeypatch.setattr(select, "LONGEST", len(kernels.step.trace.program.ops) - fewer)
+    assert engine.explain(layer).startswith("loop: " if fewer else "fused: ")
+
+
 def test_explain_says_what_happens_to_small_runs(monkeypatch):
     engine, layer = sc.get_engine("numpy"), sc.Leaky(beta=0.8)
     assert "step by step while they are compiled in the background" in engine.explain(layer)

@@ -3,6 +3,7 @@
     python tests/mutation/run.py                run all mutants (make mutants), and list the survivors
     python tests/mutation/run.py 3 17           run these alone
     python tests/mutation/run.py --draw         draw the list anew; then give the equivalents their reasons
+    python tests/mutation/run.py --mend         draw others for lines that are not there any more
 
 ``mutants.json`` is the list: 60 places drawn with ``SEED`` from ``PLACES``. A mutant is a line of a file and what
 stands there instead. It survives if its tests pass. One that no test can find, since nothing a user sees depends on it,
@@ -52,6 +53,7 @@ PLACES: Dict[str, str] = {
         f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward")
     ),
     "kernels/streaming": f"{STREAMS} tests/conformance/test_streams.py",
+    "kernels/select.py": "tests/kernels/test_small.py tests/kernels/test_kernels.py",
     "kernels/runtime/allocator.py": MEMORY,
     "kernels/runtime/background.py": "tests/kernels/test_small.py",
     "kernels/runtime": KERNELS,
@@ -92,6 +94,18 @@ def draw() -> List[Dict[str, Any]]:
     files = sorted({file for place in PLACES for file in _files(ROOT / "spikecore" / place)})
     every = [mutant for file in files for mutant in _mutants(file)]
     return sorted(random.Random(SEED).sample(every, COUNT), key=lambda mutant: (mutant["file"], mutant["line"]))
+
+
+def mended(mutants: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The mutants, with another one of the same file, or of any if that is gone, where a line is not there any more."""
+    draw, kept = random.Random(SEED), []
+    for mutant in mutants:
+        file = ROOT / mutant["file"]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        files = [file] if lines else sorted({file for place in PLACES for file in _files(ROOT / "spikecore" / place)})
+        there = mutant["old"] in lines
+        kept.append(mutant if there else draw.choice([each for file in files for each in _mutants(file)]))
+    return kept
 
 
 def _files(path: Path) -> List[Path]:
@@ -195,7 +209,7 @@ def apply(mutant: Dict[str, Any], path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     at = [i for i, line in enumerate(lines) if line.strip() == mutant["old"]]
     if not at:
-        raise ValueError(f"{mutant['file']} has no line {mutant['old']!r} any more: draw the list anew")
+        raise ValueError(f"{mutant['file']} has no line {mutant['old']!r} any more: run.py --mend draws another")
     nearest = min(at, key=lambda i: abs(i + 1 - mutant["line"]))  # lines move when a file is edited
     lines[nearest] = lines[nearest].replace(mutant["old"], mutant["new"])
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -217,6 +231,7 @@ def _child(folder: str, tests: List[str], limit: float) -> None:
     code = BROKEN
     try:
         options = ["-q", "-x", "-p", "no:cacheprovider", "--engine", "numpy", "--rootdir", str(ROOT)]
+        options.append("--import-mode=append")  # or this repository's package comes first for what the tests start
         code = int(pytest.main([*options, *tests]))
         import spikecore
 
@@ -234,10 +249,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", type=int, help="which mutants; default: all")
     parser.add_argument("--draw", action="store_true", help="write the list anew")
+    parser.add_argument("--mend", action="store_true", help="draw others for lines that are gone")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of a processor for one mutant")
     arguments = parser.parse_args()
-    if arguments.draw:
-        LIST.write_text(json.dumps(draw(), indent=1) + "\n", encoding="utf-8")
+    if arguments.draw or arguments.mend:
+        drawn = draw() if arguments.draw else mended(json.loads(LIST.read_text(encoding="utf-8")))
+        LIST.write_text(json.dumps(drawn, indent=1) + "\n", encoding="utf-8")
         return 0
     for module in ("numpy", "torch", "numba", "pytest"):
         __import__(module)
