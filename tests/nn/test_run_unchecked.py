@@ -7,12 +7,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
-import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore.engines.torch.nn import self_check  # noqa: E402
 from tests.nn.test_run_self_check import CALLS, Counted, inputs, told  # noqa: E402
 from tests.nn.test_run_states import loop  # noqa: E402
-from tests.zoo.test_zoo import NARROW, batch  # noqa: E402
 
 
 class Silenced(nn.Module):
@@ -87,11 +85,3 @@ def test_a_forward_that_waits_for_other_processes_is_not_compared(monkeypatch, t
         assert told(Counted(), x).startswith("compared with the loop: equal")
     finally:
         distributed.destroy_process_group()
-
-
-@pytest.mark.parametrize("name", ["delay_snn", "spiking_resnet18"])
-def test_delays_integrators_and_resets_to_zero_do_not_keep_a_network_from_being_compared(name):
-    """The first two give no spikes; a neuron with the third is reset before it fires where it starts too high."""
-    description, shape = NARROW[name]
-    net = snn.to_torch(sc.Model(description, "torch", input_shape=shape)).eval()
-    assert told(net, torch.as_tensor(batch(shape))).startswith("compared with the loop: equal")
