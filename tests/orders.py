@@ -21,16 +21,21 @@ ROOT = Path(__file__).parent.parent
 # What compares engines, kernels with loops, ways to run or to train with one another, or figures of trained networks.
 FILES = """
 cli/test_demo.py conformance/test_cross.py conformance/test_executors.py conformance/test_kernels.py
-conformance/test_scan.py convert/test_convert.py core/test_delays.py core/test_psn.py docs/test_docs.py
-docs/test_examples.py docs/test_readme.py engines/test_memory_budget.py engines/test_precision.py
-engines/test_torch_layer.py engines/test_torch_modes.py kernels/test_compile.py kernels/test_kernels.py
-kernels/test_narrow.py kernels/test_narrow_torch.py kernels/test_stream.py datasets/test_stream_events.py
-learning/test_backprop.py learning/test_backprop_modules.py learning/test_online_rules.py
-learning/test_plasticity_training.py nn/test_narrow.py nn/test_run.py nn/test_step.py training/test_diagnosis.py
-training/test_fit_accumulate.py training/test_fit_sequences.py training/test_fit_steps.py training/test_model.py
+conformance/test_scan.py core/test_delays.py core/test_psn.py docs/test_examples.py docs/test_readme.py
+engines/test_precision.py engines/test_torch_layer.py kernels/test_compile.py kernels/test_kernels.py
+kernels/test_narrow.py kernels/test_narrow_torch.py learning/test_backprop.py learning/test_backprop_modules.py
+learning/test_online_rules.py learning/test_plasticity_training.py nn/test_narrow.py nn/test_run.py nn/test_step.py
+training/test_diagnosis.py training/test_fit_sequences.py training/test_fit_steps.py training/test_model.py
 training/test_own_loop.py training/test_pruning_training.py training/test_quantize.py training/test_resume.py
-zoo/test_pretrained.py zoo/test_zoo.py
+zoo/test_pretrained.py
 """.split()
+# What takes longest runs in one order each, of those that every processor has.
+LONG = {
+    "docs/test_docs.py": "drawn-1", "convert/test_convert.py": "before-avx",
+    "engines/test_memory_budget.py": "before-avx", "engines/test_torch_modes.py": "drawn-2",
+    "kernels/test_stream.py": "drawn-2", "datasets/test_stream_events.py": "before-avx",
+    "training/test_fit_accumulate.py": "two-threads", "zoo/test_zoo.py": "two-threads",
+}  # fmt: skip
 try:
     from numpy._core._multiarray_umath import __cpu_dispatch__ as vector_units
 except ImportError:  # NumPy 1
@@ -61,22 +66,30 @@ def lacking(order):
     return sorted(NEEDS.get(order, set()) - set(flags))
 
 
+def seconds_of_processors():
+    """Seconds that processors have worked for the children of this process which have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def run(order):
-    """Run the tests under an order: pytest's exit code, what it says in the end, and the seconds it took."""
+    """Run the tests under an order: pytest's exit code, what it says in the end, and how long it took."""
     variables = {"OMP_NUM_THREADS": "1", **ORDERS[order]}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     workers = max(1, int(os.environ.get("WORKERS", "2")) // int(variables["OMP_NUM_THREADS"]))
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile"]
     command += ["-p", "tests.permuted_sums"] if "PERMUTED_SUMS" in variables else []
-    begun = time.perf_counter()
+    files = [*FILES, *(file for file, its in LONG.items() if its == order)]
+    begun, worked = time.perf_counter(), seconds_of_processors()
     with subprocess.Popen(
-        [*command, *(str(ROOT / "tests" / file) for file in FILES)],
+        [*command, *(str(ROOT / "tests" / file) for file in files)],
         env={**os.environ, **variables, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         last = ""
         for last in process.stdout:
             print(last, end="", flush=True)
-    return process.returncode, re.sub(r"^=+ | in [\d.]+s.*", "", last.strip()), time.perf_counter() - begun
+    took = f"{time.perf_counter() - begun:.0f} s, {seconds_of_processors() - worked:.0f} s of processors"
+    return process.returncode, re.sub(r"^=+ | in [\d.]+s.*", "", last.strip()), took
 
 
 def main(names):
@@ -86,9 +99,9 @@ def main(names):
         if lacks:
             rows.append(f"{order:<12} not run: this processor has no {', '.join(lacks)}")
             continue
-        code, said, seconds = run(order)
+        code, said, took = run(order)
         wrong += code != 0
-        rows.append(f"{order:<12} {'passes' if code == 0 else 'FAILS':<7} {said}; {seconds:.0f} s")
+        rows.append(f"{order:<12} {'passes' if code == 0 else 'FAILS':<7} {said}; {took}")
     print("\n".join(["", *rows]))
     return int(wrong > 0)
 
