@@ -205,5 +205,5 @@ def needed(tracker: str, module: str, extra: str) -> Any:
 
 def settings_of(model: Model) -> Dict[str, Any]:
     """Engine, seed, loss and optimiser of a model, as text and numbers."""
-    texts = {name: repr(getattr(model, name)) for name in ("engine", "loss", "optimizer")}
-    return {"seed": model.seed, **texts}
+    said = {"engine": model.engine, "loss": model.trainer.loss, "optimizer": model.trainer.optimizer}
+    return {"seed": model.seed, **{name: repr(value) for name, value in said.items()}}
