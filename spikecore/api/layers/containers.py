@@ -28,6 +28,7 @@ from typing import (
 )  # fmt: skip
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import Stages, extra
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import (
     Init,
@@ -145,7 +146,7 @@ class Container(Layer):
         def through(name: str, stage: Stage, x: Any) -> Any:
             return trees.update(stage.run(run, params, buffers, state, x))
 
-        wires = staged(self.wires, run.engine.lower(self))
+        wires = staged(self.wires, extra(run.engine, Stages).lower(run.engine, self))
         return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, 2)))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
@@ -289,7 +290,7 @@ class Sequential(Listed):
 def stages_of(engine: Engine, container: Container, path: str = "") -> str:
     """For ``Engine.explain``: how an engine runs a container's layers, a line per stage with the layers it covers."""
     children, lines = dict(container.children()), []
-    for stage in engine.lower(container):
+    for stage in extra(engine, Stages).lower(engine, container):
         names = [f"{path}.{name}" if path else name for name in stage.covers]
         only = children[stage.covers[0]] if len(names) == 1 else None
         if isinstance(only, Container):

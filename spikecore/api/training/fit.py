@@ -139,7 +139,7 @@ def fit(
         validation = batches_for(self, x, y, feed, batch_size)
     ranks = ranks_for(self.engine, compute.parallel)
     if compute.compile:
-        self.engine.check_compile()
+        extra(self.engine, TrainingOptions).check_compile(self.engine)
     if not self.built:
         self.build(first_sample_shape(self.engine, self.seed, batches, feed, told))
     way.check(self.engine, self.executor, told, compute, ranks.size)

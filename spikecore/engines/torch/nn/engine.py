@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 
+from spikecore.api.core.variants import unfused
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan, custom_surrogate
 from spikecore.engines.torch.engine import TorchEngine
@@ -71,7 +72,7 @@ class FaceEngine(TorchEngine):
 
     def _suited(self, stepper: Any) -> Any:
         """The engine for a run of a neuron."""
-        return self if has_formula(stepper) else self.unfused()
+        return self if has_formula(stepper) else unfused(self)
 
     def explain(self, stepper: Any) -> str:
         if has_formula(stepper):
