@@ -27,7 +27,7 @@ class SingleSteps(StepwiseLearning):
         compiles: of the engine that runs a rule, what ``fused`` is in the one that it was made from; of others False.
     """
 
-    instead_of = ("spike", "stop_gradient", "value_and_grad", "products")  # what derivatives as a program do not call
+    instead_of = ("__init__", "value_and_grad", "products")  # a constructor may change words, e.g. that of spikes
 
     def __init__(self, compiles: Any = False) -> None:
         self.compiles = compiles

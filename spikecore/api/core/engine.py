@@ -12,7 +12,7 @@ import contextlib
 import functools
 import inspect
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional, Tuple, Type, Union, final
 
 from spikecore.api.core.executor import Executor as Executor
 from spikecore.api.core.extras import Extra
@@ -39,10 +39,10 @@ class Engine(abc.ABC):
         device: the device of its arrays, as text, e.g. "cpu".
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
-        lacks: what it does not do, each with the reason: "float64", "gradients" (it only evaluates), "training",
-            "groups" and "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (functions of the
-            gradient as surrogates). It raises ``NotImplementedError`` with the reason in the message; the conformance
-            suite then skips the case and reports the reason.
+        lacks: what it does not do, each with the reason: "float64", "gradients" (it only evaluates), "groups" and
+            "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (functions of the gradient as
+            surrogates). It raises ``NotImplementedError`` with the reason in the message; the conformance suite then
+            skips the case and reports the reason.
         extras: what it has of the kinds in ``api/core/extras.py``; in a subclass, what that class adds comes first.
     """
 
@@ -114,10 +114,12 @@ class Engine(abc.ABC):
             first: number of the first sample, so that a batch can be drawn in parts; default 0.
         """
 
+    @final
     def spike(self, u: Array, surrogate: Surrogate) -> Any:
         """The word ``spike``, for short: 1 where ``u > 0`` (strictly), else 0, with the surrogate's derivative."""
         return self.xp.spike(u, surrogate)
 
+    @final
     def stop_gradient(self, x: Array) -> Any:
         """The word ``stop_gradient``, for short: the identity, with derivative zero."""
         return self.xp.stop_gradient(x)

@@ -18,14 +18,17 @@ def remade(engine: Kind, **changes: Any) -> Kind:
     """An engine of the same class with the options that this one was made with, but for ``changes``."""
     kind, (arguments, options) = type(engine), engine._made_of
     signature = _signature(kind)
-    given = signature.bind(*arguments, **options).arguments
+    given = signature.bind(None, *arguments, **options).arguments  # None stands for self
+    given.pop(next(iter(given)))
     rest = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD), "")
     return kind(**{**{n: x for n, x in given.items() if n != rest}, **given.get(rest, {}), **changes})
 
 
 @functools.lru_cache(maxsize=None)
 def _signature(kind: Any) -> inspect.Signature:
-    return inspect.signature(kind)
+    """That of the constructor; one that hands on ``*arguments`` has the options of the class above."""
+    makers = (inspect.signature(base.__init__) for base in kind.__mro__ if "__init__" in vars(base))
+    return next(s for s in makers if all(p.kind is not p.VAR_POSITIONAL for p in s.parameters.values()))
 
 
 def with_dtype(engine: Kind, dtype: str) -> Kind:

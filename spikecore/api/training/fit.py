@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Iterable, Optional, Union
 
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.sizes import whole_number

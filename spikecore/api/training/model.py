@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVar, Union, overload
 
+from spikecore.api.core.layer import shapes_of
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.extras import UserProgram, extra

@@ -15,6 +15,7 @@ class CupyEngine(NumpyEngine):
     """
 
     name = "cupy"
+    extras = NumpyEngine.extras
     chunk = 1 << 22  # random numbers per call: a GPU needs many to be fast
 
     def __init__(self, dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None) -> None:

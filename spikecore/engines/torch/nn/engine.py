@@ -48,14 +48,20 @@ class Quantiser:
 class FaceEngine(TorchEngine):
     """The torch engine with the spikes that only the modules know: functions, none at all, stochastic ones."""
 
-    def spike(self, u: Any, surrogate: Any) -> Any:
-        if isinstance(surrogate, FunctionSurrogate):
-            return surrogate.function(u).to(u.dtype)
-        if isinstance(surrogate, Disabled):
-            return surrogate.fire(self, u)
-        if surrogate.stochastic:
-            return surrogate.fire(self, u, noise=torch.rand_like(u))
-        return super().spike(u, surrogate)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        formula = self.xp.spike
+
+        def spike(u: Any, surrogate: Any) -> Any:
+            if isinstance(surrogate, FunctionSurrogate):
+                return surrogate.function(u).to(u.dtype)
+            if isinstance(surrogate, Disabled):
+                return surrogate.fire(self, u)
+            if surrogate.stochastic:
+                return surrogate.fire(self, u, noise=torch.rand_like(u))
+            return formula(u, surrogate)
+
+        self.xp.spike = spike
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         engine, options["repeating"] = self._suited(stepper), _training(inputs)
