@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore import Engine, Model, RankLost, ShapeError, get_engine, load, sparsity
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.functional.loss import comparing, reads_labels

@@ -91,7 +91,7 @@ class Learning(Concise, Checked):
         ...     def begin(self, executor, loss, batch):
         ...         def learn(piece):
         ...             out = executor.run(piece.x, steps=piece.steps)
-        ...             ...                          # executor.gradients.apply(grads), or executor.gradients.assign(params)
+        ...             ...                          # apply(grads) or assign(params) of executor.gradients
         ...             return None, out
         ...         return learn
     """

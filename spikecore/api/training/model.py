@@ -7,13 +7,12 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVar, Union, overload
 
-from spikecore.api.core.layer import shapes_of
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.extras import UserProgram, extra
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape
+from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Tree, flatten
