@@ -103,7 +103,7 @@ class Neighbours(Stages):
         return tuple(stage for chain in network.chains for stage in self.lower_chain(engine, chain))
 
     def lower_chain(self, engine: Any, chain: Chain) -> Tuple[Stage, ...]:
-        """The stages of layers of which each takes what the one before it gives. Side by side they are no neighbours."""
+        """The stages of layers of which each takes what the one before it gives. Side by side they are none."""
         return neighbours(chain)
 
 

@@ -101,7 +101,7 @@ class Container(Layer):
 
     @property
     def lowers(self) -> bool:
-        """Whether it runs the stages that ``Engine.lower`` makes of its children; else ``run`` is its own business."""
+        """Whether it runs the stages that ``Stages.lower`` makes of its children; else ``run`` is its own business."""
         return type(self).run is Container.run
 
     def _repr_html_(self) -> str:
@@ -274,7 +274,7 @@ class Sequential(Listed):
     """Layers one after the other; layer i is named ``str(i)``.
 
     It runs layer by layer: each layer computes the whole sequence before the next one starts, so connections work on
-    time x batch at once. An engine may run neighbouring layers together (``Engine.lower``).
+    time x batch at once. An engine may run neighbouring layers together (``Stages.lower``).
 
     Args:
         *layers: the layers.
