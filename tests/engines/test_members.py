@@ -96,14 +96,14 @@ def test_an_engine_without_extras_is_whole():
     model = sc.Model(net, Bare(), seed=0)
     assert model.fit(data, num_steps=4, progress=False)
     plain = sc.Model(sc.Sequential(*net.layers[:2], *net.layers[3:]), Bare(), seed=0)
-    for options in ({"learning": "eprop"}, {"learning": "rtrl"}, {"update_every": 2}):
-        assert plain.fit(data, num_steps=4, progress=False, **options)
+    for learning in ("eprop", "rtrl", sc.BPTT(update_every=2)):
+        assert plain.fit(data, num_steps=4, progress=False, learning=learning)
     assert plain.stream().step([data[0][0][0]]).shape == (1, 2)
     assert sc.verify(plain, *data[0], num_steps=4).ok
     assert len(sc.spikegen.rate([0.5], 3)) == 3
     for options, message in (({"memory": "1GB"}, "does not plan its memory"), ({"compile": True}, "torch.compile")):
         with pytest.raises(NotImplementedError, match=message):
-            plain.fit(data, num_steps=4, progress=False, **options)
+            plain.fit(data, num_steps=4, progress=False, compute=sc.Compute(**options))
 
 
 def test_the_first_of_a_kind_is_taken():
