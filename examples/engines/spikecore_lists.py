@@ -15,6 +15,7 @@ import numpy as np
 
 from spikecore.api.core import host, random
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import EngineEntry
 from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.sizes import check_steps
 from spikecore.api.core.tree import State, map_leaves
@@ -43,12 +44,14 @@ class Array:
 
 # ---- the engine
 
+ENGINE = EngineEntry("spikecore_lists:ListEngine", modules=("spikecore_lists",))  # what the entry point names
+
 
 class ListEngine(Engine):
     """Arrays of Python's numbers in lists, in "float32" (the default) or "float64"."""
 
-    name, device, modules = "lists", "cpu", ("spikecore_lists",)
-    lacks = {"gradients": "engine 'lists' only evaluates", "training": "engine 'lists' does not train"}
+    name, device = "lists", "cpu"
+    lacks = {"gradients": "engine 'lists' only evaluates"}
 
     def __init__(self, dtype="float32"):
         if dtype not in ("float32", "float64"):
@@ -69,12 +72,6 @@ class ListEngine(Engine):
 
     def to_numpy(self, x):
         return np.array(x.data, dtype=x.dtype).reshape(x.shape)
-
-    def spike(self, u, surrogate):
-        return self.xp.spike(u, surrogate)
-
-    def stop_gradient(self, x):
-        return x
 
     def uniform(self, key, shape, *, sample_axis=None, first=0):
         layout, words = random.plan(tuple(shape), sample_axis, first), random.stream(key)
@@ -104,27 +101,8 @@ class ListEngine(Engine):
     def value_and_grad(self, function, argument, *constants):
         raise NotImplementedError(self.lacks["gradients"])
 
-    def with_dtype(self, dtype):
-        return ListEngine(dtype)
-
     def compile(self, network, params, buffers, loss, optimizer, **options):
-        return ListExecutor(self, network, params, buffers, loss, optimizer, **options)
-
-
-class ListExecutor(NetworkExecutor):
-    """Runs a network, and does not train it."""
-
-    def add(self, *batch, **options):
-        raise NotImplementedError(self.engine.lacks["training"])
-
-    def slots(self):
-        return {}
-
-    def load_slots(self, slots):
-        pass
-
-    def set_lr(self, lr):
-        self.lr = lr
+        return NetworkExecutor(self, network, params, buffers, loss, optimizer, **options)
 
 
 # ---- shapes

@@ -101,7 +101,7 @@ def train(
             result = everywhere(ranks, lambda: job.evaluate(model))
             figures = (f"{name} {digits(value)}" for name, value in result.items() if name.startswith("test_"))
             say(", ".join(figures))
-            pictures = [] if ranks.rank else _drawn(job, _trained(job) if model.executor.divides else model)
+            pictures = [] if ranks.rank else _drawn(job, model if model.executor.divided is None else _trained(job))
             if pictures:
                 say(f"pictures: {', '.join(pictures)}")
         if as_json and not ranks.rank:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore import Engine, Model, RankLost, ShapeError, get_engine, load, sparsity
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.functional.loss import comparing, reads_labels
@@ -280,7 +281,7 @@ class Run:
         try:
             way.check(model.engine, model.executor, self.loss, compute, processes)
             if compute.compile:
-                model.engine.check_compile()
+                extra(model.engine, TrainingOptions).check_compile(model.engine)
             assert model.input_shape is not None  # the model is built
             with model.engine.isolated():
                 way.check_network(model.executor, self.loss, model.input_shape)
@@ -338,7 +339,9 @@ class Run:
                 trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
                 self._fit(model, (*callbacks, *trackers, *([] if watch is None else [watch])), progress)
         except (KeyboardInterrupt, Terminated, RankLost) as error:
-            if not (model.executor.divides and isinstance(error, RankLost)):  # the lost rank had a part of the weights
+            if model.executor.divided is None or not isinstance(
+                error, RankLost
+            ):  # the lost rank had a part of the weights
                 self._keep_unfinished(model)
             raise
 
@@ -396,7 +399,7 @@ class Run:
 
     def _saves(self, name: str, model: Model) -> Optional[Path]:
         """Where this process calls ``model.save``: if the weights are divided, all do, and the first writes."""
-        return self._file(name) if self.writes or model.executor.divides else None
+        return self._file(name) if self.writes or model.executor.divided is not None else None
 
     def _keep(self, model: Model) -> None:
         path = self._saves(MODEL, model)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.core.extras import StepwiseLearning, extra
 from spikecore.api.core.tree import Tree
+from spikecore.api.core.variants import with_dtype
 from spikecore.conformance.rig import normal
 
 
@@ -42,15 +44,15 @@ def test_host_data_are_cast(engine32):
 def test_an_engines_own_array_of_another_float_dtype_is_refused(engine, engine32):
     x = engine.asarray(normal(2))
     if isinstance(x, np.ndarray):  # for the numpy engine every NumPy array is host data
-        assert engine.with_dtype("float32").asarray(x).dtype == "float32"
+        assert with_dtype(engine, "float32").asarray(x).dtype == "float32"
         return
     with pytest.raises(TypeError, match="float64.*float32"):
-        engine.with_dtype("float32").asarray(x)
+        with_dtype(engine, "float32").asarray(x)
     assert engine.asarray(x) is x or (engine.to_numpy(engine.asarray(x)) == engine.to_numpy(x)).all()
 
 
 def test_with_dtype(engine):
-    other = engine.with_dtype("float32")
+    other = with_dtype(engine, "float32")
     assert (other.dtype, other.device, other.name) == ("float32", engine.device, engine.name)
     assert engine.to_numpy(other.asarray([1.0])).dtype == "float32"
     assert engine.dtype == "float64", "the engine itself stays as it was"
@@ -58,7 +60,7 @@ def test_with_dtype(engine):
 
 def test_unknown_dtypes_are_refused(engine):
     with pytest.raises(ValueError, match="dtype='float16' must be one of float32, float64"):
-        engine.with_dtype("float16")
+        with_dtype(engine, "float16")
 
 
 def test_engines_describe_themselves(engine):
@@ -71,13 +73,13 @@ def test_engines_describe_themselves(engine):
 def test_an_entry_by_an_index_that_is_an_array(engine):
     x = normal(4, 2, 3)
     for dtype in (None, "int64"):
-        found = engine.entry(engine.asarray(x), engine.asarray(2, dtype=dtype))
+        found = extra(engine, StepwiseLearning).row(engine, engine.asarray(x), engine.asarray(2, dtype=dtype))
         np.testing.assert_array_equal(engine.to_numpy(found), x[2:3])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_array_belongs_to_an_engine_in_its_dtype(engine, dtype):
-    other = engine.with_dtype(dtype)
+    other = with_dtype(engine, dtype)
     x = other.asarray([1.0])
     found = sc.engine_of(x)
     assert (found.dtype, found.device) == (dtype, other.device)

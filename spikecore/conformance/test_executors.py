@@ -46,21 +46,21 @@ def assert_states_close(a, b, limit):
 
 def test_a_step_is_a_gradient_and_its_application(engine):
     """What ``value_and_grad`` and ``apply`` of a model do; two batches make the mean of their gradients."""
-    if not compiled(engine).carries:
+    if not compiled(engine).gradients:
         pytest.skip("the gradient stays on the device")
     whole, parts = compiled(engine), compiled(engine)
     for i in range(3):
         train(whole, 1, start=i)
-        parts.add(X + 0.01 * i, LABELS, key=Key((0, "epoch", i)))
-        parts.apply(parts.gradient())
+        parts.gradients.add(X + 0.01 * i, LABELS, key=Key((0, "epoch", i)))
+        parts.gradients.apply(parts.gradients.gradient())
     assert_states_close(parts.state(), whole.state(), 0.0)
     for weight, x in ((3.0, X), (1.0, 2.0 * X)):
-        parts.add(x, LABELS, weight=weight, key=Key((0, "epoch", 9)))
-    mean = flatten(host(engine, parts.gradient()))
+        parts.gradients.add(x, LABELS, weight=weight, key=Key((0, "epoch", 9)))
+    mean = flatten(host(engine, parts.gradients.gradient()))
     single = []
     for x in (X, 2.0 * X):
-        parts.add(x, LABELS, key=Key((0, "epoch", 9)))
-        single.append(flatten(host(engine, parts.gradient())))
+        parts.gradients.add(x, LABELS, key=Key((0, "epoch", 9)))
+        single.append(flatten(host(engine, parts.gradients.gradient())))
     for name in set(mean) - {"0.bias"}:  # before a BatchNorm it has no gradient but rounding
         assert_close(mean[name], (3.0 * single[0][name] + single[1][name]) / 4.0, 1e-12, name)
 
@@ -73,27 +73,27 @@ def check_hold(engine):
     """A gradient that was made elsewhere waits beside those of batches, and counts by its weight."""
     x, key = normal(7, 5, 8) + 0.4, Key((0, "epoch", 0))
     executor, other = (compiled(engine, network=NEURONS, shape=(8,)) for _ in range(2))
-    if not executor.carries:
+    if executor.gradients is None:
         pytest.skip("the gradient stays on the device")
     given = []
     for scale in (1.0, 2.0, 3.0):
-        other.add(scale * x, LABELS, key=key)
-        given.append(other.gradient())
+        other.gradients.add(scale * x, LABELS, key=key)
+        given.append(other.gradients.gradient())
     first, second, third = (flatten(host(engine, grads)) for grads in given)
     mean = {name: (3.0 * first[name] + second[name] + 2.0 * third[name]) / 6.0 for name in first}
 
     def wait():
-        executor.hold(given[0], 3.0)
-        executor.add(2.0 * x, LABELS, key=key)
-        executor.hold(given[2], 2.0)
+        executor.gradients.hold(given[0], 3.0)
+        executor.gradients.add(2.0 * x, LABELS, key=key)
+        executor.gradients.hold(given[2], 2.0)
 
     wait()
-    found = flatten(host(engine, executor.gradient()))
+    found = flatten(host(engine, executor.gradients.gradient()))
     for name, expected in mean.items():
         assert_close(found[name], expected, 1e-12, name)
     wait()
-    executor.update()
-    other.apply(Tree({name: engine.asarray(grad) for name, grad in mean.items()}))
+    executor.gradients.update()
+    other.gradients.apply(Tree({name: engine.asarray(grad) for name, grad in mean.items()}))
     assert_states_close(executor.state(), other.state(), 1e-12)
 
 
@@ -104,13 +104,13 @@ def test_a_gradient_from_elsewhere_waits_for_an_update(engine):
 def check_assign(engine):
     """Parameters from elsewhere take the place of the executor's, which trains on; the optimiser stays as it is."""
     executor, other = compiled(engine), compiled(engine)
-    if not executor.carries:
+    if executor.gradients is None:
         pytest.skip("the parameters stay on the device")
     train(executor, 2)
     before = executor.state()
     halves = map_leaves(lambda x: engine.asarray(0.5 * engine.to_numpy(x)), executor.params)
     kept = host(engine, halves)
-    executor.assign(halves)
+    executor.gradients.assign(halves)
     after = {**before, "params": flatten(kept)}
     assert_states_close(executor.state(), after, 0.0)
     other.load(after)

@@ -9,6 +9,7 @@ import spikecore as sc
 from spikecore.api.core.layer import EMPTY, Key, Pass
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import Params, State, Tree, flatten
+from spikecore.api.core.variants import smooth
 from spikecore.api.layers.containers import Container
 from spikecore.api.verification.gradient import Problem, slopes
 from spikecore.conformance import cases, golden, reference
@@ -148,7 +149,7 @@ def check_differences(smooth, case):
 @pytest.mark.parametrize("case", cases.VARIANTS, ids=repr)
 def test_variants(engine, case):
     check_agrees_with_numpy(engine, case)
-    check_differences(sc.get_engine("numpy", dtype="float64").smooth(), case)
+    check_differences(smooth(sc.get_engine("numpy", dtype="float64")), case)
 
 
 # ---- the clamp -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.tree import map_leaves
+from spikecore.api.core.variants import with_dtype
 from spikecore.conformance import cases
 from spikecore.conformance.rig import assert_close, assert_trees_close, host, normal
 
@@ -27,7 +28,7 @@ def model_of(engine, case):
 def as_returned(engine):
     """The engine in the dtype in which its executors return arrays: what comes from a device may be float32."""
     found = engine.to_numpy(sc.Model(sc.Leaky(), engine, input_shape=(1,))(normal(1, 1, 1)).spikes)
-    return engine.with_dtype(found.dtype.name)
+    return with_dtype(engine, found.dtype.name)
 
 
 def limit(engine):

@@ -9,48 +9,40 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
-from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import StepwiseLearning
 from spikecore.api.core.tree import Params, State, Tree, flatten
 from spikecore.kernels.sizes import has_numba
 
 if TYPE_CHECKING:
     from spikecore.kernels.jacobian import Jacobian
 
-PASSED_BY = ("spike", "stop_gradient", "value_and_grad", "products")  # what derivatives as a program do not call
 MOST = 256  # programs that are kept: a filter of spikes is a new neuron after each update of weights
 
 
-class SingleSteps:
-    """An engine that has these derivatives where kernels are not switched off: a class to inherit before ``Engine``.
+class SingleSteps(StepwiseLearning):
+    """What the torch and NumPy engines have where kernels are not switched off. A subclass of such an engine with
+    derivatives of its own, see ``instead_of``, takes them from there.
 
-    A subclass of such an engine with derivatives of its own, see ``PASSED_BY``, or from a class beside the engine,
-    takes them from there.
+    Args:
+        compiles: of the engine that runs a rule, what ``fused`` is in the one that it was made from; of others False.
     """
 
-    #: Of an engine for learning rules: what ``fused`` says of the one that it was made from. Of others: False.
-    compiles_steps: Any = False
-    _programs: Dict[Any, Tuple[Any, Optional[Jacobian]]]
+    instead_of = ("__init__", "value_and_grad", "products")  # a constructor may change words, e.g. that of spikes
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        engine = next(base for base in cls.__mro__ if SingleSteps in base.__bases__)
-        own = any(getattr(cls, name, None) is not getattr(engine, name, None) for name in PASSED_BY)
-        if own and cls.jacobian is SingleSteps.jacobian:
-            cls.jacobian = Engine.jacobian  # type: ignore[method-assign,assignment]
+    def __init__(self, compiles: Any = False) -> None:
+        self.compiles = compiles
+        self._programs: Dict[Any, Tuple[Any, Optional[Jacobian]]] = {}
 
-    def stepwise(self) -> Any:
-        """See ``Engine.stepwise``."""
-        engine: Any = self.unfused()  # type: ignore[attr-defined]  # the engine's
-        for one in (engine, getattr(engine, "full", engine)):  # in half precision, the engine of steps is another one
-            one.compiles_steps, one._programs = self.fused, {}  # type: ignore[attr-defined]
-        return engine
+    def stepwise(self, engine: Any, plain: Any) -> Any:
+        help_for_steps = type(self)(engine.fused)
+        for one in (plain, getattr(plain, "full", plain)):  # in half precision, the engine of steps is another one
+            one.extras = (help_for_steps, *one.extras)
+        return plain
 
-    def jacobian(self, stepper: Any, params: Params, state: State, x: Any) -> Optional[Mapping[str, Tree]]:
-        """See ``Engine.jacobian``."""
-        if self.compiles_steps is False:
+    def jacobian(self, engine: Any, stepper: Any, params: Params, state: State, x: Any) -> Optional[Mapping[str, Tree]]:
+        if self.compiles is False:
             return None
-        engine: Any = self
-        shape, program = tuple(x.shape), self._program(stepper, params)
+        shape, program = tuple(x.shape), self._program(engine, stepper, params)
         if program is None or any(tuple(s.shape) != shape for s in state.values()):
             return None
         xp, values = engine.xp, flatten(params)
@@ -73,34 +65,28 @@ class SingleSteps:
             rows[of] = Tree(state=by_state, x=result(row["x"]), params=by_params)
         return rows
 
-    def carry(
-        self, traces: State, shared: State, pre: Any, rows: Mapping[str, Tree], signals: Tree
+    def advance_traces(
+        self, engine: Any, traces: State, shared: State, pre: Any, rows: Mapping[str, Tree], signals: Tree
     ) -> Optional[Tuple[State, Any]]:
-        """See ``Engine.carry``."""
         from spikecore.kernels import eligibility
 
-        engine: Any = self
         size = math.prod(next(iter(traces.values())).shape)
-        if self.compiles_steps is False or not self._on_host() or not has_numba():
+        if self.compiles is False or engine.device != "cpu" or not has_numba():
             return None
-        if self.compiles_steps == "auto" and size < eligibility.LEAST:
+        if self.compiles == "auto" and size < eligibility.LEAST:
             return None
         names = (*traces, *shared)
-        moves = [[*(self._host(rows[n].state[m]) for m in names), self._host(rows[n].x)] for n in traces]
-        each, same = ([self._host(e) for e in states.values()] for states in (traces, shared))
-        cotangents = [self._host(signals.state[n]) for n in traces]
-        after, g = eligibility.step(each, same, self._host(pre), moves, cotangents)
+
+        def host(a: Any) -> Any:  # an array of NumPy in the same memory; a number as it is
+            return a if type(a) is float else engine.to_numpy(a)
+
+        moves = [[*(host(rows[n].state[m]) for m in names), host(rows[n].x)] for n in traces]
+        each, same = ([host(e) for e in states.values()] for states in (traces, shared))
+        cotangents = [host(signals.state[n]) for n in traces]
+        after, g = eligibility.step(each, same, host(pre), moves, cotangents)
         return State(zip(traces, map(engine.asarray, after))), engine.asarray(g)
 
-    def _host(self, a: Any) -> Any:
-        """An array of the engine as one of NumPy in the same memory; a number as it is."""
-        return a if type(a) is float else self.to_numpy(a)  # type: ignore[attr-defined]
-
-    def _on_host(self) -> bool:
-        """Whether arrays are in the memory that kernels for the CPU read."""
-        return bool(self.device == "cpu")  # type: ignore[attr-defined]
-
-    def _program(self, stepper: Any, params: Params) -> Optional[Jacobian]:
+    def _program(self, engine: Any, stepper: Any, params: Params) -> Optional[Jacobian]:
         """The derivatives of a step, made once in a run: in the next run, and for an equal neuron, a step of a user's
         own may be another one, if it reads what is no field.
         """
@@ -111,6 +97,6 @@ class SingleSteps:
                 self._programs.clear()
             from spikecore.kernels.jacobian import jacobian
 
-            found = jacobian(stepper, constants, self.sparse_backward)  # type: ignore[attr-defined]
+            found = jacobian(stepper, constants, engine.sparse_backward)
             known = self._programs[id(stepper), constants] = stepper, found  # kept, so that no other one has its id
         return known[1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Callable, List, Optional, Tuple
 
-from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import Stages
 from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Stateless, Tree, linear
 from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.layers.containers import Chain, Container
@@ -92,23 +92,23 @@ class Maps(Stage):
         return "some time steps at a time through all of these layers"
 
 
-class Lowers:
-    """An engine that finds these stages. One with a ``scan`` of its own runs each layer by itself, unless it says
-    otherwise: its scan must not be passed by.
+class Neighbours(Stages):
+    """These stages, for engines that are ``Scans``. An engine with a ``scan`` of its own, see ``Extra``, runs each
+    layer by itself: its scan must not be passed by.
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "scan" in vars(cls) and not {"lower", "lower_chain", "readout_scan"} & set(vars(cls)):
-            cls.lower = Engine.lower  # type: ignore[method-assign,assignment]  # as if it had been written there
+    instead_of = ("scan",)
 
-    def lower(self, network: Container) -> Tuple[Stage, ...]:
-        """See ``Engine.lower``; side by side, layers are no neighbours."""
-        return tuple(stage for chain in network.chains for stage in self.lower_chain(chain))
+    def lower(self, engine: Any, network: Container) -> Tuple[Stage, ...]:
+        return tuple(stage for chain in network.chains for stage in self.lower_chain(engine, chain))
 
-    def lower_chain(self, chain: Chain) -> Tuple[Stage, ...]:
-        """The stages of layers of which each takes what the one before it gives."""
+    def lower_chain(self, engine: Any, chain: Chain) -> Tuple[Stage, ...]:
+        """The stages of layers of which each takes what the one before it gives. Side by side they are none."""
         return neighbours(chain)
+
+
+class Scans:
+    """What ``Neighbours`` asks of an engine: a class to inherit before ``Engine``."""
 
     def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
         """A function of a sequence that treats every step by itself; it may be called with some steps at a time.

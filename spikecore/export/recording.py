@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 import numpy as np
 
 from spikecore import Layer, Model, Params, ShapeError, State
+from spikecore.api.core.extras import Extra, Stages
 from spikecore.api.core.layer import Pass, Result, layer_name
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.tree import Tree, flatten, leaves, rebuild
@@ -110,14 +111,20 @@ def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) ->
             )
 
 
+class NamedStages(Stages):
+    """One layer each, which says its name."""
+
+    def lower(self, engine: Any, network: Container) -> Tuple[Stage, ...]:
+        return tuple(Said(name, layer) for name, layer in network.children())
+
+
 class Recording(NumpyEngine):
     """The NumPy engine for one step: its time loop is a single step, and each layer is a stage that says its name."""
 
+    extras: Tuple[Extra, ...] = (NamedStages(),)
+
     def __init__(self, dtype: str) -> None:
         super().__init__(dtype, fused=False)
-
-    def lower(self, network: Container) -> Tuple[Stage, ...]:
-        return tuple(Said(name, layer) for name, layer in network.children())
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         y, after = one_step(self, stepper, params, state, inputs[0, ...])

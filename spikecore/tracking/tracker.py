@@ -6,6 +6,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
 
+from spikecore.api.core.extras import Processes, extra
 from spikecore.api.core.foreign import refuse_module
 from spikecore.api.training.history import Row
 from spikecore.arguments import checked
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def writes(model: Model) -> bool:
     """Whether this process logs: of several processes that train one model together, only the first does."""
-    return model.engine.ranks().rank == 0 and os.environ.get("RANK", "0") == "0"
+    return extra(model.engine, Processes).ranks().rank == 0 and os.environ.get("RANK", "0") == "0"
 
 
 class Tracker:
@@ -129,7 +130,8 @@ class Tracker:
             row: numbers by column, such as a row of the history; "epoch" counts from 1.
         """
         refuse_module(type(self).__name__, model)
-        looks = self.sample is not None and (writes(model) or model.executor.divides)  # divided weights take all ranks
+        together = model.executor.divided is not None  # divided weights take all ranks
+        looks = self.sample is not None and (writes(model) or together)
         seen = self.sample.seen(model, row) if self.sample is not None and looks else Seen({}, {})
         if not writes(model):
             return None

@@ -364,7 +364,7 @@ def a_gradient_from_elsewhere_replaces_those_that_wait(patch):
     right = NumpyExecutor.hold
 
     def hold(self, grads, weight):
-        self._grads = None
+        self.waiting = None
         right(self, grads, weight)
 
     patch.setattr(NumpyExecutor, "hold", hold)

@@ -9,6 +9,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import flatten
+from spikecore.api.core.variants import smooth
 from spikecore.api.verification.gradient import Problem, slopes
 from spikecore.conformance import cases
 from spikecore.conformance.rig import differentiate, error, normal
@@ -47,7 +48,7 @@ def test_numpy_agrees_with_finite_differences(case, one):
     init = network.init(Key((0, "weights")), case.shape)
     x, labels = normal(6, 3, *case.shape) + 0.3, sc.get_engine("numpy").asarray([0, 1, 0], dtype="int64")
     problem = Problem(network, sc.functional.ce_rate_loss(), init.params, init.buffers, x, labels, None, 0)
-    for slope in slopes(sc.get_engine("numpy", dtype="float64").smooth(), problem):
+    for slope in slopes(smooth(sc.get_engine("numpy", dtype="float64")), problem):
         assert slope.error <= 1e-6, (slope.name, slope.error)
 
 

@@ -12,6 +12,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, flatten, map_leaves
+from spikecore.api.core.variants import unfused
 from spikecore.api.neurons.parallel import Parallel
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.checkpoint import known_classes
@@ -149,7 +150,7 @@ def test_a_dense_recurrence_around_another_recurrence_has_no_kernel(name):
     layer, engine = sc.Recurrent(inner, sc.Linear(n, n)), sc.get_engine(name, dtype="float64")
     params = map_leaves(engine.asarray, layer.init(Key((0,)), (n,)).params)
     x = engine.asarray(abs(normal(steps, batch, n)))
-    loop, found = (layer.run(Pass(e), params, Tree(), None, x).outputs for e in (engine.unfused(), engine))
+    loop, found = (layer.run(Pass(e), params, Tree(), None, x).outputs for e in (unfused(engine), engine))
     np.testing.assert_array_equal(engine.to_numpy(found), engine.to_numpy(loop))
     with pytest.raises(RuntimeError, match="not elementwise"):
         layer.run(Pass(sc.get_engine(name, dtype="float64", fused=True)), params, Tree(), None, x)

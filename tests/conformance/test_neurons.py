@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.core.variants import smooth
 from spikecore.api.neurons.parallel import Parallel
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.checkpoint import known_classes
@@ -34,7 +35,7 @@ SMOOTH = [case for case in cases.NEURONS if case.name != "Leaky-border"]  # ther
 
 @pytest.mark.parametrize("case", [*SMOOTH, *cases.LAYERS, *cases.NETWORKS, *cases.TRAINED_ONLY], ids=repr)
 def test_finite_differences_in_smooth_mode(case):
-    check_differences(sc.get_engine("numpy", dtype="float64").smooth(), case)
+    check_differences(smooth(sc.get_engine("numpy", dtype="float64")), case)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import Stages, extra
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.tree import flatten, map_leaves
@@ -36,6 +36,10 @@ def engine(request):
     return sc.get_engine(request.param, fused=True)
 
 
+def lowered(engine, network):
+    return extra(engine, Stages).lower(engine, network)
+
+
 def results(engine, network, shape, record, train):
     init = network.init(Key((0,)), shape)
     x = engine.asarray(2 * np.random.default_rng(0).random((7, 3, *shape)).astype("float32"))
@@ -52,7 +56,7 @@ def test_stages_give_what_layers_give_one_by_one(engine, name, record, train):
     network, shape = NETWORKS[name]
     if name in ("parallel", "noise", "nested"):
         engine = sc.get_engine(engine.name)  # kernels where there are some
-    plain = type("Plain", (type(engine),), {"lower": Engine.lower})
+    plain = type("Plain", (type(engine),), {"extras": ()})
     other = plain.__new__(plain)
     other.__dict__.update(vars(engine))
     (out, trees), (wanted, others) = (results(one, network, shape, record, train) for one in (engine, other))
@@ -66,21 +70,25 @@ def test_stages_give_what_layers_give_one_by_one(engine, name, record, train):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_stages_cover_all_layers_in_order(engine, name):
     network = NETWORKS[name][0]
-    stages = engine.lower(network)
+    stages = lowered(engine, network)
     assert [layer for stage in stages for layer in stage.covers] == [key for key, _ in network.children()]
     assert all(isinstance(stage, Stage) for stage in stages)
 
 
 def test_what_is_found(engine):
-    kinds = [type(stage).__name__ for stage in engine.lower(NETWORKS["maps"][0])]
+    kinds = [type(stage).__name__ for stage in lowered(engine, NETWORKS["maps"][0])]
     assert kinds == ["Maps", "Alone", "Alone", "Alone", "Alone"]
-    assert [type(stage).__name__ for stage in engine.lower(NETWORKS["dense"][0])] == ["Alone", "Readout", "Alone"]
-    assert [type(stage).__name__ for stage in engine.lower(NETWORKS["quantized"][0])] == ["Alone", "Readout", "Alone"]
+    assert [type(stage).__name__ for stage in lowered(engine, NETWORKS["dense"][0])] == ["Alone", "Readout", "Alone"]
+    assert [type(stage).__name__ for stage in lowered(engine, NETWORKS["quantized"][0])] == [
+        "Alone",
+        "Readout",
+        "Alone",
+    ]
     grids = sc.Sequential(sc.Leaky(), sc.Quantized(sc.Linear(6, 3), input_quant=sc.FixedPoint(8, 4)))
-    assert all(isinstance(stage, Alone) for stage in engine.lower(grids)), "it rounds the spikes first"
+    assert all(isinstance(stage, Alone) for stage in lowered(engine, grids)), "it rounds the spikes first"
     said = engine.explain(NETWORKS["dense"][0]).splitlines()
     assert [line.split(":")[0] for line in said] == ["0 (Linear)", "1 + 2 (Leaky + Linear)", "3 (Leaky)"]
-    beside = engine.lower(sc.Residual(sc.Leaky(), sc.Linear(6, 6)))
+    beside = lowered(engine, sc.Residual(sc.Leaky(), sc.Linear(6, 6)))
     assert all(isinstance(stage, Alone) for stage in beside), "layers side by side are no neighbours"
     nested = engine.explain(NETWORKS["nested"][0]).splitlines()
     assert [line.split(" ")[0] for line in nested] == ["0.body.0", "0.body.1", "1"]
@@ -91,7 +99,7 @@ def test_an_engine_with_a_scan_of_its_own_is_not_passed_by(engine):
         def scan(self, *arguments, **options):
             return super().scan(*arguments, **options)
 
-    assert all(isinstance(stage, Alone) for stage in Own.lower(engine, NETWORKS["dense"][0]))
+    assert all(isinstance(stage, Alone) for stage in extra(Own, Stages).lower(engine, NETWORKS["dense"][0]))
 
 
 def test_a_neuron_with_a_run_of_its_own_stands_alone(engine):
@@ -101,4 +109,4 @@ def test_a_neuron_with_a_run_of_its_own_stands_alone(engine):
             return made._replace(outputs=2 * made.outputs)
 
     network = sc.Sequential(Loud(), sc.Linear(6, 3))
-    assert all(isinstance(stage, Alone) for stage in engine.lower(network))
+    assert all(isinstance(stage, Alone) for stage in lowered(engine, network))

@@ -7,6 +7,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen
+from spikecore.api.core.variants import approximates, exact, unfused, with_dtype
 from spikecore.api.training.budgets import bytes_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -99,11 +100,11 @@ def test_a_bad_number_of_layers_is_refused(bad):
 
 def test_copies_of_an_engine_keep_their_options():
     engine = sc.get_engine("torch", checkpoint_layers=2, checkpoint_every=3, sparse_backward=0.1, precision="bf16")
-    for copy in (engine.with_dtype("float64"), engine.unfused(), engine.exact()):
+    for copy in (with_dtype(engine, "float64"), unfused(engine), exact(engine)):
         assert (copy.checkpoint_layers, copy.checkpoint_every) == (2, 3)
-    assert engine.with_dtype("float64").precision == "float32"
-    assert engine.exact().approximates == ""
-    assert engine.approximates == "sparse_backward and precision='bf16'"
+    assert with_dtype(engine, "float64").precision == "float32"
+    assert approximates(exact(engine)) == ""
+    assert approximates(engine) == "sparse_backward and precision='bf16'"
 
 
 # ---- a budget --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 import spikecore as sc  # noqa: E402
+from spikecore.api.core.extras import Stages, extra
 from spikecore.api.core.layer import Key, Pass  # noqa: E402
 from spikecore.api.core.tree import flatten, map_leaves  # noqa: E402
 from spikecore.engines.torch import normalised, pooling  # noqa: E402
@@ -115,11 +116,13 @@ def test_inputs_with_gaps_and_lazy_signs_are_read_as_they_are(kind):
 def test_small_runs_and_other_layers_go_one_by_one():
     engine = sc.get_engine("torch")
     pairs = sc.Sequential(sc.BatchNorm2d(4), sc.Leaky(beta=0.9), sc.BatchNorm2d(4), sc.Flatten(), sc.Leaky(beta=0.9))
-    kinds = [type(stage).__name__ for stage in engine.lower(pairs)]
+    kinds = [type(stage).__name__ for stage in extra(engine, Stages).lower(engine, pairs)]
     assert kinds == ["Normalised", "Alone", "Alone", "Alone"]
     each = sc.Sequential(sc.TemporalEffectiveBatchNorm2d(4, 5), sc.Leaky(beta=0.9))
-    assert [type(stage).__name__ for stage in engine.lower(each)] == ["Alone", "Alone"], "one line for each step"
-    stage = engine.lower(pairs)[0]
+    assert [type(stage).__name__ for stage in extra(engine, Stages).lower(engine, each)] == ["Alone", "Alone"], (
+        "one line for each step"
+    )
+    stage = extra(engine, Stages).lower(engine, pairs)[0]
     assert not stage._fits(Pass(engine), torch.zeros(5, 3, 4, 2, 2))
     assert stage._fits(Pass(engine), torch.zeros(5, 3, 4, 256, 256))
     shared = copy(engine)

@@ -27,7 +27,7 @@ SINGLE = """
 from spikecore.engines.numpy.engine import NumpyEngine
 
 class Single(NumpyEngine):
-    name, has_double = "single", False
+    name, lacks = "single", {"float64": "it computes in float32"}
 
     def raw_words(self):
         return {**super().raw_words(), "exp": lambda x: 1.0 + x}
@@ -217,7 +217,7 @@ def outside(folder, *options):
     (folder / "single.py").write_text(SINGLE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[spikecore.engines]\nlists = spikecore_lists:ListEngine\nsingle = single:Single\n"
+        "[spikecore.engines]\nlists = spikecore_lists:ENGINE\nsingle = single:Single\n"
         "[pytest11]\nspikecore = spikecore.conformance.on_demand\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, EXAMPLE, ROOT)))}
@@ -240,7 +240,7 @@ def test_the_suite_runs_from_anywhere_on_any_engine(tmp_path):
     assert [row["reason"] for row in lists["skips"]] == ["lists lacks gradients: engine 'lists' only evaluates"]
     assert lists["parts"]["words"]["expand_dims"]["verdict"] == "passed"
     assert [one["test"] for one in single["failures"]] == ["test_words.py::test_value_in_float32[x-exp]"]
-    assert single["skips"][0]["reason"] == "x has no float64 (has_double is False)"
+    assert single["skips"][0]["reason"] == "x lacks float64: it computes in float32"
     assert data["deselected"] > 100
     assert not data["whole"]
     assert "nothing ran of test_attention, test_backprop," in data["not run"][0]

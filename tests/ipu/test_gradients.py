@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops
 import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import Key
+from spikecore.api.core.variants import unfused
 from spikecore.api.verification.gradient import Problem, gradient
 from spikecore.conformance import cases
 from spikecore.conformance.rig import error
@@ -49,7 +50,7 @@ def test_gradients_by_one_step_of_sgd(name, layer, shape):
 
     problem = Problem(network, loss, init.params, init.buffers, x, weights, None, 0)
     ours = gradient(sc.get_engine("ipu", simulate=True, check=False), problem)
-    theirs = gradient(sc.get_engine("torch").unfused(), problem)
+    theirs = gradient(unfused(sc.get_engine("torch")), problem)
     assert ours.out is None, "read off one step"
     assert abs(ours.loss - theirs.loss) <= 1e-5 * max(1.0, abs(theirs.loss))
     largest = max(float(abs(g).max()) for g in theirs.grads.values())
@@ -97,7 +98,7 @@ def test_digits_step_by_step():
     loss, spec = functional.ce_rate_loss(), sc.Adam(lr=2e-3)
     ours, theirs = (
         engine.compile(network, init.params, init.buffers, loss, spec)
-        for engine in (sc.get_engine("ipu", simulate=True), sc.get_engine("torch").unfused())
+        for engine in (sc.get_engine("ipu", simulate=True), unfused(sc.get_engine("torch")))
     )
     done, worst, epoch = 0, 0.0, 0
     while done < 100:

@@ -15,6 +15,7 @@ import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Result
 from spikecore.api.core.tree import State, map_leaves
+from spikecore.api.core.variants import unfused
 from spikecore.api.layers.containers import walk
 from spikecore.conformance import cases
 from spikecore.engines.ipu.device_state import DeviceStates
@@ -32,7 +33,7 @@ PARTS = {"learning": sc.BPTT(update_every=2), "loss": RATE, "num_steps": 6}
 def both(network, shape, loss=RATE, spec=None, **options):
     """Executors on the simulated IPU and on torch, from the same weights."""
     init = network.init(Key((0, "init")), shape)
-    engines = sc.get_engine("ipu", simulate=True, **options), sc.get_engine("torch").unfused()
+    engines = sc.get_engine("ipu", simulate=True, **options), unfused(sc.get_engine("torch"))
     return [engine.compile(network, init.params, init.buffers, loss, spec or sc.SGD(lr=0.1)) for engine in engines]
 
 

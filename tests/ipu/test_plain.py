@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import spikecore as sc
 from spikecore.api.core.tree import Params, State
+from spikecore.api.core.variants import unfused
 from spikecore.api.core.words import WORDS
 from spikecore.conformance import cases
 from spikecore.engines.ipu.check import check
@@ -103,7 +104,7 @@ def test_no_kernel_is_reached(monkeypatch):
     for _, network in (("maps", CONV), *((case.name, case.layer) for case in cases.FAMILY[:4])):
         said = sc.get_engine("ipu", simulate=True).explain(network)
         assert ("at once" if getattr(network, "parallel", False) else "plain ops") in said
-    assert sc.get_engine("ipu", simulate=True).unfused().name == "ipu"
+    assert unfused(sc.get_engine("ipu", simulate=True)).name == "ipu"
     with pytest.raises(RuntimeError, match=r"fused_scan was reached"):
         fitted(sc.Model(RECURRENT, "torch"), data, num_steps=300)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import spikecore as sc
 from spikecore.api.core.layer import EMPTY, Key, Pass
 from spikecore.api.core.tree import flatten, map_leaves
+from spikecore.api.core.variants import exact, unfused, with_dtype
 from spikecore.api.surrogate.truncated import truncated
 
 EPS, BETA, STEPS, BATCH, NEURONS, OUTS = 0.05, 0.9, 37, 6, 70, 40
@@ -215,11 +216,11 @@ def test_training_takes_it_and_a_model_starts_from_the_same_weights():
 @pytest.mark.parametrize("name", ["torch", "numpy"])
 def test_copies_of_an_engine_keep_it_until_it_is_to_be_exact(name):
     engine = engine_of(name, sparse_backward=EPS, checkpoint_every=3)
-    assert engine.with_dtype("float32").sparse_backward == engine.unfused().sparse_backward == EPS
+    assert with_dtype(engine, "float32").sparse_backward == unfused(engine).sparse_backward == EPS
     assert "sparse_backward=0.05" in repr(engine)
-    exact = engine.exact()
-    assert (exact.sparse_backward, exact.checkpoint_every, exact.dtype, exact.exact()) == (0.0, 3, "float64", exact)
-    assert "sparse_backward" not in repr(exact)
+    other = exact(engine)
+    assert (other.sparse_backward, other.checkpoint_every, other.dtype, exact(other)) == (0.0, 3, "float64", other)
+    assert "sparse_backward" not in repr(other)
 
 
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, "0.1", None, True, [0.1], 1j, 10**400], ids=str)

@@ -9,8 +9,10 @@ import pytest
 
 import spikecore as sc
 from spikecore import backprop
+from spikecore.api.core.extras import StepwiseLearning, extra
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.core.tree import Params, State, flatten, map_leaves, unflatten
+from spikecore.api.core.variants import unfused
 from spikecore.api.learning import derivatives as api
 from spikecore.api.learning.online import Online
 from spikecore.api.learning.rule import LearningRun
@@ -28,6 +30,14 @@ ENGINES = ["numpy", "torch"]
 # ---- derivatives as a program --------------------------------------------------------------------------------------
 
 
+def for_rules(engine):
+    return extra(engine, StepwiseLearning).stepwise(engine, unfused(engine))
+
+
+def known_of(engine, *step):
+    return extra(engine, StepwiseLearning).jacobian(engine, *step)
+
+
 def step_of(engine, case):
     """A neuron with its prepared parameters, states and a current, on an engine."""
     init = case.layer.init(Key((0,)), case.shape)
@@ -41,10 +51,10 @@ def step_of(engine, case):
 def check_program(name, case):
     """The derivatives of a program are those of the tape; returns how many of them are numbers, None: no program."""
     engine = sc.get_engine(name, dtype="float64")
-    known = engine.stepwise().jacobian(*step_of(engine, case))
+    known = known_of(for_rules(engine), *step_of(engine, case))
     if known is None:
         return None
-    tape, numbers = api.derivatives(engine.unfused(), *step_of(engine, case)).rows, 0
+    tape, numbers = api.derivatives(unfused(engine), *step_of(engine, case)).rows, 0
     for of, row in tape.items():
         found = flatten(known[of])
         for by, expected in flatten(row).items():
@@ -90,9 +100,9 @@ def test_a_wrong_program_is_found(name, monkeypatch):
 def test_there_is_none_without_kernels_or_for_neurons_that_see_each_other():
     engine = sc.get_engine("numpy", dtype="float64")
     neuron, fields, before, x = step_of(engine, ELEMENTWISE[0])
-    for other in (engine, engine.unfused(), sc.get_engine("numpy", dtype="float64", fused=False).stepwise()):
-        assert other.jacobian(neuron, fields, before, x) is None
-    assert engine.stepwise().jacobian(sc.Leaky(inhibition=True), fields, before, x) is None
+    for other in (engine, unfused(engine), for_rules(sc.get_engine("numpy", dtype="float64", fused=False))):
+        assert known_of(other, neuron, fields, before, x) is None
+    assert known_of(for_rules(engine), sc.Leaky(inhibition=True), fields, before, x) is None
 
 
 NETWORK = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=0.8, threshold=0.4), sc.Linear(4, 3), sc.LI(beta=0.7))
@@ -104,14 +114,21 @@ def gradient(engine, network=NETWORK, shape=(5,), learning="eprop", time=6):
     return backprop.learned(ours, x, LABELS, sc.functional.ce_membrane_loss(), learning=learning).grads
 
 
+def doubled(engine):
+    spike = engine.xp.spike
+    engine.xp.spike = lambda u, surrogate: spike(2.0 * u, surrogate)
+
+
 class Twice(NumpyEngine):
-    def spike(self, u, surrogate):
-        return super().spike(2.0 * u, surrogate)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        doubled(self)
 
 
 class Doubles:
-    def spike(self, u, surrogate):
-        return super().spike(2.0 * u, surrogate)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        doubled(self)
 
 
 class Beside(Doubles, NumpyEngine):
@@ -141,7 +158,7 @@ def test_a_step_that_changes_is_read_again():
     engine, network = sc.get_engine("numpy", dtype="float64"), sc.Sequential(sc.Linear(5, 4), Own())
     for factor in (1.0, 2.0):
         factors.append(factor)
-        ours, expected = (gradient(one, network)["0.weight"] for one in (engine, engine.unfused()))
+        ours, expected = (gradient(one, network)["0.weight"] for one in (engine, unfused(engine)))
         assert_close(ours, expected, 1e-12)
         found.append(ours)
     assert abs(found[0] - found[1]).max() > 0
@@ -151,7 +168,9 @@ def test_programs_of_earlier_updates_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(single_steps, "MOST", 4)
     model, kept = sc.Model(NETWORK, sc.get_engine("numpy", dtype="float64"), seed=0), []
     right = LearningRun.take
-    monkeypatch.setattr(LearningRun, "take", lambda run: kept.append(len(run.engine._programs)) or right(run))
+    monkeypatch.setattr(
+        LearningRun, "take", lambda run: kept.append(len(extra(run.engine, StepwiseLearning)._programs)) or right(run)
+    )
     learning, loss = sc.EProp(kappa=0.5, update_every=1), sc.functional.ce_membrane_loss()
     model.fit([(normal(8, 3, 5), LABELS)], loss=loss, learning=learning, progress=False)
     assert len(kept) == 8
@@ -165,7 +184,7 @@ def test_a_division_by_a_number_needs_no_array(name):
             return super().step(engine, params, state, (x - state.mem) / 7.0)
 
     engine, network = sc.get_engine(name, dtype="float64"), sc.Sequential(sc.Linear(5, 4), Own())
-    found, expected = (gradient(one, network) for one in (engine, engine.unfused()))
+    found, expected = (gradient(one, network) for one in (engine, unfused(engine)))
     assert_close(found["0.weight"], expected["0.weight"], 1e-12)
 
 
@@ -180,7 +199,7 @@ def test_equal_neurons_may_have_other_steps(learning):
 
     network = sc.Sequential(sc.Linear(5, 4), Own(factor=1.0), sc.Linear(4, 4), Own(factor=3.0), sc.Linear(4, 3))
     engine = sc.get_engine("numpy", dtype="float64")
-    found, expected = (gradient(one, network, learning=learning) for one in (engine, engine.unfused()))
+    found, expected = (gradient(one, network, learning=learning) for one in (engine, unfused(engine)))
     for parameter, g in expected.items():
         assert_close(found[parameter], g, 1e-12, parameter)
 

@@ -30,10 +30,12 @@ class SignStep(backprop.Learning):
 
         def learn(piece):
             nonlocal state
-            value, out = executor.add(piece.x, piece.targets, steps=piece.steps, key=piece.key, state=state)
-            grads, state = executor.gradient(), map_leaves(executor.engine.stop_gradient, out.state)
+            value, out = executor.gradients.add(piece.x, piece.targets, steps=piece.steps, key=piece.key, state=state)
+            grads, state = executor.gradients.gradient(), map_leaves(executor.engine.stop_gradient, out.state)
             xp = executor.engine.xp
-            executor.apply(sc.Params({name: xp.where(g > 0, g * 0 + 1, g * 0 - 1) for name, g in grads.items()}))
+            executor.gradients.apply(
+                sc.Params({name: xp.where(g > 0, g * 0 + 1, g * 0 - 1) for name, g in grads.items()})
+            )
             return value, out
 
         return learn
@@ -49,8 +51,7 @@ class NoiseStep(backprop.Learning):
     def begin(self, executor, loss, batch):
         def learn(piece):
             out = executor.run(piece.x, steps=piece.steps)
-            executor.assigned += 1
-            executor.assign(map_leaves(lambda w: w + self.by, executor.params))
+            executor.gradients.assign(map_leaves(lambda w: w + self.by, executor.params))
             return None, out
 
         return learn

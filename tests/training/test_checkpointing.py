@@ -10,6 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, flatten, map_leaves
+from spikecore.api.core.variants import unfused, with_dtype
 
 STEPS = 13
 NEURONS = [
@@ -75,4 +76,4 @@ def test_a_bad_number_is_refused(name):
 
 def test_copies_of_an_engine_keep_it():
     engine = sc.get_engine("numpy", checkpoint_every=4)
-    assert engine.with_dtype("float64").checkpoint_every == engine.unfused().checkpoint_every == 4
+    assert with_dtype(engine, "float64").checkpoint_every == unfused(engine).checkpoint_every == 4

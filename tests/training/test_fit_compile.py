@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import spikecore as sc  # noqa: E402
+from spikecore.api.core.extras import Stages, extra  # noqa: E402
 from spikecore.engines.torch import traced  # noqa: E402
 
 try:
@@ -117,10 +118,12 @@ def test_statistics_over_several_processes_are_not_compiled():
     """They are summed in between, which a compiled function cannot do."""
     engine = sc.get_engine("torch")
     engine.functions, engine.shared = traced.Functions(), True
-    compiled = [stage.covers for stage in engine.lower(NET) if isinstance(stage, traced.Traced)]
+    compiled = [stage.covers for stage in extra(engine, Stages).lower(engine, NET) if isinstance(stage, traced.Traced)]
     assert not compiled
     inner = NET.layers[6].body
-    assert [stage.covers for stage in engine.lower(inner) if isinstance(stage, traced.Traced)] == [("0", "1")]
+    assert [
+        stage.covers for stage in extra(engine, Stages).lower(engine, inner) if isinstance(stage, traced.Traced)
+    ] == [("0", "1")]
 
 
 @pytest.mark.slow

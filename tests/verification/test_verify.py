@@ -10,6 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params
+from spikecore.api.core.variants import smooth
 from spikecore.api.verification.gradient import Problem, gradient, slope_along, slopes
 from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED, Report
 from spikecore.engines.numpy.engine import NumpyEngine
@@ -234,7 +235,7 @@ def test_both_sides_of_a_clamp_are_looked_at():
     init = network.init(Key((0, "weights")), (12,))
     labels = np.array(Y) % 5
     problem = Problem(network, sc.functional.ce_rate_loss(), init.params, init.buffers, X[None], labels, 6, 0)
-    found = [slope for slope in slopes(NumpyEngine("float64").smooth(), problem) if slope.name == "1.beta"]
+    found = [slope for slope in slopes(smooth(NumpyEngine("float64")), problem) if slope.name == "1.beta"]
     assert all(slope.beside and slope.error <= slope.limit for slope in found)
     assert {slope.analytic == 0.0 for slope in found} == {True, False}
 

@@ -213,7 +213,7 @@ def test_max_pooling_behind_weights_is_left_out_by_shared_traces_and_average_poo
 class Single(NumpyEngine):
     """An engine without float64, as an accelerator may be."""
 
-    has_double = False
+    lacks = {"float64": "it computes in float32"}  # noqa: RUF012
 
 
 def test_a_rule_is_measured_in_float64_on_the_reference_if_the_engine_has_none():

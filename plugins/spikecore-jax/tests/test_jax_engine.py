@@ -22,6 +22,7 @@ import spikecore as sc
 from spikecore import functional
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import flatten
+from spikecore.api.core.variants import with_dtype
 from spikecore.conformance.rig import assert_close, assert_trees_close, differentiate, normal, run
 
 NET = sc.Sequential(
@@ -115,7 +116,7 @@ def test_options_that_cannot_be_are_refused(options, message):
 
 def test_engines_can_be_copied_and_sent_to_processes():
     engine = sc.get_engine("jax", dtype="float64", checkpoint_every=3)
-    for other in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine)), engine.with_dtype("float64")):
+    for other in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine)), with_dtype(engine, "float64")):
         assert repr(other) == repr(engine)
     assert "JaxEngine" in repr(sc.engine_of(jnp.ones(2)))
     assert sc.engine_of(engine.asarray(1.0)).dtype == "float64"

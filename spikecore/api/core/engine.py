@@ -1,8 +1,8 @@
-"""The interfaces ``Engine`` and ``Executor``.
+"""The interface ``Engine``.
 
-An ``Engine`` supplies arrays, the spike with its surrogate gradient, the loop over time, and gradients. An ``Executor``
-is one network compiled for training on one engine. Engines are ordinary objects: a process can use several, and none is
-global. ``engines.py`` finds them by name.
+An ``Engine`` supplies arrays, the spike with its surrogate gradient, the loop over time, and gradients. Engines are
+ordinary objects: a process can use several, and none is global. ``engines.py`` finds them by name, ``executor.py`` has
+the interface of what ``compile`` makes, ``extras.py`` what only some engines have.
 """
 
 from __future__ import annotations
@@ -11,36 +11,20 @@ import abc
 import contextlib
 import functools
 import inspect
-import random
 from types import MappingProxyType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    ContextManager,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional, Tuple, Type, Union, final
 
-from spikecore.api.core.lowering import Alone, Stage
-from spikecore.api.core.ranks import Ranks
+from spikecore.api.core.executor import Executor as Executor
+from spikecore.api.core.extras import Extra
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.core.words import Array as Array
 from spikecore.api.core.words import Vocabulary
-from spikecore.arguments import Numbers, Record, Seed
+from spikecore.arguments import Numbers, Seed
 from spikecore.printing import table
 
 if TYPE_CHECKING:
     from spikecore.api.core.layer import Layer
-    from spikecore.api.core.random import Key
-    from spikecore.api.core.stream import Stream
     from spikecore.api.functional.base import LossFunction
-    from spikecore.api.layers.containers import Container
     from spikecore.api.surrogate.base import Surrogate
     from spikecore.api.training.optimizers import Optimizer
 
@@ -48,18 +32,18 @@ if TYPE_CHECKING:
 class Engine(abc.ABC):
     """Arrays, spikes, time and gradients: the only interface that the code under ``api/`` computes with.
 
+    Its class takes the option ``dtype``. What only some engines have besides is in ``extras``.
+
     Attributes:
         name: its name for ``get_engine`` and for messages; no code branches on it.
         device: the device of its arrays, as text, e.g. "cpu".
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
-        modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
-        has_double: whether it can compute in "float64".
-        plans_memory: whether its executors keep a memory budget.
-        lacks: what it does not do, each with the reason: "gradients" (it only evaluates), "training", "groups" and
+        lacks: what it does not do, each with the reason: "float64", "gradients" (it only evaluates), "groups" and
             "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (functions of the gradient as
             surrogates). It raises ``NotImplementedError`` with the reason in the message; the conformance suite then
             skips the case and reports the reason.
+        extras: what it has of the kinds in ``api/core/extras.py``; in a subclass, what that class adds comes first.
     """
 
     name: str
@@ -67,10 +51,18 @@ class Engine(abc.ABC):
     dtype: str
     xp: Vocabulary
     _made_of: Tuple[Tuple[Any, ...], Dict[str, Any]]
-    modules: Tuple[str, ...] = ()
-    has_double: bool = True
-    plans_memory: bool = False
     lacks: Mapping[str, str] = MappingProxyType({})
+    extras: Tuple[Extra, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "extras" not in vars(cls):  # what the class writes anew, or takes from one beside, must not be passed by
+            owner: Type[Engine] = next(base for base in cls.__mro__ if "extras" in vars(base))  # type: ignore[assignment]
+            cls.extras = tuple(
+                one
+                for one in owner.extras
+                if all(getattr(cls, name, None) is getattr(owner, name, None) for name in one.instead_of)
+            )
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         engine = super().__new__(cls)
@@ -111,18 +103,6 @@ class Engine(abc.ABC):
     def to_numpy(self, x: Array) -> Any:
         """The values as a NumPy array on the host, detached."""
 
-    @classmethod
-    def of(cls, x: Any) -> Engine:
-        """The engine for ``x``, an array of one of its libraries: in the dtype of ``x``, and on its device.
-
-        Raises:
-            TypeError: called of a class that is no whole engine.
-        """
-        if inspect.isabstract(cls):
-            raise TypeError(f"{cls.__name__}.of: {cls.__name__} is no whole engine: sc.engine_of(x) finds that of x")
-        engine: Engine = cls(dtype="float64" if str(getattr(x, "dtype", "")).endswith("float64") else "float32")
-        return engine
-
     @abc.abstractmethod
     def uniform(self, key: Seed, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
         """Random numbers k * 2**-24 in [0, 1), bit-identical on every engine (see ``api/core/random.py``).
@@ -134,29 +114,15 @@ class Engine(abc.ABC):
             first: number of the first sample, so that a batch can be drawn in parts; default 0.
         """
 
-    def fresh_seed(self) -> int:
-        """A random number for ``uniform``'s key, from the global generator that users of this engine's arrays seed.
-
-        The NumPy engine (NumPy and CuPy) draws from NumPy's, the torch engine from torch's, this default from Python's.
-        """
-        return random.getrandbits(63)
-
-    @abc.abstractmethod
+    @final
     def spike(self, u: Array, surrogate: Surrogate) -> Any:
-        """Theta(u): 1 where ``u > 0`` (strictly), else 0, in the dtype of ``u``; its derivative is the surrogate's."""
+        """The word ``spike``, for short: 1 where ``u > 0`` (strictly), else 0, with the surrogate's derivative."""
+        return self.xp.spike(u, surrogate)
 
-    @abc.abstractmethod
+    @final
     def stop_gradient(self, x: Array) -> Any:
-        """The identity, with derivative zero."""
-
-    def entry(self, x: Array, index: Array) -> Any:
-        """The entry ``x[index]`` along the first axis, which stays with the size 1; ``index`` is one whole number as an
-        array, which may change from step to step.
-
-        The default reads the index on the host. An engine whose ``scan`` traces a step once needs its own.
-        """
-        place = int(self.to_numpy(index))
-        return x[place : place + 1, ...]  # type: ignore[index]  # an array of this engine
+        """The word ``stop_gradient``, for short: the identity, with derivative zero."""
+        return self.xp.stop_gradient(x)
 
     @abc.abstractmethod
     def scan(
@@ -187,13 +153,6 @@ class Engine(abc.ABC):
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
-    def lower(self, network: Container) -> Tuple[Stage, ...]:
-        """Group a container's children into stages, in order: what this engine runs as one piece.
-
-        The stages cover all children and depend on the frozen network alone. The default is one stage per layer.
-        """
-        return tuple(Alone(name, layer) for name, layer in network.children())
-
     @abc.abstractmethod
     def explain(self, stepper: Layer) -> str:
         """Say how ``scan`` runs this stepper (loop, kernel, unrolled), and why; for a container, list its stages."""
@@ -213,107 +172,9 @@ class Engine(abc.ABC):
             the scalar, the extra, and the gradient with the structure of ``argument``.
         """
 
-    @abc.abstractmethod
-    def with_dtype(self, dtype: str) -> Engine:
-        """The same engine on the same device with another floating-point type."""
-
-    def unfused(self) -> Engine:
-        """The same engine without compiled kernels; ``verify`` uses it as the reference."""
-        return self
-
-    def stepwise(self) -> Engine:
-        """The same engine for what goes through ``scan`` and is no neuron, such as a learning rule: it runs step by
-        step, without kernels over time. What the engine has for single steps, ``jacobian`` for one, it may keep.
-        """
-        return self.unfused()
-
-    def jacobian(self, stepper: Any, params: Params, state: State, x: Array) -> Optional[Mapping[str, Tree]]:
-        """All derivatives of one step of an elementwise neuron, where the engine knows them without a tape.
-
-        Args:
-            stepper: the neuron.
-            params: its prepared parameters.
-            state: the states before the step, each like ``x``.
-            x: the current (batch, *neurons).
-
-        Returns:
-            for the output ("output") and each new state, by name, a tree of its derivatives by ``state`` (by name),
-            ``x`` and ``params`` (those that are arrays, by dotted name). Each is an array like ``x``, or a number or
-            an array of shape () where it is the same for all neurons; a number 0.0 is zero at every step. None, the
-            default: ``value_and_grad`` is to find them.
-        """
-        return None
-
-    def carry(
-        self, traces: State, shared: State, pre: Array, rows: Mapping[str, Tree], signals: Tree
-    ) -> Optional[Tuple[State, Array]]:
-        """A step of traces with one value per synapse, where the engine does it in one pass.
-
-            e_n[t] = sum_m (da_n/da_m) e_m[t-1] + (da_n/dI) z[t]           for the states n of a neuron
-
-        Args:
-            traces: e_n by name, (batch, groups, rows, synapses, positions).
-            shared: traces of states that are the same for all rows, by name, (batch, groups, 1, synapses, positions).
-            pre: the inputs z (batch, groups, synapses, positions).
-            rows: the derivatives of the step, see ``jacobian``.
-            signals: the cotangents of the states before the step, ``signals.state``: arrays (batch, *neurons), or 0.0.
-
-        Returns:
-            the new ``traces``, and sum_n signals_n e_n[t-1], summed over samples and positions: (groups, rows,
-            synapses). None, the default: words are to do it.
-        """
-        return None
-
-    @property
-    def approximates(self) -> str:
-        """The options of this engine that make its results approximate, as text; "" if there are none."""
-        return ""
-
-    def exact(self) -> Engine:
-        """The same engine without options that make its results approximate; ``verify`` judges by this one."""
-        return self
-
     def isolated(self) -> ContextManager[Any]:
         """A context in which modes of the array library, e.g. autocast to another precision, have no effect."""
         return contextlib.nullcontext()
-
-    def check_input(self, x: Any) -> None:  # noqa: B027  (arrays of most libraries record nothing)
-        """Refuse an input of ``model(x)`` by which the caller's program would differentiate in vain.
-
-        Raises:
-            TypeError: the array library would record the call, and no gradient would come back.
-        """
-
-    def smooth(self) -> Engine:
-        """The same engine with spikes replaced by the surrogate's antiderivative, for finite differences.
-
-        Raises:
-            NotImplementedError: the engine has no such mode; only numpy has.
-        """
-        raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
-
-    #: What to do where several processes have been started and shall train together, as the end of a sentence.
-    together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
-
-    def ranks(self) -> Ranks:
-        """The processes that train a model of this engine together, this one among them."""
-        return Ranks()
-
-    def whole_batch(self, samples: int) -> int:
-        """How many samples the batch has of which this process computes ``samples``: more where several processes share
-        it.
-        """
-        return samples
-
-    def check_compile(self) -> None:
-        """Refuse ``fit(compile=True)`` where the engine cannot compile layers.
-
-        Raises:
-            NotImplementedError: says why.
-        """
-        raise NotImplementedError(
-            f"compile=True is torch.compile, and this is engine {self.name!r}: use engine 'torch', or leave compile out"
-        )
 
     @abc.abstractmethod
     def compile(
@@ -336,155 +197,3 @@ class Engine(abc.ABC):
                 where asked for ``memory``, ``accumulates``, ``divides`` (each rank holds a part of the weights) and
                 ``compiles``.
         """
-
-
-class Executor(abc.ABC):
-    """A network with its weights and optimiser on an engine. A training step cannot be divided at this level, because
-    on some accelerators weights and gradients exist only inside the executor.
-    """
-
-    carries: bool = False  # whether ``step`` starts from any given state, and ``apply`` takes a gradient from outside
-    #: The ``state`` that makes ``step`` begin a new sequence which later steps continue. It is for executors that do
-    #: not carry but keep states inside: each step continues where the last one ended, in parts of equal length.
-    resting: Any = None
-    steps_done: int = 0  # training steps so far
-    assigned: int = 0  # how many times local rules have assigned weights
-    lr: float = 0.0  # learning rate of the next step
-    #: Whether a training step whose loss is not finite leaves the weights as they are, on executors that carry.
-    guarded: bool = False
-    #: Whether each rank holds a part of the weights only, so that all ranks together use, read and save them.
-    divides: bool = False
-
-    @property
-    def changes(self) -> int:
-        """How many times training has changed the weights, also by rules that make no step of an optimiser."""
-        return self.steps_done + self.assigned
-
-    def attend(self) -> None:  # noqa: B027  (an executor that has its weights whole is not asked)
-        """Take part in a ``run`` of other ranks, without samples of one's own, where ranks divide the weights."""
-
-    def own_weights(self) -> Dict[str, Any]:
-        """What this rank holds of all weights, as NumPy arrays by name."""
-        return self.weights()
-
-    def shapes(self) -> Dict[str, Tuple[int, ...]]:
-        """The shapes of all weights by name."""
-        return {name: tuple(x.shape) for name, x in self.weights().items()}
-
-    @abc.abstractmethod
-    def step(
-        self, inputs: Array, targets: Array, *, steps: Optional[int] = None, key: Optional[Key] = None
-    ) -> Tuple[float, Any]:
-        """Do one optimiser step on a batch; return the loss before it and the network's ``Output``.
-
-        Executors that carry also take ``state=``, the state before the first step, which is not differentiated, and
-        ``lengths=``, a list: how many steps of each sample the loss counts.
-
-        Args:
-            inputs: (time or 1, batch, *features).
-            targets: the loss's targets.
-            steps: number of steps of a constant input.
-            key: names the random draws of this step.
-        """
-
-    def add(
-        self,
-        inputs: Array,
-        targets: Array,
-        *,
-        weight: float = 1.0,
-        whole: Optional[int] = None,
-        last: bool = False,
-        steps: Optional[int] = None,
-        key: Optional[Key] = None,
-        state: Any = None,
-        lengths: Optional[Sequence[int]] = None,
-    ) -> Tuple[float, Any]:
-        """Add the gradient of a batch, times ``weight``, to the one that ``update`` takes; for executors that carry.
-
-        ``step`` is ``add`` and ``update``. What is returned and the other arguments are its own.
-
-        Args:
-            inputs, targets, steps, key, state, lengths: see ``step``.
-            weight: the factor.
-            whole: how many samples the batch has over all ranks; None: those of this process.
-            last: whether ``collect`` comes next, so that sums over ranks may begin with the first gradients.
-        """
-        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
-
-    def hold(self, grads: Params, weight: float) -> None:
-        """Like ``add``, with a gradient of all parameters that was made elsewhere."""
-        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
-
-    def collect(self, figures: Sequence[float]) -> List[float]:
-        """Add up, over all ranks, what ``add`` has made, and ``figures``; return the sums of these."""
-        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
-
-    def update(self) -> None:
-        """Do one optimiser step with the mean gradient of what ``add`` has made since the last one."""
-        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
-
-    def gradient(self) -> Params:
-        """Take the mean gradient of what ``add`` has made, by the names of the parameters that are trained."""
-        raise NotImplementedError(f"{type(self).__name__} gives no gradient: it computes its own")
-
-    def discard(self) -> None:  # noqa: B027  (an executor without ``add`` has nothing to forget)
-        """Forget what ``add`` has made since the last update."""
-
-    def apply(self, grads: Params) -> None:
-        """Do one optimiser step with a given gradient, a tree like the parameters; for executors that carry."""
-        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
-
-    def assign(self, params: Params) -> None:
-        """Replace the parameters by arrays of the engine, a tree like them; for executors that carry.
-
-        The optimiser and its slots stay as they are.
-        """
-        raise NotImplementedError(f"{type(self).__name__} keeps its parameters on the device")
-
-    @abc.abstractmethod
-    def run(
-        self, inputs: Array, state: Optional[Tree] = None, *, steps: Optional[int] = None, record: Record = ()
-    ) -> Any:
-        """The network's ``Output`` without training."""
-
-    def stream(self, shape: Tuple[int, ...], batch_size: int, record: Record) -> Union[Stream, str]:
-        """A stream of the engine's own, with copies of the weights; or why there is none: then each step of a stream is
-        a run of one step.
-
-        Args:
-            shape: shape of one sample.
-            batch_size: samples of each step.
-            record: see ``Stream.states``: True, or names of layers.
-        """
-        return "the engine has no compiled streams"
-
-    def run_events(self, events: Any, shape: Tuple[int, ...], samples: int, **options: Any) -> Any:
-        """The network's ``Output`` on events, from rest; arguments as for ``Model.run_events``.
-
-        Raises:
-            NotImplementedError: the engine, or the network on it, has no compiled streams; says why.
-        """
-        raise NotImplementedError(
-            f"events need a compiled stream: {self.stream(shape, samples, ())}; the NumPy engine has them: "
-            "model.to_engine('numpy')"
-        )
-
-    @abc.abstractmethod
-    def state(self) -> Dict[str, Any]:
-        """Everything a checkpoint needs, as NumPy arrays by name: params, buffers, optimiser slots, step count."""
-
-    def weights(self) -> Dict[str, Any]:
-        """Copies of the parameters alone, as NumPy arrays by name."""
-        return dict(self.state()["params"])
-
-    @abc.abstractmethod
-    def load(self, state: Dict[str, Any]) -> None:
-        """Restore what ``state`` returned; a run that resumes from it continues bit-identically."""
-
-    @abc.abstractmethod
-    def set_lr(self, lr: float) -> None:
-        """Set the learning rate from the next step on."""
-
-    def close(self) -> None:  # noqa: B027  (most executors hold no device of their own)
-        """Release the device, if the executor holds one; what needs it again takes it again."""

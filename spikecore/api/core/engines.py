@@ -38,7 +38,8 @@ class EngineEntry(NamedTuple):
     needs: Tuple[str, ...] = ()  # packages that must be importable
     install: str = ""  # the command that installs them, and what to write in it for other versions
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
-    modules: Tuple[str, ...] = ()  # see ``Engine.modules``
+    modules: Tuple[str, ...] = ()  # top-level names of the libraries whose arrays ``engine_of`` hands to the engine
+    of: str = ""  # "module:function" that makes the engine of such an array; "" is the class, with the array's dtype
     extra: str = ""  # in place of ``install``: the extra of spikecore that brings them
     converter: str = (
         ""  # "module:function" that makes a Model of a module of these ``modules``, and of an input's shape
@@ -123,13 +124,14 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
 
 def _maker(entry: Any) -> Type[Engine]:
     """The class of an engine, imported."""
-    if isinstance(entry, EngineEntry):
-        module, _, attribute = entry.target.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-    else:
-        found = entry.load()
-    maker: Type[Engine] = found
+    maker: Type[Engine] = _object(entry.target) if isinstance(entry, EngineEntry) else entry.load()
     return maker
+
+
+def _object(path: str) -> Any:
+    """What "module:name" names, imported."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
@@ -190,10 +192,8 @@ def engine_of(x: Any) -> Engine:
     if root == "array_api_strict":
         return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
     for entry in _known().values():
-        if isinstance(entry, EngineStatus):  # its package is broken
-            continue
-        if root in (entry if isinstance(entry, EngineEntry) else entry.load()).modules:
-            return _maker(entry).of(x)
+        if isinstance(entry, EngineEntry) and root in entry.modules:
+            return _object(entry.of)(x) if entry.of else _maker(entry)(dtype=_float_name(x))  # type: ignore[call-arg]
     raise TypeError(
         f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
     )

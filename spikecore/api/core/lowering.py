@@ -1,6 +1,6 @@
 """Stages: what a network becomes on an engine.
 
-``Sequential`` hands its layers to ``Engine.lower`` and runs what comes back, one stage after the other. A stage covers
+``Sequential`` hands its layers to ``Stages.lower`` and runs what comes back, one stage after the other. A stage covers
 some neighbouring layers and gives what they would give one by one, under their names; how it does that is the engine's
 business. On an engine that knows nothing better every layer is a stage.
 """

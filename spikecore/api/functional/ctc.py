@@ -9,6 +9,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.tree import Params, State
+from spikecore.api.core.variants import unfused
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss, Spikes
 from spikecore.api.functional.steps import Steps
@@ -126,7 +127,7 @@ def _likelihood(engine: Engine, values: Any, path: Any, blank: int, count: Any, 
     skips = xp.where(may_skip, xp.zeros(may_skip.shape), xp.full(may_skip.shape, NEVER))
     params = Params(skips=xp.pad(skips, ((0, 0), (2, 0)), NEVER))
     start = State(alpha=xp.pad(xp.zeros((path.shape[0], 1)), ((0, 0), (0, places - 1)), NEVER))
-    alphas, _, _ = engine.unfused().scan(Alignment(), params, start, at_places)
+    alphas, _, _ = unfused(engine).scan(Alignment(), params, start, at_places)
     last = alphas[-1, ...]
     if steps.lengths is not None:
         ticks = xp.reshape(engine.asarray(list(range(steps.total))), (-1, 1, 1))

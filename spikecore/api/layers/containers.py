@@ -28,6 +28,7 @@ from typing import (
 )  # fmt: skip
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import Stages, extra
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import (
     Init,
@@ -100,7 +101,7 @@ class Container(Layer):
 
     @property
     def lowers(self) -> bool:
-        """Whether it runs the stages that ``Engine.lower`` makes of its children; else ``run`` is its own business."""
+        """Whether it runs the stages that ``Stages.lower`` makes of its children; else ``run`` is its own business."""
         return type(self).run is Container.run
 
     def _repr_html_(self) -> str:
@@ -145,7 +146,7 @@ class Container(Layer):
         def through(name: str, stage: Stage, x: Any) -> Any:
             return trees.update(stage.run(run, params, buffers, state, x))
 
-        wires = staged(self.wires, run.engine.lower(self))
+        wires = staged(self.wires, extra(run.engine, Stages).lower(run.engine, self))
         return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, 2)))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
@@ -273,7 +274,7 @@ class Sequential(Listed):
     """Layers one after the other; layer i is named ``str(i)``.
 
     It runs layer by layer: each layer computes the whole sequence before the next one starts, so connections work on
-    time x batch at once. An engine may run neighbouring layers together (``Engine.lower``).
+    time x batch at once. An engine may run neighbouring layers together (``Stages.lower``).
 
     Args:
         *layers: the layers.
@@ -289,7 +290,7 @@ class Sequential(Listed):
 def stages_of(engine: Engine, container: Container, path: str = "") -> str:
     """For ``Engine.explain``: how an engine runs a container's layers, a line per stage with the layers it covers."""
     children, lines = dict(container.children()), []
-    for stage in engine.lower(container):
+    for stage in extra(engine, Stages).lower(engine, container):
         names = [f"{path}.{name}" if path else name for name in stage.covers]
         only = children[stage.covers[0]] if len(names) == 1 else None
         if isinstance(only, Container):

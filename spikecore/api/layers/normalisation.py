@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import Processes, extra
 from spikecore.api.core.host import full_weight
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name
 from spikecore.api.core.rules import along
@@ -91,7 +92,9 @@ class RunningNorm(Stateless):
             ValueError: there is one value per feature.
         """
         axes = (*self.axes, *range(3, x.ndim))
-        count = engine.whole_batch(x.shape[1]) * math.prod([x.shape[axis] for axis in axes if axis != 1])
+        count = extra(engine, Processes).whole_batch(x.shape[1]) * math.prod(
+            [x.shape[axis] for axis in axes if axis != 1]
+        )
         if count < 2:
             raise ValueError(
                 f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}"

@@ -59,4 +59,4 @@ class BPTT(Learning):
 
     def add(self, executor: Any, loss: Any, batch: Placed, weight: float, whole: Optional[int], last: bool) -> Any:
         options: Dict[str, Any] = {"whole": whole, "last": last, "steps": batch.steps, "key": batch.key}
-        return executor.add(batch.x, batch.targets, weight=weight, lengths=batch.lengths, **options)
+        return executor.gradients.add(batch.x, batch.targets, weight=weight, lengths=batch.lengths, **options)

@@ -4,7 +4,7 @@
 
 If ``step`` is elementwise, neuron i of sample b depends only on its own states, current and parameters. One
 vector-Jacobian product with a cotangent of ones then gives a whole row of every neuron's Jacobian. Where an engine has
-the derivatives as a program (``Engine.jacobian``), it gives all of them at once, and numbers where they are constant.
+the derivatives as a program (``StepwiseLearning``), it gives all of them at once, and numbers where they are constant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
+from spikecore.api.core.extras import StepwiseLearning, extra
 from spikecore.api.core.tree import Params, State, Tree, leaves
 from spikecore.api.neurons.stepper import Stepper
 
@@ -67,7 +68,7 @@ def derivatives(engine: Any, neuron: Stepper, fields: Params, state: State, x: A
         state: the states before the step, each (batch, *neurons).
         x: the current (batch, *neurons).
     """
-    known = engine.jacobian(neuron, fields, state, x)
+    known = extra(engine, StepwiseLearning).jacobian(engine, neuron, fields, state, x)
     if known is not None:
         return Derivatives(known)
     argument = Tree(state=state, x=x, params=spread(engine, fields, x))
@@ -139,7 +140,8 @@ def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, 
     narrow = any(value.ndim >= x.ndim for _, value in arrays_of(fields))
     if narrow or any(tuple(value.shape) != tuple(x.shape) for value in rest.values()):
         raise ValueError(refusal)
-    if engine.jacobian(neuron, fields, rest, x) is not None:  # a program of one element cannot read another
+    known = extra(engine, StepwiseLearning).jacobian(engine, neuron, fields, State(rest), x)
+    if known is not None:  # a program of one element cannot read another
         return
     draw = lambda name: engine.uniform(("elementwise", name), tuple(x.shape))  # noqa: E731
     argument = Tree(
@@ -166,14 +168,13 @@ class Quiet:
         engine: the engine that computes.
     """
 
+    extras = ()  # its derivatives of a step would be those of spikes with a derivative
+
     def __init__(self, engine: Any) -> None:
         self.engine = engine
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
-
-    def jacobian(self, *_: Any) -> None:
-        """None: the engine's own would be that of spikes with a derivative."""
 
     def spike(self, u: Any, surrogate: Any) -> Any:
         """The spikes, with derivative zero."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
 
+from spikecore.api.core.extras import StepwiseLearning, extra
 from spikecore.api.core.layer import computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import Flatten
@@ -216,7 +217,8 @@ class Synapses:
         signal comes.
         """
         each, same = (State({n: e for n, e in traces.items() if (e.shape[2] == 1) == one}) for one in (False, True))
-        carried = self.engine.carry(each, same, self.pre, d.rows, v) if len(each) else None
+        found = each, same, self.pre, d.rows, v
+        carried = extra(self.engine, StepwiseLearning).advance_traces(self.engine, *found) if len(each) else None
         if carried is None:
             return moved(d, traces, partial(self.entered, d), self.shaped), self.gradient(traces, v)
         after = {**moved(d, same, partial(self.entered, d), self.shaped), **carried[0]}

@@ -91,7 +91,7 @@ class Learning(Concise, Checked):
         ...     def begin(self, executor, loss, batch):
         ...         def learn(piece):
         ...             out = executor.run(piece.x, steps=piece.steps)
-        ...             ...                          # executor.apply(grads), or executor.assign(params)
+        ...             ...                          # apply(grads) or assign(params) of executor.gradients
         ...             return None, out
         ...         return learn
     """
@@ -142,12 +142,12 @@ class Learning(Concise, Checked):
                 f"accumulate={compute.accumulate} makes one update of several batches, but update_every="
                 f"{self.update_every!r} makes updates within a batch: leave one of them out"
             )
-        if compute.accumulate > 1 and not executor.carries:
+        if compute.accumulate > 1 and executor.gradients is None:
             raise NotImplementedError(
                 f"engine {engine.name!r} keeps gradients on the device, so accumulate={compute.accumulate} is not for "
                 "it: use engine_options gradient_accumulation, or train on numpy or torch"
             )
-        goes_on = executor.carries or (self.backward and executor.resting is not None)
+        goes_on = executor.gradients is not None or (self.backward and executor.resting is not None)
         if not self.whole and not goes_on:
             raise NotImplementedError(
                 f"engine {engine.name!r} returns no gradients: learning={self!r} needs numpy or torch; "
@@ -212,7 +212,7 @@ class Learning(Concise, Checked):
                 f"batches with lengths need whole sequences, not learning={self!r}: use BPTT() without update_every; "
                 "BPTT(window=...) truncates the gradient"
             )
-        if lengths is not None and not executor.carries:
+        if lengths is not None and executor.gradients is None:
             raise NotImplementedError(
                 "this engine compiles losses of whole sequences, without lengths: train on numpy or torch, or cut the "
                 "sequences to one length"
@@ -227,7 +227,7 @@ class Learning(Concise, Checked):
 
     def _check_parts(self, executor: Any, total: int) -> None:
         every = self.update_every or total
-        if not executor.carries and every < total and total % every:
+        if executor.gradients is None and every < total and total % every:
             raise ValueError(
                 f"update_every={every} does not divide the {total} steps of a sequence, and this engine compiles parts "
                 "of one length: choose a divisor, or cut the sequence"

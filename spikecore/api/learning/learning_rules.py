@@ -77,7 +77,7 @@ class LearningRule(Learning):
             run.rule = rule
             out = run.feed(piece.x, piece.steps)
             value, grads = run.take()
-            executor.apply(grads)
+            executor.gradients.apply(grads)
             run.set_params(executor.params)
             return value, out
 
@@ -89,7 +89,7 @@ class LearningRule(Learning):
         run = _begun(executor, self._rule(executor, loss, batch.targets, steps_of(batch), executor.steps_done))
         out = run.feed(batch.x, batch.steps)
         value, grads = run.take()
-        executor.hold(grads, weight)
+        executor.gradients.hold(grads, weight)
         return value, out
 
     def _rule(self, executor: Any, loss: Any, targets: Targets, steps: int, updates: int = 0) -> Rule:

@@ -22,7 +22,7 @@ def check_carries(executor: Any) -> None:
     Raises:
         NotImplementedError: the engine keeps weights on the device.
     """
-    if not executor.carries:
+    if executor.gradients is None:
         raise NotImplementedError(
             f"engine {executor.engine.name!r} keeps weights on the device, where rules cannot change them: use numpy, "
             "torch"
@@ -106,8 +106,7 @@ class PlasticRun:
                 changed = limit.apply(changed)
             keeps = self.plasticity.keep_zeros and site.connects
             params[site.parameter] = self._connected(params[site.parameter], changed) if keeps else changed
-        self.executor.assigned += 1  # before: an interrupted assignment may have changed weights
-        self.executor.assign(rebuild(self.executor.params, iter(params.values())))
+        self.executor.gradients.assign(rebuild(self.executor.params, iter(params.values())))
 
     def _connected(self, before: Any, after: Any) -> Any:
         """The weights of the connections that exist; those of all others stay zero."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, List, Optional, Tuple
 
+from spikecore.api.core.extras import StepwiseLearning, extra
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.tree import Params, State, Tree, at, leaves, map_leaves
+from spikecore.api.core.variants import unfused
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, Recorded
 
@@ -76,7 +78,9 @@ class Rule:
 
     def due(self, engine: Any, state: State) -> Any:
         """The targets of the next step."""
-        return engine.entry(self.targets.values, state.count) if self.targets.vary else self.targets.values
+        if not self.targets.vary:
+            return self.targets.values
+        return extra(engine, StepwiseLearning).row(engine, self.targets.values, state.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +120,8 @@ class LearningRun:
 
         check_stepwise(rule.network, buffers, engine)
         rule.loss.check(rule.steps)
-        self.rule, self.engine, self.watch = rule, engine.stepwise(), watch
+        self.rule, self.watch = rule, watch
+        self.engine: Any = extra(engine, StepwiseLearning).stepwise(engine, unfused(engine))
         self.set_params(params)
         self.state: Optional[State] = None
 

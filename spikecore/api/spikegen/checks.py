@@ -6,6 +6,7 @@ import math
 from typing import Any, Optional, Tuple
 
 from spikecore.api.core.engines import engine_of
+from spikecore.api.core.extras import UserProgram, extra
 from spikecore.api.core.messages import warn
 from spikecore.api.core.sizes import is_whole
 
@@ -91,5 +92,5 @@ def clock(engine: Any, steps: int, axes: int) -> Any:
 
 def stream_of(engine: Any, seed: Any, *names: str) -> Any:
     """The random stream that ``seed`` names, or its sub-stream ``names``; without a seed, a fresh stream."""
-    seed = engine.fresh_seed() if seed is None else seed
+    seed = extra(engine, UserProgram).fresh_seed() if seed is None else seed
     return (*(seed if isinstance(seed, tuple) else (seed,)), *names)

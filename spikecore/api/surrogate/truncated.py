@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.core.words import Array, Vocabulary
@@ -34,6 +34,11 @@ class Truncated(Surrogate):
 def truncated(surrogate: Surrogate, least: float) -> Surrogate:
     """The surrogate with derivatives of at most ``least`` as zero; itself where ``least`` is 0."""
     return Truncated(surrogate, least) if least and not surrogate.stochastic else surrogate
+
+
+def truncating(spike: Callable[[Any, Surrogate], Any], least: float) -> Callable[[Any, Surrogate], Any]:
+    """The word ``spike`` with truncated surrogates; itself where ``least`` is 0."""
+    return (lambda u, surrogate: spike(u, truncated(surrogate, least))) if least else spike
 
 
 def checked_least(sparse_backward: Any) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tup
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
+from spikecore.api.core.variants import exact
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Container, flow
 from spikecore.api.layers.delays import DelayedLinear
@@ -303,7 +304,7 @@ def products_met(engine: Any, layer: Any, weights: Any, inputs: Any) -> Any:
     Returns:
         A NumPy array in float64, of the shape of the layer's output.
     """
-    engine = engine.exact()  # half precision does not count beyond 256
+    engine = exact(engine)  # half precision does not count beyond 256
     counting = replace(layer, bias=False, weight_init=None, bias_init=None)
     ones, active = (engine.xp.astype(x, engine.dtype) for x in (weights, inputs))
     met, _ = counting.apply(engine, Params(weight=ones), EMPTY, active, train=False, key=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Dict, Union
 
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.sizes import is_whole
 from spikecore.api.training.batching import Feed
@@ -49,11 +50,7 @@ def budget_of(engine: Any, learning: Learning, compute: Compute) -> Dict[str, An
     if memory is None:
         return {}
     allowed = bytes_of(memory)
-    if not engine.plans_memory:
-        raise NotImplementedError(
-            f"memory={memory!r}: engine {engine.name!r} does not plan its memory. Use engine='torch', smaller batches "
-            "with accumulate, or checkpoint_every where the loop runs"
-        )
+    extra(engine, TrainingOptions).check_memory(engine, memory)
     if not learning.backward:
         raise ValueError(
             f"memory={memory!r} is for learning='bptt'. What learning={learning!r} takes does not depend on the "

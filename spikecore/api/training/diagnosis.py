@@ -15,6 +15,7 @@ from spikecore.api.core.layer import Key, Layer, Pass, layer_name
 from spikecore.api.core.messages import warn
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten
+from spikecore.api.core.variants import unfused
 from spikecore.api.functional.base import LossBase, reads_labels, terms
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import readout, walk
@@ -104,7 +105,7 @@ class Diagnosis:
         weights of their own or without a threshold, and where weights are divided among processes.
         """
         executor, gain, connected = self.model.executor, 1.0, False
-        weights = {} if executor.divides else self.model.params()
+        weights = {} if executor.divided is not None else self.model.params()
         for name, layer in walk(self.model.network) if weights else ():
             if isinstance(layer, Stepper):
                 level = values_of(layer.core[0].threshold) if layer.spiking and not layer.projects else 0.0
@@ -153,7 +154,7 @@ class Diagnosis:
 
     def _run(self, kept: Placed) -> Any:
         """Loss, output and gradients of samples, by the loop over steps: kernels would have to be compiled for it."""
-        executor, engine = self.model.executor, self.model.engine.unfused()
+        executor, engine = self.model.executor, unfused(self.model.engine)
         run = Pass(engine, kept.steps, True, kept.key, True, self.window)
 
         def value(params: Any, buffers: Any, x: Any, y: Any) -> Any:
@@ -230,7 +231,7 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
 def origin(model: Any, loss: Any, kept: Placed) -> str:
     """Where a loss that is not finite comes from: a weight, or a layer with its time step; "" if nothing says."""
     executor = model.executor
-    if not executor.carries or executor.divides:
+    if executor.gradients is None or executor.divided is not None:
         return ""
     found = broken(model.params())
     if found:

@@ -85,7 +85,7 @@ def mean_over(
     """
     ranks = Ranks() if ranks is None else ranks
     own, shown = Average(), progress if ranks.rank == 0 else False
-    together = (lambda run: run()) if model.executor.divides else ranks.alike
+    together = (lambda run: run()) if model.executor.divided is not None else ranks.alike
     together(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
     mean = Average(sums={})
     for samples, sums in filter(all, ranks.gathered((own.samples, own.sums))):
@@ -112,8 +112,8 @@ def _evaluate(
 
     given = _placed(model, feed, loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
     with closing(given):  # after an error, too, no worker goes on
-        if executor.divides and ranks.size > 1:
-            _in_step(given, count, executor.attend, ranks)
+        if executor.divided is not None and ranks.size > 1:
+            _in_step(given, count, executor.divided.attend, ranks)
             return
         for batch in filter(None, given):
             count(batch)

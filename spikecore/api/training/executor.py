@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.executor import Gradients
 from spikecore.api.core.host import to_numpy
-from spikecore.api.core.layer import Key, Layer, Pass, Shape, shapes_of
+from spikecore.api.core.layer import EMPTY, Key, Layer, Pass, Shape, shapes_of
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import is_finite, is_whole, whole_number
-from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
+from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, rebuild, replaced, unflatten
 from spikecore.api.functional.loss import LossBase, WeightedSum
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import connections_of
-from spikecore.api.layers.network import Output, forward, record_option
+from spikecore.api.layers.network import Output, forward, objective, record_option
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
@@ -120,7 +121,7 @@ def executor_from(
     return executor, like.shape
 
 
-class NetworkExecutor(Executor):
+class NetworkExecutor(Executor, Gradients):
     """Weights, buffers and optimiser of one network on one engine.
 
     Args:
@@ -136,8 +137,6 @@ class NetworkExecutor(Executor):
         record: "last" makes a training step return the last layer's states even if the loss does not read them.
         ranks: the processes that train this network together; default: this one alone.
     """
-
-    carries = True
 
     def __init__(
         self,
@@ -163,7 +162,8 @@ class NetworkExecutor(Executor):
         self.record = record_option(network, read)
         self.steps_done = 0
         self.lr = optimizer.lr if optimizer is not None else 0.0
-        self.added = 0.0  # weights of the batches whose gradients wait for ``update``
+        self.waiting: Optional[Params] = None  # the sum of gradients that wait for ``update``, by dotted path
+        self.added = 0.0  # weights of their batches
         self.moved: Optional[Tree] = None  # the buffers after these batches
         #: The optimiser of each parameter that is trained, by name; those of its groups differ.
         self.trained: Dict[str, Optimizer] = _trained(optimizer, network, params)
@@ -173,6 +173,11 @@ class NetworkExecutor(Executor):
         """Copy weights and buffers to the engine."""
         self.params = map_leaves(lambda x: self.engine.asarray(x.copy()), params)
         self.buffers = map_leaves(lambda x: self.engine.asarray(x.copy()), buffers)
+        self.optimizer_arrays: Dict[str, Dict[str, Any]] = {name: {} for name in self.trained}
+
+    @property
+    def gradients(self) -> Optional[Gradients]:
+        return self
 
     def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
         """The settings of the pass of one training step."""
@@ -202,13 +207,94 @@ class NetworkExecutor(Executor):
         self.added, *sums = self.ranks.sums([self.added, *figures])
         return sums
 
+    def differentiate(
+        self,
+        x: Any,
+        targets: Any,
+        buffers: Tree,
+        *,
+        steps: Optional[int],
+        key: Optional[Key],
+        state: Any,
+        lengths: Optional[Sequence[int]],
+    ) -> Tuple[float, Output, Tree, Params]:
+        """The loss of a batch on the engine, the output, the new buffers, and the gradient by trained parameters."""
+        run = self.training_pass(steps, key)
+        frozen = len(self.trained) < len(leaves(self.params))
+        trained = Tree({n: p for n, p in leaves(self.params) if n in self.trained}) if frozen else self.params
+
+        def value(trained: Tree, params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
+            params = replaced(params, trained) if frozen else trained  # type: ignore[arg-type,assignment]
+            return objective(self.network, self.loss, run, params, buffers, x, y, state, lengths)
+
+        constants = self.params if frozen else EMPTY, buffers, x, targets, state
+        loss, (out, moved), grads = self.engine.value_and_grad(value, trained, *constants)
+        return float(loss), out, moved, grads
+
+    def add(
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        weight: float = 1.0,
+        whole: Optional[int] = None,
+        last: bool = False,
+        steps: Optional[int] = None,
+        key: Optional[Key] = None,
+        state: Any = None,
+        lengths: Optional[Sequence[int]] = None,
+    ) -> Tuple[float, Output]:
+        x, y = self.batch(inputs, targets)
+        buffers = self.buffers if self.moved is None else self.moved
+        option: Any = {"steps": steps, "key": key, "state": state, "lengths": lengths}
+        loss, out, self.moved, grads = self.differentiate(x, y, buffers, **option)
+        self.hold(grads, weight)
+        return loss, out
+
+    def hold(self, grads: Params, weight: float) -> None:
+        given = flatten(grads)
+        found = Params({name: given[name] if weight == 1.0 else weight * given[name] for name in self.trained})
+        self.waiting = found if self.waiting is None else map_leaves(lambda a, b: a + b, self.waiting, found)
+        self.added += weight
+
+    def gradient(self) -> Params:
+        grads: Any = self.waiting
+        if self.added != 1.0:
+            grads = map_leaves(lambda g: g / self.added, grads)
+        if self.moved is not None:
+            self.buffers = self.moved
+        self.discard()
+        return grads  # type: ignore[no-any-return]
+
     def discard(self) -> None:
-        self.added, self.moved = 0.0, None
+        self.waiting, self.added, self.moved = None, 0.0, None
+
+    def apply(self, grads: Params) -> None:
+        given, xp, asarray = flatten(grads), self.engine.xp, self.engine.asarray
+        params, before = dict(leaves(self.params)), self.optimizer_arrays
+        found = {name: given[name] for name in self.trained}
+        if self.clip_norm is not None:
+            from spikecore.api.training.clipping import clipped
+
+            found = {name: self.trained[name].existing(xp, params[name], g) for name, g in found.items()}
+            found = clipped(xp, found, self.clip_norm)
+        self.steps_done += 1
+        for name, grad in found.items():
+            params[name], arrays = self.updated(self.trained[name], params[name], grad, before[name])
+            before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
+        self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))
+
+    def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
+        """A parameter and its optimiser's arrays after an update."""
+        lr = self.optimizer.rate(spec, self.lr)  # type: ignore[union-attr]
+        return spec.update(self.engine.xp, param, grad, slots, self.steps_done, lr)
 
     def assign(self, params: Params) -> None:
-        if not self.carries:
-            super().assign(params)  # refuses
+        self.assigned += 1
         self.params = map_leaves(self.engine.asarray, params)
+
+    def set_lr(self, lr: float) -> None:
+        self.lr = lr
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         trains = self.optimizer is not None  # then what it validates goes the same way each time, too
@@ -219,9 +305,6 @@ class NetworkExecutor(Executor):
         """The parameters as a pass takes them."""
         params: Params = self.params
         return params
-
-    def shapes(self) -> Dict[str, Tuple[int, ...]]:
-        return {name: tuple(x.shape) for name, x in leaves(self.params)}
 
     def weights(self) -> Dict[str, Any]:
         return {name: self.engine.to_numpy(x).copy() for name, x in flatten(self.params).items()}
@@ -269,8 +352,9 @@ class NetworkExecutor(Executor):
 
     def slots(self) -> Dict[str, Any]:
         """The optimiser's arrays, named "<parameter>.<slot>"; empty before the first step."""
-        raise NotImplementedError
+        return {f"{name}.{slot}": x for name, arrays in self.optimizer_arrays.items() for slot, x in arrays.items()}
 
     def load_slots(self, slots: Dict[str, Any]) -> None:
         """Restore what ``slots`` returned."""
-        raise NotImplementedError
+        wanted = self.optimizer.slots if slots and self.optimizer is not None else ()
+        self.optimizer_arrays = {name: {slot: slots[f"{name}.{slot}"] for slot in wanted} for name in self.trained}

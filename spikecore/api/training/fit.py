@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Iterable, Optional, Union
 
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.sizes import whole_number
@@ -139,7 +140,7 @@ def fit(
         validation = batches_for(self, x, y, feed, batch_size)
     ranks = ranks_for(self.engine, compute.parallel)
     if compute.compile:
-        self.engine.check_compile()
+        extra(self.engine, TrainingOptions).check_compile(self.engine)
     if not self.built:
         self.build(first_sample_shape(self.engine, self.seed, batches, feed, told))
     way.check(self.engine, self.executor, told, compute, ranks.size)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optional, Protocol
 
+from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, measured
@@ -108,8 +109,9 @@ class Training:
     def _run(self) -> History:
         model, complete = self.model, False
         history: History = model.history
-        model.executor.guarded = self.feed.check_finite
-        looks = self.learning.whole and model.executor.carries and not model.executor.divides
+        if model.executor.gradients is not None:
+            model.executor.gradients.guarded = self.feed.check_finite
+        looks = self.learning.whole and model.executor.gradients is not None and model.executor.divided is None
         self.diagnosis = Diagnosis(model, self.loss, self.learning.window, looks)
         if self.first_rank:
             self.diagnosis.of_network()
@@ -182,8 +184,9 @@ class Training:
 
         The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
-        found = broken(self.model.executor.own_weights())
-        if self.model.executor.divides:
+        divided = self.model.executor.divided
+        found = broken(self.model.executor.weights() if divided is None else divided.own_weights())
+        if divided is not None:
             found = next(filter(None, self.ranks.gathered(found)), [])
         if found:
             raise DivergedError(
@@ -298,13 +301,13 @@ class Training:
             if self.looking and not mean.batches and not pending.batches:
                 self.diagnosis.of_inputs(x, steps is not None)
                 self.diagnosis.keep(x, steps, targets, lengths, key)
-            before = executor.changes
+            before = changes(executor)
             if self.together:
                 last = pending.batches + 1 == self.accumulate
                 loss, out = self.learning.add(executor, self.loss, batch.placed, count, batch.whole, last)
             else:
                 loss, out = self.learning.step(executor, self.loss, batch.placed)
-                self._check_loss(epoch, mean.batches + 1, loss, executor.changes != before)
+                self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
             targets = targets_on(model.engine, targets)
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
@@ -315,10 +318,10 @@ class Training:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
         executor, pending, names = self.model.executor, self.pending, list(self.pending.sums)
         with self._step_of(mean):
-            samples, *sums = executor.collect([pending.samples, *pending.sums.values()])
+            samples, *sums = executor.gradients.collect([pending.samples, *pending.sums.values()])
             means = {name: total / samples for name, total in zip(names, sums)}
             self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
-            executor.update()
+            executor.gradients.update()
             self.told = means.pop("loss"), means
             mean.add(round(samples), *self.told, pending.batches)
             self.pending, self.waiting = Average(), 0
@@ -327,11 +330,11 @@ class Training:
     def _step_of(self, mean: Average) -> Iterator[None]:
         """A block after which ``mean`` notes whether an error has left a step half done."""
         executor = self.model.executor
-        before = executor.changes
+        before = changes(executor)
         try:
             yield
         except BaseException as error:
-            mean.cut = not isinstance(error, Exception) or executor.changes != before
+            mean.cut = not isinstance(error, Exception) or changes(executor) != before
             raise
 
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:

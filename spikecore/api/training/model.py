@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVa
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
+from spikecore.api.core.extras import UserProgram, extra
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape
+from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import Stream
-from spikecore.api.core.tree import Tree
+from spikecore.api.core.tree import Tree, flatten
 from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
@@ -205,7 +206,7 @@ class Model:
             ShapeError, ValueError: the input has a wrong shape, is empty or not finite.
             TypeError: the input is a tensor that requires a gradient: a call gives none.
         """
-        self.engine.check_input(x)
+        extra(self.engine, UserProgram).check_input(x)
         return self._run(Feed(num_steps), x, state, record)
 
     @isolated
@@ -392,11 +393,12 @@ class Model:
 
     def _counts(self) -> Dict[str, int]:
         """The number of entries of each parameter."""
-        return {name: math.prod(shape) for name, shape in self.executor.shapes().items()}
+        shape: Any = self.input_shape  # not None, since there are weights
+        return {name: math.prod(x.shape) for name, x in flatten(shapes_of(self.network, shape).params).items()}
 
     def _zeros(self) -> Dict[str, int]:
         """The number of connections that do not exist, by weight; nothing where this process holds a part of each."""
-        if self.executor.divides:  # whoever asks may be alone
+        if self.executor.divided is not None:  # whoever asks may be alone
             return {}
         from spikecore.api.training.sparsity import sparsity
 

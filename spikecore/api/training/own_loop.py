@@ -85,10 +85,11 @@ def train_step(
     window = _window(learning)
     batch = _batch(self, feed, loss, x, targets, lengths, seed, first)
     executor = self.trainer.ready(self, loss, optimizer, window=window, record=record)
-    executor.guarded = check_finite
+    if executor.gradients is not None:
+        executor.gradients.guarded = check_finite
     _set_lr(executor, optimizer)
     option = {} if batch.lengths is None else {"lengths": batch.lengths}
-    if option and not executor.carries:
+    if option and executor.gradients is None:
         raise NotImplementedError(f"lengths: engine {self.engine.name!r} takes whole sequences; use numpy or torch")
     with wholly():
         self.trainer.unfinished = None
@@ -144,10 +145,10 @@ def value_and_grad(
     before, executor.window = executor.window, window  # a ``fit`` that calls this in a callback keeps its own
     try:
         with wholly():
-            executor.discard()
+            executor.gradients.discard()
             option = {"steps": batch.steps, "key": batch.key, "lengths": batch.lengths}
-            value, _ = executor.add(batch.x, batch.targets, **option)
-            grads = executor.gradient()
+            value, _ = executor.gradients.add(batch.x, batch.targets, **option)
+            grads = executor.gradients.gradient()
     finally:
         executor.window = before
     _check_loss(value, check_finite)
@@ -186,8 +187,8 @@ def apply(
     given = {name: _gradient(self, name, grads[name], shapes[name]) for name in trained}
     with wholly():
         self.trainer.unfinished = None
-        executor.discard()
-        executor.apply(Params(given))
+        executor.gradients.discard()
+        executor.gradients.apply(Params(given))
 
 
 def _gradient(model: Model, name: str, value: Any, shape: Tuple[int, ...]) -> Any:
@@ -197,7 +198,7 @@ def _gradient(model: Model, name: str, value: Any, shape: Tuple[int, ...]) -> An
 
 
 def _check_carries(model: Model, executor: Executor) -> None:
-    if not executor.carries:
+    if executor.gradients is None:
         raise NotImplementedError(
             f"engine {model.engine.name!r} keeps gradients on the device: use model.train_step, or train on numpy "
             "or torch"

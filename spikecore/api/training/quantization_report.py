@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optiona
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Layer, Params, Result, layer_name
 from spikecore.api.core.tree import flatten
+from spikecore.api.core.variants import exact
 from spikecore.api.functional.quantisers import NUMBERS, FixedPoint, Grid
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.layers.quantized import SCALE, Quantized
@@ -186,7 +187,7 @@ def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any, Any]]:
     float64.
     """
     model.executor  # noqa: B018  (raises without weights)
-    engine = model.engine.exact()
+    engine = exact(model.engine)
     params, _ = weights_of(model, engine)
     for path, layer, own in _parts(model.network, "", params):
         for name, grid, *numbers in _own_arrays(layer, engine, own):

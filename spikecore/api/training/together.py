@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Any, Dict, List, Literal, get_args
 
+from spikecore.api.core.extras import Processes, extra
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.ranks import RankError, Ranks, launched
 
@@ -29,13 +30,14 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
         raise ValueError(unknown("parallel", parallel, get_args(Parallel)))
     if parallel == "none":
         return Ranks()
-    ranks: Ranks = engine.ranks()
+    processes = extra(engine, Processes)
+    ranks = processes.ranks()
     started = launched()
     if ranks.size == 1 and started is not None:
         variable, count = started
         raise RankError(
             f"{count} processes have been started ({variable}={count}), and engine {engine.name!r} does not train in "
-            f"all of them together: {engine.together}; or say "
+            f"all of them together: {processes.together}; or say "
             "compute=sc.Compute(parallel='none'), if each is to train a model of its own"
         )
     return ranks
@@ -71,7 +73,9 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
             "start of the last fit": text(model.trainer.start),
             "batches done": text(0 if model.trainer.unfinished is None else model.trainer.unfinished.batches),
             "step": text(executor.steps_done),
-            "digest of the weights": executor.placed if executor.divides else digest_of(executor.state()),
+            "digest of the weights": digest_of(executor.state())
+            if executor.divided is None
+            else executor.divided.placed,
         }
     )
 
@@ -85,7 +89,7 @@ def check_weights(model: Any, ranks: Ranks) -> None:
     if ranks.size == 1:
         return
     executor = model.executor
-    digests = ranks.gathered(executor.placed if executor.divides else digest(model.params()))
+    digests = ranks.gathered(digest(model.params()) if executor.divided is None else executor.divided.placed)
     for rank, own in enumerate(digests):
         if own != digests[0]:
             raise RankError(

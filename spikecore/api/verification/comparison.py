@@ -9,6 +9,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Layer, layer_name
 from spikecore.api.core.tree import Params, flatten
+from spikecore.api.core.variants import approximates
 from spikecore.api.layers.containers import walk
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
@@ -226,7 +227,7 @@ def approximation(report: Report, problem: Problem, engine: Engine, exact: Engin
     report.notes.append(
         f"{APPROXIMATION}: gradients of {engine!r} against those of {exact!r}, which is what was verified"
     )
-    report.approximates = engine.approximates
+    report.approximates = approximates(engine)
     ours, theirs = gradient(engine, problem), gradient(exact, problem)
     if ours.loss != theirs.loss:
         report.measure(APPROXIMATION, "loss", (), _errors(*_array(ours.loss, theirs.loss), 0.0))

@@ -146,7 +146,7 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     outside a clamp all slopes are zero, which shows nothing.
 
     Args:
-        smooth: a smooth engine in float64, see ``Engine.smooth``.
+        smooth: a smooth engine in float64, see ``variants.smooth``.
         problem: what to differentiate.
     """
     argument, *constants = problem.on(smooth)

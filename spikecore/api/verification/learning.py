@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, List, Mapping, Optional, Union
 
+from spikecore.api.core import variants
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import shapes_of
 from spikecore.api.core.tree import map_leaves, unflatten
@@ -45,12 +46,12 @@ def verify_learning(
     rule = way if isinstance(way, LearningRule) else None
     named = f"learning={learning!r}"
     batch: Dict[str, Any] = {"num_steps": feed.num_steps, "encoder": feed.encoder, "time_axis": feed.time_axis}
-    theirs, engine = model.to_engine(reference), model.engine.exact()
-    exact = learned(theirs, x, targets, loss, **batch)
-    ours, remarks = model.to_engine(engine.with_dtype("float64") if engine.has_double else engine), []
+    theirs, engine = model.to_engine(reference), variants.exact(model.engine)
+    doubles, exact = "float64" not in engine.lacks, learned(theirs, x, targets, loss, **batch)
+    ours, remarks = model.to_engine(variants.with_dtype(engine, "float64") if doubles else engine), []
     ours.build(theirs.input_shape)
-    if not engine.has_double or (rule is not None and not ours.executor.carries):
-        lacks = "returns no gradients of single steps" if engine.has_double else "has no float64"
+    if not doubles or (rule is not None and ours.executor.gradients is None):
+        lacks = "returns no gradients of single steps" if doubles else "has no float64"
         remarks.append(f"engine {engine.name!r} {lacks}: the rule was computed on {reference.name!r}")
         ours = theirs
     found = learned(ours, x, targets, loss, learning=way, **batch)

@@ -20,6 +20,7 @@ from spikecore.api.core.foreign import model_of
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.core.tree import unflatten
+from spikecore.api.core.variants import exact, smooth, unfused, with_dtype
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layers.containers import check_engine, walk
@@ -119,25 +120,25 @@ def verify(
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
     chosen = _independent_of(model.engine) if against is None else against
     reference = get_engine(chosen, **({} if isinstance(chosen, Engine) else {"dtype": "float64"}))
-    reference = reference.with_dtype("float64").unfused().exact()
+    reference = exact(unfused(with_dtype(reference, "float64")))
     check_engine(model.network, reference)
     if learning is not None:
         return verify_learning(model, x, targets, loss, reference, feed, learning)
     with reference.isolated():
         problem = _problem(model, reference, x, targets, loss, feed, lengths)
     title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
-    engine = model.engine.exact()
+    engine = exact(model.engine)
     report = Report(title, engine.name, reference.name, independent=not isinstance(engine, type(reference)))
     if not report.independent:
         report.remarks.append(_same_engine(engine))
-    if engine.has_double:
-        compare(report, "float64", problem, engine.with_dtype("float64"), reference)
+    if "float64" not in engine.lacks:
+        compare(report, "float64", problem, with_dtype(engine, "float64"), reference)
     else:
         report.remarks.append(f"engine {engine.name!r} has no float64: compared in {engine.dtype} alone, to rounding")
     if differences:
         _differences(report, problem, reference)
     if engine.dtype != "float64":
-        compare(report, engine.dtype, problem, engine, reference.with_dtype(engine.dtype))
+        compare(report, engine.dtype, problem, engine, with_dtype(reference, engine.dtype))
     if engine is not model.engine:
         approximation(report, problem, model.engine, engine)
     for name, layer in walk(model.network):
@@ -202,11 +203,11 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
         report.note(DIFFERENCES, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
         return
     try:
-        smooth = reference.smooth()
+        engine = smooth(reference)
     except NotImplementedError:
-        smooth = host().smooth()
-    report.differentiated = smooth.name
-    add_slopes(report, slopes(smooth, problem))
+        engine = smooth(host())
+    report.differentiated = engine.name
+    add_slopes(report, slopes(engine, problem))
 
 
 def add_slopes(report: Report, found: Iterable[Slope]) -> None:

@@ -33,6 +33,10 @@ class ProgramExecutor(NetworkExecutor):
         super().__init__(*arguments, **options)
         self.settings = self.engine.options  # type: ignore[attr-defined]
 
+    @property
+    def gradients(self) -> None:
+        return None  # they stay on the device
+
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
         self.dirty, self.left = False, 0

@@ -16,7 +16,6 @@ from typing import Any, Callable, Tuple
 from spikecore.api.core.engine import Executor
 from spikecore.api.core.engines import EngineUnavailable
 from spikecore.api.core.layer import not_by_steps
-from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.tree import Params
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.options import IpuOptions, unknown_option
@@ -49,7 +48,6 @@ class IpuEngine(PlainEngine):
             "backward": "a program for an IPU multiplies gradients by a surrogate's derivative",
         }
     )
-    together = "use engine 'torch' (--engine torch), or here one process with engine_options replication_factor"
 
     def __init__(
         self, dtype: str = "float32", *, simulate: bool = False, host_gradients: bool = False, **options: Any
@@ -64,7 +62,9 @@ class IpuEngine(PlainEngine):
         if dtype == "float64" and not simulate:
             raise ValueError("dtype='float64': an IPU computes in float32; use dtype='float32', or simulate=True")
         self.simulate, self.host_gradients, self.options = bool(simulate), bool(host_gradients), IpuOptions(**options)
-        self.xp, self.has_double = words("cpu", dtype), self.simulate
+        self.xp = words("cpu", dtype)
+        if not simulate:
+            self.lacks = MappingProxyType({**self.lacks, "float64": "an IPU computes in float32"})
 
     def __repr__(self) -> str:
         how = "simulated on the CPU, " if self.simulate else ""
@@ -93,13 +93,6 @@ class IpuEngine(PlainEngine):
                 "host_gradients=True differentiates the same ops on the host"
             )
         return super().value_and_grad(function, argument, *constants)
-
-    def with_dtype(self, dtype: str) -> IpuEngine:
-        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
-        return IpuEngine(dtype, simulate=self.simulate, host_gradients=self.host_gradients, **options)
-
-    def ranks(self) -> Ranks:
-        return Ranks()  # one process has all IPUs
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

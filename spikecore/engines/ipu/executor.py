@@ -31,10 +31,9 @@ class IpuExecutor(ProgramExecutor):
     before the update that belongs to this part.
 
     To train a sequence in parts, pass ``state=executor.resting`` and then ``state=out.state``: the states stay on the
-    device. Gradients stay there as well, so there is no ``apply``.
+    device. Gradients stay there as well.
     """
 
-    carries = False
     resting = on_device(0)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -6,17 +6,25 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 
+from spikecore.api.core.extras import Extra, Processes
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.torch.engine import TorchEngine
+from spikecore.engines.torch.extras import TorchProgram
+
+
+class OneProcess(Processes):
+    """One process has all IPUs."""
+
+    together = "use engine 'torch' (--engine torch), or here one process with engine_options replication_factor"
 
 
 class PlainEngine(TorchEngine):
     """The torch engine without kernels and with the loop over time unrolled."""
 
     name = "ipu"
-    plans_memory = False
-    modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
+    runs_modules = False
+    extras: Tuple[Extra, ...] = (TorchProgram(), OneProcess())
 
     def scan(
         self,
@@ -39,9 +47,6 @@ class PlainEngine(TorchEngine):
             outputs.append(y)
             recorded.append(State({name: state[name] for name in record}))
         return torch.stack(outputs), _over_time(recorded), state
-
-    def unfused(self) -> PlainEngine:
-        return self
 
 
 def _over_time(kept: List[State]) -> State:

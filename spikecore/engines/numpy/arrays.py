@@ -99,9 +99,6 @@ class ArrayEngine(Engine):
         fill(out, layout, stream(key), lambda a, b: maker.arange(a, b, dtype=maker.uint64), self.chunk)
         return arrange(self.xp, layout, self.library.asarray(out))
 
-    def fresh_seed(self) -> int:
-        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (np.random.seed governs this generator)
-
 
 def _host(x: Any) -> Any:
     """Convert CPU and CUDA tensors, CuPy arrays and lists to NumPy arrays."""

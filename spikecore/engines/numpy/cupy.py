@@ -15,16 +15,10 @@ class CupyEngine(NumpyEngine):
     """
 
     name = "cupy"
-    modules = ("cupy",)
+    extras = NumpyEngine.extras
     chunk = 1 << 22  # random numbers per call: a GPU needs many to be fast
 
     def __init__(self, dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None) -> None:
         super().__init__(dtype, "cupy", fused, checkpoint_every)
         self.device = "cuda"
         self.generator = self.library
-
-    def with_dtype(self, dtype: str) -> CupyEngine:
-        return type(self)(dtype, self.fused, self.checkpoint_every)
-
-    def unfused(self) -> CupyEngine:
-        return type(self)(self.dtype, False, self.checkpoint_every)

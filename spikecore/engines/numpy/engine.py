@@ -6,22 +6,26 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, Callable, Optional, Tuple
 
+import numpy as np
+
 from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.extras import Extra, UserProgram, Variants
 from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, flatten, map_leaves
 from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.neurons.stepper import one_step
-from spikecore.api.surrogate.truncated import checked_least, truncated
+from spikecore.api.surrogate.truncated import checked_least, truncating
 from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan, wanted_of
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.single_steps import SingleSteps
-from spikecore.engines.stages import Lowers
+from spikecore.engines.stages import Neighbours, Scans
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least
@@ -29,7 +33,24 @@ from spikecore.kernels.sizes import least
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 
 
-class NumpyEngine(SingleSteps, Lowers, ArrayEngine):
+class NumpyProgram(UserProgram):
+    """Programs that seed ``np.random``."""
+
+    def fresh_seed(self) -> int:
+        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (np.random.seed governs this generator)
+
+
+class NumpyVariants(Variants):
+    """The reference loop, exact gradients, and smooth spikes."""
+
+    unfused = MappingProxyType({"fused": False})
+    exact = MappingProxyType({"sparse_backward": 0.0})
+
+    def smooth(self, engine: Any) -> Engine:
+        return SmoothEngine(engine.dtype, engine.namespace, fused=False)
+
+
+class NumpyEngine(Scans, ArrayEngine):
     """Arrays of an array-API namespace, differentiated by hand-written rules.
 
     Args:
@@ -48,7 +69,7 @@ class NumpyEngine(SingleSteps, Lowers, ArrayEngine):
     """
 
     name = "numpy"
-    modules = ("numpy",)
+    extras: Tuple[Extra, ...] = (Neighbours(), SingleSteps(), NumpyVariants(), NumpyProgram())
 
     def __init__(
         self,
@@ -68,16 +89,11 @@ class NumpyEngine(SingleSteps, Lowers, ArrayEngine):
         self.target = TARGETS.get(namespace, "")
         self.checkpoint_every = checkpoint_every
         self.sparse_backward = checked_least(sparse_backward)
+        self.xp.spike = truncating(self.xp.spike, self.sparse_backward)
 
     def __repr__(self) -> str:
         truncation = f", sparse_backward={self.sparse_backward!r}" if self.sparse_backward else ""
         return f"{super().__repr__()[:-1]}{truncation})"
-
-    def spike(self, u: Any, surrogate: Any) -> Any:
-        return self.xp.spike(u, truncated(surrogate, self.sparse_backward))
-
-    def stop_gradient(self, x: Any) -> Any:
-        return self.xp.stop_gradient(x)
 
     def scan(
         self,
@@ -166,24 +182,6 @@ class NumpyEngine(SingleSteps, Lowers, ArrayEngine):
         grads = tape.backward(seeds)
         gradient = map_leaves(lambda v: grads[v.slot] if v.slot in grads else self.xp.zeros_like(v.value), lifted)
         return lower(value), lower(extra), gradient
-
-    def with_dtype(self, dtype: str) -> NumpyEngine:
-        return type(self)(dtype, self.namespace, self.fused, self.checkpoint_every, self.sparse_backward)
-
-    def unfused(self) -> NumpyEngine:
-        return type(self)(self.dtype, self.namespace, False, self.checkpoint_every, self.sparse_backward)
-
-    @property
-    def approximates(self) -> str:
-        return "sparse_backward" if self.sparse_backward else ""
-
-    def exact(self) -> NumpyEngine:
-        if not self.sparse_backward:
-            return self
-        return type(self)(self.dtype, self.namespace, self.fused, self.checkpoint_every)
-
-    def smooth(self) -> Engine:
-        return SmoothEngine(self.dtype, self.namespace, fused=False)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

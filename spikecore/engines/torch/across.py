@@ -14,8 +14,23 @@ import torch
 
 from spikecore.api.core.words import Vocabulary
 from spikecore.engines.torch import batch_norm as alone
+from spikecore.engines.torch.extras import TorchProcesses
 
 BATCH = 1  # the axis of the samples in (time, batch, *features)
+
+
+class Whole(TorchProcesses):
+    """The processes of one batch.
+
+    Args:
+        samples: how many the batch has, over all ranks.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+
+    def whole_batch(self, samples: int) -> int:
+        return self.samples
 
 
 def across(engine: Any, ranks: Any, whole: int) -> Any:
@@ -49,7 +64,7 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
 
     other = copy.copy(engine)
     other.xp = Vocabulary(**{**vars(engine.xp), "moments": shared, "batch_norm": batch_norm})
-    other.whole_batch, other.shared = lambda samples: whole, True
+    other.extras, other.shared = (Whole(whole), *engine.extras), True
     return other
 
 

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten
 
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import leaves, map_leaves
+from spikecore.api.core.variants import remade
 from spikecore.api.layers.containers import Container, walk
 from spikecore.engines.torch.fusing import fused_scan
 from spikecore.engines.torch.memory import KEPT
@@ -45,7 +46,7 @@ class Means(NamedTuple):
         changes: Dict[str, Any] = {} if self.layers is None else {"checkpoint_layers": self.layers}
         if self.every is not None:
             changes["checkpoint_every"] = self.every
-        return engine._like(**changes) if changes else engine
+        return remade(engine, **changes) if changes else engine
 
     def __str__(self) -> str:
         said = []

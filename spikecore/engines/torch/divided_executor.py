@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
+from spikecore.api.core.executor import Divided
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves
 from spikecore.api.layers.network import Output
@@ -16,18 +17,20 @@ from spikecore.engines.torch.gathering import attend, divided, gathered, lowers,
 from spikecore.engines.torch.ranks import Reduction
 
 
-class DividedExecutor(TorchExecutor):
+class DividedExecutor(TorchExecutor, Divided):
     """Trains one network whose weights are divided among ranks. See ``TorchExecutor``.
 
     Leaves of ``params`` are DTensors, so torch's optimisers, its clipping and its scaler work on slices, and an
     operation on a slice that should have been gathered is an error of torch.
-
-    Attributes:
-        placed: a text that differs between ranks if they have been given different weights or moments, or one more
-            often than another.
     """
 
-    divides = True
+    @property
+    def divided(self) -> Divided:
+        return self
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        return self.ranks.rank
 
     def __init__(self, engine: Any, *parts: Any, **options: Any) -> None:
         engine = copy.copy(engine)

@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack
-from typing import Any, Callable, ContextManager, Dict, Literal, Optional, Tuple
+from typing import Any, Callable, ContextManager, Literal, Optional, Tuple
 
 import numpy as np
 import torch
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.layer import not_by_steps
-from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
-from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.layers.containers import Chain, Container, stages_of
+from spikecore.api.core.variants import remade
+from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.surrogate.truncated import checked_least, truncated
+from spikecore.api.surrogate.truncated import checked_least, truncating
 from spikecore.arguments import real
-from spikecore.engines.single_steps import SingleSteps
-from spikecore.engines.stages import Lowers, Readout
+from spikecore.engines.stages import Scans
 from spikecore.engines.torch.devices import check_device, on_device
+from spikecore.engines.torch.extras import EXTRAS
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
-from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through, transformed
+from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
-from spikecore.engines.torch.normalised import normalised
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
-from spikecore.engines.torch.ranks import divides, ranks_of
-from spikecore.engines.torch.recompute import grouped
-from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.engines.torch.ranks import divides
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
 Precision = Literal["float32", "bf16", "fp16"]
 
 
-class TorchEngine(SingleSteps, Lowers, Engine):
+class TorchEngine(Scans, Engine):
     """Torch tensors, differentiated by autograd.
 
     Args:
@@ -66,14 +62,12 @@ class TorchEngine(SingleSteps, Lowers, Engine):
     """
 
     name = "torch"
-    modules = ("torch",)
-    plans_memory = True
-
-    together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
+    extras = EXTRAS
     # of engines that are made of this one and have no such options
     sparse_backward: float = 0.0
     precision: str = FULL
     checkpoint_layers: Optional[int] = None
+    runs_modules: bool = True  # whether layers may be modules of torch
     gathers: bool = False  # whether weights are divided among ranks, so that each layer gathers its own
     shared: bool = False  # whether the samples of a batch are on several ranks
     functions: Any = None  # where ``torch.compile`` is asked for: the compiled functions of a network
@@ -105,22 +99,15 @@ class TorchEngine(SingleSteps, Lowers, Engine):
         self.truncation = repr(self.sparse_backward)  # a text is a constant to Dynamo, a number may vary
         self.precision, self.checkpoint_layers = precision, checkpoint_layers
         self.xp = words(self.device, dtype, lean=True, look=fused is not False and precision == FULL)
+        self.xp.spike = truncating(self.xp.spike, self.sparse_backward)
         if precision != FULL:
             self.xp = narrow(self.xp, precision)
-            self.full = self._like(precision=FULL)
+            self.full = remade(self, precision=FULL)
 
     def __repr__(self) -> str:
         truncation = f", sparse_backward={self.sparse_backward!r}" if self.sparse_backward else ""
         precision = f", precision={self.precision!r}" if self.precision != FULL else ""
         return f"TorchEngine(device={self.device!r}, dtype={self.dtype!r}{truncation}{precision})"
-
-    def _like(self, **changes: Any) -> TorchEngine:
-        """The engine with some options changed."""
-        options = {name: getattr(self, name) for name in ("device", "dtype", "fused", "checkpoint_every")}
-        for name, default in (("sparse_backward", 0.0), ("precision", FULL), ("checkpoint_layers", None)):
-            if getattr(self, name) != default:  # an engine that is made of this one may not have the option
-                options[name] = getattr(self, name)
-        return type(self)(**{**options, **changes})
 
     # ---- host and engine ----
 
@@ -146,13 +133,6 @@ class TorchEngine(SingleSteps, Lowers, Engine):
             return np.asarray(x)
         return seen_through(x) if in_func() else x.detach().cpu().numpy()
 
-    def check_input(self, x: Any) -> None:
-        if isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled() and not transformed():
-            raise TypeError(
-                "x is a tensor that requires a gradient, and model(x) gives none to backward(): write x.detach(); for "
-                "the gradient by x take torch.func.grad, or modules, spikecore.nn.run(spikecore.nn.to_torch(model), x)"
-            )
-
     def isolated(self) -> ContextManager[Any]:
         contexts, kind = ExitStack(), torch.device(self.device).type
         if not torch.is_grad_enabled():  # in inference mode, too, whose tensors can never be differentiated
@@ -172,20 +152,7 @@ class TorchEngine(SingleSteps, Lowers, Engine):
             fill(out, layout, stream(key), lambda a, b: torch.arange(a, b, device=self.device), 1 << 22, signed=True)
         return arrange(self.xp, layout, out)
 
-    def fresh_seed(self) -> int:
-        return int(torch.randint(2**63 - 1, ()))
-
     # ---- spikes, time, gradients ----
-
-    def spike(self, u: Any, surrogate: Any) -> Any:
-        return self.xp.spike(u, truncated(surrogate, self.sparse_backward))
-
-    def stop_gradient(self, x: Any) -> Any:
-        return x.detach()
-
-    def carry(self, *given: Any) -> Any:
-        use_threads(torch.get_num_threads())
-        return super().carry(*given)
 
     def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
         steps = max(1, FEW_BYTES // (elements * x.element_size()))
@@ -261,28 +228,6 @@ class TorchEngine(SingleSteps, Lowers, Engine):
         """
         return not repeating
 
-    def lower_chain(self, chain: Chain) -> Tuple[Stage, ...]:
-        stages = super().lower_chain(chain)
-        if self.precision != FULL:  # kernels that multiply spikes where they are made do so in float32
-            alone = [
-                (Alone(stage.names[0], stage.neuron), Alone(stage.names[1], stage.linear))
-                if isinstance(stage, Readout)
-                else (stage,)
-                for stage in stages
-            ]
-            stages = tuple(stage for some in alone for stage in some)
-        elif self.fused is not False and self.functions is None:
-            stages = normalised(stages, chain)
-        if self.functions is not None:
-            from spikecore.engines.torch.traced import traced
-
-            stages = traced(stages, chain, self.functions, self.shared)
-        if self.gathers:
-            from spikecore.engines.torch.gathering import gathering
-
-            stages = gathering(stages, chain)
-        return stages if self.checkpoint_layers is None else grouped(stages, self.checkpoint_layers)
-
     def keeping(self) -> TorchEngine:
         """The engine without ``checkpoint_layers``, and with all else that it has, such as words of several ranks."""
         if self.checkpoint_layers is None:
@@ -320,33 +265,6 @@ class TorchEngine(SingleSteps, Lowers, Engine):
             gradients = torch.autograd.grad(value, inputs, allow_unused=True)
         grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients)]
         return value.detach(), extra, rebuild(lifted, iter(grads))
-
-    def check_compile(self) -> None:
-        from spikecore.engines.torch.traced import check
-
-        check(self.device)
-
-    def ranks(self) -> Ranks:
-        return ranks_of()
-
-    def with_dtype(self, dtype: str) -> TorchEngine:
-        return self._like(dtype=dtype, **({} if dtype == self.dtype else self._in_full()))
-
-    def unfused(self) -> TorchEngine:
-        return self._like(fused=False)
-
-    @property
-    def approximates(self) -> str:
-        half = "" if self.precision == FULL else f"precision={self.precision!r}"
-        return " and ".join(filter(None, ["sparse_backward" if self.sparse_backward else "", half]))
-
-    def exact(self) -> TorchEngine:
-        if not self.approximates:
-            return self
-        return self._like(**({"sparse_backward": 0.0} if self.sparse_backward else {}), **self._in_full())
-
-    def _in_full(self) -> Dict[str, str]:
-        return {} if self.precision == FULL else {"precision": FULL}
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

@@ -225,6 +225,7 @@ class TorchExecutor(NetworkExecutor):
         self.discard()
 
     def assign(self, params: Params) -> None:
+        self.assigned += 1
         given = flatten(params)
         with torch.no_grad():
             for name, x in leaves(self.params):

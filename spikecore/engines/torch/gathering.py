@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
+from spikecore.api.core.extras import Stages, extra
 from spikecore.api.core.layer import Params, Pass, Result, Tree
 from spikecore.api.core.lowering import Stage
 from spikecore.api.core.tree import leaves, map_leaves
@@ -117,6 +118,6 @@ def attend(engine: Any, network: Any, params: Params) -> None:
         map_leaves(gathered, params)
         return
     children = dict(network.children())
-    for stage in engine.lower(network):
+    for stage in extra(engine, Stages).lower(engine, network):
         for name in stage.covers:
             attend(engine, children[name], params[name])

@@ -112,7 +112,7 @@ class Torch(Stateless):
         return module
 
     def check_engine(self, engine: Any) -> None:
-        if not isinstance(engine, TorchEngine) or "torch" not in engine.modules:
+        if not isinstance(engine, TorchEngine) or not engine.runs_modules:
             raise TypeError(
                 f"{self!r} runs on the torch engine alone, not on {engine.name!r}: take sc.Model(network, 'torch'), or "
                 "a layer of spikecore's in its place, as verify and exports need"

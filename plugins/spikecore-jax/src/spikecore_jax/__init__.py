@@ -7,4 +7,5 @@ ENGINE = EngineEntry(
     needs=("jax",),
     install='pip install "jax>=0.8", or "jax[cuda13]>=0.8" for NVIDIA GPUs, "jax[tpu]>=0.8" for TPUs',
     modules=("jax", "jaxlib"),
+    of="spikecore_jax.engine:engine_of",
 )

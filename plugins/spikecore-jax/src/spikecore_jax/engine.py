@@ -14,13 +14,14 @@ import numpy as np
 from jax import lax
 
 from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.extras import Processes, StepwiseLearning
 from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State
 from spikecore.api.layers.containers import Container, stages_of
 from spikecore.arguments import real
-from spikecore.engines.stages import Lowers, Readout, neighbours
+from spikecore.engines.stages import Neighbours, Readout, Scans
 from spikecore_jax.devices import chosen, name_of, whole
 from spikecore_jax.draws import Draws, draw, halves, layout_of, stream
 from spikecore_jax.loop import loop
@@ -62,13 +63,34 @@ class InScan(Readout):
         return f"{engine.explain(self.neuron)}; batches of {SMALLER} times its outputs are multiplied there, too"
 
 
+class JaxStages(Neighbours):
+    """A neuron and a small Linear as one scan; every other layer by itself."""
+
+    def lower(self, engine: Any, network: Any) -> tuple[Stage, ...]:
+        layers = dict(network.children())
+        return tuple(piece for stage in super().lower(engine, network) for piece in _pieces(stage, layers))
+
+
+class TracedRows(StepwiseLearning):
+    """Rows by an index that is traced."""
+
+    def row(self, engine: Any, x: Any, index: Any) -> Any:
+        return lax.dynamic_slice_in_dim(x, index.astype("int32"), 1)
+
+
+class OneProcess(Processes):
+    """One process has all devices."""
+
+    together = "use devices=N, since this engine divides a batch among the devices of one process"
+
+
 def _pieces(stage: Stage, layers: Any) -> tuple[Stage, ...]:
     if isinstance(stage, Readout):
         return (InScan(stage.names, stage.neuron, stage.linear),)
     return tuple(Alone(name, layers[name]) for name in stage.covers)
 
 
-class JaxEngine(Lowers, Engine):
+class JaxEngine(Scans, Engine):
     """JAX arrays, differentiated and compiled by JAX.
 
     Args:
@@ -85,8 +107,7 @@ class JaxEngine(Lowers, Engine):
 
     name = "jax"
     lacks = MappingProxyType({"reading": READING})
-    modules = ("jax", "jaxlib")
-    together = "use devices=N, since this engine divides a batch among the devices of one process"
+    extras = (JaxStages(), TracedRows(), OneProcess())
     draws: Draws | None = None  # of the step that is being traced
 
     def __init__(
@@ -105,13 +126,6 @@ class JaxEngine(Lowers, Engine):
         self.device, self.place = name_of(self.on[0]), whole(self.on)
         self.xp = words(dtype)
         self._loops: dict[Any, Any] = {}
-
-    @classmethod
-    def of(cls, x: Any) -> JaxEngine:
-        dtype = "float64" if x.dtype == "float64" else "float32"
-        if isinstance(x, jax.core.Tracer):
-            return cls(dtype).traced()
-        return cls(dtype, name_of(min(x.devices(), key=lambda device: device.id)), len(x.devices()))
 
     def traced(self, draws: Draws | None = None) -> JaxEngine:
         """The engine as code sees it that is being traced: constants are placed where the compiled code runs."""
@@ -173,15 +187,6 @@ class JaxEngine(Lowers, Engine):
 
     # ---- spikes, time, gradients ----
 
-    def entry(self, x: Any, index: Any) -> Any:
-        return lax.dynamic_slice_in_dim(x, index.astype("int32"), 1)
-
-    def spike(self, u: Any, surrogate: Any) -> Any:
-        return self.xp.spike(u, surrogate)
-
-    def stop_gradient(self, x: Any) -> Any:
-        return lax.stop_gradient(x)
-
     def scan(
         self,
         stepper: Any,
@@ -224,10 +229,6 @@ class JaxEngine(Lowers, Engine):
             products, _, final = self._loop(stepper, steps, (), window, rest)(arrays)
             return products if bias is None else products + bias, final
 
-    def lower(self, network: Any) -> tuple[Stage, ...]:
-        stages = (stage for chain in network.chains for stage in neighbours(chain))
-        return tuple(piece for stage in stages for piece in _pieces(stage, dict(network.children())))
-
     def _loop(self, stepper: Any, steps: int, record: tuple[str, ...], window: int | None, rest: Rest) -> Any:
         """The compiled loop for a stepper: the same one again for an equal stepper."""
         key: Any = stepper, steps, record, window, rest
@@ -269,15 +270,20 @@ class JaxEngine(Lowers, Engine):
             (value, arrays), gradient = jax.value_and_grad(traced, has_aux=True)(argument)
         return value, joined(arrays, rest), gradient
 
-    def with_dtype(self, dtype: str) -> JaxEngine:
-        return type(self)(dtype, self.device, len(self.on), self.checkpoint_every)
-
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
         from spikecore_jax.executor import JaxExecutor
 
         return JaxExecutor(self, network, params, buffers, loss, optimizer, **options)
+
+
+def engine_of(x: Any) -> JaxEngine:
+    """The engine of a JAX array: in its dtype, on its devices."""
+    dtype = "float64" if x.dtype == "float64" else "float32"
+    if isinstance(x, jax.core.Tracer):
+        return JaxEngine(dtype).traced()
+    return JaxEngine(dtype, name_of(min(x.devices(), key=lambda device: device.id)), len(x.devices()))
 
 
 def _cast(x: Any, wanted: Any) -> Any:

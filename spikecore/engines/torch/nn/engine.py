@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 
+from spikecore.api.core.variants import unfused
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan, custom_surrogate
 from spikecore.engines.torch.engine import TorchEngine
@@ -47,14 +48,20 @@ class Quantiser:
 class FaceEngine(TorchEngine):
     """The torch engine with the spikes that only the modules know: functions, none at all, stochastic ones."""
 
-    def spike(self, u: Any, surrogate: Any) -> Any:
-        if isinstance(surrogate, FunctionSurrogate):
-            return surrogate.function(u).to(u.dtype)
-        if isinstance(surrogate, Disabled):
-            return surrogate.fire(self, u)
-        if surrogate.stochastic:
-            return surrogate.fire(self, u, noise=torch.rand_like(u))
-        return super().spike(u, surrogate)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        formula = self.xp.spike
+
+        def spike(u: Any, surrogate: Any) -> Any:
+            if isinstance(surrogate, FunctionSurrogate):
+                return surrogate.function(u).to(u.dtype)
+            if isinstance(surrogate, Disabled):
+                return surrogate.fire(self, u)
+            if surrogate.stochastic:
+                return surrogate.fire(self, u, noise=torch.rand_like(u))
+            return formula(u, surrogate)
+
+        self.xp.spike = spike
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         engine, options["repeating"] = self._suited(stepper), _training(inputs)
@@ -71,7 +78,7 @@ class FaceEngine(TorchEngine):
 
     def _suited(self, stepper: Any) -> Any:
         """The engine for a run of a neuron."""
-        return self if has_formula(stepper) else self.unfused()
+        return self if has_formula(stepper) else unfused(self)
 
     def explain(self, stepper: Any) -> str:
         if has_formula(stepper):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from spikecore.api.core.layer import Params
+from spikecore.api.core.variants import unfused
 from spikecore.engines.torch.loop import first_step
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling, written_down
@@ -205,7 +206,7 @@ class SpikingNeuron(Protocol):
     def explained(self, fused: bool = True) -> str:
         """How the engine runs a whole sequence."""
         engine = engine_for(self._place().device, torch.float32)
-        return (engine if fused else engine.unfused()).explain(self._neuron)
+        return (engine if fused else unfused(engine)).explain(self._neuron)
 
     def over_time(
         self,
@@ -237,7 +238,7 @@ class SpikingNeuron(Protocol):
             return spk.squeeze(1), recorded, {n: value.squeeze(0) for n, value in final.items()}, weighed
         sequence = working(x)
         engine, params = self._ready(sequence)
-        engine = engine if fused else engine.unfused()
+        engine = engine if fused else unfused(engine)
         current = self._neuron.project(engine, params, sequence)
         row = current.detach()[0]
         zeros = partial(at_rest, row, self._shape(row))

@@ -99,15 +99,21 @@ def memory_of(x: Any) -> int:
 class ForwardEngine(TorchEngine):
     """The torch engine, whose words torch redirects; its spikes are an ``autograd.Function``, which is not."""
 
-    def spike(self, u: Any, surrogate: Any) -> Any:
-        if type(u) is not OverTime:
-            return super().spike(u, surrogate)
-        if isinstance(surrogate, custom_surrogate):
-            raise StepByStep("forward calls a surrogate whose derivative is a function of its own")
-        with torch._C.DisableTorchFunction():
-            u.over.check([u])
-            spikes = super().spike(u.seq, surrogate)
-        return holding(u.over, spikes)
+    def __init__(self, device: str, dtype: str) -> None:
+        super().__init__(device, dtype)
+        plain = self.xp.spike
+
+        def spike(u: Any, surrogate: Any) -> Any:
+            if type(u) is not OverTime:
+                return plain(u, surrogate)
+            if isinstance(surrogate, custom_surrogate):
+                raise StepByStep("forward calls a surrogate whose derivative is a function of its own")
+            with torch._C.DisableTorchFunction():
+                u.over.check([u])
+                spikes = plain(u.seq, surrogate)
+            return holding(u.over, spikes)
+
+        self.xp.spike = spike
 
 
 @lru_cache(maxsize=None)

@@ -1,0 +1,108 @@
+"""What the torch engine has beside the members of ``Engine``: see ``api/core/extras.py``."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, Tuple
+
+import torch
+
+from spikecore.api.core.extras import Extra, Processes, TrainingOptions, UserProgram, Variants
+from spikecore.api.core.lowering import Alone, Stage
+from spikecore.api.core.ranks import Ranks
+from spikecore.api.layers.containers import Chain
+from spikecore.engines.single_steps import SingleSteps
+from spikecore.engines.stages import Neighbours, Readout
+from spikecore.engines.torch.modes import transformed
+from spikecore.engines.torch.normalised import normalised
+from spikecore.engines.torch.precision import FULL
+from spikecore.engines.torch.ranks import ranks_of
+from spikecore.engines.torch.recompute import grouped
+from spikecore.kernels.runtime.openmp import use_threads
+
+
+class TorchStages(Neighbours):
+    """Those of ``Neighbours``, normalised layers, compiled ones, weights gathered, groups that are computed again."""
+
+    def lower_chain(self, engine: Any, chain: Chain) -> Tuple[Stage, ...]:
+        stages = super().lower_chain(engine, chain)
+        if engine.precision != FULL:  # kernels that multiply spikes where they are made do so in float32
+            alone = [
+                (Alone(stage.names[0], stage.neuron), Alone(stage.names[1], stage.linear))
+                if isinstance(stage, Readout)
+                else (stage,)
+                for stage in stages
+            ]
+            stages = tuple(stage for some in alone for stage in some)
+        elif engine.fused is not False and engine.functions is None:
+            stages = normalised(stages, chain)
+        if engine.functions is not None:
+            from spikecore.engines.torch.traced import traced
+
+            stages = traced(stages, chain, engine.functions, engine.shared)
+        if engine.gathers:
+            from spikecore.engines.torch.gathering import gathering
+
+            stages = gathering(stages, chain)
+        return stages if engine.checkpoint_layers is None else grouped(stages, engine.checkpoint_layers)
+
+
+class TorchSteps(SingleSteps):
+    """``SingleSteps`` with torch's number of threads."""
+
+    def advance_traces(self, *given: Any) -> Any:
+        use_threads(torch.get_num_threads())
+        return super().advance_traces(*given)
+
+
+class TorchVariants(Variants):
+    """No kernels; full precision, which alone goes with float64; exact derivatives of spikes."""
+
+    unfused = MappingProxyType({"fused": False})
+    exact = MappingProxyType({"sparse_backward": 0.0, "precision": FULL})
+    other_dtype = MappingProxyType({"precision": FULL})
+
+
+class TorchProgram(UserProgram):
+    """Programs that seed torch, and that record gradients."""
+
+    def fresh_seed(self) -> int:
+        return int(torch.randint(2**63 - 1, ()))
+
+    def check_input(self, x: Any) -> None:
+        if isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled() and not transformed():
+            raise TypeError(
+                "x is a tensor that requires a gradient, and model(x) gives none to backward(): write x.detach(); for "
+                "the gradient by x take torch.func.grad, or modules, spikecore.nn.run(spikecore.nn.to_torch(model), x)"
+            )
+
+
+class TorchProcesses(Processes):
+    """Those of torch.distributed."""
+
+    together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
+
+    def ranks(self) -> Ranks:
+        return ranks_of()
+
+
+class TorchOptions(TrainingOptions):
+    """Memory budgets, and ``torch.compile``."""
+
+    def check_memory(self, engine: Any, memory: Any) -> None:
+        pass
+
+    def check_compile(self, engine: Any) -> None:
+        from spikecore.engines.torch.traced import check
+
+        check(engine.device)
+
+
+EXTRAS: Tuple[Extra, ...] = (
+    TorchStages(),
+    TorchSteps(),
+    TorchVariants(),
+    TorchProgram(),
+    TorchProcesses(),
+    TorchOptions(),
+)
