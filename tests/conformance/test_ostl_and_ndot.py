@@ -11,7 +11,7 @@ from spikecore.api.core.layer import State, shapes_of
 from spikecore.api.core.tree import leaves, unflatten
 from spikecore.api.learning import influence, neuronal_dynamics
 from spikecore.api.learning.derivatives import Quiet
-from spikecore.api.learning.learning_rules import rule_of
+from spikecore.api.learning.learning import learning_of
 from spikecore.api.learning.steps import stepwise, targets_of
 from spikecore.conformance.rig import assert_close, normal
 from spikecore.conformance.test_backprop import LABELS, RATE, assert_equal_to_bptt, batch, model
@@ -204,7 +204,7 @@ def test_a_step_keeps_the_structure_of_the_state(learning):
     ours = model(engine, CHAINS["recurrent"][1])
     ours.build((5,))
     targets = targets_of(engine, MEMBRANE, LABELS, None, None)
-    rule = rule_of(learning).stepper(ours.network, stepwise(MEMBRANE), targets, 7)
+    rule = learning_of(learning).stepper(ours.network, stepwise(MEMBRANE), targets, 7)
     params = unflatten(ours.params(), shapes_of(ours.network, (5,)).params)
     ready = rule.prepare(engine, params, x[0])
     before = rule.rest(engine, ready, x[0])

@@ -394,7 +394,7 @@ REFUSED = {
     r"lengths are not for plasticity.*Loader\(..., lengths=False": lambda: fitted_to(
         Loader([np.ones((7, 5)), np.ones((6, 5))]), time_axis=1),
     "its rules have the learning rates": lambda: fitted(Plasticity(ONE), optimizer=sc.SGD(lr=0.1)),
-    "compile=True is torch.compile": lambda: fitted(Plasticity(ONE), compute=sc.Compute(compile=True)),
+    "compile=True is for training steps": lambda: fitted(Plasticity(ONE), compute=sc.Compute(compile=True)),
     "ClassReward: wrong=inf must be a finite number": lambda: ClassReward(wrong=float("inf")),
     "ClassReward needs class labels, and there are no targets": lambda: fitted(
         Plasticity({"0": RewardSTDP()}, reward=ClassReward())),

@@ -9,7 +9,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import backprop, functional, surrogate
-from spikecore.api.learning import eligibility, learning_rules, omissions, signals
+from spikecore.api.learning import eligibility, omissions, signals
 from spikecore.api.verification import learning as learning_check
 from spikecore.api.verification.agreement import agreement, agreements
 from spikecore.api.verification.learning_report import APPROXIMATE, EXACT, ZERO
@@ -87,12 +87,12 @@ CLAIMS = {
     "ostl": ("ostl", {}, LAST),
     "ndot": ("ndot", {}, {"2.bias", "3.beta"}),
     "ndot, zero": ("ndot", {"reset_mechanism": "zero"}, {"3.beta"}),
-    "a filter": (learning_rules.eprop(kappa=0.5), {}, LAST),
-    "the readout's filter": (learning_rules.eprop(kappa="readout"), {}, EVERY),
-    "the readout's filter, zero": (learning_rules.eprop(kappa="readout"), {"reset_mechanism": "zero"}, LAST),
-    "random feedback": (learning_rules.eprop(feedback="random"), {}, LAST),
-    "adaptive feedback": (learning_rules.eprop(feedback="adaptive"), {}, LAST),
-    "direct feedback": (learning_rules.ottt(feedback="direct"), {}, LAST),
+    "a filter": (sc.EProp(kappa=0.5), {}, LAST),
+    "the readout's filter": (sc.EProp(kappa="readout"), {}, EVERY),
+    "the readout's filter, zero": (sc.EProp(kappa="readout"), {"reset_mechanism": "zero"}, LAST),
+    "random feedback": (sc.EProp(feedback="random"), {}, LAST),
+    "adaptive feedback": (sc.EProp(feedback="adaptive"), {}, LAST),
+    "direct feedback": (sc.OTTT(feedback="direct"), {}, LAST),
     "local losses": ("decolle", {}, LAST),
     "one step": ("sltt", {}, set()),
 }
@@ -117,17 +117,17 @@ RECURRENT = sc.Sequential(
 )
 RECURRENT_LAST = sc.Sequential(*RECURRENT.layers[:2])
 NETWORKS = {
-    "eprop": (TAILED, learning_rules.eprop(), {"0.weight", "2.weight", "3.weight"}),
-    "random feedback": (TAILED, learning_rules.eprop(feedback="random"), {"3.weight"}),
-    "direct feedback": (TAILED, learning_rules.eprop(feedback="direct"), {"2.weight", "3.weight"}),
-    "filter": (TAILED, learning_rules.eprop(kappa=0.5), {"2.weight", "3.weight"}),
-    "sltt": (TAILED, learning_rules.sltt(), {"2.weight", "3.weight"}),
-    "recurrent": (RECURRENT, learning_rules.eprop(), {"2.weight"}),
-    "recurrent, filter": (RECURRENT, learning_rules.eprop(kappa="readout"), {"2.weight"}),
+    "eprop": (TAILED, sc.EProp(), {"0.weight", "2.weight", "3.weight"}),
+    "random feedback": (TAILED, sc.EProp(feedback="random"), {"3.weight"}),
+    "direct feedback": (TAILED, sc.EProp(feedback="direct"), {"2.weight", "3.weight"}),
+    "filter": (TAILED, sc.EProp(kappa=0.5), {"2.weight", "3.weight"}),
+    "sltt": (TAILED, sc.SLTT(), {"2.weight", "3.weight"}),
+    "recurrent": (RECURRENT, sc.EProp(), {"2.weight"}),
+    "recurrent, filter": (RECURRENT, sc.EProp(kappa="readout"), {"2.weight"}),
     "recurrent, ostl": (RECURRENT, "ostl", {"2.weight"}),
     "recurrent, ostl with a filter": (
         RECURRENT,
-        learning_rules.ostl(kappa="readout"),
+        sc.OSTL(kappa="readout"),
         {"0.weight", "1.connection.weight", "2.weight"},
     ),
     "recurrent, last": (RECURRENT_LAST, "ostl", {"0.weight", "1.connection.weight"}),
@@ -163,13 +163,13 @@ def test_the_figures_are_those_of_the_gradients_that_fit_uses():
 
 
 def test_a_window_leaves_out_what_lies_before_it():
-    cut, whole = (measured(net(), "bptt", window=window) for window in (4, 9))
+    cut, whole = (measured(net(), sc.BPTT(window=window)) for window in (4, 9))
     assert set(verdicts(whole).values()) == {EXACT}
     assert set(verdicts(cut).values()) == {APPROXIMATE}
     assert "at steps 4, 8" in str(cut)
 
 
-@pytest.mark.parametrize("learning", ["eprop", "ottt", learning_rules.eprop(kappa=0.5)], ids=["eprop", "ottt", "kappa"])
+@pytest.mark.parametrize("learning", ["eprop", "ottt", sc.EProp(kappa=0.5)], ids=["eprop", "ottt", "kappa"])
 @pytest.mark.parametrize("network", [net(reset_delay=False), RECURRENT], ids=["stack", "recurrent"])
 def test_nothing_is_left_out_of_a_single_step(network, learning):
     assert set(verdicts(measured(network, learning, X[:1])).values()) <= {EXACT, ZERO}
@@ -177,7 +177,7 @@ def test_nothing_is_left_out_of_a_single_step(network, learning):
 
 def test_a_window_leaves_nothing_out_of_a_network_without_states():
     loss = backprop.per_step(lambda out, targets: sc.engine_of(out.spikes).xp.sum(out.spikes * out.spikes))
-    report = measured(sc.Linear(6, 3), "bptt", window=4, loss=loss)
+    report = measured(sc.Linear(6, 3), sc.BPTT(window=4), loss=loss)
     assert set(verdicts(report).values()) == {EXACT}
     assert not report.omissions
 
@@ -235,7 +235,7 @@ def test_a_silent_layer_is_said_to_have_no_gradient():
 def test_rounding_has_no_direction():
     """The bias before a batch norm has no effect: its gradient is rounding, by BPTT and by a window."""
     network = sc.Sequential(sc.Linear(6, 5), sc.BatchNorm1d(5), sc.Leaky(threshold=0.4), sc.Linear(5, 3), sc.LI())
-    report = measured(network, "bptt", window=3)
+    report = measured(network, sc.BPTT(window=3))
     assert verdicts(report)["0.bias"] == ZERO
     assert np.isnan([report.cosine["0.bias"], report.ratio["0.bias"]]).all()
     assert report.difference["0.bias"] == 0.0
@@ -249,9 +249,9 @@ class Broken(surrogate.atan):
         return xp.where(u > 0.0, float("nan") * u, super().derivative(xp, u))
 
 
-@pytest.mark.parametrize(("learning", "window"), [("eprop", None), ("bptt", 3)])
-def test_a_gradient_that_is_no_number_fails_where_something_is_left_out_too(learning, window):
-    report = measured(net(surrogate=Broken()), learning, window=window)
+@pytest.mark.parametrize("learning", ["eprop", sc.BPTT(window=3)], ids=str)
+def test_a_gradient_that_is_no_number_fails_where_something_is_left_out_too(learning):
+    report = measured(net(surrogate=Broken()), learning)
     assert not report.ok
     assert {verdicts(report)[name] for name in ("0.weight", "0.bias", "all")} == {FAIL}
     assert "the gradient of 0.weight, 0.bias, " in report.verdict
@@ -266,12 +266,12 @@ def test_a_gradient_that_is_no_number_is_not_taken_for_zero():
 
 BEFORE = (sc.Linear(6, 5), sc.Leaky(beta=0.8, threshold=0.4), sc.Linear(5, 5))
 BEHIND = (sc.Linear(5, 3), sc.LI(beta=0.7))
-FILTERED = (learning_rules.eprop(kappa="readout"), learning_rules.eprop(feedback="random"))
+FILTERED = (sc.EProp(kappa="readout"), sc.EProp(feedback="random"))
 
 
 def test_a_neuron_that_reads_an_earlier_state_is_no_filter():
     """``DeltaLeaky`` fires by the change of its membrane: the filter of the readout's decay is not all that counts."""
-    report = measured(sc.Sequential(*BEFORE, sc.DeltaLeaky()), learning_rules.eprop(kappa="readout"))
+    report = measured(sc.Sequential(*BEFORE, sc.DeltaLeaky()), sc.EProp(kappa="readout"))
     assert report.ok, str(report)
     assert verdicts(report)["0.weight"] == APPROXIMATE
 

@@ -139,11 +139,11 @@ def fit(
         x, y = validation  # type: ignore[misc]
         validation = batches_for(self, x, y, feed, batch_size)
     ranks = ranks_for(self.engine, compute.parallel)
-    if compute.compile:
-        extra(self.engine, TrainingOptions).check_compile(self.engine)
     if not self.built:
         self.build(first_sample_shape(self.engine, self.seed, batches, feed, told))
     way.check(self.engine, self.executor, told, compute, ranks.size)
+    if compute.compile:
+        extra(self.engine, TrainingOptions).check_compile(self.engine)
     own: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
     own.update({"ranks": ranks} if ranks.size > 1 else {})
     own.update({"divides": True} if ranks.size > 1 and compute.parallel == "fsdp" else {})
