@@ -109,7 +109,8 @@ class _Builder:
             self._convert(node)
             self._wire(node)
         output = self._rescaled(self.graph.output, np.ones_like(self.scale[self.graph.output]))
-        names, layers, sources = (tuple(row[i] for row in self.wires) for i in (1, 2, 3))
+        names, layers = tuple(row[1] for row in self.wires), tuple(row[2] for row in self.wires)
+        sources = tuple(row[3] for row in self.wires)
         chain = (*sources, (output,)) == tuple((name,) for name in (INPUT, *names))
         network = Sequential(*layers) if chain else Network(names, layers, sources, (output,))
         places = {row[0]: str(i) if chain else row[1] for i, row in enumerate(self.wires)}

@@ -119,7 +119,7 @@ def described(net: nn.Module, shape: Any) -> Found:
                 raise NoCounterpart(f"from_torch: {_place(path, type(module).__name__)}: {namesake(module)}")
         shape = _first_shape(net) if shape is None else sample_shape("input_shape", shape)
         owners: Dict[int, str] = {}
-        return read_free(net, shape, lambda *call: _of_call(*call, owners))
+        return read_free(net, shape, lambda call, name, weights: _of_call(call, name, weights, owners))
     params: Arrays = {}
     buffers: Arrays = {}
     network = _layer(net, "", "", params, buffers, {})
@@ -160,7 +160,7 @@ def _of_call(call: Call, name: str, weights: Weights, owners: Dict[int, str]) ->
         raise NoCounterpart(f"from_torch: {call.place}: it takes whole sequences; put it into nn.Sequential")
     if call.called and type(call.does) not in _TO_LAYER:
         raise NoCounterpart(f"from_torch: {call.place}: there is no such layer; known are {_known(*_TO_LAYER)}")
-    return _layer(call.does, call.path, name, *weights.values(), owners)
+    return _layer(call.does, call.path, name, weights["params"], weights["buffers"], owners)
 
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays, owners: Dict[int, str]) -> Layer:

@@ -172,7 +172,7 @@ def _ours(reading: Reading, axis: Optional[int], graph: Graph, shape: Any, weigh
         run, x = Pass(engine), torch.stack([x * (1.0 + step) for step in range(STEPS)])
     else:
         run, x = (Pass(engine, reading.steps), x[None]) if axis is None else (Pass(engine), x.movedim(axis, 0))
-    y = run_network(graph, run, *trees, x)[0].spikes
+    y = run_network(graph, run, trees[0], trees[1], x)[0].spikes
     if reading.returns == "last":
         return y[-1]
     return y if reading.returns == "steps" else y.sum(0) if reading.returns == "sum" else y.mean(0)

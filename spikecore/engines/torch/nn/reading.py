@@ -113,7 +113,7 @@ def read(
     modules = dict(net.named_modules())
     for path, module in modules.items():
         if isinstance(module, Hidden):
-            module.reset_hidden()
+            module.reset_mem()
         if isinstance(module, torch.jit.ScriptModule):
             raise Unreadable(place_of(path, module), "is a torch.jit module; give the nn.Module that it was made of")
     foreign = {path: module for path, module in modules.items() if is_foreign(module) and not _is_leaf(module, leaves)}
@@ -244,7 +244,7 @@ class _Recorder(TorchFunctionMode):
         made = self.add((path,), name, place, module, [source], tuple(first.shape), count)
         self.label(first, made)
         if spiking:
-            names = getattr(module, "returned_states", tuple)()
+            names: Tuple[str, ...] = getattr(module, "returned_states", tuple)()
             for i, state in enumerate(out[1:] if isinstance(out, tuple) else ()):
                 self.label(state, State(path, self.counts[path] - 1, names[i] if i < len(names) else str(i)))
         return out

@@ -96,7 +96,7 @@ def _add(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
             shown = f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
             return Unknown(f"{rec.now} ({name})", f"takes {shown}, which is no signal of the network")
     if isinstance(two, Signal) and _is_sum(one, two):
-        before: Any = (one.step,) if isinstance(one, Signal) else one.steps
+        before: Any = [one.step] if isinstance(one, Signal) else one.steps
         return Steps(two.name, (*before, two.step), None, "sum")
     if not (isinstance(one, Signal) and isinstance(two, Signal)):
         return next((label for label in (one, two) if isinstance(label, Unknown)), None)
