@@ -110,7 +110,7 @@ def test_an_optimiser_called_like_the_librarys(tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(sc.CheckpointError, match=r"unknown class '.*\.Adam'"):
         sc.load(tmp_path / "model")
-    assert type(sc.load(tmp_path / "model", classes=[Adam]).optimizer) is Adam
+    assert type(sc.load(tmp_path / "model", classes=[Adam]).trainer.optimizer) is Adam
 
 
 def test_a_class_may_have_moved(tmp_path):
