@@ -96,8 +96,8 @@ def _add(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
             shown = f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
             return Unknown(f"{rec.now} ({name})", f"takes {shown}, which is no signal of the network")
     if isinstance(two, Signal) and _is_sum(one, two):
-        before: Any = [one.step] if isinstance(one, Signal) else one.steps
-        return Steps(two.name, (*before, two.step), None, "sum")
+        steps: Any = ((one.step,) if isinstance(one, Signal) else one.steps) + (two.step,)  # none of them is None
+        return Steps(two.name, steps, None, "sum")
     if not (isinstance(one, Signal) and isinstance(two, Signal)):
         return next((label for label in (one, two) if isinstance(label, Unknown)), None)
     if args[0].shape != args[1].shape:
