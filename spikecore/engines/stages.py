@@ -158,7 +158,8 @@ def neighbours(chain: Chain) -> Tuple[Stage, ...]:
     stages: List[Stage] = []
     while left:
         maps = tuple(takewhile(lambda one: isinstance(one[1], Spatial), left))
-        (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else ("", None)
+        none: Tuple[str, Any] = ("", None)
+        (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else none
         if len(maps) > 1:
             stages.append(Maps(maps))
         elif isinstance(layer, Stepper) and layer.scans and dense(behind):

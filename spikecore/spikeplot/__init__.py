@@ -15,6 +15,8 @@ Begin with `rasters.py`, the smallest picture, and `style.py`, which all share.
 
 from __future__ import annotations
 
+from typing import Any, Callable
+
 from spikecore.arguments import argument_kind as _argument_kind
 from spikecore.spikeplot.activity import activity_map
 from spikecore.spikeplot.agreement import BiasLines, GradientAgreement, gradient_agreement, surrogate_bias
@@ -31,6 +33,11 @@ from spikecore.spikeplot.surrogates import SurrogateLines, surrogate_curves
 from spikecore.spikeplot.training import training_curves
 from spikecore.spikeplot.verification import GradientErrors, gradient_errors
 
+
+def _has(name: str) -> Callable[[Any], bool]:
+    return lambda value: hasattr(value, name)
+
+
 for _name in ("axes:Axes", "colors:Colormap", "figure:Figure"):
     _argument_kind(f"matplotlib.{_name}")
 for _place, _words, _read in (  # reports of others, of which pictures read rows, cases or steps
@@ -39,7 +46,7 @@ for _place, _words, _read in (  # reports of others, of which pictures read rows
     ("spikecore.convert.report:ConversionReport", "Conversion.report", "num_steps"),
     ("spikecore.eventprop.bias:SurrogateBias", "sc.surrogate_bias", "cases"),
 ):
-    _argument_kind(_place, f"a report of {_words}", lambda value, read=_read: hasattr(value, read))
+    _argument_kind(_place, f"a report of {_words}", _has(_read))
 
 __all__ = [
     "BiasLines",
