@@ -40,7 +40,7 @@ sc.Alpha(alpha=0.9, beta=0.8, reset_mechanism="subtract_decayed")  # type: ignor
 sc.learn(0.9, per="neurn")  # type: ignore[arg-type]
 sc.Model(sc.Leaky(), engine=3)  # type: ignore[arg-type]
 model.to_engine(None)  # type: ignore[arg-type]
-model.fit([(X, LABELS)], num_steps=3, learning="bppt")  # type: ignore[call-overload]
+model.fit([(X, LABELS)], num_steps=3, learning=3)  # type: ignore[arg-type]
 model.fit([(X, LABELS)], num_steps=3, metric="acuracy")  # type: ignore[arg-type]
 model.fit([(X, LABELS)], num_steps=3, optimizer="adam")  # type: ignore[arg-type]
 model.fit([(X, LABELS)], num_steps=3, loss="ce")  # type: ignore[arg-type]
