@@ -469,7 +469,7 @@ def test_optimizers(read, table):
     """D1."""
     run = read(readout(4), optimizer=table)
     assert run.train.optimizer.make() == made(table)
-    assert trained(run).optimizer == made(table)
+    assert trained(run).trainer.optimizer == made(table)
 
 
 def test_a_group_that_matches_nothing_leaves_no_directory(read):

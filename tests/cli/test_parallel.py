@@ -208,7 +208,7 @@ def test_a_killed_process_takes_its_part_of_the_weights_with_it(done):
     folder, found = done
     assert found["lost"]["codes"] == [RUNTIME, -signal.SIGKILL]
     assert " of 200 epochs are saved. To continue: torchrun" in found["lost"]["said"][0].splitlines()[-1]
-    assert sc.load(folder / "lost" / "model.safetensors", engine="torch").unfinished is None
+    assert sc.load(folder / "lost" / "model.safetensors", engine="torch").trainer.unfinished is None
 
 
 def test_other_run_files_are_refused_before_there_is_a_directory(done):
