@@ -118,7 +118,7 @@ def test_an_interrupted_group_of_batches_begins_again():
 
     with pytest.raises(KeyboardInterrupt):
         cut.fit(Interrupted(data), epochs=2, **options)
-    assert cut.unfinished.batches == 3
+    assert cut.trainer.unfinished.batches == 3
     cut.fit(data, epochs=2, resume=True, **options)
     assert all(np.array_equal(cut.params()[name], value) for name, value in whole.params().items())
 
