@@ -251,7 +251,7 @@ def test_check_accepts_parts(case):
     samples = np.moveaxis(np.random.default_rng(0).normal(size=(4, 6, *case.shape)), 1, 0)
     network = sc.Sequential(case.layer, sc.Flatten())
     one = sc.Model(network, "numpy", input_shape=case.shape)
-    report = check_model(one, samples, np.zeros(4, int), optimizer=sc.Adam(), update_every=3)
+    report = check_model(one, samples, np.zeros(4, int), optimizer=sc.Adam(), learning=sc.BPTT(update_every=3))
     assert report.ok, report
     assert report.steps == 3
     assert report.nodes > check_model(one, samples[:3], np.zeros(4, int)).nodes, "reading and keeping states costs ops"
