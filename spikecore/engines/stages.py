@@ -162,7 +162,7 @@ def neighbours(chain: Chain) -> Tuple[Stage, ...]:
         (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else none
         if len(maps) > 1:
             stages.append(Maps(maps))
-        elif isinstance(layer, Stepper) and layer.scans and dense(behind):
+        elif isinstance(layer, Stepper) and layer.scans and isinstance(behind, Stateless) and dense(behind):
             stages.append(Readout((name, path), layer, behind))
         else:
             stages.append(Alone(name, layer))

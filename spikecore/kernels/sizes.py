@@ -9,8 +9,6 @@ import threading
 from functools import lru_cache
 from typing import Iterator
 
-from spikecore.installing import to_install
-
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
 REPEATED = 1 << 14  # the same where the run comes again and again, as in training
 LONGEST = 128  # operations of a step and its derivative; twice as many take Numba some seconds or half a minute
@@ -19,6 +17,8 @@ LONGEST = 128  # operations of a step and its derivative; twice as many take Num
 @lru_cache(maxsize=1)
 def no_numba() -> str:
     """What to say where Numba is missing."""
+    from spikecore.installing import to_install
+
     return f"Numba is not installed ({to_install('kernels')})"
 
 

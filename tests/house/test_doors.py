@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "packages_on_top.md"
 
 def on_the_page():
     """Names by module, as the tables of the page have them."""
-    rows = re.findall(r"^\| `(spikecore[\w.]*)` \| (.*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `(spikecore(?:\.\w+)*)` \| (.*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
     assert len(rows) == len({module for module, _ in rows}), "each module has one row"
     return {
         module: set(re.findall(r"`(\w+)`", names)) | ({WHOLE} if names.startswith(WHOLE) else set())

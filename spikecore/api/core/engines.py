@@ -16,7 +16,6 @@ from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Type, Union
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.messages import unknown
 from spikecore.arguments import argument_kind, checked
-from spikecore.installing import to_install
 
 EngineName = Union[Literal["numpy", "torch", "cupy", "ipu", "jax"], str]  # or that of another package's engine
 ENVIRONMENT = "SPIKECORE_ENGINE"
@@ -217,6 +216,8 @@ def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
     missing = [package for package in needed if not _importable(package)]
     if not missing:
         return EngineStatus(name, True, "", "")
+    from spikecore.installing import to_install
+
     install = to_install(entry.extra) if entry.extra else entry.install
     return EngineStatus(name, False, f"package {', '.join(missing)} is not installed", install)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Protocol, Tuple
 
 from spikecore.api.core.layer import Shape, ShapeError
 from spikecore.api.core.tree import State, Tree, flatten, nested
@@ -155,3 +155,21 @@ def joined(by_layer: Dict[str, State]) -> Tree:
     every = ((path, name, array) for path, state in by_layer.items() for name, array in flatten(state).items())
     tree: Tree = nested({f"{path}.{name}" if path else name: array for path, name, array in every}, State)
     return tree
+
+
+class EventStream(Protocol):
+    """Times and places of events, as ``datasets.Events`` has them."""
+
+    @property
+    def t(self) -> Any: ...  # microseconds, not decreasing
+
+    @property
+    def place(self) -> Any: ...  # in a flattened frame
+
+    @property
+    def sensor(self) -> Tuple[int, ...]: ...
+
+    @property
+    def shape(self) -> Tuple[int, ...]: ...  # of a frame
+
+    def __len__(self) -> int: ...

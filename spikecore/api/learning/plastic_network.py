@@ -18,7 +18,6 @@ from typing import (
     Union,
 )
 
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Layer, Stateless, computes_as, layer_name
 from spikecore.api.core.messages import unknown
 from spikecore.api.functional.base import scalar
@@ -29,6 +28,7 @@ from spikecore.api.learning.plastic_run import PlasticRun
 from spikecore.api.learning.stack import Named, in_order, under
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.arguments import shown
 
 if TYPE_CHECKING:
     from spikecore.api.training.compute import Compute

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import layer_name
 from spikecore.api.core.tree import State, at, flatten, rebuild
 from spikecore.api.layers.network import Output, Recorded, record_option
 from spikecore.api.learning.homeostasis import TINY, AdaptiveThreshold
 from spikecore.api.learning.plasticity import reward_on
+from spikecore.arguments import shown
 
 if TYPE_CHECKING:
     from spikecore.api.learning.plastic_network import Plasticity, Site

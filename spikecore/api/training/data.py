@@ -6,11 +6,11 @@ import itertools
 from typing import TYPE_CHECKING, Any, Generator, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.functional.base import terms
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.training.batching import Feed, check_count, check_targets
+from spikecore.arguments import shown
 
 if TYPE_CHECKING:
     from spikecore.samples import Loader

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Iterable, Optional, Union
 
 from spikecore.api.core.extras import TrainingOptions, extra
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.functional.base import LossFunction
@@ -24,7 +23,7 @@ from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import compare, ranks_for
-from spikecore.arguments import ArrayLike, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked, shown
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model

@@ -14,7 +14,7 @@ from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
-from spikecore.api.core.stream import Stream
+from spikecore.api.core.stream import EventStream, Stream
 from spikecore.api.core.tree import Tree, flatten
 from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
@@ -27,7 +27,6 @@ from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import apply, train_step, value_and_grad
 from spikecore.api.training.predict import predict
-from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.api.training.trainer import Trainer
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
@@ -255,6 +254,8 @@ class Model:
             from spikecore.api.training.plastic_stream import PlasticStream
 
             return PlasticStream(self.network, self.engine, self.executor, shape, batch_size, record, learning)
+        from spikecore.api.training.stream import stream_of
+
         return stream_of(self.network, self.engine, self.executor, shape, batch_size, record)
 
     @checked
@@ -288,6 +289,8 @@ class Model:
             TypeError: ``events`` is something else.
             NotImplementedError: another engine, or a network that has no compiled stream; says why.
         """
+        from spikecore.api.training.stream import samples_of
+
         samples, shape = samples_of(events)
         self.build(shape)
         built: Any = self.input_shape  # not None, since there are weights

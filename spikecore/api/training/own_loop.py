@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, Literal, Mapping, Optional, Tuple, Union
 
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, flatten
@@ -21,7 +20,7 @@ from spikecore.api.training.history import Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.loop import DivergedError
 from spikecore.api.training.optimizers import Optimizer
-from spikecore.arguments import ArrayLike, Count, Seed, Size, checked
+from spikecore.arguments import ArrayLike, Count, Seed, Size, checked, shown
 
 if TYPE_CHECKING:
     from spikecore.api.core.engine import Executor

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 from spikecore.api.core.engine import Engine, Executor
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Layer, Shape
 from spikecore.api.core.tree import Tree
@@ -13,7 +12,7 @@ from spikecore.api.layers.network import record_option
 from spikecore.api.learning.plastic_network import Plasticity
 from spikecore.api.learning.plastic_run import PlasticRun, check_carries
 from spikecore.api.training.stream import StepwiseStream, copied
-from spikecore.arguments import Numbers
+from spikecore.arguments import Numbers, shown
 
 REASON = "its weights change at each step"
 

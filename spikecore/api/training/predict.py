@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Tuple
 
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.host import host, to_numpy
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, ShapeError
@@ -15,7 +14,7 @@ from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import as_numbers, check_sequence
 from spikecore.api.training.batching import Encoder, Feed, Input, check_numbers
 from spikecore.api.training.data import lengths_of
-from spikecore.arguments import ArrayLike, NumpyArray, Size, checked
+from spikecore.arguments import ArrayLike, NumpyArray, Size, checked, shown
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model

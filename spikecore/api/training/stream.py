@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.isolation import isolated
@@ -30,24 +30,6 @@ def copied(network: Layer, engine: Engine, executor: Executor, shape: Shape) -> 
     like, state = shapes_of(network, shape), executor.state()
     params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
     return engine.compile(network, params, buffers, None, None)
-
-
-class EventStream(Protocol):
-    """Times and places of events, as ``datasets.Events`` has them."""
-
-    @property
-    def t(self) -> Any: ...  # microseconds, not decreasing
-
-    @property
-    def place(self) -> Any: ...  # in a flattened frame
-
-    @property
-    def sensor(self) -> Tuple[int, ...]: ...
-
-    @property
-    def shape(self) -> Tuple[int, ...]: ...  # of a frame
-
-    def __len__(self) -> int: ...
 
 
 def samples_of(events: Any) -> Tuple[int, Shape]:

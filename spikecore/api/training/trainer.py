@@ -6,13 +6,13 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from spikecore.api.core.foreign import shown
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import executor_from
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.resuming import FitStart, check_resume, keeps_moments
+from spikecore.arguments import shown
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
 import torch
 from torch import nn
 
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree
 from spikecore.api.core.random import stream
 from spikecore.api.core.tree import flatten, nested
+from spikecore.arguments import shown
 from spikecore.engines.torch.engine import HALF, TorchEngine
 from spikecore.engines.torch.nn.state import neurons_of
 from spikecore.engines.torch.nn.unchanged import kept_by

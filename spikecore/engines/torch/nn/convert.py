@@ -12,7 +12,6 @@ from torch import nn
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
-from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import EMPTY, Layer, layer_name, shapes_of
 from spikecore.api.core.parameters import Learn, learn, values_of
 from spikecore.api.core.sizes import sample_shape
@@ -25,7 +24,7 @@ from spikecore.api.layers.delays import Delay, DelayedLinear
 from spikecore.api.layers.merges import Merge
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.arguments import checked
+from spikecore.arguments import checked, shown
 from spikecore.engines.torch.nn.described import GraphModule, StatelessModule
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.free_forward import Found, Weights, read_free

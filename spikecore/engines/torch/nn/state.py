@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, Mapping, Tuple
 
 from torch import nn
 
-from spikecore.api.core.foreign import shown
+from spikecore.arguments import shown
 from spikecore.engines.torch.nn.hidden import Hidden
 
 
