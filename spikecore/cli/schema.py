@@ -58,6 +58,8 @@ from spikecore.api.core.parameters import Learn
 from spikecore.api.functional.metrics import NAMED, OWN
 from spikecore.api.functional.quant import state_quant
 from spikecore.api.functional.quantisers import Grid
+from spikecore.api.layers.containers import Listed
+from spikecore.api.layers.merges import Merge
 from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate.special import Formula
 from spikecore.api.training.batching import keywords_of
@@ -91,7 +93,7 @@ class Kind(Section):
         """The object described."""
         fields = {name: _made(getattr(self, name)) for name in type(self).model_fields if name != "kind"}
         target = type(self).target
-        contains = isinstance(target, type) and issubclass(target, Layer)  # of containers, layers are the arguments
+        contains = isinstance(target, type) and issubclass(target, Listed)  # its layers are the arguments
         return target(*(fields.pop("layers", ()) if contains else ()), **fields)
 
     @model_validator(mode="after")
@@ -315,6 +317,7 @@ TYPES: Dict[Any, Any] = {
     **dict.fromkeys((int, Size, Count), int),
     Param: Annotated[Any, AfterValidator(_parameter)],
     Tuple[Layer, ...]: List["AnyLayer"],  # type: ignore[valid-type]
+    Tuple[Union[Layer, Merge], ...]: List["LayerOrMerge"],  # type: ignore[valid-type]
 }
 TYPES[Initialiser] = tagged(named(Initialiser))
 TYPES[Surrogate] = tagged(named(Surrogate))
@@ -323,14 +326,16 @@ TYPES[Quantiser] = tagged({"state_quant": state_quant, **_FIXED}, default="state
 TYPES[FixedPoint] = tagged(_FIXED, default="FixedPoint")
 TYPES[Grid] = tagged(named(Grid), default="ScaledInteger")
 
-_LAYERS = named(Layer)
-LAYER_MODELS = tuple(
-    model_of(name, layer, fields_of(layer), kind=(Literal[name], name))  # type: ignore[valid-type]
-    for name, layer in sorted(_LAYERS.items())
+LAYER_MODELS, MERGE_MODELS = (
+    tuple(
+        model_of(name, kind, fields_of(kind), kind=(Literal[name], name))  # type: ignore[valid-type]
+        for name, kind in sorted(named(base).items())
+    )
+    for base in (Layer, Merge)
 )
-AnyLayer = one_of(LAYER_MODELS, "kind")
+AnyLayer, LayerOrMerge = one_of(LAYER_MODELS, "kind"), one_of((*LAYER_MODELS, *MERGE_MODELS), "kind")
 for _model in LAYER_MODELS:
-    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer})
+    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "LayerOrMerge": LayerOrMerge})
 
 AnyEncoder = tagged(
     {

@@ -21,6 +21,7 @@ from spikecore.api.core.initialisers import Initialiser  # noqa: E402
 from spikecore.api.core.layer import Key  # noqa: E402
 from spikecore.api.core.parameters import param_fields  # noqa: E402
 from spikecore.api.functional.quantisers import Grid  # noqa: E402
+from spikecore.api.layers import merges  # noqa: E402
 from spikecore.api.training.optimizers import Optimizer  # noqa: E402
 from spikecore.arguments import hints_of  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
@@ -92,6 +93,12 @@ NEEDED = {  # what a class cannot do without
     ),
     "EarlyStopping": {"monitor": "loss"},
     "GradedSpikes": {"size": 4},
+    "Graph": {
+        "names": ["near", "both", "out"],
+        "layers": [LINEAR, {"kind": "Sum"}, "Leaky"],
+        "sources": [["input"], ["input", "near"], ["both"]],
+        "outputs": ["out"],
+    },
     "Lapicque": {"beta": 0.9},
     "PSN": {"num_steps": STEPS},
     "MaskedPSN": {"num_steps": STEPS, "order": 2},
@@ -219,6 +226,7 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
 }  # fmt: skip
 SINGLE = {  # values by the name of an option, whatever the class
     "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "B": 0.5, "b": 0.1, "b_offset": 0.5, "beta": 0.7, "betas": [0.5, 0.9],
+    "clip_norm": 0.5,
     "bias_init": {"kind": "normal", "std": 0.5}, "C": 2.0, "c": -50.0, "constant_factor": 0.5, "cooldown": 1,
     "correct_rate": 0.8, "d": 2.0, "dampening": 0.5, "delta_threshold": 0.2, "depression": 0.5, "dt": 0.25,
     "each": "step", "end": 0.1,
@@ -327,7 +335,10 @@ def made(table, home=sc):
     for name in PARTS.keys() & options.keys() if home is sc else ():
         part = options[name]
         options[name] = made({"kind": name, **part} if name == "state_quant" else part, PARTS[name])
-    return getattr(home, kind)(*layers, **{name: meant(value) for name, value in options.items()})
+    options = {name: meant(value) for name, value in options.items()}
+    if kind == "Graph":
+        return sc.Graph(layers=tuple(layers), **options)
+    return getattr(merges if kind in vars(merges) else home, kind)(*layers, **options)
 
 
 # ---- reading, writing, training ------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from spikecore.api.layers import merges, resizing
 from spikecore.api.layers.count_pool import CountMaxPool2d
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
+from spikecore.api.training import clipping, pruning, rewiring
 from spikecore.api.training import optimizers as optim
-from spikecore.api.training import pruning, rewiring
 from spikecore.conformance import (
     cases,
     golden,
@@ -295,7 +295,7 @@ def set_lr_does_nothing(patch):
 
 @mutant(test_optimizers.check_executor, SGD, 0.1)
 def clip_norm_does_nothing(patch):
-    patch.setattr(NumpyExecutor, "_clipped", lambda self, grads: grads)
+    patch.setattr(clipping, "clipped", lambda xp, grads, clip_norm: grads)
 
 
 @mutant(test_optimizers.check_keep_zeros, ADAM)
@@ -305,14 +305,18 @@ def zeros_are_trained(patch):
 
 @mutant(test_optimizers.check_keep_zeros, ADAM, 0.5)
 def gradients_of_zeros_count_for_the_norm(patch):
-    right = NumpyExecutor._clipped
+    given, right, taken = [], clipping.clipped, optim.Adam.existing
 
-    def clipped(self, grads):
-        trained, self.trained = self.trained, {name: sc.Adam() for name in grads}
-        grads, self.trained = right(self, grads), trained
-        return grads
+    def existing(self, xp, param, x):
+        given.append(x)
+        return taken(self, xp, param, x)
 
-    patch.setattr(NumpyExecutor, "_clipped", clipped)
+    def clipped(xp, grads, clip_norm):  # it is asked as soon as each gradient has lost its zeros
+        whole = right(xp, dict(zip(grads, given[-len(grads) :])), clip_norm)
+        return {name: taken(sc.Adam(keep_zeros=True), xp, grads[name], g) for name, g in whole.items()}
+
+    patch.setattr(optim.Adam, "existing", existing)
+    patch.setattr(clipping, "clipped", clipped)
 
 
 @mutant(test_optimizers.check_old_moments, ADAM)

@@ -131,7 +131,7 @@ def test_samples_too_short_for_their_labels_are_named_in_training(lengths):
     match = r"targets\[2\] needs (3|4) steps .* but the sample has (2|3)"
     for run in (model.fit, model.evaluate):
         with pytest.raises(ValueError, match=match):
-            run([batch], loss, progress=False)
+            run([batch], loss=loss, progress=False)
     with pytest.raises(ValueError, match=match):
         sc.verify(model, batch[0], targets, loss=loss, lengths=lengths)
 

@@ -12,6 +12,7 @@ The output of the last node is the container's. Whoever asks what a network comp
 
 from __future__ import annotations
 
+import abc
 from collections import Counter
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
@@ -65,9 +66,9 @@ class Container(Layer):
     #: What to do where the outputs of layers do not fit each other, for messages.
     remedy: ClassVar[str] = ""
 
+    @abc.abstractmethod
     def nodes(self) -> Tuple[Node, ...]:
         """The layers and merges, each after its sources."""
-        raise NotImplementedError
 
     @cached_property
     def wires(self) -> Tuple[Wire, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, get_args
 
@@ -19,9 +20,9 @@ JOINS: Dict[Join, Merge] = {"add": SUM, "and": Product(), "iand": Without()}
 class Parallel(Container):
     """Children that all receive the same input, and whose outputs are merged."""
 
+    @abc.abstractmethod
     def merge(self) -> Merge:
         """How their outputs are merged, in the order of the children."""
-        raise NotImplementedError
 
     def nodes(self) -> Tuple[Node, ...]:
         children = tuple(self.children())
