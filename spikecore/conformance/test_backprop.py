@@ -189,7 +189,7 @@ def test_a_window_cuts_where_parts_meet(engine):
 def learns(engine, options):
     """Whether an engine's executor can learn so: from its own gradients alone, only by BPTT."""
     one = compiled(engine, model(engine, cases.DENSE), functional.ce_rate_loss())
-    return one.gradients is not None or ("learning" not in options and one.resting is not None)
+    return one.gradients is not None or (isinstance(options["learning"], sc.BPTT) and one.resting is not None)
 
 
 def trained(engine, **options):
