@@ -202,7 +202,7 @@ def test_a_step_goes_on_only_from_the_last_one():
 
 @pytest.mark.parametrize("learning", ["eprop", "ottt", "rtrl"])
 def test_gradients_made_elsewhere_are_refused(learning):
-    with pytest.raises(NotImplementedError, match=rf"returns no gradients: learning='{learning}'"):
+    with pytest.raises(NotImplementedError, match=rf"(?i)returns no gradients: learning={learning}\(\)"):
         fitted(model(), [batch()], **{**PARTS, "learning": learning})
 
 
