@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
+from spikecore.api.core import variants
 from spikecore.conformance.test_engine_contract import *  # noqa: F403
 
 
@@ -20,7 +21,7 @@ def test_cpu_tensors_are_host_data_for_the_numpy_engine():
 
 
 def test_only_what_is_computed_while_recording_is_replayed():
-    smooth = sc.get_engine("numpy", dtype="float64").smooth()
+    smooth = variants.smooth(sc.get_engine("numpy", dtype="float64"))
     x = smooth.asarray([1.0, 2.0])
 
     def times_a_constant(x):

@@ -112,7 +112,7 @@ def test_options_reach_poptorch():
 def test_training_is_torchs(network):
     """Weights, buffers, history and evaluation after two epochs with validation; dropout draws alike."""
     data = [batch(seed=i) for i in range(3)]
-    options = {"optimizer": sc.Adam(lr=0.01), "epochs": 2, "validation": data[:1], "clip_norm": 0.5}
+    options = {"optimizer": sc.Adam(lr=0.01, clip_norm=0.5), "epochs": 2, "validation": data[:1]}
     ours = fitted(model(network), data, **options)
     theirs = fitted(sc.Model(network, "torch"), data, **options)
     assert difference(ours, theirs) < 1e-6
@@ -205,7 +205,7 @@ def test_a_short_batch_is_reported_but_dropped():
     data = [batch(8), batch(5)]
     ours, only = fitted(model(), data), fitted(model(), data[:1])
     assert difference(ours, only) == 0.0
-    expected = only.evaluate(data[1:], LOSS, num_steps=5, progress=False)
+    expected = only.evaluate(data[1:], loss=LOSS, num_steps=5, progress=False)
     assert abs(ours.history[0]["loss"] - (8 * only.history[0]["loss"] + 5 * expected["loss"]) / 13) < 1e-6
 
 
@@ -272,7 +272,8 @@ def test_pipeline_names_layers():
 
 def test_truncated_bptt_is_torchs():
     data = [batch(8)]
-    assert difference(fitted(model(), data, window=2), fitted(sc.Model(NET, "torch"), data, window=2)) < 1e-6
+    way = sc.BPTT(window=2)
+    assert difference(fitted(model(), data, learning=way), fitted(sc.Model(NET, "torch"), data, learning=way)) < 1e-6
 
 
 def test_states_continue():
