@@ -19,6 +19,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402
+from spikecore.api.training import loop  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import command_train, run_reports  # noqa: E402
 from spikecore.cli import run_directory as runs  # noqa: E402
@@ -156,8 +157,8 @@ def test_a_run_that_diverges_keeps_its_last_good_epoch(spikecore, monkeypatch, e
 def test_results_of_runs_are_strict_json(spikecore, monkeypatch, value):
     """C12: losses that are not finite are null in the files of a run."""
     monkeypatch.setattr(sc.Model, "evaluate", lambda *args, **options: {"loss": value, "accuracy": 0.5})
-    evaluated = sc.api.training.fit.Training._validated
-    monkeypatch.setattr(sc.api.training.fit.Training, "_validated", lambda *a: {**evaluated(*a), "val_loss": value})
+    evaluated = loop.Training._validated
+    monkeypatch.setattr(loop.Training, "_validated", lambda *a: {**evaluated(*a), "val_loss": value})
     out, _ = trained(spikecore, "out")
     lines = [*(out / "history.jsonl").read_text().splitlines(), (out / "result.json").read_text()]
     rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ OTHERS = (
     *(sc.GroupNorm(2, 4), sc.Flatten(), sc.Linear(64, 4), sc.LI(beta=0.9)),
 )
 RATE = {"encoder": rate, "num_steps": 5}
-KEEPING = {**RATE, "optimizer": sc.Adam(lr=1e-2, keep_zeros=True), "clip_norm": 0.05}
+KEEPING = {**RATE, "optimizer": sc.Adam(lr=1e-2, keep_zeros=True, clip_norm=0.05)}
 KINDS = {
     "dense": (dense(), X, {"num_steps": 6}),
     "batch norm": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),
@@ -86,12 +87,13 @@ def model(layers, data=X, **options):
     return sc.Model(sc.Sequential(*layers), engine="torch", dtype="float64", seed=3, input_shape=shape, **options)
 
 
-def trained(kind, world, **options):
+def trained(kind, world, parallel="data", **options):
     """A model after 20 batches, validated after each epoch."""
     layers, data, more = KINDS[kind]
     options = {"validation": batches(data, False), "metric": "accuracy_rate", "progress": False, **more, **options}
     given, one = batches(data, world > 2), model(layers, data, checkpoint_layers=options.pop("checkpoint_layers", None))
     options.setdefault("optimizer", sc.Adam(lr=1e-2))
+    options["compute"] = replace(options.get("compute", sc.Compute()), parallel=parallel)
     one.fit(given, loss=functional.ce_rate_loss(), epochs=5 if world > 2 else 4, **options)
     return one
 

@@ -86,9 +86,9 @@ def rank_trains(kinds, names):
         assert one.executor.divided is not None
         np.savez(f"{kind}-{rank}.npz", **figures(one))
     for name in names:
-        np.savez(f"{name}-{rank}.npz", **figures(other(name, parallel="fsdp")))
+        np.savez(f"{name}-{rank}.npz", **figures(other(name, compute=FSDP)))
     if HALF_PRECISION in names:
-        np.savez(f"undivided-{rank}.npz", **figures(other(HALF_PRECISION, parallel="data")))
+        np.savez(f"undivided-{rank}.npz", **figures(other(HALF_PRECISION)))
 
 
 def rank_trains_quickly():
@@ -127,7 +127,7 @@ def rank_has_other_uses():
             found[name] = "nothing"
         except Exception as error:
             found[name] = f"{type(error).__name__}: {error}"
-    trained("dense", 2, compute=FSDP)  # after all of these the ranks are still in step
+    trained("dense", 2, parallel="fsdp")  # after all of these the ranks are still in step
     Path(f"found-{rank}.json").write_text(json.dumps(found))
 
 
@@ -239,9 +239,7 @@ def worlds(folder, size, *functions):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    nursery(
-        "test_parallel_fsdp", "worlds", folder, 2, "rank_trains_quickly", "rank_has_other_uses", "rank_uses_fully_shard"
-    )
+    nursery(__name__, "worlds", folder, 2, "rank_trains_quickly", "rank_has_other_uses", "rank_uses_fully_shard")
     return folder
 
 
