@@ -305,7 +305,7 @@ def test_constant_weights_and_weights_without_bias_on_a_tape(always):
                 y = of.xp.conv(p["x"], other, None, **option) if "x" in p else of.xp.conv(other, p["w"], None, **option)
                 return of.xp.sum(y * y), y
 
-            found.append(of.value_and_grad(function, sc.Params(lifted), loss=constant)[2])
+            found.append(of.value_and_grad(function, sc.Params(lifted), constant)[2])
         (ours,), (theirs,) = (list(grads.values()) for grads in found)
         assert near(torch.from_numpy(ours), torch.from_numpy(theirs), "float32")
 
