@@ -270,7 +270,7 @@ SAID = {
     "ends early": "RankError: rank 0 has no more batches, and others have",
     "weights restored on one": "RankError: after the callbacks of epoch 1 the weights of rank 1 are not",
     "not finite": "DivergedError: the loss of epoch 1 is inf in batch 1, where every state is finite",
-    "eprop": "ValueError: 2 processes train together, once per batch, but learning='eprop'",
+    "eprop": "ValueError: 2 processes train together, once per batch, but learning=EProp()",
 }
 DIFFERENT = {
     "bad input": (
