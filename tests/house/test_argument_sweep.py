@@ -12,7 +12,8 @@ import pytest
 
 import spikecore as sc
 from spikecore import arguments, functional, spikegen
-from tests.house.sweep_rig import NAN, NOTHING, Nothing, outcome, parameters
+from tests.house.sweep_nonsense import NAN, NOTHING, Nothing
+from tests.house.sweep_rig import outcome, parameters
 
 for package in ("torch", "matplotlib", "nir", "h5py"):
     pytest.importorskip(package)

@@ -35,7 +35,9 @@ LIMIT = 60.0  # seconds of a processor for one mutant, however busy the machine 
 WAITING = 10.0  # times as long by the clock, in which a mutant that only waits is stopped
 BROKEN = 99  # exit status where no test ran
 NEURONS = " ".join(f"tests/conformance/test_{name}.py" for name in ("neuron_equations", "parallel", "neurons"))
-KERNELS = "tests/kernels/test_kernels.py tests/kernels/test_small.py tests/conformance/test_kernels.py"
+NEWCOMER = " ".join(f"tests/house/test_newcomer{name}.py" for name in ("", "_arguments", "_mistakes"))
+KERNELS = " ".join(f"tests/kernels/test_{name}.py" for name in ("kernels", "kernels_threads", "small"))
+KERNELS += " tests/conformance/test_kernels.py"
 SPARSE = " ".join(f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward"))
 MEMORY = "tests/kernels/test_memory.py tests/engines/test_memory.py"
 STREAMS = "tests/kernels/test_stream.py tests/datasets/test_stream_events.py"
@@ -47,7 +49,7 @@ PLACES: Dict[str, str] = {
     "api/neurons/psn.py": f"tests/core/test_psn.py {NEURONS}",
     "api/neurons/state_space.py": f"tests/core/test_resonators.py {NEURONS}",
     "api/neurons/resonate.py": f"tests/core/test_resonators.py {NEURONS}",
-    "api/neurons/keywords.py": "tests/house/test_newcomer.py tests/core/test_bad_input.py",
+    "api/neurons/keywords.py": f"{NEWCOMER} tests/core/test_bad_input.py",
     "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/core/test_states.py tests/core/test_bad_input.py",
     "kernels/sparse": " ".join(
         f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward")
