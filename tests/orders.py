@@ -23,11 +23,12 @@ FILES = """
 cli/test_demo.py conformance/test_cross.py conformance/test_executors.py conformance/test_kernels.py
 conformance/test_scan.py core/test_delays.py core/test_psn.py docs/test_examples.py docs/test_readme.py
 engines/test_precision.py engines/test_torch_layer.py kernels/test_compile.py kernels/test_kernels.py
-kernels/test_narrow.py kernels/test_narrow_torch.py learning/test_backprop.py learning/test_backprop_modules.py
-learning/test_online_rules.py learning/test_plasticity_training.py nn/test_narrow.py nn/test_run.py nn/test_step.py
-training/test_diagnosis.py training/test_fit_sequences.py training/test_fit_steps.py training/test_model.py
-training/test_own_loop.py training/test_pruning_training.py training/test_quantize.py training/test_resume.py
-zoo/test_pretrained.py
+kernels/test_kernels_threads.py kernels/test_narrow.py kernels/test_narrow_torch.py learning/test_backprop.py
+learning/test_backprop_modules.py learning/test_online_rules.py learning/test_plasticity_training.py
+nn/test_narrow.py nn/test_run.py nn/test_run_noticed.py nn/test_step.py training/test_diagnosis.py
+training/test_fit_callbacks.py training/test_fit_sequences.py training/test_fit_steps.py training/test_model.py
+training/test_own_loop.py training/test_predict.py training/test_pruning_training.py training/test_quantize.py
+training/test_quantize_training.py training/test_resume.py zoo/test_pretrained.py
 """.split()
 # What takes longest runs in one order each, of those that every processor has.
 LONG = {
