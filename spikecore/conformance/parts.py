@@ -9,7 +9,7 @@ from spikecore.api.core.layer import Layer
 from spikecore.api.functional.base import LossBase, WeightedSum
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.optimizers import Optimizer
-from spikecore.conformance.cases import Word
+from spikecore.conformance.word_cases import Word
 from spikecore.surrogate import Surrogate
 
 KINDS = ("words", "layers", "neurons", "surrogates", "losses", "encoders", "optimisers", "topics")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from spikecore.api.core import words
-from spikecore.conformance import cases, reference
+from spikecore.conformance import reference, word_cases
 from spikecore.conformance.rig import assert_close, differences, normal
 
-EVERY = [*cases.DIFFERENTIABLE, *cases.CONSTANT, *cases.CREATION]
+EVERY = [*word_cases.DIFFERENTIABLE, *word_cases.CONSTANT, *word_cases.CREATION]
 
 
 def is_float(x):
@@ -108,21 +108,21 @@ def test_value_in_float32(engine32, case):
     check_value(engine32, case)
 
 
-@pytest.mark.parametrize("case", cases.DIFFERENTIABLE, ids=repr)
+@pytest.mark.parametrize("case", word_cases.DIFFERENTIABLE, ids=repr)
 def test_gradient(engine, case):
     check_gradient(engine, case)
 
 
 def test_every_word_has_a_case(engine):
     """A word without a case, or an engine with other words than these, fails here."""
-    assert {case.word for case in cases.DIFFERENTIABLE} == set(words.DIFFERENTIABLE)
-    assert {case.word for case in cases.CONSTANT} == set(words.PIECEWISE_CONSTANT)
-    assert {case.word for case in cases.CREATION} == set(words.CREATION)
+    assert {case.word for case in word_cases.DIFFERENTIABLE} == set(words.DIFFERENTIABLE)
+    assert {case.word for case in word_cases.CONSTANT} == set(words.PIECEWISE_CONSTANT)
+    assert {case.word for case in word_cases.CREATION} == set(words.CREATION)
     assert {name for name in dir(engine.xp) if not name.startswith("_")} == set(words.WORDS)
 
 
 @pytest.mark.parametrize(
-    "case", cases.CONSTANT[:1] + [c for c in cases.CONSTANT if c.word in ("round", "sign")], ids=repr
+    "case", word_cases.CONSTANT[:1] + [c for c in word_cases.CONSTANT if c.word in ("round", "sign")], ids=repr
 )
 def test_piecewise_constant_words_pass_no_gradient(engine, case):
     """The word next to x itself: what remains is the derivative of x alone."""

@@ -28,6 +28,7 @@ from spikecore.conformance import (
     test_sparse,
     test_surrogates,
     test_words,
+    word_cases,
 )
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.executor import NumpyExecutor
@@ -98,7 +99,7 @@ def latency_stretches_by_the_batch(patch):
 # -- layers, losses, optimisers --
 
 
-@mutant(test_words.check_gradient, next(case for case in cases.DIFFERENTIABLE if case.word == "batch_norm"))
+@mutant(test_words.check_gradient, next(case for case in word_cases.DIFFERENTIABLE if case.word == "batch_norm"))
 def moments_of_batch_norm_are_constants(patch):
     def by_input(xp, g, out, x, moments, weight, bias, axis, eps):
         return g * rules.along(xp, weight / xp.sqrt(moments[1, ...] + eps), axis)

@@ -9,7 +9,7 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.core import rules, words
-from spikecore.conformance import cases, test_words
+from spikecore.conformance import test_words, word_cases
 
 from . import mutants, mutants_of_parts
 from .mutants import MUTANTS, with_words
@@ -56,7 +56,8 @@ def test_a_wrong_rule_of_any_word_is_found(monkeypatch, word, how):
 
     monkeypatch.setitem(rules.RULES, word, tuple(broken(product) for product in rules.RULES[word]))
     engine = sc.get_engine("numpy", dtype="float64")
-    own_first = sorted(cases.DIFFERENTIABLE, key=lambda case: case.word != word)  # two minus signs may cancel in one
+    # two minus signs may cancel in one
+    own_first = sorted(word_cases.DIFFERENTIABLE, key=lambda case: case.word != word)
     assert any(fails(test_words.check_gradient, engine, case) for case in own_first)
 
 

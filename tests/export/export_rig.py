@@ -3,7 +3,7 @@
 import numpy as np
 
 import spikecore as sc
-from spikecore.conformance import cases
+from spikecore.conformance import cases, word_cases
 
 CASES = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.DELAYS, *cases.NETWORKS]
 _SEQUENCES = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"  # how their names begin
@@ -11,13 +11,13 @@ WHOLE = [case for case in CASES if case.name.startswith(_SEQUENCES)]  # they nee
 BY_STEPS = [case for case in CASES if case not in WHOLE]
 
 #: Arrays of flags and of whole numbers, and words that take parts of an array.
-FLAGS, NUMBERS = cases.MASK, np.arange(-3, 9).reshape(3, 4)
+FLAGS, NUMBERS = word_cases.MASK, np.arange(-3, 9).reshape(3, 4)
 _ROWS = np.arange(24, dtype="float32").reshape(2, 3, 4)
 _PARTS = [
     *(slice(None, None, -1), slice(None, None, -2), slice(-2, None), 1, -1, None, ..., (0, 1), (0, 1, 2), (..., -1)),
     *((slice(None), None, 0), (slice(None), slice(2, 0, -1)), (..., slice(-1, None, -3), None)),
 ]
-KEYS = [cases.Word("take_slice", (_ROWS, part), {}, None) for part in _PARTS]
+KEYS = [word_cases.Word("take_slice", (_ROWS, part), {}, None) for part in _PARTS]
 
 
 def model_of(case):

@@ -7,7 +7,7 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.core import words
-from spikecore.conformance import cases
+from spikecore.conformance import word_cases
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.files import header, source
 from spikecore.export.c.plan import planned
@@ -20,31 +20,37 @@ CREATED = "zeros_like", "ones_like", "stop_gradient"  # no words of a graph
 NO_FORM = "patches", "unpatches"
 TIES = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -0.0, np.nan, np.inf, -np.inf], "float32")
 OTHER = [  # flags, whole numbers, numbers that are none
-    *(cases.Word(n, (FLAGS, ~FLAGS), {}, None) for n in ("add", "multiply", "maximum", "minimum", "greater", "equal")),
-    *(cases.Word(n, (FLAGS, cases.A), {}, None) for n in ("multiply", "subtract", "less_equal", "not_equal")),
     *(
-        cases.Word(n, (NUMBERS, 2), {}, None)
+        word_cases.Word(n, (FLAGS, ~FLAGS), {}, None)
+        for n in ("add", "multiply", "maximum", "minimum", "greater", "equal")
+    ),
+    *(word_cases.Word(n, (FLAGS, word_cases.A), {}, None) for n in ("multiply", "subtract", "less_equal", "not_equal")),
+    *(
+        word_cases.Word(n, (NUMBERS, 2), {}, None)
         for n in ("add", "greater", "equal", "maximum", "minimum", "multiply", "pow")
     ),
-    *(cases.Word(n, (FLAGS,), {"axis": 0}, None) for n in ("sum", "max", "min", "any", "all")),
-    *(cases.Word(n, (NUMBERS,), {}, None) for n in ("sum", "min", "argmax", "abs", "sign", "negative", "any", "all")),
+    *(word_cases.Word(n, (FLAGS,), {"axis": 0}, None) for n in ("sum", "max", "min", "any", "all")),
     *(
-        cases.Word("astype", (a, d), {}, None)
-        for a in (3 * cases.A, FLAGS, NUMBERS)
+        word_cases.Word(n, (NUMBERS,), {}, None)
+        for n in ("sum", "min", "argmax", "abs", "sign", "negative", "any", "all")
+    ),
+    *(
+        word_cases.Word("astype", (a, d), {}, None)
+        for a in (3 * word_cases.A, FLAGS, NUMBERS)
         for d in ("int64", "float32", "bool")
     ),
     *(
-        cases.Word(n, (TIES,), {}, None)
+        word_cases.Word(n, (TIES,), {}, None)
         for n in ("round", "floor", "sign", "abs", "max", "argmax", "argmin", "isfinite")
     ),
-    *(cases.Word(n, (TIES, 1.0), {}, None) for n in ("maximum", "minimum", "greater", "multiply", "subtract")),
-    cases.Word("clip", (TIES, -1.0, 1.0), {}, None),
-    cases.Word("clip", (NUMBERS, 0, 4), {}, None),
-    cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
-    cases.Word("matmul", (cases.MAP, cases.normal(6, 3)), {}, None),
+    *(word_cases.Word(n, (TIES, 1.0), {}, None) for n in ("maximum", "minimum", "greater", "multiply", "subtract")),
+    word_cases.Word("clip", (TIES, -1.0, 1.0), {}, None),
+    word_cases.Word("clip", (NUMBERS, 0, 4), {}, None),
+    word_cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
+    word_cases.Word("matmul", (word_cases.MAP, word_cases.normal(6, 3)), {}, None),
 ]
 WORDS = [
-    *(word for word in [*cases.DIFFERENTIABLE, *cases.CONSTANT] if word.word not in (*CREATED, *NO_FORM)),
+    *(word for word in [*word_cases.DIFFERENTIABLE, *word_cases.CONSTANT] if word.word not in (*CREATED, *NO_FORM)),
     *OTHER,
     *KEYS,
 ]
@@ -142,12 +148,12 @@ def test_every_word_of_a_step_is_tried():
 
 @pytest.mark.parametrize("word", NO_FORM)
 def test_words_without_a_form_are_refused(word):
-    case = next(case for case in cases.DIFFERENTIABLE if case.word == word)
+    case = next(case for case in word_cases.DIFFERENTIABLE if case.word == word)
     with pytest.raises(sc.ExportError, match=f"Words uses '{word}', which has no form in C"):
         planned(OneStep([case]).graph)
 
 
 def test_weights_that_depend_on_the_input_are_refused():
-    case = next(case for case in cases.DIFFERENTIABLE if case.word == "linear")
+    case = next(case for case in word_cases.DIFFERENTIABLE if case.word == "linear")
     with pytest.raises(sc.ExportError, match="Words: its weight depends on the input, and in C weights are constants"):
         planned(OneStep([case], weights=()).graph)

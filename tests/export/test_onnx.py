@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 import spikecore as sc  # noqa: E402
 from spikecore.api.core import words  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
-from spikecore.conformance import cases  # noqa: E402
+from spikecore.conformance import cases, word_cases  # noqa: E402
 from spikecore.engines.numpy.engine import NumpyEngine  # noqa: E402
 from spikecore.export.onnx import writer  # noqa: E402
 from spikecore.export.onnx.operators import OPERATORS  # noqa: E402
@@ -119,31 +119,43 @@ def one_word(word):
 
 
 CREATED = "zeros_like", "ones_like"  # constants of a graph
-WORDS = [word for word in [*cases.DIFFERENTIABLE, *cases.CONSTANT] if word.word not in CREATED]
+WORDS = [word for word in [*word_cases.DIFFERENTIABLE, *word_cases.CONSTANT] if word.word not in CREATED]
 
 
 OTHER_TYPES = [  # flags and whole numbers
-    *(cases.Word(name, (FLAGS, ~FLAGS), {}, None) for name in ("add", "multiply", "maximum", "minimum", "greater")),
-    *(cases.Word(name, (FLAGS, cases.A), {}, None) for name in ("multiply", "subtract", "less_equal", "not_equal")),
-    *(cases.Word(name, (NUMBERS, 2), {}, None) for name in ("add", "divide", "greater", "equal", "maximum", "pow")),
-    *(cases.Word(name, (NUMBERS, 0.5), {}, None) for name in ("multiply", "less", "divide")),
-    *(cases.Word(name, (FLAGS,), {"axis": 0}, None) for name in ("sum", "max", "min", "any", "all")),
-    *(cases.Word(name, (NUMBERS,), {}, None) for name in ("sum", "mean", "min", "argmax", "abs", "sign", "any", "all")),
     *(
-        cases.Word("astype", (a, dtype), {}, None)
-        for a in (3 * cases.A, FLAGS)
+        word_cases.Word(name, (FLAGS, ~FLAGS), {}, None)
+        for name in ("add", "multiply", "maximum", "minimum", "greater")
+    ),
+    *(
+        word_cases.Word(name, (FLAGS, word_cases.A), {}, None)
+        for name in ("multiply", "subtract", "less_equal", "not_equal")
+    ),
+    *(
+        word_cases.Word(name, (NUMBERS, 2), {}, None)
+        for name in ("add", "divide", "greater", "equal", "maximum", "pow")
+    ),
+    *(word_cases.Word(name, (NUMBERS, 0.5), {}, None) for name in ("multiply", "less", "divide")),
+    *(word_cases.Word(name, (FLAGS,), {"axis": 0}, None) for name in ("sum", "max", "min", "any", "all")),
+    *(
+        word_cases.Word(name, (NUMBERS,), {}, None)
+        for name in ("sum", "mean", "min", "argmax", "abs", "sign", "any", "all")
+    ),
+    *(
+        word_cases.Word("astype", (a, dtype), {}, None)
+        for a in (3 * word_cases.A, FLAGS)
         for dtype in ("int64", "float32", "bool")
     ),
-    cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
-    cases.Word("where", (FLAGS, NUMBERS, 0.5), {}, None),
-    cases.Word("clip", (NUMBERS, 0, 4), {}, None),
+    word_cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
+    word_cases.Word("where", (FLAGS, NUMBERS, 0.5), {}, None),
+    word_cases.Word("clip", (NUMBERS, 0, 4), {}, None),
     *(
-        cases.Word("clip", (cases.A, *bounds), {}, None)
-        for bounds in ((cases.A - 0.1, 0.5), (-0.5, np.abs(cases.A) / 2))
+        word_cases.Word("clip", (word_cases.A, *bounds), {}, None)
+        for bounds in ((word_cases.A - 0.1, 0.5), (-0.5, np.abs(word_cases.A) / 2))
     ),
-    cases.Word("linear", (cases.A, cases.B.astype("float32"), None), {}, None),
+    word_cases.Word("linear", (word_cases.A, word_cases.B.astype("float32"), None), {}, None),
 ]
-NOTHING = cases.Word("take_slice", (cases.A, slice(1, 1)), {}, None)
+NOTHING = word_cases.Word("take_slice", (word_cases.A, slice(1, 1)), {}, None)
 
 
 @pytest.mark.parametrize("word", [*WORDS, *OTHER_TYPES, *KEYS, NOTHING], ids=repr)
