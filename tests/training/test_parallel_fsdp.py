@@ -48,12 +48,12 @@ WIDE = 40  # layers of the network whose memory is looked at
 PEAK = (sc.Linear(12, WIDE), *(each for _ in range(4) for each in (sc.Leaky(threshold=0.2), sc.Linear(WIDE, WIDE))))
 
 
-def other(name, parallel="data"):
+def other(name, **more):
     layers, options, given = OTHERS[name]
     network = sc.RLeaky(beta=0.8, linear_features=12) if layers is None else sc.Sequential(*layers)
     one = sc.Model(network, engine="torch", seed=3, input_shape=(12,), **{"dtype": "float64", **options})
-    given = {"optimizer": sc.Adam(lr=1e-2), "epochs": 3, "num_steps": 5, "progress": False, **given}
-    one.fit(BATCHES, loss=functional.ce_rate_loss(), compute=sc.Compute(parallel=parallel), **given)
+    given = {"optimizer": sc.Adam(lr=1e-2), "epochs": 3, "num_steps": 5, "progress": False, **given, **more}
+    one.fit(BATCHES, loss=functional.ce_rate_loss(), **given)
     return one
 
 
