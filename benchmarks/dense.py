@@ -30,7 +30,7 @@ class DenseProducts(TorchEngine):
         bias: Optional[Any] = None,
         **options: Any,
     ) -> Any:
-        """See ``Lowers.readout_scan``."""
+        """See ``Scans.readout_scan``."""
         if weight.shape[0] > MOST:
             return None
         return super().readout_scan(stepper, params, state, inputs, weight, bias, **options)

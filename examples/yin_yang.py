@@ -48,11 +48,12 @@ def trained(seed, hidden, epochs, samples, batch_size, lr, fused):
         network,
         train,
         loss=loss,
+        # clip_norm: less than half the norm of a typical batch, so that no batch counts more than others
         optimizer=sc.Adam(lr=lr, betas=(0.9, 0.99), groups=(sc.Group("0.weight", lr=lr / 10.0),), clip_norm=0.05),
         schedule=falling,
         epochs=epochs,
         batch_size=batch_size,
-        wake=2e-3,  # less than half the norm of a typical batch, so that no batch counts more than others
+        wake=2e-3,
         seed=seed,
         fused=fused,
     )

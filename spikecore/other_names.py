@@ -104,7 +104,8 @@ ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the
     **dict.fromkeys(("lr", "learning_rate"), ("optimizer", "optimizer=sc.Adam(lr={})")),
     "weight_decay": ("optimizer", "optimizer=sc.AdamW(weight_decay={})"),
     **dict.fromkeys(("clip_norm", "grad_clip"), ("optimizer", "optimizer=sc.Adam(clip_norm={})")),
-    **{name: ("learning", f"learning=sc.BPTT({name}={{}})") for name in ("window", "update_every")},
+    "window": ("learning", "learning=sc.BPTT(window={})"),
+    "update_every": ("learning", "learning=sc.BPTT(update_every={0}), or so in another, sc.EProp(update_every={0})"),
     **{
         name: ("compute", f"compute=sc.Compute({name}={{}})")
         for name in ("parallel", "memory", "accumulate", "compile", "check_finite")

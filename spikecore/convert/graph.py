@@ -59,7 +59,7 @@ class Node:
     """One operation.
 
     Args:
-        name: unique; that of the node of torch.fx.
+        name: unique; that of the call in ``forward``.
         place: what a user calls it, e.g. "layer features.3 (ReLU)".
         does: one of the records above.
         inputs: the names of the nodes whose outputs it takes.

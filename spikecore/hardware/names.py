@@ -11,13 +11,13 @@ from spikecore.api.layers.merges import Concatenation, Merge, Product, Sum
 from spikecore.api.layers.nodes import Node
 from spikecore.api.neurons.stepper import Stepper
 
-WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic", "Sequential")
+WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic", "Sequential", "Graph")
 
 
 def known_names(kind: str) -> FrozenSet[str]:
     """The names of all "layers", "neurons" or "resets" that a chip file may name.
 
-    Wrappers are not among them: what counts is the neuron or layer inside.
+    Wrappers are not among them: what counts is the neuron or layer inside, and of a graph how it merges.
     """
     if kind == "resets":
         return frozenset(Membrane.resets)

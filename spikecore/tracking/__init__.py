@@ -2,7 +2,7 @@
 
     from spikecore import tracking
 
-    model.fit(x, y, loss, epochs=20, num_steps=25, callbacks=(tracking.CSV("log.csv"),))
+    model.fit(x, y, loss=loss, epochs=20, num_steps=25, callbacks=(tracking.CSV("log.csv"),))
 
 A tracker of your own derives from ``Tracker``. docs/tracking.md shows one. TensorBoard, MLflow and W&B are extras of
 this package; a tracker whose package is missing says which.

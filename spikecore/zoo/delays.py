@@ -61,7 +61,8 @@ def delay_snn(
     Example:
         >>> net = zoo.delay_snn(20, (64, 64), 10, max_delay=10, anneal=1500)
         >>> optimizer = sc.AdamW(groups=(sc.Group("*.delay", lr=0.1, weight_decay=0.0),))
-        >>> sc.Model(net).fit(batches, functional.ce_membrane_loss(), optimizer, epochs=25)
+        >>> loss = functional.ce_membrane_loss()
+        >>> sc.Model(net).fit(batches, loss=loss, optimizer=optimizer, epochs=25)
     """
     if not hidden or not all(is_size(size, 1) for size in hidden):
         raise ValueError(f"delay_snn: hidden={hidden!r} must be ints >= 1, one for each hidden layer")

@@ -101,7 +101,7 @@ def test_nan_and_infinity_are_refused_with_their_index(engine, value):
     bad[4, 2] = value
     one = model(engine)
     before = one.params()
-    with refused(ValueError, rf"input\[4, 2\] is {value}: .*check_finite=False lets it through"):
+    with refused(ValueError, rf"input\[4, 2\] is {value}: .*check_finite=False\) lets it through"):
         one.fit([(bad, Y)], num_steps=2)
     with refused(ValueError, r"input\[0, 4, 2\]"):
         one(np.stack([bad, X]))

@@ -215,8 +215,8 @@ SAID = {
     "not finite": ("DivergedError: 0.weight holds NaN or infinity after epoch 2",) * 2,
     "validation": whole.DIFFERENT["bad input"],
     "metric": ("RankError: rank 1 of 2 has failed: ValueError: no metric", "ValueError: no metric"),
-    "train_step": ("NotImplementedError: model.train_step: fit(parallel='fsdp') has divided the weights",) * 2,
-    "value_and_grad": ("NotImplementedError: model.value_and_grad: fit(parallel='fsdp') has divided",) * 2,
+    "train_step": ("NotImplementedError: model.train_step: fit with parallel='fsdp' has divided the weights",) * 2,
+    "value_and_grad": ("NotImplementedError: model.value_and_grad: fit with parallel='fsdp' has divided",) * 2,
 }
 
 

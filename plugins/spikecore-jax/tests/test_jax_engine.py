@@ -351,7 +351,7 @@ weights = []
 for options in ({"devices": 4}, {}, {"device": "cpu:2"}):
     model = sc.Model(net, engine="jax", dtype="float64", **options)
     batches = [(x, np.arange(8) % 3), (x + 0.1, np.arange(8) % 3)]
-    model.fit(batches, loss, optimizer=sc.Adam(lr=0.01), epochs=3, progress=False)
+    model.fit(batches, loss=loss, optimizer=sc.Adam(lr=0.01), epochs=3, progress=False)
     executor, placed = model.executor, model.executor.batch(x, np.arange(8) % 3)
     assert [len(a.devices()) for a in placed] == [options.get("devices", 1)] * 2, placed
     if options.get("devices"):

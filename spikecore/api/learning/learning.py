@@ -200,7 +200,7 @@ class Learning(Concise, Checked):
         return sum(losses) / total if losses else None, _whole(executor.engine, [out for _, out in found])
 
     def add(self, executor: Any, loss: Any, batch: Placed, weight: float, whole: Optional[int], last: bool) -> Any:
-        """Add the gradient of a batch to those that wait for an update, as ``Executor.add`` does; returns the same."""
+        """Add the gradient of a batch to those that wait for an update, as ``Gradients.add`` does; returns the same."""
         raise NotImplementedError(f"learning={self!r} makes no gradient that may wait for that of another batch")
 
     # ---- for subclasses ----

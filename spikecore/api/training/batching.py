@@ -173,7 +173,10 @@ def check_feeds(owner: str, x: Any, num_steps: Optional[int], encoder: Optional[
 
 
 # The index counts within the batch, whose samples ``fit`` has shuffled.
-FIND = " (in this batch; in your data np.argwhere(~np.isfinite(x)) finds all; check_finite=False lets it through)"
+FIND = (
+    " (in this batch; in your data np.argwhere(~np.isfinite(x)) finds all; in fit, "
+    "compute=sc.Compute(check_finite=False) lets it through)"
+)
 
 
 def check_finite(engine: Any, x: Any, remedy: str = FIND) -> None:

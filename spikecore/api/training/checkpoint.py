@@ -54,9 +54,8 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     from safetensors.numpy import save as to_bytes
 
     state = model.state()
-    if (
-        model.executor.divided is not None and model.executor.divided.rank
-    ):  # all ranks gather the weights, and rank 0 writes
+    divided = model.executor.divided
+    if divided is not None and divided.rank:  # all ranks gather the weights, and rank 0 writes
         return
     arrays = {f"{kind}/{name}": x for kind in ARRAYS for name, x in sorted(state[kind].items())}
     broken = not_finite(arrays) if check_finite else []

@@ -140,7 +140,7 @@ def value_and_grad(
     window = _window(learning)
     batch = _batch(self, Feed(num_steps, encoder, time_axis, check_finite), loss, x, targets, lengths, seed, first)
     executor: Any = self.trainer.ready(self, loss, optimizer)
-    _check_carries(self, executor)
+    _check_gradients(self, executor)
     before, executor.window = executor.window, window  # a ``fit`` that calls this in a callback keeps its own
     try:
         with wholly():
@@ -173,7 +173,7 @@ def apply(
     """
     loss, optimizer = self.trainer.with_defaults(None, optimizer)
     executor: Any = self.trainer.ready(self, loss, optimizer)
-    _check_carries(self, executor)
+    _check_gradients(self, executor)
     _set_lr(executor, optimizer)
     shapes: Dict[str, Any] = {name: tuple(x.shape) for name, x in flatten(executor.params).items()}
     trained = [name for name in shapes if optimizer.of(name) is not None]
@@ -196,7 +196,7 @@ def _gradient(model: Model, name: str, value: Any, shape: Tuple[int, ...]) -> An
     return model.engine.stop_gradient(model.engine.asarray(value))
 
 
-def _check_carries(model: Model, executor: Executor) -> None:
+def _check_gradients(model: Model, executor: Executor) -> None:
     if executor.gradients is None:
         raise NotImplementedError(
             f"engine {model.engine.name!r} keeps gradients on the device: use model.train_step, or train on numpy "

@@ -37,8 +37,8 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
         variable, count = started
         raise RankError(
             f"{count} processes have been started ({variable}={count}), and engine {engine.name!r} does not train in "
-            f"all of them together: {processes.together}; or say "
-            "compute=sc.Compute(parallel='none'), if each is to train a model of its own"
+            f"all of them together: {processes.together}; or, if each is to train a model of its own, say "
+            "compute=sc.Compute(parallel='none'), in run files train.compute.parallel = 'none'"
         )
     return ranks
 

@@ -102,6 +102,6 @@ class DividedExecutor(TorchExecutor, Divided):
     @staticmethod
     def _refusal(method: str) -> str:
         return (
-            f"model.{method}: fit(parallel='fsdp') has divided the weights among processes. Train on with fit, or "
+            f"model.{method}: fit with parallel='fsdp' has divided the weights among processes. Train on with fit, or "
             "take a model with whole weights, model.to_engine('torch'), which all processes must call"
         )

@@ -134,12 +134,12 @@ def _difference(reading: Reading, axis: Optional[int], graph: Graph, shape: Any,
         return f"its output is {tuple(theirs.shape)}, that of the model {tuple(ours.shape)}"
     if not _close(theirs, ours):
         return "the model gives other outputs than forward"
-    weight = torch.rand(theirs.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     if not theirs.requires_grad:
         return ""
+    weight = torch.rand(theirs.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x.device)
     found = [torch.autograd.grad((y * weight).sum(), leaves, allow_unused=True) for y in (theirs, ours)]
     for name, *pair in zip((n for n, p in reading.net.named_parameters() if p.requires_grad), *found):
-        a, b = (torch.zeros(()) if g is None else g for g in pair)
+        a, b = (x.new_zeros(()) if g is None else g for g in pair)
         if not _close(a, b):
             return f"the model's gradient by {name} is not that of forward"
     return ""
