@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 import typer
 
 from spikecore.api.core.engines import engines
-from spikecore.api.learning.learning import NAMES
+from spikecore.api.learning.learning import NAMES, ways
 from spikecore.api.verification.learning_report import LearningReport
 from spikecore.arguments import unknown
 from spikecore.cli import run_reports
@@ -97,8 +97,8 @@ def verify(
     comparison is written to its report.txt. With --learning, compares the gradient of a learning rule with the exact
     one, parameter by parameter; the report is written to learning.txt. Exits with 1 if a gradient is not verified.
     """
-    if learning is not None and learning not in NAMES:
-        raise ConfigError([f"--learning {learning}: {unknown('rule', learning, NAMES)}"])
+    if learning is not None and learning not in NAMES and learning not in ways():  # which looks at all packages
+        raise ConfigError([f"--learning {learning}: {unknown('rule', learning, ways())}"])
     run = run.parent if run.name == MODEL else run
     job = of_file_or_directory(run, engine, simulated(sets, simulate))
     names = [known.name for known in engines()]

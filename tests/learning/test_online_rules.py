@@ -26,6 +26,33 @@ def model(network=NETWORK, engine="numpy", **options):
     return sc.Model(network, engine, dtype="float64", input_shape=(6,), **options)
 
 
+class ByMember(sc.Leaky):
+    """Its reset lets the gradient of the spike through, so that rules that leave spikes out change it."""
+
+    def step(self, engine, params, state, x):
+        mem = params.beta * state.mem + x
+        spikes = self.spike_of(engine, mem - params.threshold)
+        return spikes, sc.State(mem=mem - params.threshold * spikes)
+
+    def spike_of(self, engine, u):
+        return engine.spike(u, self.surrogate)
+
+
+class ByWord(ByMember):
+    def spike_of(self, engine, u):
+        return engine.xp.spike(u, self.surrogate)
+
+
+@pytest.mark.parametrize("learning", ["ottt", "ndot", "sltt"])
+def test_a_neuron_may_spell_its_spike_as_a_word(learning):
+    member, word = (
+        backprop.learned(model(sc.Sequential(sc.Linear(6, 8), neuron)), X, LABELS, MEMBRANE, learning=learning).grads
+        for neuron in (ByMember(beta=0.9, threshold=0.4), ByWord(beta=0.9, threshold=0.4))
+    )
+    for name, value in member.items():
+        np.testing.assert_array_equal(word[name], value, err_msg=name)
+
+
 # ---- training ------------------------------------------------------------------------------------------------------
 
 RULES = ["eprop", sc.EProp(feedback="adaptive", kappa="readout"), "ostl", "ottt", "ndot", "sltt", "decolle"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, Iterable, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple
 
 from spikecore.api.core.extras import StepwiseLearning, extra
 from spikecore.api.core.tree import Params, State, Tree, leaves
@@ -171,7 +171,7 @@ class Quiet:
     extras = ()  # its derivatives of a step would be those of spikes with a derivative
 
     def __init__(self, engine: Any) -> None:
-        self.engine = engine
+        self.engine, self.xp = engine, _WithSpike(engine.xp, self.spike)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
@@ -179,3 +179,13 @@ class Quiet:
     def spike(self, u: Any, surrogate: Any) -> Any:
         """The spikes, with derivative zero."""
         return self.engine.stop_gradient(self.engine.spike(u, surrogate))
+
+
+class _WithSpike:
+    """The words of an engine, with another word ``spike``: a neuron may call it here, too."""
+
+    def __init__(self, words: Any, spike: Callable[[Any, Any], Any]) -> None:
+        self.words, self.spike = words, spike
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.words, name)
