@@ -211,7 +211,7 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
 
 def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
     rules = plan.rules
-    if plan.keywords and len(given) > len(plan.names) and not plan.several:
+    if plan.keywords and plan.keywords - {*plan.names} and len(given) > len(plan.names) and not plan.several:
         first, taken = given[len(plan.names)], [name for name in plan.names if name != "self"]
         rest = ", ".join(sorted(plan.keywords - {*taken}))
         raise TypeError(f"{owner}: {shown(first)} must have a name; by position come {', '.join(taken)}. Names: {rest}")

@@ -17,8 +17,7 @@ from tests import ROOT
 
 ENGINE = "torch" if find_spec("torch") else "numpy"
 EXAMPLES = ROOT / "examples"
-# Run below, in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py, test_eventprop_training.py,
-# test_plasticity_laws.py, and test_online_rules.py.
+# Run below, in test_examples_of_learning.py, and in tests of datasets, nn, eventprop and learning.
 OTHERS = set("diehl_cook nmnist lightning_fit accelerate_fit beside_snntorch yin_yang delay_recall same_seed".split())
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not part of this tree")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import tracemalloc
 
 import numpy as np
@@ -11,9 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore import backprop, functional
 from spikecore.api.core.layer import EMPTY, Init, Params
-from tests import ROOT
 
-EXAMPLE = ROOT / "examples" / "delay_recall.py"
 RNG = np.random.default_rng(0)
 X, LABELS = (RNG.random((9, 4, 6)) < 0.5) * 1.0, np.array([0, 1, 2, 1])
 MEMBRANE = functional.ce_membrane_loss()
@@ -117,32 +114,6 @@ def test_the_functions_are_the_rules():
         assert found.loss == expected.loss
         for name, g in expected.grads.items():
             np.testing.assert_array_equal(found.grads[name], g)
-
-
-@pytest.mark.parametrize("engine", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
-def test_an_example_learns_to_recall(engine):
-    main = runpy.run_path(str(EXAMPLE))["main"]
-    assert main(["--quick", "--engine", engine]) > 0.6  # by chance 0.5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", [[], ["--learning", "bptt"]], ids=["eprop", "bptt"])
-def test_eprop_and_bptt_solve_delay_recall(arguments):
-    assert runpy.run_path(str(EXAMPLE))["main"](arguments) > 0.97
-
-
-@pytest.mark.slow
-def test_the_tables_of_how_close_rules_are():
-    """The command that docs/learning.md names, in small."""
-    pytest.importorskip("sklearn")
-    benchmarks = pytest.importorskip("benchmarks.how_close", reason="benchmarks/ is not part of this tree")
-    found = benchmarks.main(["--quick"])
-    recall, reset = found["recall, 1 hidden, initial weights"], found["digits, reset zero"]
-    assert recall["online"][0] > 0.9 > 0.8 > recall["window=10"][0] > recall["window=5"][0]
-    assert reset["eprop"][0] > reset["ottt"][0]
-    assert recall["ndot"][0] == pytest.approx(recall["ottt"][0], abs=1e-4)  # before it are inputs, no membranes
-    assert 0.5 < recall["ndot"][1] < recall["ottt"][1]
-    assert found["digits, accuracy"]["eprop"] > 0.2  # by chance 0.1
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------

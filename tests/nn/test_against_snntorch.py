@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import runpy
 import warnings
 
 import pytest
-
-from tests import ROOT
 
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
 with warnings.catch_warnings():
@@ -265,15 +262,6 @@ def test_parts_of_data_sets():
         utils.data_subset(Images(), 0)
     with pytest.raises(ValueError, match="split=1.5"):
         utils.valid_split(Images(), Images(), 1.5)
-
-
-@pytest.mark.parametrize(("network", "apart"), [("tutorial_5", 0.0), ("population", 0.02), ("plain", 0.02)])
-def test_one_training_script_and_two_libraries(network, apart, capsys):
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    script = runpy.run_path(str(ROOT / "examples" / "beside_snntorch.py"))
-    found = script["main"](["--quick", "--data", "digits", "--network", network])
-    assert abs(found[0] - found[1]) <= apart
-    assert capsys.readouterr().out.count(f"{network}, seed 0") == 2
 
 
 def test_a_neuron_left_behind_by_a_half_finished_migration_is_named():

@@ -6,6 +6,7 @@ python checkpoint_sizes.py ENGINE
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import resource
 import sys
@@ -19,6 +20,7 @@ from safetensors.numpy import save as to_bytes
 
 import spikecore as sc
 from spikecore.api.core.initialisers import Initialiser
+from spikecore.api.layers.merges import Merge
 from spikecore.api.training import checkpoint
 from spikecore.api.training.description import classes_in, known_classes
 from spikecore.conformance import cases
@@ -43,11 +45,20 @@ def networks():
     yield sc.Leaky(state_quant=sc.functional.quant.state_quant(4), surrogate=sc.surrogate.SSO()), (3,)
     yield sc.CountMaxPool1d(2), (2, 4)
     for name, kind in known_classes().items():
+        if issubclass(kind, Merge) and not inspect.isabstract(kind):
+            merge = kind(**NEEDED.get(name, {}))
+            sources = (("input",), ("input",), ("one", "two", *(("input",) if name.endswith("Scores") else ())))
+            yield sc.Graph(("one", "two", "both"), (sc.Identity(), sc.Identity(), merge), sources, ("both",)), (2, 3)
         if issubclass(kind, Initialiser):
             yield sc.Linear(3, 3, weight_init=kind(**NEEDED.get(name, {}))), (3,)
 
 
-NEEDED = {"uniform": {"low": 0.0, "high": 1.0}, "gamma": {"mean": 1.0}, "fluctuation": {"rate": 0.1}}
+NEEDED = {
+    **dict.fromkeys(("SpikingScores", "SoftmaxScores"), {"num_heads": 1}),
+    "uniform": {"low": 0.0, "high": 1.0},
+    "gamma": {"mean": 1.0},
+    "fluctuation": {"rate": 0.1},
+}
 OPTIMIZERS = (
     *(optimizer for _, optimizer in cases.OPTIMIZERS),
     sc.Adam(groups=(sc.Group("*", lr=0.5), sc.Group("0.*", weight_decay=0.5))),

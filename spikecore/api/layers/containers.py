@@ -15,10 +15,10 @@ from __future__ import annotations
 import abc
 from collections import Counter
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property
 from typing import (
     TYPE_CHECKING,
     Any,
+    Callable,
     ClassVar,
     Dict,
     Iterator,
@@ -57,6 +57,19 @@ from spikecore.printing import call, table
 Chain = Tuple[Tuple[str, Layer], ...]
 
 
+class kept:  # noqa: N801  (used like property)
+    """``functools.cached_property`` without its lock, which torch.compile does not follow before Python 3.12."""
+
+    def __init__(self, of: Callable[[Any], Any]) -> None:
+        self.of, self.__doc__ = of, of.__doc__
+
+    def __get__(self, container: Any, owner: Optional[type] = None) -> Any:
+        if container is None:
+            return self
+        value = vars(container)[self.of.__name__] = self.of(container)
+        return value
+
+
 class Container(Layer):
     """A layer with named children; its trees (params, buffers, state, recorded) have one entry per child, by name.
 
@@ -70,7 +83,7 @@ class Container(Layer):
     def nodes(self) -> Tuple[Node, ...]:
         """The layers and merges, each after its sources."""
 
-    @cached_property
+    @kept
     def wires(self) -> Tuple[Wire, ...]:
         """The nodes as ``flow`` takes them."""
         return wired(self.nodes())
@@ -79,7 +92,7 @@ class Container(Layer):
         """The children by name, in order."""
         return ((wire.name, wire.does) for wire in self.wires if not wire.merges)
 
-    @cached_property
+    @kept
     def chains(self) -> Tuple[Chain, ...]:
         """The children in groups: within one, each layer alone takes what the layer before it gives."""
         chains: List[List[Tuple[str, Layer]]] = []

