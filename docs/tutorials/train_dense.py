@@ -444,7 +444,8 @@ print("patterns of a hidden neuron over time, first image:", np.unique(spikes[:,
 # %% tags=["answer"]
 noisy = sc.Model(network(), engine="torch", seed=0)
 noisy.fit(
-    *(Loader(train, batch_size=128, seed=0), SF.ce_membrane_loss(over_time="sum")),
+    Loader(train, batch_size=128, seed=0),
+    loss=SF.ce_membrane_loss(over_time="sum"),
     epochs=2,
     num_steps=STEPS,
     encoder=sc.spikegen.rate,

@@ -30,7 +30,7 @@ CARD = {
 
 
 def step(name, share=1.0):
-    return plan.Step(name, name.capitalize(), f"gpu_steps:{name}", share)
+    return plan.Step(name, name.capitalize(), f"tests.bench.gpu_steps:{name}", share)
 
 
 def alive(number):
