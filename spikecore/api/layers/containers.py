@@ -231,6 +231,9 @@ class Graph(Container):
     outputs: Tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for name in ("names", "layers", "outputs"):  # lists are taken, too; a network is hashed, and no list is
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "sources", tuple(map(tuple, self.sources)))
         if not len(self.names) == len(self.layers) == len(self.sources):
             raise ValueError(f"Graph: {len(self.names)} names, {len(self.layers)} layers, {len(self.sources)} sources")
         before = {INPUT}

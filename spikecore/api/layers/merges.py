@@ -10,10 +10,11 @@ from typing import Any, Callable, ClassVar, List, Sequence, Tuple
 
 from spikecore.api.core.layer import Shape, ShapeError
 from spikecore.api.core.words import Vocabulary
+from spikecore.arguments import Checked
 from spikecore.printing import Concise
 
 
-class Merge(Concise, abc.ABC):
+class Merge(Concise, Checked, abc.ABC):
     """Makes one signal of several. Without parameters and state; a container says which signals it gets."""
 
     @abc.abstractmethod
