@@ -68,6 +68,7 @@ def test_it_goes_on_as_it_did_then(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sc.TrainingWarning)  # a layer that never fires learns as well
         model.fit(data, num_steps=4, progress=False, resume=True, **RESUMED[name])
+    # Equal to the bit on the machine that wrote them; another processor adds up in another order.
     figures = [row.get("loss", row.get("rate")) for row in model.history]
     np.testing.assert_allclose(figures, ANSWERS[f"{name}/loss"], rtol=1e-6)
     for key, value in model.params().items():
