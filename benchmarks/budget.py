@@ -131,7 +131,7 @@ def measured(request: Dict[str, Any]) -> Dict[str, Any]:
 
     rise = peak.measured(again, "cpu", warm=False)  # type: ignore[arg-type,return-value]
     model, seconds = found[-1]
-    plan = model.executor.plan
+    plan = model.trainer.executor.plan
     return {"bytes": rise * 2**20, "seconds": seconds[-1], "plan": str(plan), "plain": plan and plan.plain}
 
 

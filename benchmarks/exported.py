@@ -70,7 +70,7 @@ int main(void)
 def quantised(model: sc.Model, train: Dataset, **options: Any) -> sc.Model:
     """The model in few bits; ranges are those of 300 training samples."""
     x, steps = train.inputs[:300], model.notes["num_steps"]
-    return sc.quantize(model, states=16, parameters=8, inputs=8, x=x, num_steps=steps, **options)
+    return sc.compression.quantize(model, states=16, parameters=8, inputs=8, x=x, num_steps=steps, **options)
 
 
 def of_digits(train: Dataset) -> Iterator[Tuple[str, sc.Model]]:

@@ -107,7 +107,7 @@ class Losses:
         self.values: List[float] = []
 
     def after_step(self, model: Any, step: Any) -> None:
-        """See ``sc.Step``."""
+        """See ``sc.base.Step``."""
         self.values.append(step.loss)
 
 

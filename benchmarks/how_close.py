@@ -46,7 +46,7 @@ def recall_batch(samples: int, seed: int, steps: int = 30) -> Tuple[Any, Any]:
 
 def one_step(out: Any, judged: Any) -> Any:
     """Minus the log likelihood of the class at the steps that count."""
-    xp = sc.engine_of(out.membrane).xp
+    xp = sc.base.engine_of(out.membrane).xp
     likelihood = xp.sum(judged[..., :10] * xp.log_softmax(out.membrane, axis=-1), axis=-1)
     return -xp.mean(judged[..., 10] * likelihood)
 

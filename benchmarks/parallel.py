@@ -72,7 +72,7 @@ def seconds(model: sc.Model, task: Task, data: Any, threads: int, parallel: Any)
 
 def kept(model: Any) -> float:
     """Megabytes of weights and moments in this process."""
-    own = model.executor
+    own = model.trainer.executor
     slots = own.optimizer.slots
     held = [x for one in own.leaves for x in (one, *(own.torch_optimizer.state[one][slot] for slot in slots))]
     parts = [x.to_local() if hasattr(x, "to_local") else x for x in held]

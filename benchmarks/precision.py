@@ -84,7 +84,7 @@ def relative_time(task: Task, data: Tuple[Dataset, Dataset], rounds: int = 15) -
     for _ in range(rounds):
         for model, own in zip(models, times):
             begun = time.perf_counter()
-            model.executor.step(model.engine.asarray(batch[0])[None], batch[1], steps=task.steps)
+            model.trainer.executor.step(model.engine.asarray(batch[0])[None], batch[1], steps=task.steps)
             own.append(time.perf_counter() - begun)
     return median(times[1]) / median(times[0])
 

@@ -28,7 +28,7 @@ from spikecore.datasets import Dataset, Loader
 class Run(NamedTuple):
     """A training run: a network and the arguments of ``fit`` that are not the usual ones."""
 
-    network: sc.Layer
+    network: sc.base.Layer
     parts: int = 0  # the image comes in so many parts, one per step; 0: whole, as a constant current
     steps: int = 10  # of a whole image
     batch_size: int = 64
@@ -56,7 +56,7 @@ def dense(
     spike_grad: Any = STEEP, *, layers: int = 2, threshold: float = 1.0, between: Optional[Any] = None, **fit: Any
 ) -> Run:
     """A fully connected network with ``layers`` layers of neurons, that of the classes included."""
-    parts: List[sc.Layer] = []
+    parts: List[sc.base.Layer] = []
     for number in range(layers):
         outputs = 10 if number == layers - 1 else 200
         parts.append(sc.Linear(784 if number == 0 else 200, outputs))

@@ -152,7 +152,7 @@ def in_whole_steps(model: sc.Model, settings: Settings, data: EventDataset) -> s
     if not LONGEST[settings.delays]:
         return model
     x, _ = next(iter(Loader(data, batch_size=BATCH, shuffle=False)))
-    return sc.round_delays(model, x).model
+    return sc.compression.round_delays(model, x).model
 
 
 def measured(settings: Settings, seed: int, data: Dict[str, EventDataset], part: str) -> Run:

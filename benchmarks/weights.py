@@ -90,7 +90,7 @@ class Spoken(Recipe):
         network = spoken(anneal=max(1, self.epochs * len(batches) * 3 // 5))
         model = sc.Model(network, engine="torch", seed=0, input_shape=self.shape)
         self._fit(model, batches, self.lr, self.epochs, sc.Group("*.delay", lr=0.1, weight_decay=0.0))
-        whole = sc.round_delays(model).model
+        whole = sc.compression.round_delays(model).model
         self._fit(whole, batches, self.lr / 10, self.epochs_whole, sc.Group("*.delay", frozen=True))
         return whole
 

@@ -29,7 +29,7 @@ def batch(data):
 
 def likelihood(out, targets):
     """Minus the log likelihood of the class, where it is asked for; of one step."""
-    xp = sc.engine_of(out.membrane).xp
+    xp = sc.base.engine_of(out.membrane).xp
     logs = xp.sum(targets[..., :2] * xp.log_softmax(out.membrane, axis=-1), axis=-1)
     return -xp.mean(targets[..., 2] * logs) / PERIOD
 

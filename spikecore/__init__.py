@@ -1,7 +1,20 @@
 """spikecore: spiking neural networks, described once, trained on any engine, with gradients that can be verified.
 
-Importing this package imports no array library and no matplotlib. Its names stand in ``__init__.pyi``, where editors
-and type checkers look for them, too; each is resolved on first use.
+    net = sc.Sequential(sc.Linear(784, 100), sc.Leaky(beta=0.9), sc.Linear(100, 10), sc.Leaky(beta=0.9))
+    model = sc.Model(net, engine="torch")
+    model.fit(x, y, epochs=5, num_steps=25)
+
+Here are ``Model``, containers (``Sequential``), layers (``Linear``), neurons (``Leaky``) with ``learn``, ``decay`` and
+``learn_tau`` for their parameters, optimisers (``Adam``), ways of learning (``BPTT``, ``EProp``), ``Compute`` and
+``EarlyStopping`` for ``fit``; ``load``, ``verify``, ``export`` and ``get_engine``. All else has a module:
+
+    data         datasets, spikegen
+    training     functional (losses, metrics), schedule, init, surrogate, plasticity, backprop, tracking
+    networks     zoo, convert, nir, compression (quantise, prune)
+    modules of PyTorch, as in snnTorch      nn, utils
+    to look at   spikeplot, neurobench, hardware (chips)
+    engines      engines() lists them; eventprop has exact gradients without time steps
+    your code    base (classes to derive from, types of results), errors
 """
 
 from __future__ import annotations
@@ -10,6 +23,10 @@ import importlib
 import os
 
 __version__ = "0.1.0"
+
+
+# Importing this package imports no array library and no matplotlib. Its names stand in ``__init__.pyi``, where editors
+# and type checkers look for them, too; each is resolved on first use.
 
 
 def _homes():
@@ -27,7 +44,7 @@ def __getattr__(name: str):
     if name not in _HOMES:
         from spikecore.other_names import no_name
 
-        raise AttributeError(f"module 'spikecore' has no attribute {name!r}{no_name(name, _HOMES)}")
+        raise AttributeError(no_name(name, _HOMES))
     if _HOMES[name] == __name__:
         value = importlib.import_module(f"{__name__}.{name}")
     else:

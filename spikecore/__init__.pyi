@@ -1,8 +1,11 @@
 """The public names: what ``__init__.py`` resolves on first use, and what editors and type checkers see."""
 
 from spikecore import backprop as backprop
+from spikecore import base as base
+from spikecore import compression as compression
 from spikecore import convert as convert
 from spikecore import datasets as datasets
+from spikecore import errors as errors
 from spikecore import eventprop as eventprop
 from spikecore import functional as functional
 from spikecore import hardware as hardware
@@ -18,26 +21,11 @@ from spikecore import surrogate as surrogate
 from spikecore import tracking as tracking
 from spikecore import utils as utils
 from spikecore import zoo as zoo
-from spikecore.api.core.engine import Engine as Engine
-from spikecore.api.core.engine import Executor as Executor
-from spikecore.api.core.engines import EngineUnavailable as EngineUnavailable
-from spikecore.api.core.engines import engine_of as engine_of
 from spikecore.api.core.engines import engines as engines
 from spikecore.api.core.engines import get_engine as get_engine
-from spikecore.api.core.layer import Layer as Layer
-from spikecore.api.core.layer import ShapeError as ShapeError
-from spikecore.api.core.layer import Stateless as Stateless
-from spikecore.api.core.messages import TrainingWarning as TrainingWarning
 from spikecore.api.core.parameters import decay as decay
 from spikecore.api.core.parameters import learn as learn
 from spikecore.api.core.parameters import learn_tau as learn_tau
-from spikecore.api.core.ranks import RankError as RankError
-from spikecore.api.core.ranks import RankLost as RankLost
-from spikecore.api.core.stream import Stream as Stream
-from spikecore.api.core.tree import Params as Params
-from spikecore.api.core.tree import State as State
-from spikecore.api.functional.quantisers import FixedPoint as FixedPoint
-from spikecore.api.functional.quantisers import ScaledInteger as ScaledInteger
 from spikecore.api.layers.adaptive_pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
 from spikecore.api.layers.adaptive_pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from spikecore.api.layers.adaptive_pooling import AdaptiveMaxPool1d as AdaptiveMaxPool1d
@@ -65,7 +53,6 @@ from spikecore.api.layers.linear import Flatten as Flatten
 from spikecore.api.layers.linear import GradedSpikes as GradedSpikes
 from spikecore.api.layers.linear import Identity as Identity
 from spikecore.api.layers.linear import Linear as Linear
-from spikecore.api.layers.network import Output as Output
 from spikecore.api.layers.normalisation import BatchNorm1d as BatchNorm1d
 from spikecore.api.layers.normalisation import BatchNorm2d as BatchNorm2d
 from spikecore.api.layers.normalisation import BatchNorm3d as BatchNorm3d
@@ -127,8 +114,6 @@ from spikecore.api.neurons import Leaky as Leaky
 from spikecore.api.neurons import LeakyParallel as LeakyParallel
 from spikecore.api.neurons import LinearLeaky as LinearLeaky
 from spikecore.api.neurons import MaskedPSN as MaskedPSN
-from spikecore.api.neurons import Membrane as Membrane
-from spikecore.api.neurons import Neuron as Neuron
 from spikecore.api.neurons import OneToOne as OneToOne
 from spikecore.api.neurons import QuantizedNeuron as QuantizedNeuron
 from spikecore.api.neurons import Recurrent as Recurrent
@@ -144,37 +129,17 @@ from spikecore.api.neurons import StateSpace as StateSpace
 from spikecore.api.neurons import Synaptic as Synaptic
 from spikecore.api.neurons import TernaryLeaky as TernaryLeaky
 from spikecore.api.neurons import TsodyksMarkram as TsodyksMarkram
-from spikecore.api.neurons.base import Param as Param
-from spikecore.api.neurons.base import cast as cast
-from spikecore.api.neurons.base import clamp01 as clamp01
 from spikecore.api.training.callbacks import EarlyStopping as EarlyStopping
-from spikecore.api.training.callbacks import Step as Step
 from spikecore.api.training.compute import Compute as Compute
-from spikecore.api.training.description import CheckpointError as CheckpointError
-from spikecore.api.training.fold import fold_batch_norm as fold_batch_norm
 from spikecore.api.training.load import load as load
-from spikecore.api.training.loop import DivergedError as DivergedError
 from spikecore.api.training.model import Model as Model
 from spikecore.api.training.optimizers import SGD as SGD
 from spikecore.api.training.optimizers import Adam as Adam
 from spikecore.api.training.optimizers import AdamW as AdamW
 from spikecore.api.training.optimizers import Group as Group
 from spikecore.api.training.optimizers import RMSprop as RMSprop
-from spikecore.api.training.pruning import Pruning as Pruning
-from spikecore.api.training.pruning import prune as prune
-from spikecore.api.training.quantization_report import integers as integers
-from spikecore.api.training.quantization_report import quantization_report as quantization_report
-from spikecore.api.training.quantize import quantize as quantize
-from spikecore.api.training.rewiring import Rewiring as Rewiring
-from spikecore.api.training.rewiring import rewire as rewire
-from spikecore.api.training.round_delays import round_delays as round_delays
-from spikecore.api.training.sparsity import sparsity as sparsity
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
-from spikecore.eventprop.model_bias import surrogate_bias as surrogate_bias
-from spikecore.export.errors import ExportError as ExportError
-from spikecore.export.front import Exported as Exported
 from spikecore.export.front import export as export
-from spikecore.hardware.check import check as check
 
 __version__: str

@@ -1,7 +1,7 @@
-"""Packages whose names are imported on first use, so that a program imports what it uses and no more.
+"""Modules whose names are imported on first use, so that a program imports what it uses and no more.
 
-The names stand in the package's ``__init__.pyi``, ``from home import name as name``, where editors and type checkers
-look for them, too. ``spikecore`` itself does the same.
+The names stand in the stub beside the module, ``from home import name as name``, where editors and type checkers look
+for them, too: ``errors.pyi`` for ``errors.py``. ``spikecore`` itself does the same.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Callable, List, Tuple
 
 
 def names_on_use(package: str, kind: str = "name") -> Tuple[Callable[[str], Any], Callable[[], List[str]], List[str]]:
-    """``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a module.
 
     Args:
         package: its name, of which the module is being imported.
         kind: what messages call a name that it lacks, e.g. "loss".
     """
     module: Any = sys.modules[package]
-    stub = module.__spec__.loader.get_data(os.path.join(os.path.dirname(module.__file__), "__init__.pyi")).decode()
+    stub = module.__spec__.loader.get_data(f"{os.path.splitext(module.__file__)[0]}.pyi").decode()
     lines = [line.split() for line in stub.splitlines() if line.startswith("from spikecore.")]
     homes = {name: home for _, home, _, _, _, name in lines}  # from home import name as name
 

@@ -40,6 +40,23 @@ PACKAGE: Dict[str, str] = {
     "DataLoader": "write sc.datasets.Loader(inputs, targets, batch_size=64)",
 }
 
+#: Names that were the package's own once, by the module that has them now.
+MOVED: Dict[str, str] = {
+    name: f"sc.{module}.{name}"
+    for module, names in {
+        "base": "Engine Executor Layer Membrane Neuron Output Param Params State Stateless Step Stream cast clamp01 "
+        "engine_of",
+        "compression": "FixedPoint Pruning Rewiring ScaledInteger fold_batch_norm integers prune quantization_report "
+        "quantize rewire round_delays sparsity",
+        "errors": "CheckpointError DivergedError EngineUnavailable ExportError RankError RankLost ShapeError "
+        "TrainingWarning",
+        "export": "Exported",
+        "hardware": "check",
+    }.items()
+    for name in names.split()
+}
+MOVED["surrogate_bias"] = "sc.eventprop.model_bias"
+
 # ---- attributes of a Model -----------------------------------------------------------------------------------------
 
 _MODE = "leave it out: fit trains and a call does not, so there is no mode to switch"
@@ -72,6 +89,7 @@ MODEL: Dict[str, str] = {
     "children": "write model.network.layers",
     "add": "write sc.Model(sc.Sequential(*layers)): a network does not change",
     **{name: f"write model.trainer.{name}" for name in ("optimizer", "loss", "metric", "unfinished")},
+    "executor": "write model.trainer.executor, which holds the weights",
     "device": "write model.engine.device",
     "dtype": "write model.engine.dtype",
 }
@@ -136,11 +154,12 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
 
 
 def no_name(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that the package lacks: what to write instead, the nearest name, or ""."""
-    if name in PACKAGE:
-        return f": {PACKAGE[name]}"
+    """The message for a name that the package lacks: where it is now, what to write instead, or the nearest name."""
+    if name in MOVED:
+        return f"sc.{name} is {MOVED[name]} now"
     near = nearest(name, sorted(known))
-    return f"; did you mean {near[0]!r}?" if near else ""
+    hint = f": {PACKAGE[name]}" if name in PACKAGE else f"; did you mean {near[0]!r}?" if near else ""
+    return f"module 'spikecore' has no attribute {name!r}{hint}"
 
 
 def no_attribute(kind: str, name: str, known: Iterable[str]) -> str:

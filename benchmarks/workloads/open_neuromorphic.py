@@ -66,7 +66,7 @@ class Task:
         return self.through(
             layer_call(layer, engine),
             backward,
-            linear=lambda x, weight: layer_call(linear, engine, sc.Params({"weight": weight}))(x),
+            linear=lambda x, weight: layer_call(linear, engine, sc.base.Params({"weight": weight}))(x),
         )
 
     def spyx(self, backward: bool) -> Run:

@@ -17,8 +17,8 @@ PUBLIC = {  # how a name begins on the page, and where it lies
     **{
         name: f"spikecore.{name}"
         for name in (
-            "backprop convert datasets eventprop functional hardware init neurobench nir plasticity schedule spikegen "
-            "spikeplot surrogate tracking utils zoo"
+            "backprop base compression convert datasets errors eventprop functional hardware init neurobench nir "
+            "plasticity schedule spikegen spikeplot surrogate tracking utils zoo"
         ).split()
     },
 }

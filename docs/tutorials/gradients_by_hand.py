@@ -376,7 +376,7 @@ for name, value in torch_gradients(first, x, y).items():
 # %%
 def squared_difference(out, targets):
     difference = out.spikes - targets
-    return sc.engine_of(difference).xp.mean(difference * difference)
+    return sc.base.engine_of(difference).xp.mean(difference * difference)
 
 
 network = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=sc.learn(0.8), threshold=sc.learn(1.0)))
@@ -441,7 +441,7 @@ for t in reversed(range(STEPS)):
 
 def of_membrane(out, targets):
     difference = out.membrane - targets
-    return sc.engine_of(difference).xp.mean(difference * difference)
+    return sc.base.engine_of(difference).xp.mean(difference * difference)
 
 
 found = backprop.bptt(models["numpy"], x, y, of_membrane, num_steps=STEPS).grads

@@ -22,7 +22,8 @@ from statsmodels.datasets import sunspots
 
 import spikecore as sc
 import spikecore.nn as snn
-from spikecore import Param, backprop, functional
+from spikecore import backprop, functional
+from spikecore.base import Membrane, Param, State, cast
 
 # %% [markdown]
 # ## From a differential equation to a step
@@ -57,13 +58,13 @@ from spikecore import Param, backprop, functional
 #
 # ## The class
 #
-# A neuron is a frozen dataclass with a method `step`. We derive it from `sc.Membrane`, which has the threshold, the
-# surrogate, the spike and all ways of resetting.
+# A neuron is a frozen dataclass with a method `step`. We derive it from `Membrane` of `spikecore.base`, which has the
+# threshold, the surrogate, the spike and all ways of resetting.
 
 
 # %%
 @dataclass(frozen=True)
-class Resonator(sc.Membrane):
+class Resonator(Membrane):
     """A membrane that swings with a period of about 2 pi sqrt(rho) / omega steps, and fires above its threshold."""
 
     rho: Param = 0.9  # decay per step
@@ -77,7 +78,7 @@ class Resonator(sc.Membrane):
         mem = params.rho * self.lowered(params, state.mem, reset) - params.omega * state.swing + x
         spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
         swing = params.rho * state.swing + params.omega * mem
-        return spikes, sc.State(mem=mem, swing=swing)
+        return spikes, State(mem=mem, swing=swing)
 
 
 def omega_of(period, rho=0.9):
@@ -361,7 +362,7 @@ class Explicit(Resonator):
     def step(self, engine, params, state, x):
         mem = params.rho * state.mem - params.omega * state.swing + x
         swing = params.rho * state.swing + params.omega * state.mem  # the membrane before the step
-        return self.fires(engine, params, mem), sc.State(mem=mem, swing=swing)
+        return self.fires(engine, params, mem), State(mem=mem, swing=swing)
 
 
 pulse = np.zeros(60)
@@ -401,11 +402,11 @@ class Adaptive(Resonator):
 
     def step(self, engine, params, state, x):
         level = params.threshold + params.kappa * state.tired
-        reset = sc.cast(engine, state.mem > level)
+        reset = cast(engine, state.mem > level)
         mem = params.rho * state.mem - params.omega * state.swing + x - reset * level
         spikes = engine.spike(mem - level, self.surrogate)
         swing = params.rho * state.swing + params.omega * mem
-        return spikes, sc.State(mem=mem, swing=swing, tired=0.9 * state.tired + spikes)
+        return spikes, State(mem=mem, swing=swing, tired=0.9 * state.tired + spikes)
 
 
 plain_neurons = neurons

@@ -132,7 +132,7 @@ wanted[-HOLD:, np.arange(len(train)), train.targets] = 1
 
 
 def cross_entropy(out, wanted):
-    xp = sc.engine_of(out.membrane).xp
+    xp = sc.base.engine_of(out.membrane).xp
     return -xp.mean(xp.sum(wanted * xp.log_softmax(out.membrane, axis=-1), axis=-1))
 
 

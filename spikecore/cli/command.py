@@ -26,7 +26,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 try:
     import typer
 
-    from spikecore import CheckpointError, RankError, __version__
+    from spikecore import __version__
     from spikecore.cli import (
         command_check,
         command_export,
@@ -42,6 +42,7 @@ try:
     from spikecore.cli.options import epilog
     from spikecore.cli.run_file import keys_called
     from spikecore.datasets import DataError
+    from spikecore.errors import CheckpointError, RankError
     from spikecore.utils import keep_memory
 except ModuleNotFoundError as missing:  # any package outside this extra is a fault of the installation: raise it
     if missing.name is None or missing.name.partition(".")[0] not in "typer pydantic tomli tomli_w".split():

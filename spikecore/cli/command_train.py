@@ -11,7 +11,6 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import typer
 
-from spikecore import RankError, RankLost
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.training.checkpoint import progress_of
 from spikecore.api.training.interrupt import Terminated, noting
@@ -27,6 +26,7 @@ from spikecore.cli.pictures import ENDINGS
 from spikecore.cli.processes import ending_within, everywhere
 from spikecore.cli.resuming import check_same
 from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, digits, opened
+from spikecore.errors import RankError, RankLost
 
 PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else
 
@@ -101,7 +101,9 @@ def train(
             result = everywhere(ranks, lambda: job.evaluate(model))
             figures = (f"{name} {digits(value)}" for name, value in result.items() if name.startswith("test_"))
             say(", ".join(figures))
-            pictures = [] if ranks.rank else _drawn(job, model if model.executor.divided is None else _trained(job))
+            pictures = (
+                [] if ranks.rank else _drawn(job, model if model.trainer.executor.divided is None else _trained(job))
+            )
             if pictures:
                 say(f"pictures: {', '.join(pictures)}")
         if as_json and not ranks.rank:

@@ -124,7 +124,7 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         shape = shapes_of(layer, shape).shape
         outputs += math.prod(shape)
     with model.engine.isolated():
-        carried = learning.carried(model.executor, job.loss, model.input_shape or (), batch)
+        carried = learning.carried(model.trainer.executor, job.loss, model.input_shape or (), batch)
     if carried is not None:
         outputs, kept, carried = math.prod(shape), time_steps, carried * width
     try:

@@ -6,8 +6,9 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from pydantic import ConfigDict, Field, model_validator
 
-from spikecore import Layer, Sequential, zoo
+from spikecore import Sequential, zoo
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.base import Layer
 from spikecore.cli.quantize_table import Quantize
 from spikecore.cli.schema import LAYER_MODELS, TYPES, AnyLayer, Kind, Section, fields_of, one_of, tagged
 from spikecore.cli.toml_text import toml_text

@@ -12,10 +12,10 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Optional, TypeVar
 
-from spikecore import RankError, RankLost
 from spikecore.api.core.ranks import Ranks
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError
+from spikecore.errors import RankError, RankLost
 from spikecore.installing import to_install
 
 Result = TypeVar("Result")

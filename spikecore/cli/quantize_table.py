@@ -7,8 +7,9 @@ from typing import Any, List, Optional
 from pydantic import Field
 from typing_extensions import Literal
 
-from spikecore import FixedPoint, Layer, quantize
+from spikecore.base import Layer
 from spikecore.cli.schema import TYPES, Section
+from spikecore.compression import FixedPoint, quantize
 
 AnyFixedPoint: Any = TYPES[FixedPoint]
 

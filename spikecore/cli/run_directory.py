@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from spikecore import Engine, Model, RankLost, ShapeError, get_engine, load, sparsity
+from spikecore import Model, get_engine, load
 from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
@@ -24,10 +24,10 @@ from spikecore.api.functional.targets import check_labels, targets_on
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.budgets import budget_of, plan_of
-from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
+from spikecore.base import Callback, Engine
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
@@ -36,7 +36,9 @@ from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.cli.scaling import NOTE, Scale, saved_scale, scaled
 from spikecore.cli.schema import VOTE
+from spikecore.compression import sparsity
 from spikecore.datasets import DataFileError, Loader
+from spikecore.errors import RankLost, ShapeError
 from spikecore.files import json_text, write_atomically
 from spikecore.tracking import Tracker
 
@@ -279,12 +281,12 @@ class Run:
         way, compute = train.learning.make(), train.computing
         processes = 1 if compute.parallel == "none" else self.ranks.size
         try:
-            way.check(model.engine, model.executor, self.loss, compute, processes)
+            way.check(model.engine, model.trainer.executor, self.loss, compute, processes)
             if compute.compile:
                 extra(model.engine, TrainingOptions).check_compile(model.engine)
             assert model.input_shape is not None  # the model is built
             with model.engine.isolated():
-                way.check_network(model.executor, self.loss, model.input_shape)
+                way.check_network(model.trainer.executor, self.loss, model.input_shape)
         except (ValueError, NotImplementedError) as error:
             raise ConfigError([f"{self.name}: train: {error}"]) from None
 
@@ -339,7 +341,7 @@ class Run:
                 trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
                 self._fit(model, (*callbacks, *trackers, *([] if watch is None else [watch])), progress)
         except (KeyboardInterrupt, Terminated, RankLost) as error:
-            if model.executor.divided is None or not isinstance(
+            if model.trainer.executor.divided is None or not isinstance(
                 error, RankLost
             ):  # the lost rank had a part of the weights
                 self._keep_unfinished(model)
@@ -399,7 +401,7 @@ class Run:
 
     def _saves(self, name: str, model: Model) -> Optional[Path]:
         """Where this process calls ``model.save``: if the weights are divided, all do, and the first writes."""
-        return self._file(name) if self.writes or model.executor.divided is not None else None
+        return self._file(name) if self.writes or model.trainer.executor.divided is not None else None
 
     def _keep(self, model: Model) -> None:
         path = self._saves(MODEL, model)

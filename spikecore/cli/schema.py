@@ -39,33 +39,20 @@ from pydantic import (
 )
 from typing_extensions import Annotated
 
-from spikecore import (
-    Compute,
-    EarlyStopping,
-    FixedPoint,
-    Group,
-    Layer,
-    Param,
-    Pruning,
-    Rewiring,
-    functional,
-    learn,
-    learn_tau,
-    schedule,
-    spikegen,
-)
+from spikecore import Compute, EarlyStopping, Group, functional, learn, learn_tau, schedule, spikegen
 from spikecore.api.core.parameters import Learn
 from spikecore.api.functional.metrics import NAMED, OWN
 from spikecore.api.functional.quant import state_quant
 from spikecore.api.functional.quantisers import Grid
 from spikecore.api.layers.containers import Listed
-from spikecore.api.layers.merges import Merge
 from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate.special import Formula
 from spikecore.api.training.batching import keywords_of
 from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import Count, Size, hints_of
+from spikecore.base import Layer, Merge, Param
+from spikecore.compression import FixedPoint, Pruning, Rewiring
 from spikecore.init import Initialiser
 from spikecore.plasticity import votes_of
 from spikecore.surrogate import Surrogate

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from spikecore import DivergedError, TrainingWarning
 from spikecore.cli import sweep_results
 from spikecore.cli.run_directory import HISTORY, MODEL, RESULT, RUN, Run
 from spikecore.cli.run_file import Given, checked, write
 from spikecore.cli.sweep_space import Space
 from spikecore.cli.sweep_storage import TRIALS, Storage
+from spikecore.errors import DivergedError, TrainingWarning
 from spikecore.files import json_text, write_atomically
 
 STARTS = 3  # how often a trial may begin without finishing an epoch; how many failures, and nothing else, end a sweep

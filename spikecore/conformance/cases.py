@@ -9,6 +9,7 @@ import numpy as np
 import spikecore as sc
 from spikecore import functional, spikegen, surrogate
 from spikecore.api.layers.merges import Concatenation
+from spikecore.compression import FixedPoint, ScaledInteger
 
 
 class Case(NamedTuple):
@@ -149,11 +150,11 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case(
         "QuantizedNeuron",
         sc.QuantizedNeuron(
-            sc.Synaptic(alpha=sc.learn(0.5, per="neuron"), beta=sc.learn(0.7), state_quant=sc.FixedPoint(8, 4)),
-            sc.ScaledInteger(6),
+            sc.Synaptic(alpha=sc.learn(0.5, per="neuron"), beta=sc.learn(0.7), state_quant=FixedPoint(8, 4)),
+            ScaledInteger(6),
         ),
     ),
-    Case("QuantizedNeuron-states", sc.QuantizedNeuron(sc.LI(beta=sc.learn(0.8)), None, sc.FixedPoint(7, 3))),
+    Case("QuantizedNeuron-states", sc.QuantizedNeuron(sc.LI(beta=sc.learn(0.8)), None, FixedPoint(7, 3))),
     Case("SigmaDelta", sc.SigmaDelta(threshold=sc.learn(0.8), bias=sc.learn(0.1, per="neuron"), activation="tanh")),
 ]
 VARIANTS = [  # other options of these, against NumPy and finite differences alone
@@ -241,25 +242,36 @@ LAYERS = [
     Case("HeadSum", sc.HeadSum(2), (4, 3)),
     Case("HeadSum-maps", sc.HeadSum(3), (6, 2, 3)),
     Case("PositionSum", sc.PositionSum(), (3, 2, 4)),
-    Case("Quantized", sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(4), sc.ScaledInteger(5), sc.FixedPoint(6, 3))),
-    Case("Quantized-ternary", sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(2, power_of_two=False))),
-    Case("Quantized-learned", sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(3, scale="learned", power_of_two=False))),
+    Case(
+        "Quantized",
+        sc.Quantized(
+            sc.Linear(5, 3),
+            ScaledInteger(4),
+            ScaledInteger(5),
+            FixedPoint(6, 3),
+        ),
+    ),
+    Case("Quantized-ternary", sc.Quantized(sc.Linear(5, 3), ScaledInteger(2, power_of_two=False))),
+    Case(
+        "Quantized-learned",
+        sc.Quantized(sc.Linear(5, 3), ScaledInteger(3, scale="learned", power_of_two=False)),
+    ),
     Case(
         "Quantized-channels",
-        sc.Quantized(sc.Conv2d(2, 4, 2, groups=2), sc.ScaledInteger(3, "channel", "learned", narrow=False)),
+        sc.Quantized(sc.Conv2d(2, 4, 2, groups=2), ScaledInteger(3, "channel", "learned", narrow=False)),
         (2, 3, 3),
     ),
     Case(
         "Quantized-transposed",
         sc.Quantized(
             sc.ConvTranspose1d(2, 3, 2),
-            sc.ScaledInteger(3, "channel", (0.25, 0.5, 0.125)),
-            sc.FixedPoint(4, 2),
-            output_quant=sc.FixedPoint(5, 3),
+            ScaledInteger(3, "channel", (0.25, 0.5, 0.125)),
+            FixedPoint(4, 2),
+            output_quant=FixedPoint(5, 3),
         ),
         (2, 4),
     ),
-    Case("Quantized-graded", sc.Quantized(sc.GradedSpikes(3), sc.ScaledInteger(4, scale=0.25)), (3, 2)),
+    Case("Quantized-graded", sc.Quantized(sc.GradedSpikes(3), ScaledInteger(4, scale=0.25)), (3, 2)),
 ]
 FRACTIONS = np.array([0.3, 1.6, 2.5, 3.2, 0.8])
 DELAYS = [  # layers with a state; their oracle is in test_delays.py
@@ -343,7 +355,7 @@ OPTIMIZERS = [
 
 def wide(x, axis):
     """An array with one more axis, by a word of its engine."""
-    return sc.engine_of(x).xp.expand_dims(x, axis=axis)
+    return sc.base.engine_of(x).xp.expand_dims(x, axis=axis)
 
 
 ENCODERS = [

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 import spikecore as sc
+from spikecore.compression import FixedPoint, ScaledInteger
 from spikecore.conformance.paper_equations import (
     above,
     adex,
@@ -222,7 +223,7 @@ CASES = [
     (sc.IF(), integrate, (5,), 1.0, ("reset) + x", "reset) * 0.9 + x")),
     (sc.IF(threshold=0.6, initial_mem=0.3), charged, (5,), 0.2, ("reset) + x", "reset) - 0.3 + x")),
     (sc.LI(beta=0.7), integrator, (5,), 1.0, ("return mem,", "return state.mem,")),
-    (sc.QuantizedNeuron(sc.LI(beta=0.8), sc.ScaledInteger(4), sc.FixedPoint(4, 2)), on_grids, (5,), 1.0,
+    (sc.QuantizedNeuron(sc.LI(beta=0.8), ScaledInteger(4), FixedPoint(4, 2)), on_grids, (5,), 1.0,
      ("self._stored(engine, after)", "after")),
     (sc.ALIF(beta=0.8, rho=0.9, adaptation=1.2, threshold=0.5), adaptive, (5,), 1.0, ("params.rho *", "")),
     (sc.Izhikevich(), izhikevich, (5,), 20.0, ("reset * params.d", "params.d")),

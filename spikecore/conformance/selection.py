@@ -15,7 +15,7 @@ class Chosen(NamedTuple):
     name: str  # what get_engine calls it
     options: Dict[str, Any]
 
-    def make(self, dtype: str) -> sc.Engine:
+    def make(self, dtype: str) -> sc.base.Engine:
         """The engine in one of its floating-point types."""
         return sc.get_engine(self.name, dtype=dtype, **self.options)
 

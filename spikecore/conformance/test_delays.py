@@ -146,7 +146,9 @@ def test_the_width_is_annealed(engine):
 
 def test_an_annealed_width_refuses_single_steps(engine):
     layer = sc.DelayedLinear(5, 3, 4, kernel="gaussian", sigma_start=3.0, anneal=4)
-    with pytest.raises(ValueError, match=r"DelayedLinear has an annealed width: .*sc.round_delays\(model\) ends"):
+    with pytest.raises(
+        ValueError, match=r"DelayedLinear has an annealed width: .*sc.compression.round_delays\(model\) ends"
+    ):
         layer.prepare(engine, on(engine, layer.init(Key((0,)), (5,)).params))
 
 

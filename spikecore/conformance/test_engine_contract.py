@@ -67,7 +67,7 @@ def test_engines_describe_themselves(engine):
     assert engine.dtype in repr(engine)
     assert engine.name
     assert engine.device
-    assert sc.engine_of(engine.asarray([1.0])).dtype == engine.dtype
+    assert sc.base.engine_of(engine.asarray([1.0])).dtype == engine.dtype
 
 
 def test_an_entry_by_an_index_that_is_an_array(engine):
@@ -81,7 +81,7 @@ def test_an_entry_by_an_index_that_is_an_array(engine):
 def test_an_array_belongs_to_an_engine_in_its_dtype(engine, dtype):
     other = with_dtype(engine, dtype)
     x = other.asarray([1.0])
-    found = sc.engine_of(x)
+    found = sc.base.engine_of(x)
     assert (found.dtype, found.device) == (dtype, other.device)
     assert found.asarray(x).dtype == x.dtype
 

@@ -276,7 +276,7 @@ def test_a_loss_that_no_parameter_reaches(engine):
 
 def test_any_callable_is_a_loss(engine):
     def loss(out, targets):
-        return sc.engine_of(out.membrane).xp.mean((out.membrane - targets) ** 2)
+        return sc.base.engine_of(out.membrane).xp.mean((out.membrane - targets) ** 2)
 
     executor = compiled(engine, loss=loss)
     wanted = normal(7, 5, 3)

@@ -89,7 +89,7 @@ ORACLES = {  # what torch makes of one big batch x
 def grid(one, x, axis=0, learned=None):
     """A quantiser as papers write it: the scale, the rounding with derivative one, and the bounds."""
     lowest, highest = one.limits
-    if isinstance(one, sc.FixedPoint):
+    if isinstance(one, sc.compression.FixedPoint):
         scale = torch.tensor(2.0**-one.fraction)
     elif one.scale in ("max", "learned"):
         others = [i for i in range(x.ndim) if not (one.per == "channel" and i == axis)]

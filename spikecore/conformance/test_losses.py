@@ -186,7 +186,7 @@ def test_labels_in_a_loss_of_ones_own(engine, way):
     code = CUSTOM[way]
 
     def loss(out, y):
-        here = sc.engine_of(out.membrane)
+        here = sc.base.engine_of(out.membrane)
         return -here.xp.mean(here.xp.sum(here.xp.log_softmax(out.membrane, axis=-1) * code(here, y), axis=-1))
 
     weights = []

@@ -58,7 +58,7 @@ def test_update(engine, spec):
     check_update(engine, spec)
 
 
-class Quadratic(sc.Stateless):
+class Quadratic(sc.base.Stateless):
     """Returns its weight for every sample: the least network with a loss of known gradient."""
 
     def init(self, key, shape):
@@ -69,7 +69,7 @@ class Quadratic(sc.Stateless):
 
 
 def distance(out, targets):
-    engine = sc.engine_of(out.spikes)
+    engine = sc.base.engine_of(out.spikes)
     off = out.spikes[0, 0, ...] - targets
     return engine.xp.sum(off * off)
 
@@ -97,7 +97,7 @@ def test_clip_norm(engine, clip_norm):
     check_executor(engine, sc.SGD(lr=0.1, momentum=0.5), clip_norm)
 
 
-class Three(sc.Stateless):
+class Three(sc.base.Stateless):
     """A sum of three weights."""
 
     def init(self, key, shape):

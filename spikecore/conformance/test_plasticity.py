@@ -169,10 +169,10 @@ def test_neurons_vote_for_the_class_that_they_stand_for(engine):
     assert_close(engine.to_numpy(shares), expected, 1e-12)
     said = weighted_vote(engine.asarray(counts), shares)
     assert engine.to_numpy(said).tolist() == (counts @ expected).argmax(1).tolist()
-    with pytest.raises(sc.ShapeError, match="a row per neuron"):
+    with pytest.raises(sc.errors.ShapeError, match="a row per neuron"):
         weighted_vote(engine.asarray(counts), np.ones((3, 3)))
     for wrong in (np.ones(4), np.ones((2, 3))):
-        with pytest.raises(sc.ShapeError, match="expected"):
+        with pytest.raises(sc.errors.ShapeError, match="expected"):
             vote(engine.asarray(wrong), labels, 3)
     with pytest.raises(ValueError, match="vote: counts hold NaN or infinity"):
         vote(engine.asarray(np.where(counts > 4.0, np.nan, counts)), labels, 3)

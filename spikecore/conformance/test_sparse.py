@@ -31,7 +31,7 @@ def check_prune(engine):
     pruned, dense = model(engine), model(engine)
     before = {name: dense.params()[name] for name in WEIGHTS}
     total = sum(w.size for w in before.values())
-    report = sc.prune(pruned, 0.6)
+    report = sc.compression.prune(pruned, 0.6)
     masks = smallest(before, round(0.6 * total))
     state = dense.state()
     for name, mask in masks.items():
@@ -51,9 +51,9 @@ def test_prune(engine):
 def check_rewire(engine):
     """As many connections of each weight come as go: the smallest go, and new ones come where there was none."""
     sparse = model(engine)
-    sc.prune(sparse, 0.5, scope="layer")
+    sc.compression.prune(sparse, 0.5, scope="layer")
     before = sparse.params()
-    sc.rewire(sparse, 0.4, seed=5)
+    sc.compression.rewire(sparse, 0.4, seed=5)
     after = sparse.params()
     for name in WEIGHTS:
         gone, new = (before[name] != 0) & (after[name] == 0), (before[name] == 0) & (after[name] != 0)

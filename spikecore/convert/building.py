@@ -12,10 +12,10 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 
-from spikecore import IF, Conv1d, Conv2d, Flatten, Layer, OneToOne, Sequential
+from spikecore import IF, Conv1d, Conv2d, Flatten, OneToOne, Sequential
 from spikecore import Graph as Network
-from spikecore.api.layers.merges import Concatenation
 from spikecore.api.layers.nodes import INPUT, SUM
+from spikecore.base import Concatenation, Layer
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Activation, Add, Affine, Concat, Connection, Graph, Input, Node, Pass
 from spikecore.surrogate import Surrogate

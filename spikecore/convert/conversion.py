@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikecore import Engine, Model
+from spikecore import Model
 from spikecore.api.core.engines import EngineName
 from spikecore.api.core.sizes import sample_shape
 from spikecore.arguments import Size, Sizes, checked, unknown
+from spikecore.base import Engine
 from spikecore.convert.batches import batches_of, placed
 from spikecore.convert.building import Built, build, folded
 from spikecore.convert.errors import ConversionError

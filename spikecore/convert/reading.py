@@ -7,8 +7,8 @@ from typing import Any, Callable, Dict
 import torch
 from torch import nn
 
-from spikecore.api.layers.merges import Concatenation, Sum
 from spikecore.api.layers.nodes import INPUT
+from spikecore.base import Concatenation, Sum
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Add, Concat, Graph, Input, Node
 from spikecore.convert.modules import operation_of

@@ -24,6 +24,7 @@ from spikecore.eventprop.losses import (
     spike_count_loss,
     spike_time_loss,
 )
+from spikecore.eventprop.model_bias import model_bias
 from spikecore.eventprop.network import Layer, Network, Run
 from spikecore.eventprop.spikes import Spikes
 from spikecore.eventprop.stepped import frames, to_model
@@ -47,6 +48,7 @@ __all__ = [
     "gradient",
     "max_membrane_loss",
     "mean_membrane_loss",
+    "model_bias",
     "spike_count_loss",
     "spike_time_loss",
     "surrogate_bias",

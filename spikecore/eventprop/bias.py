@@ -151,7 +151,7 @@ def surrogate_bias(
     ``ce_max_membrane_loss``, exactly ``max_membrane_loss``. The gradient of the last layer's weights passes no spike of
     its own and differs only by the time step; those of earlier layers show what the surrogate does.
 
-    For a network of ``sc.Model`` there is ``sc.surrogate_bias``.
+    For a ``sc.Model`` there is ``model_bias``.
 
     Args:
         network: a network whose last layer has threshold=None, without delays, of two layers or more.
@@ -184,7 +184,7 @@ def in_list(name: str, value: Any, words: str, holds: Callable[[Any], bool]) -> 
     """
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if not values or not all(map(holds, values)):
-        raise ValueError(f"surrogate_bias: {name}={shown(value)} must be {words}, or a list of such")
+        raise ValueError(f"{name}={shown(value)} must be {words}, or a list of such")
     return values
 
 
@@ -197,9 +197,7 @@ def surrogates_of(name: str, value: Any) -> List[Surrogate]:
     values = in_list(name, value, "a surrogate, e.g. surrogate.atan()", lambda x: isinstance(x, Surrogate))
     for each in values:
         if each.stochastic:
-            raise ValueError(
-                f"surrogate_bias: {name}={each!r} draws noise, so its gradient is different each time: give another one"
-            )
+            raise ValueError(f"{name}={each!r} draws noise, so its gradient is different each time: give another one")
     return values
 
 
@@ -224,7 +222,7 @@ def compare(
     """
     if len(network.layers) < 2:
         raise ValueError(
-            "surrogate_bias: the network has one layer of neurons, which does not fire, so no surrogate is used: add a "
+            "the network has one layer of neurons, which does not fire, so no surrogate is used: add a "
             "layer that fires before it"
         )
     exact = gradient(network, params, inputs, targets, max_membrane_loss())

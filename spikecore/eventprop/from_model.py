@@ -22,7 +22,7 @@ from spikecore.eventprop.network import Arrays, Layer, Network
 from spikecore.eventprop.spikes import Spikes
 from spikecore.surrogate import Surrogate
 
-OWNER = "surrogate_bias"
+OWNER = "model_bias"
 
 
 class Translated(NamedTuple):

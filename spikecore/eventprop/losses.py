@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from spikecore import Engine
 from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import nll
 from spikecore.arguments import Checked, argument_kind
+from spikecore.base import Engine
 from spikecore.printing import Concise
 
 Reads = Literal["times", "counts", "maxima", "means"]

@@ -1,4 +1,4 @@
-"""``sc.surrogate_bias``: the surrogate gradient of a ``Model`` against the exact gradient of the same network."""
+"""``eventprop.model_bias``: the surrogate gradient of a ``Model`` against the exact gradient of the same network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spikecore.surrogate import Surrogate
 
 
 @checked
-def surrogate_bias(
+def model_bias(
     model: Any,
     x: ArrayLike,
     targets: ArrayLike,

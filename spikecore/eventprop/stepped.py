@@ -10,9 +10,10 @@ from typing import Any, Dict, List, Mapping, Union
 
 import numpy as np
 
-from spikecore import Engine, Linear, Model, Sequential, Synaptic, get_engine, learn
+from spikecore import Linear, Model, Sequential, Synaptic, get_engine, learn
 from spikecore.api.core.engines import EngineName
 from spikecore.arguments import ArrayLike, checked
+from spikecore.base import Engine
 from spikecore.eventprop.layer_adjoint import like
 from spikecore.eventprop.membrane import flow, flow_slopes
 from spikecore.eventprop.network import Network

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 
 import numpy as np
 
-from spikecore import Layer, Model, Params, ShapeError, State
+from spikecore import Model
 from spikecore.api.core.extras import Extra, Stages
 from spikecore.api.core.layer import Pass, Result, layer_name
 from spikecore.api.core.lowering import Alone, Stage
@@ -20,8 +20,10 @@ from spikecore.api.core.tree import Tree, flatten, leaves, rebuild
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.neurons.stepper import one_step
 from spikecore.api.training.visitor import weights_of
+from spikecore.base import Layer, Params, State
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.tape import Tape, Var
+from spikecore.errors import ShapeError
 from spikecore.export.errors import ExportError
 from spikecore.export.simplify import simplified
 from spikecore.export.step_graph import Node, StepGraph, StepState, Value, named

@@ -1,5 +1,3 @@
-"""Quantisation; see ``spikecore.api.functional.quant`` and ``quantisers``."""
+"""Quantisation by snnTorch's name, ``state_quant``; see ``spikecore.compression`` for grids and whole networks."""
 
 from spikecore.api.functional.quant import state_quant as state_quant
-from spikecore.api.functional.quantisers import FixedPoint as FixedPoint
-from spikecore.api.functional.quantisers import ScaledInteger as ScaledInteger

@@ -2,7 +2,7 @@
 
     import spikecore as sc
 
-    print(sc.check(model, "loihi2"))
+    print(sc.hardware.check(model, "loihi2"))
 
 Each chip is a TOML file beside this one, in ``chips``; a file of your own is passed by its path.
 

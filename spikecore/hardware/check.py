@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Dict, List, Optional, Tuple, Union
 
-from spikecore import Layer, Membrane, Model, QuantizedNeuron
+from spikecore import Model, QuantizedNeuron
 from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.visitor import WHOLE, connection_of
 from spikecore.arguments import ArrayLike, PathLike, Size, checked, shown
+from spikecore.base import Layer, Membrane
 from spikecore.hardware.chip import NAMES, Chip
 from spikecore.hardware.chip_file import chip as chip_of
 from spikecore.hardware.energy import EnergyEstimate, estimate

@@ -20,7 +20,7 @@ class ChipFileError(ValueError):
 
 
 def chips() -> Tuple[str, ...]:
-    """The names of the chips that this library describes, for ``sc.check`` and ``spikecore check --for``."""
+    """The names of the chips that this library describes, for ``sc.hardware.check`` and ``spikecore check --for``."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 

@@ -49,7 +49,7 @@ class EnergyEstimate(NamedTuple):
 def estimate(
     model: Model, chip: Chip, x: ArrayLike, num_steps: Optional[int], encoder: Optional[Encoder]
 ) -> Tuple[EnergyEstimate, SynapticOperations]:
-    """The energy of a sample, and the operations that it is made of; ``x`` and the rest as in ``sc.check``.
+    """The energy of a sample, and the operations that it is made of; ``x`` and the rest as in ``sc.hardware.check``.
 
     An update counts for every neuron and step, as if all were active. Without a published energy of an update the
     estimate has that of synaptic operations alone, and says so in its conditions.

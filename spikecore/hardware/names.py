@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, FrozenSet, Tuple
 
 import spikecore
-from spikecore import Graph, Layer, Membrane, Stateless
+from spikecore import Graph, base
 from spikecore.api.layers.containers import Container
-from spikecore.api.layers.merges import Concatenation, Merge, Product, Sum
 from spikecore.api.layers.nodes import Node
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.base import Concatenation, Layer, Membrane, Merge, Product, Stateless, Sum
 
 WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic", "Sequential", "Graph")
 
@@ -22,8 +22,9 @@ def known_names(kind: str) -> FrozenSet[str]:
     if kind == "resets":
         return frozenset(Membrane.resets)
     wanted: Any = Stepper if kind == "neurons" else (Stateless, Container)
-    public = ((name, getattr(spikecore, name)) for name in _capitalised() if name not in WRAPPERS)
-    return frozenset(name for name, thing in public if isinstance(thing, type) and issubclass(thing, wanted))
+    public = ((name, getattr(place, name)) for place in (spikecore, base) for name in _capitalised(place))
+    classes = frozenset(name for name, thing in public if isinstance(thing, type) and issubclass(thing, wanted))
+    return classes - {*WRAPPERS}
 
 
 def _container_of(node: Node) -> str:
@@ -32,9 +33,9 @@ def _container_of(node: Node) -> str:
     return merges.get(type(node.does), "") if isinstance(node.does, Merge) else "Add"
 
 
-def _capitalised() -> Tuple[str, ...]:
+def _capitalised(place: Any) -> Tuple[str, ...]:
     """Public names of classes; those that need torch are no layers of a chip."""
-    return tuple(name for name in dir(spikecore) if name[:1].isupper() and name != "Torch")
+    return tuple(name for name in dir(place) if name[:1].isupper() and name != "Torch")
 
 
 def name_among(layer: Layer, names: Tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from spikecore import Dropout, Flatten, Identity, Layer, Linear, Model, OneToOne, Params, Permute, Reshape
+from spikecore import Dropout, Flatten, Identity, Linear, Model, OneToOne, Permute, Reshape
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Shape, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
@@ -19,6 +19,7 @@ from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import operations
 from spikecore.api.training.visitor import WHOLE, connection_of, unquantized, weights_of
+from spikecore.base import Layer, Params
 
 FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used
 

@@ -81,7 +81,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class HardwareReport:
-    """What ``sc.check`` returns: print it; ``report.ok``, ``report.objections``, ``report.json``.
+    """What ``sc.hardware.check`` returns: print it; ``report.ok``, ``report.objections``, ``report.json``.
 
     Args:
         chip: name of the chip.

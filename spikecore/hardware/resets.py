@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from spikecore import Membrane
+from spikecore.base import Membrane
 from spikecore.hardware.names import name_among
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore import Layer, LayerNorm, Linear, Membrane, Params, Quantized
+from spikecore import LayerNorm, Linear, Quantized
 from spikecore.api.core.layer import Result, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten
@@ -18,6 +18,7 @@ from spikecore.api.training.activity import products_met
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, unquantized
 from spikecore.arguments import ArrayLike, Size, checked
+from spikecore.base import Layer, Membrane, Params
 from spikecore.printing import columns, in_bytes, table
 
 if TYPE_CHECKING:

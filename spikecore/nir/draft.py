@@ -8,11 +8,12 @@ import nir
 import numpy as np
 
 import spikecore as sc
-from spikecore import Layer, OneToOne, Quantized, Recurrent, RLeaky, RSynaptic, ShapeError, get_engine
+from spikecore import OneToOne, Quantized, Recurrent, RLeaky, RSynaptic, get_engine
 from spikecore.api.core.layer import Shape, computes_as, layer_name, shapes_of
 from spikecore.api.layers.containers import Container
-from spikecore.api.layers.merges import Merge, Sum
 from spikecore.api.layers.nodes import INPUT, flow
+from spikecore.base import Layer, Merge, Sum
+from spikecore.errors import ShapeError
 from spikecore.nir.gains import folded
 from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.units import Units

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Mapping, Option
 
 import nir
 
-from spikecore import Layer, Model, ShapeError
+from spikecore import Model
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import unflatten
 from spikecore.arguments import ArrayLike, argument_kind
+from spikecore.base import Layer
+from spikecore.errors import ShapeError
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked
 from spikecore.nir.units import DT, Units

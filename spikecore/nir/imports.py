@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union, get_args
 import nir
 import numpy as np
 
-from spikecore import Engine, Graph, Layer, Model, Params, Sequential, ShapeError, get_engine
+from spikecore import Graph, Model, Sequential, get_engine
 from spikecore.api.core.engines import EngineName
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
@@ -16,6 +16,8 @@ from spikecore.api.core.tree import flatten
 from spikecore.api.layers.nodes import INPUT
 from spikecore.api.neurons.membrane import Reset
 from spikecore.arguments import Sizes, shown, unknown
+from spikecore.base import Engine, Layer, Params
+from spikecore.errors import ShapeError
 from spikecore.nir.files import MOST_BYTES, Written, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.members import LEAKY, SPIKING, Unit

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from spikecore import AvgPool2d, Engine, Params, ShapeError, Stateless
+from spikecore import AvgPool2d
 from spikecore.api.core.layer import EMPTY, Init, Key, Shape, Tree
 from spikecore.api.core.words import Array
+from spikecore.base import Engine, Params, Stateless
+from spikecore.errors import ShapeError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Tuple
 
-from spikecore import Leaky, Membrane, Param, Params, Synaptic
+from spikecore import Leaky, Synaptic
 from spikecore.api.core.words import Array
+from spikecore.base import Membrane, Param, Params
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import nir
 import numpy as np
 
 import spikecore as sc
-from spikecore import Delay, Layer, OneToOne, Params
+from spikecore import Delay, OneToOne
 from spikecore.api.core.layer import Shape
+from spikecore.base import Layer, Params
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, noted
 from spikecore.nir.units import Units

@@ -9,9 +9,10 @@ import nir
 import numpy as np
 
 import spikecore as sc
-from spikecore import OneToOne, Params, Recurrent, RLeaky, RSynaptic
+from spikecore import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.api.core.layer import Shape
 from spikecore.api.training.checkpoint import build, known_classes
+from spikecore.base import Params
 from spikecore.nir.members import Unit
 from spikecore.nir.notes import NirError, noted
 from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic

@@ -10,15 +10,16 @@ import torch
 from torch import nn
 
 import spikecore as sc
-from spikecore import OneToOne, Params, ShapeError, learn
+from spikecore import OneToOne, learn
 from spikecore.api.core.layer import shapes_of
 from spikecore.api.core.tree import map_leaves, unflatten
-from spikecore.api.layers.merges import Merge, Sum
 from spikecore.api.layers.nodes import INPUT
+from spikecore.base import Merge, Params, Sum
 from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.labels import Call, Factor, Unfitting, Unreadable
 from spikecore.engines.torch.nn.module import NeuronModule
 from spikecore.engines.torch.nn.reading import Reading, read
+from spikecore.errors import ShapeError
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import Scale

@@ -8,9 +8,10 @@ import nir
 import numpy as np
 
 import spikecore as sc
-from spikecore import Delay, Layer, OneToOne
+from spikecore import Delay, OneToOne
 from spikecore.api.core.layer import Shape, layer_name
 from spikecore.api.core.parameters import Fixed, Learn, values_of
+from spikecore.base import Layer
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.units import Units
@@ -23,17 +24,17 @@ REMEDIES = {  # for common layers that NIR does not have
     "AvgPool1d": "use a Conv1d with groups=channels and constant weights",
     **dict.fromkeys(
         ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", *(f"ThresholdDependentBatchNorm{n}d" for n in (1, 2))),
-        "fold it into the layer before it by sc.fold_batch_norm(model)",
+        "fold it into the layer before it by sc.compression.fold_batch_norm(model)",
     ),
     **dict.fromkeys(
         (f"{kind}{n}d" for kind in ("BatchNormTT", "TemporalEffectiveBatchNorm") for n in (1, 2)),
-        "train without it, or with BatchNorm, and sc.fold_batch_norm(model)",
+        "train without it, or with BatchNorm, and sc.compression.fold_batch_norm(model)",
     ),
     **dict.fromkeys(("LayerNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d"), "train without it"),
     "AdaptiveAvgPool2d": "use AvgPool2d with the size of the windows",
     "AdaptiveMaxPool2d": "use AvgPool2d with the size of the windows, or a strided Conv2d",
     "GlobalAvgPool": "use AvgPool2d with the size of the map and a Flatten",
-    "QuantizedNeuron": "export the neuron inside, which sc.quantize(model, states=None, parameters=None) keeps",
+    "QuantizedNeuron": "export the neuron inside, which compression.quantize(..., states=None, parameters=None) keeps",
     "Conv3d": "use Conv2d, with the depth among the channels",
     **dict.fromkeys(
         ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Upsample"), "use a Linear, or train without it"
@@ -112,7 +113,7 @@ def _delay(layer: Delay, params: Any, shape: Shape, units: Units) -> Any:
     learned = layer.delay if isinstance(layer.delay, Learn) else None
     steps = np.asarray(values_of(layer.delay) if learned is None else params.delay)
     if layer.kernel != "linear" or bool((steps != steps.round()).any()):
-        raise NirError("NIR's delays are whole steps: round these with sc.round_delays(model)")
+        raise NirError("NIR's delays are whole steps: round these with sc.compression.round_delays(model)")
     facts = {} if learned is None else {"learn": {"delay": learn_note(learned, steps)}, "max_delay": layer.longest}
     return nir.Delay(delay=np.broadcast_to(steps * units.dt, shape).copy(), metadata=note(**facts))
 

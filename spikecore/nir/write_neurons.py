@@ -9,12 +9,12 @@ import nir
 import numpy as np
 
 import spikecore as sc
-from spikecore import Membrane
 from spikecore.api.core.host import host
 from spikecore.api.core.layer import Shape
 from spikecore.api.core.parameters import Learn
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.training.checkpoint import describe, known_classes
+from spikecore.base import Membrane
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic
 from spikecore.nir.units import Units

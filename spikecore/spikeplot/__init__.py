@@ -44,7 +44,7 @@ for _place, _words, _read in (  # reports of others, of which pictures read rows
     ("spikecore.api.verification.report:Report", "sc.verify", "rows"),
     ("spikecore.api.verification.learning_report:LearningReport", "sc.verify(..., learning=...)", "rows"),
     ("spikecore.convert.report:ConversionReport", "Conversion.report", "num_steps"),
-    ("spikecore.eventprop.bias:SurrogateBias", "sc.surrogate_bias", "cases"),
+    ("spikecore.eventprop.bias:SurrogateBias", "sc.eventprop.model_bias", "cases"),
 ):
     _argument_kind(_place, f"a report of {_words}", _has(_read))
 

@@ -159,7 +159,7 @@ def surrogate_bias(report: SurrogateBias, axes: Union[Axes, Sequence[Axes], None
     step. If the surrogates differ in one number, such as their slope, it is the horizontal axis.
 
     Args:
-        report: the result of `sc.surrogate_bias` or `eventprop.surrogate_bias`.
+        report: the result of `eventprop.model_bias` or `eventprop.surrogate_bias`.
         axes: two axes to draw on. Default: a new figure.
 
     Returns:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
 
-    from spikecore import Output
+    from spikecore.base import Output
 
 MOST = 8  # neurons whose membranes can be told apart in one panel
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
-from spikecore import Layer, spikeplot
+from spikecore import spikeplot
 from spikecore.api.core.layer import Key, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.layers.containers import walk
 from spikecore.api.training.batching import Feed
+from spikecore.base import Layer
 from spikecore.installing import to_install
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def recorded(model: Model, inputs: Any, feed: Feed, lengths: Optional[Any] = Non
         lengths: number of steps of each sample that count; None, the default: all.
     """
     x, steps = feed(model.engine, inputs, model.input_shape, Key((model.seed, "evaluate", "encoder")))
-    states = model.executor.run(x, steps=steps, record=True).states
+    states = model.trainer.executor.run(x, steps=steps, record=True).states
     layers = {name: layer for name, layer in walk(model.network) if layer.state and name in states}
     host = model.engine.to_numpy
     spikes = {name: host(states[name]["spikes"]) for name, layer in layers.items() if getattr(layer, "spiking", True)}

@@ -6,12 +6,12 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
-from spikecore import engine_of
 from spikecore.api.core.layer import Key
 from spikecore.api.training.batching import Encoder, Feed, check_finite
 from spikecore.api.training.data import lengths_of
 from spikecore.api.training.history import Row
 from spikecore.arguments import ArrayLike, Checked, Count, Size, argument_kind
+from spikecore.base import engine_of
 from spikecore.printing import Concise
 from spikecore.tracking.layers import DPI, blank_figure, recorded
 

@@ -130,7 +130,7 @@ class Tracker:
             row: numbers by column, such as a row of the history; "epoch" counts from 1.
         """
         refuse_module(type(self).__name__, model)
-        together = model.executor.divided is not None  # divided weights take all ranks
+        together = model.trainer.executor.divided is not None  # divided weights take all ranks
         looks = self.sample is not None and (writes(model) or together)
         seen = self.sample.seen(model, row) if self.sample is not None and looks else Seen({}, {})
         if not writes(model):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from spikecore import LI, BatchNorm1d, DelayedLinear, Dropout, Layer, Leaky, Sequential
+from spikecore import LI, BatchNorm1d, DelayedLinear, Dropout, Leaky, Sequential
 from spikecore.api.core.sizes import is_size
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
+from spikecore.base import Layer
 from spikecore.init import kaiming_uniform
 from spikecore.surrogate import atan
 from spikecore.zoo.card import Card
@@ -34,7 +35,7 @@ def delay_snn(
     240 ms. For Speech Commands the paper has three hidden layers of 512, ``hidden=(512, 512, 512)``.
 
     Delays need a learning rate of their own, ``groups=(sc.Group("*.delay", lr=0.1),)``, and after training
-    ``sc.round_delays`` makes them whole steps.
+    ``sc.compression.round_delays`` makes them whole steps.
 
     Args:
         in_features: size of a sample at one step, which is a vector; default 140.

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from spikecore import (
-    PLIF,
-    AvgPool1d,
-    BatchNorm2d,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Layer,
-    Linear,
-    MaxPool2d,
-    Reshape,
-    Sequential,
-)
+from spikecore import PLIF, AvgPool1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Reshape, Sequential
 from spikecore.api.core.sizes import is_size
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
+from spikecore.base import Layer
 from spikecore.zoo.card import Card
 
 LEARNING = PLIF(reset_delay=True)  # the reset is not differentiated

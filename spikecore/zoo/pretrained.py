@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple, Union
 
-from spikecore import Engine, Model, load
+from spikecore import Model, load
 from spikecore.api.core.engines import EngineName
 from spikecore.api.training.checkpoint import read
 from spikecore.arguments import checked, unknown
+from spikecore.base import Engine
 from spikecore.printing import columns, table
 
 WEIGHTS = Path(__file__).parent / "weights"

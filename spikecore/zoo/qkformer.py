@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Dict, Sequence, Tuple, get_args
 
-from spikecore import GlobalAvgPool, Layer, Residual, Sequential
+from spikecore import GlobalAvgPool, Residual, Sequential
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked, unknown
+from spikecore.base import Layer
 from spikecore.zoo.card import Card, Names
 from spikecore.zoo.transformer_parts import (
     ATTENTION_TAU_2,

@@ -16,7 +16,6 @@ from spikecore import (
     BatchNorm2d,
     Conv2d,
     GlobalAvgPool,
-    Layer,
     Leaky,
     Linear,
     MaxPool2d,
@@ -27,6 +26,7 @@ from spikecore import (
 from spikecore.api.layers.joins import Join
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked, unknown
+from spikecore.base import Layer
 from spikecore.surrogate import rectangular
 from spikecore.zoo.card import Card
 from spikecore.zoo.convolutional_parts import HARD_IF, he_normal

@@ -11,13 +11,14 @@ import struct
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
-from spikecore import Layer, Residual
+from spikecore import Residual
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.parameters import values_of
 from spikecore.api.layers.containers import Container, with_children
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.rebuilding import change_network
 from spikecore.arguments import ArrayLike, checked
+from spikecore.base import Layer
 from spikecore.zoo.card import Names
 from spikecore.zoo.catalogue import CARDS
 

@@ -13,7 +13,6 @@ from spikecore import (
     Conv2d,
     HeadGate,
     HeadSum,
-    Layer,
     Leaky,
     Linear,
     MaxPool2d,
@@ -24,6 +23,7 @@ from spikecore import (
     SpikingSelfAttention,
 )
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.base import Layer
 from spikecore.init import constant, normal
 from spikecore.surrogate import sigmoid
 from spikecore.zoo.card import Names

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
-from spikecore import BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Sequential
+from spikecore import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Sequential
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
+from spikecore.base import Layer
 from spikecore.init import constant, normal
 from spikecore.zoo.card import Card
 from spikecore.zoo.convolutional_parts import HARD_IF, he_normal

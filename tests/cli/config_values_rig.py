@@ -22,7 +22,7 @@ ROW, CHANNELS, MAP, CUBE = (4,), (2, 6), (2, 6, 6), (2, 3, 3, 3)
 LINEAR = {"kind": "Linear", "in_features": 4, "out_features": 4}
 BRANCH = {"kind": "Conv1d", "in_channels": 2, "out_channels": 2, "kernel_size": 1}
 GROUPS = {
-    "layers": kinds.named(sc.Layer),
+    "layers": kinds.named(sc.base.Layer),
     "surrogates": kinds.named(surrogate.Surrogate),
     "losses": kinds.named(functional.Loss, functional),
     "regularisers": kinds.named(functional.Regulariser, functional),
@@ -274,7 +274,7 @@ def options_of(name, target):
     given = GIVEN.get(name, [])
     mine = {key for table in given for key in table} | {option for kind, option, _ in REFUSED if kind == name}
     others = [field for field in fields(target) if field.name not in mine]
-    learned = issubclass(target, sc.Layer)
+    learned = issubclass(target, sc.base.Layer)
     return [{}, *given, *({field.name: value} for field in others for value in values_of(target, field, learned))]
 
 

@@ -137,7 +137,7 @@ def test_a_run_that_diverges_keeps_its_last_good_epoch(spikecore, monkeypatch, e
     out = Path("out")
 
     def loss(out_, targets):
-        xp = sc.engine_of(out_.spikes).xp
+        xp = sc.base.engine_of(out_.spikes).xp
         good = len((out / "history.jsonl").read_text().splitlines()) < 2 if (out / "history.jsonl").exists() else True
         return xp.mean(out_.membrane * out_.membrane) * (1.0 if good else float("inf"))
 

@@ -134,9 +134,9 @@ def test_run_files_know_every_layer_of_the_library():
     layers = {
         name
         for name in set(sc.__all__) - modules
-        if isinstance(getattr(sc, name), type) and issubclass(getattr(sc, name), sc.Layer)
+        if isinstance(getattr(sc, name), type) and issubclass(getattr(sc, name), sc.base.Layer)
         if name != "Torch"  # wraps a module, which a run file cannot write
-        if not inspect.isabstract(getattr(sc, name)) and getattr(sc, name).step is not sc.Neuron.step
+        if not inspect.isabstract(getattr(sc, name)) and getattr(sc, name).step is not sc.base.Neuron.step
     }
     assert layers <= known
 
@@ -295,7 +295,7 @@ def test_a_network_in_few_bits(written):
     table = '[network.quantize]\nweights = 4\nscale = "learned"\nstates = { bits = 12, fraction = 6 }\nskip = ["0"]\n'
     run = config.read(written(SMALL + table))
     plain = config.read(written(SMALL, "plain.toml")).network.make()
-    expected = sc.quantize(plain, 4, states=sc.FixedPoint(12, 6), scale="learned", skip=["0"])
+    expected = sc.compression.quantize(plain, 4, states=sc.compression.FixedPoint(12, 6), scale="learned", skip=["0"])
     assert run.network.make() == expected != plain
     (line,) = refused(written(SMALL + table.replace('"0"', '"7"'), "skip.toml"))
     assert "unknown layer '7'" in line

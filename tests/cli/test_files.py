@@ -184,7 +184,7 @@ def test_a_dry_run_writes_nothing(spikecore):
     assert "expected (9,)" in error
 
 
-@pytest.mark.filterwarnings("always::spikecore.TrainingWarning")
+@pytest.mark.filterwarnings("always::spikecore.errors.TrainingWarning")
 def test_a_test_set_of_one_class_is_said(spikecore):
     """A network that always answers 1 had "test_accuracy 1.0000" there."""
     x, y = np.random.default_rng(0).random((20, 4), dtype="float32"), np.arange(20) // 10
@@ -314,7 +314,7 @@ def test_the_completion_can_be_installed(tmp_path):
     assert "_SPIKECORE_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "spikecore.sh").read_text()
 
 
-@pytest.mark.filterwarnings("default::spikecore.TrainingWarning")
+@pytest.mark.filterwarnings("default::spikecore.errors.TrainingWarning")
 def test_warnings_of_training_are_a_line_without_source(spikecore):
     spikecore("init", "digits")
     code, _, said = spikecore("train", "digits.toml", *SMALL, "-s", "network.layers.1.threshold=1000.0")

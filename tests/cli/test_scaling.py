@@ -153,7 +153,7 @@ def test_a_run_scales_by_the_samples_that_it_trains_on(table, name, path, kind):
             np.testing.assert_allclose(held_out, expected[0][used:], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("error::spikecore.TrainingWarning")
+@pytest.mark.filterwarnings("error::spikecore.errors.TrainingWarning")
 def test_a_scaled_run_learns_keeps_its_scale_and_resumes(table, capsys):
     with open("run.toml", "w") as file:
         file.write(RUN.format(name="npz", path="wine.npz", kind="standard", validation='"none"'))

@@ -249,7 +249,7 @@ def test_a_trial_that_diverges_is_pruned(tmp_path, monkeypatch):
     ours = begun(tmp_path, 2, LR)
 
     def diverge(*args, **options):
-        raise sc.DivergedError("the loss of epoch 1 is nan")
+        raise sc.errors.DivergedError("the loss of epoch 1 is nan")
 
     with monkeypatch.context() as patch:
         patch.setattr(sc.Model, "fit", diverge)

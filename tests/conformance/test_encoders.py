@@ -39,4 +39,4 @@ def test_engines_keep_their_kind():
     assert isinstance(spikegen.rate(torch.ones(2, 3), 4), torch.Tensor)
     assert spikegen.rate(torch.ones(2, 3, dtype=torch.float64), 4).dtype == torch.float64
     assert isinstance(spikegen.rate(np.ones((2, 3)), 4), np.ndarray)
-    assert sc.engine_of(spikegen.constant(torch.ones(2, 3), 4)).name == "torch"
+    assert sc.base.engine_of(spikegen.constant(torch.ones(2, 3), 4)).name == "torch"

@@ -53,7 +53,7 @@ def test_every_neuron_with_a_reset_has_a_case_of_its_resets():
         for kind in (getattr(neurons, name) for name in dir(neurons))
         if isinstance(kind, type) and hasattr(kind, "reset_mechanism")
     }
-    assert every - {type(case.layer) for case in reset_equations.CASES} == {sc.Membrane, sc.Alpha}
+    assert every - {type(case.layer) for case in reset_equations.CASES} == {sc.base.Membrane, sc.Alpha}
 
 
 def test_every_neuron_has_a_case_here():

@@ -49,9 +49,12 @@ ELEMENTWISE = {
     "BalancedResonateAndFire": sc.BalancedResonateAndFire(omega=L(3.0), b_offset=0.5, dt=0.2, threshold=0.1),
     "SlidingPSN": sc.SlidingPSN(order=3, threshold=L(0.8), parallel=False),
     "QuantizedNeuron": sc.QuantizedNeuron(
-        sc.Synaptic(alpha=L(0.5), beta=L(0.7), state_quant=sc.FixedPoint(9, 4)), sc.ScaledInteger(6)
+        sc.Synaptic(alpha=L(0.5), beta=L(0.7), state_quant=sc.compression.FixedPoint(9, 4)),
+        sc.compression.ScaledInteger(6),
     ),
-    "QuantizedNeuron-states": sc.QuantizedNeuron(sc.CLIF(beta=L(0.6), threshold=0.7), None, sc.FixedPoint(9, 4)),
+    "QuantizedNeuron-states": sc.QuantizedNeuron(
+        sc.CLIF(beta=L(0.6), threshold=0.7), None, sc.compression.FixedPoint(9, 4)
+    ),
     "TsodyksMarkram": sc.TsodyksMarkram(U=L(0.3), facilitation=L(0.7), depression=0.9),
 }
 OTHERS = (  # no kernels, or only through others of this table
@@ -138,7 +141,7 @@ def test_every_neuron_in_every_wrapper(name, neuron, wrapper, size, behind):
 
 def test_every_neuron_is_in_the_table():
     neurons = {one for one in known_classes().values() if issubclass(one, Stepper) and not one.__name__.startswith("_")}
-    abstract = {sc.Neuron, sc.Membrane, Parallel}
+    abstract = {sc.base.Neuron, sc.base.Membrane, Parallel}
     assert neurons - abstract == {type(one) for one in ELEMENTWISE.values()} | set(OTHERS)
 
 

@@ -27,7 +27,7 @@ def test_is_neither_silent_nor_loud(case):
 
 def test_every_neuron_has_a_case():
     neurons = {one for one in known_classes().values() if issubclass(one, Stepper) and not one.__name__.startswith("_")}
-    assert neurons - {sc.Neuron, sc.Membrane, Parallel} == {type(case.layer) for case in cases.NEURONS}
+    assert neurons - {sc.base.Neuron, sc.base.Membrane, Parallel} == {type(case.layer) for case in cases.NEURONS}
 
 
 SMOOTH = [case for case in cases.NEURONS if case.name != "Leaky-border"]  # there the clamp has a kink, differences none

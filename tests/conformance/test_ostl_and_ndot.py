@@ -118,7 +118,7 @@ def leaky_stack(**options):
 
 
 def squares(out, targets):
-    xp = sc.engine_of(out.spikes).xp
+    xp = sc.base.engine_of(out.spikes).xp
     return xp.sum((out.spikes - targets) * (out.spikes - targets))
 
 

@@ -34,20 +34,20 @@ def refused(kind, message):
 
 
 def test_wrong_shape_names_the_axis_and_what_the_first_layer_takes():
-    with refused(sc.ShapeError, r"input of shape \(6, 7\): axis 1 is 7, but the first layer takes \(batch, 5\)"):
+    with refused(sc.errors.ShapeError, r"input of shape \(6, 7\): axis 1 is 7, but the first layer takes \(batch, 5\)"):
         model()(np.ones((6, 7)), num_steps=3)
-    with refused(sc.ShapeError, r"input of shape \(3, 6, 7\): axis 2 is 7, .*\(time, batch, 5\)"):
+    with refused(sc.errors.ShapeError, r"input of shape \(3, 6, 7\): axis 2 is 7, .*\(time, batch, 5\)"):
         model()(np.ones((3, 6, 7)))
     with refused(
-        sc.ShapeError,
+        sc.errors.ShapeError,
         r"\(6, 5\), expected \(time, batch, 5\); for an input without time axis pass num_steps, for a single",
     ):
         model()(X)
     with refused(
-        sc.ShapeError, r"\(3, 6, 5\), expected \(batch, 5\); it has a time axis of its own: leave out num_steps"
+        sc.errors.ShapeError, r"\(3, 6, 5\), expected \(batch, 5\); it has a time axis of its own: leave out num_steps"
     ):
         model()(np.ones((3, 6, 5)), num_steps=3)
-    with refused(sc.ShapeError, r"input of shape \(5,\): expected \(time, batch, \*features\)"):
+    with refused(sc.errors.ShapeError, r"input of shape \(5,\): expected \(time, batch, \*features\)"):
         model()(np.ones(5))
 
 
@@ -66,25 +66,27 @@ def test_layers_that_do_not_fit_are_named():
         ),
     ):
         network = sc.Sequential(*layers)
-        with refused(sc.ShapeError, message):
+        with refused(sc.errors.ShapeError, message):
             sc.Model(network, "numpy", input_shape=(5,) if isinstance(layers[0], sc.Linear) else (1, 4, 4))
 
 
 def test_state_of_another_network_or_batch():
     one = model()
     state = one(X, num_steps=2).state
-    with refused(sc.ShapeError, r"layer 1 \(Leaky\): state 'mem' has shape \(6, 4\), expected \(2, 4\)"):
+    with refused(sc.errors.ShapeError, r"layer 1 \(Leaky\): state 'mem' has shape \(6, 4\), expected \(2, 4\)"):
         one(X[:2], num_steps=2, state=state)
-    with refused(sc.ShapeError, r"Sequential: state of layers \('1',\), expected \('1', '3'\)"):
+    with refused(sc.errors.ShapeError, r"Sequential: state of layers \('1',\), expected \('1', '3'\)"):
         one(X, num_steps=2, state=State({"1": state["1"]}))
-    with refused(sc.ShapeError, r"Leaky: state has \('syn',\), expected \('mem',\)"):
+    with refused(sc.errors.ShapeError, r"Leaky: state has \('syn',\), expected \('mem',\)"):
         engine = sc.get_engine("numpy")
         sc.Leaky().run(Pass(engine), Params(), Tree(), State(syn=None), engine.asarray(np.ones((1, 2, 3))))
 
 
 def test_time_and_batch_axes_swapped():
     swapped = [(np.ones((6, 4, 5)), Y)]  # (batch, time, features)
-    with refused(sc.ShapeError, r"6 time steps and 4 samples, but there are 6 targets: .*exchanged; pass time_axis=1"):
+    with refused(
+        sc.errors.ShapeError, r"6 time steps and 4 samples, but there are 6 targets: .*exchanged; pass time_axis=1"
+    ):
         model().fit(swapped)
     model().fit(swapped, time_axis=1)
     with refused(ValueError, r"time_axis=3 is no axis of an input of shape \(6, 4, 5\)"):
@@ -116,17 +118,17 @@ def test_nan_may_be_let_through():
 
 
 def test_empty_batch_and_no_time_steps():
-    with refused(sc.ShapeError, r"input of shape \(0, 5\) is empty: its batch axis has length 0"):
+    with refused(sc.errors.ShapeError, r"input of shape \(0, 5\) is empty: its batch axis has length 0"):
         model().fit([(X[:0], Y[:0])], num_steps=2)
-    with refused(sc.ShapeError, r"input of shape \(0, 6, 5\) is empty: its time axis has length 0"):
+    with refused(sc.errors.ShapeError, r"input of shape \(0, 6, 5\) is empty: its time axis has length 0"):
         model()(np.ones((0, 6, 5)))
     for steps in (0, -1, 2.5):
         with refused(ValueError, f"num_steps={steps} must be an int >= 1"):
             model()(X, num_steps=steps)
-    with refused(sc.ShapeError, r"num_steps=3 with an input that has 2 time steps of its own"):
-        model().executor.run(np.ones((2, 6, 5)), steps=3)
-    with refused(sc.ShapeError, "needs a time step and a sample"):
-        model().executor.run(np.ones((0, 6, 5)))
+    with refused(sc.errors.ShapeError, r"num_steps=3 with an input that has 2 time steps of its own"):
+        model().trainer.executor.run(np.ones((2, 6, 5)), steps=3)
+    with refused(sc.errors.ShapeError, "needs a time step and a sample"):
+        model().trainer.executor.run(np.ones((0, 6, 5)))
 
 
 def test_an_engine_array_of_another_dtype_is_refused_and_host_arrays_are_cast():
@@ -157,18 +159,18 @@ def test_targets_of_the_wrong_kind_or_number():
             model().fit([(X, targets)], num_steps=2)
         with refused(ValueError, "expected integer class indices"):
             functional.ce_rate_loss()(spikes, targets)
-    with refused(sc.ShapeError, r"targets have shape \(5,\), expected \(6,\): one class index per sample"):
+    with refused(sc.errors.ShapeError, r"targets have shape \(5,\), expected \(6,\): one class index per sample"):
         model().fit([(X, Y[:5])], num_steps=2)
-    with refused(sc.ShapeError, r"targets have shape \(6, 3\)"):
+    with refused(sc.errors.ShapeError, r"targets have shape \(6, 3\)"):
         functional.mse_count_loss()(spikes, np.eye(3)[Y].astype(int))
     with refused(ValueError, r"targets of shape \(6, 3\) must have the shape of the membrane, \(4, 6, 3\)"):
         functional.mse_membrane_loss(time_var_targets=True)(spikes, np.ones((6, 3)))
 
 
 def test_losses_refuse_other_shapes_and_options():
-    with refused(sc.ShapeError, r"spikes has shape \(6, 3\), expected \(time, batch, classes\)"):
+    with refused(sc.errors.ShapeError, r"spikes has shape \(6, 3\), expected \(time, batch, classes\)"):
         functional.ce_count_loss()(np.ones((6, 3)), Y)
-    with refused(sc.ShapeError, r"spikes is empty: shape \(0, 6, 3\)"):
+    with refused(sc.errors.ShapeError, r"spikes is empty: shape \(0, 6, 3\)"):
         functional.accuracy_rate(np.ones((0, 6, 3)), Y)
     with refused(ValueError, r"num_classes=4 must divide the 6 output neurons"):
         functional.ce_count_loss(population_code=True, num_classes=4)(np.ones((2, 6, 6)), Y)
@@ -201,9 +203,11 @@ def test_data_that_are_no_batches():
 def test_encoders_that_are_none():
     with refused(TypeError, r"encoder='rate' must be callable, e\.g\. spikecore\.spikegen\.rate"):
         model().fit([(X, Y)], encoder="rate")
-    with refused(sc.ShapeError, r"returned shape \(6, 5\) for a batch of \(6, 5\), expected \(time, 6, \*features\)"):
+    with refused(
+        sc.errors.ShapeError, r"returned shape \(6, 5\) for a batch of \(6, 5\), expected \(time, 6, \*features\)"
+    ):
         model().fit([(X, Y)], encoder=lambda x: x, num_steps=3)
-    with refused(sc.ShapeError, r"encoded as \(6, 5\), but the first layer takes \(time, batch, 5\)"):
+    with refused(sc.errors.ShapeError, r"encoded as \(6, 5\), but the first layer takes \(time, batch, 5\)"):
         model().fit([(X, Y)], encoder=lambda x: x)
     engine = sc.get_engine("numpy")
     sequence, _ = Feed(3, encoder=type("C", (), {"__call__": lambda self, x, **k: np.stack([x] * k["num_steps"])})())(
@@ -355,7 +359,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(module, wrong, right):
 # ---- steps that write into arrays ----------------------------------------------------------------------------------
 
 
-class InPlace(sc.Neuron):
+class InPlace(sc.base.Neuron):
     """A step that edits its state in place, as a loop of one's own may."""
 
     state = ("mem",)

@@ -39,7 +39,7 @@ def spikes(model, x=X, **options):
 
 def test_rounded_delays_are_whole_and_the_error_is_told():
     model = trained(**ANNEALED)
-    rounded = sc.round_delays(model, X)
+    rounded = sc.compression.round_delays(model, X)
     for name, before in model.params().items():
         after = rounded.model.params()[name]
         if name.endswith("delay"):
@@ -55,28 +55,31 @@ def test_rounded_delays_are_whole_and_the_error_is_told():
     assert rounded.error == pytest.approx(error, rel=1e-5)
     assert rounded.changed == (sums.argmax(1) != expected.argmax(1)).mean()
     assert f"outputs change by {error:.2%}" in str(rounded)
-    again = sc.round_delays(rounded.model, X)
+    again = sc.compression.round_delays(rounded.model, X)
     assert (again.error, again.changed, again.layers[1].largest) == (0.0, 0.0, 0.0)
     assert not rounded.model.state()["buffers"]
 
 
 def test_a_rounded_constant_and_a_delay_that_was_driven_out():
     model = sc.Model(sc.Sequential(sc.Delay([0.4, 2.7]), sc.Linear(2, 2), sc.Leaky()), input_shape=(2,))
-    rounded = sc.round_delays(model)
+    rounded = sc.compression.round_delays(model)
     assert rounded.model.network.layers[0].delay.tolist() == [0.0, 3.0]
     assert "outputs" not in str(rounded)
     model = sc.Model(sc.Sequential(sc.Delay(sc.learn([1.0, 1.0]), max_delay=3), sc.Leaky()), input_shape=(2,))
     state = model.state()
     state["params"]["0.delay"][:] = -0.8, 3.9
     model.load_state(state)
-    np.testing.assert_array_equal(sc.round_delays(model).model.params()["0.delay"], [1.0, 2.0])
+    np.testing.assert_array_equal(sc.compression.round_delays(model).model.params()["0.delay"], [1.0, 2.0])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: sc.round_delays(sc.Model(sc.Sequential(sc.Linear(2, 2)), input_shape=(2,))), "no layer .* has delays"),
-        (lambda: sc.round_delays(trained(epochs=1), num_steps=3), "num_steps and encoder need x"),
+        (
+            lambda: sc.compression.round_delays(sc.Model(sc.Sequential(sc.Linear(2, 2)), input_shape=(2,))),
+            "no layer .* has delays",
+        ),
+        (lambda: sc.compression.round_delays(trained(epochs=1), num_steps=3), "num_steps and encoder need x"),
         (lambda: sc.Delay(sc.learn(1.0)), r"Delay: delay=learn\(1.0\) is learned: give max_delay"),
         (lambda: sc.Delay(-1.0), "Delay: delay=-1.0 must be in"),
         (lambda: sc.Delay(4.0, max_delay=3), r"Delay: delay=4.0 must be in \[0, 3\]"),
@@ -99,7 +102,10 @@ def test_a_rounded_constant_and_a_delay_that_was_driven_out():
             ),
             "Delay: delay=.* drew .* must be in",
         ),
-        (lambda: sc.quantize(trained(epochs=1)), r"layer 1 \(DelayedLinear\): weights with delays have no grid"),
+        (
+            lambda: sc.compression.quantize(trained(epochs=1)),
+            r"layer 1 \(DelayedLinear\): weights with delays have no grid",
+        ),
     ],
 )
 def test_what_is_refused(call, message):
@@ -108,7 +114,7 @@ def test_what_is_refused(call, message):
 
 
 def test_samples_of_another_shape_are_refused():
-    with pytest.raises(sc.ShapeError, match=r"DelayedLinear: samples of shape \(3,\), expected \(2,\)"):
+    with pytest.raises(sc.errors.ShapeError, match=r"DelayedLinear: samples of shape \(3,\), expected \(2,\)"):
         sc.Model(sc.DelayedLinear(2, 2, 3), input_shape=(3,))
 
 
@@ -149,8 +155,8 @@ def test_reports_know_the_synapses():
     assert report["3"].kind == "DelayedLinear"
     entering = model.engine.to_numpy(model(X, record=True).states["2"].spikes)
     assert report["3"].synops == pytest.approx(entering.sum() / 8 * 3)
-    assert sc.sparsity(model).possible == 30 + 18
-    sc.prune(model, 0.5)
+    assert sc.compression.sparsity(model).possible == 30 + 18
+    sc.compression.prune(model, 0.5)
     report = {row.name: row for row in functional.activity(model, X).synapses}
     assert 0 < report["3"].synops < entering.sum() / 8 * 3
     assert "past" in str(model.summary())
@@ -197,11 +203,11 @@ def recovered(readout, seed, engine="torch"):
         schedule=sc.schedule.cosine(),
         epochs=60,
     )
-    return float(abs(student.delays(sc.Params(delay=model.params()["0.delay"])) - planted).max())
+    return float(abs(student.delays(sc.base.Params(delay=model.params()["0.delay"])) - planted).max())
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::spikecore.TrainingWarning")
+@pytest.mark.filterwarnings("ignore::spikecore.errors.TrainingWarning")
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("readout", READOUTS)
 def test_planted_delays_are_found(readout, seed):

@@ -60,7 +60,7 @@ def test_each_sample_of_a_masked_psn_counts_its_own_steps():
     layer, x = CAUSAL[0], normal(STEPS, 1, 4)
     early, late = (run(NUMPY, layer, x[:n]).state for n in (2, 5))
     both = Tree({name: np.concatenate([early[name], late[name]]) for name in early})
-    found = run(NUMPY, layer, np.repeat(x[5:7], 2, axis=1), state=sc.State(both)).outputs
+    found = run(NUMPY, layer, np.repeat(x[5:7], 2, axis=1), state=sc.base.State(both)).outputs
     for i, state in enumerate((early, late)):
         np.testing.assert_array_equal(found[:, i : i + 1], run(NUMPY, layer, x[5:7], state=state).outputs)
 

@@ -23,7 +23,7 @@ RANDOM = {
         y, 3, num_steps=40, correct_rate=0.6, incorrect_rate=0.3, firing_pattern="uniform", **seed
     ),
     "target_rate_code": lambda x, y, **seed: spikegen.target_rate_code(
-        40, rate=0.5, firing_pattern="poisson", engine=sc.engine_of(x), **seed
+        40, rate=0.5, firing_pattern="poisson", engine=sc.base.engine_of(x), **seed
     )[0],
 }
 
@@ -81,7 +81,7 @@ def test_codes_without_chance_do_not_move_the_generator(array, seed):
     seed(7)
     spikegen.latency(x, 20)
     spikegen.targets_rate(y, 3, 20, correct_rate=0.5)
-    spikegen.target_rate_code(20, rate=0.5, engine=sc.engine_of(x))
+    spikegen.target_rate_code(20, rate=0.5, engine=sc.base.engine_of(x))
     np.testing.assert_array_equal(host(spikegen.rate_conv(x)), fresh)
 
 

@@ -134,12 +134,12 @@ def test_kernels_check_sizes_again(optimizer):
 def test_torch_checks_sizes_again(optimizer):
     """C1: also if somebody puts another tensor into the optimiser behind the executor's back."""
     model = trained("torch", optimizer)
-    held, weight = model.executor.torch_optimizer.state, model.executor.leaves[0]
+    held, weight = model.trainer.executor.torch_optimizer.state, model.trainer.executor.leaves[0]
     for slot in optimizer.slots:
         for wrong in (held[weight][slot][:1, :1].clone(), held[weight][slot].double()):
             right, held[weight][slot] = held[weight][slot], wrong
             before = model.params()
             with pytest.raises(ValueError, match=rf"0\.weight\.{slot}"):
-                model.executor.step(X[None], Y, steps=3)
+                model.trainer.executor.step(X[None], Y, steps=3)
             assert all(np.array_equal(x, model.params()[name]) for name, x in before.items())
             held[weight][slot] = right

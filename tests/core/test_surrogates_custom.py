@@ -54,18 +54,18 @@ def ignores(u, grad, spikes):
 
 
 def clips(u, grad, spikes):
-    xp = sc.engine_of(u).xp
+    xp = sc.base.engine_of(u).xp
     return xp.clip(grad, -0.01, 0.01) / (1.0 + 3.0 * abs(u))
 
 
 def normalises(u, grad, spikes):
-    xp = sc.engine_of(u).xp
+    xp = sc.base.engine_of(u).xp
     return grad / (1e-3 + xp.sqrt(xp.sum(grad * grad))) / (1.0 + 3.0 * abs(u))
 
 
 def averages(u, grad, spikes):
     """Linear, but no multiple of the gradient of the neuron alone."""
-    xp = sc.engine_of(u).xp
+    xp = sc.base.engine_of(u).xp
     return xp.mean(grad) / (1.0 + 3.0 * abs(u))
 
 
@@ -98,7 +98,9 @@ def test_a_function_that_is_not_linear_in_the_gradient_gets_the_gradient(functio
     expected = gradients("numpy", function, fused=False)
     for name, grad in gradients(engine, function, **more).items():
         assert_close(grad, expected[name], 1e-12, name)
-    through_ones = gradients("numpy", lambda u, g, s: g * function(u, sc.engine_of(u).xp.ones_like(u), s), fused=False)
+    through_ones = gradients(
+        "numpy", lambda u, g, s: g * function(u, sc.base.engine_of(u).xp.ones_like(u), s), fused=False
+    )
     assert max(abs(expected[name] - g).max() for name, g in through_ones.items()) > 1e-3
 
 

@@ -126,7 +126,7 @@ def test_from_a_quiet_box_no_neuron_fires(neuron, seed, bias):
         for low_, h in zip(low, high)
     ]
     inner = {s: a.astype("float32")[None] for s, a in zip(part.names, start)}
-    stream.reset(sc.State({"1": sc.State(inner)}))
+    stream.reset(sc.base.State({"1": sc.base.State(inner)}))
     x = np.zeros((1, 3), "float32")
     for _ in range(40):
         assert not stream.step(x).any()
@@ -314,7 +314,7 @@ def test_rounding_of_intervals_is_that_of_the_step():
 
 def test_a_refused_array_is_told_a_remedy_that_exists():
     model = sc.Model(sc.Sequential(sc.Linear(4, 3), sc.Leaky(beta=0.9)), engine="numpy")
-    with pytest.raises(sc.ShapeError, match=r"lacks the axis of time or of samples; one sample: x\[:, None\]"):
+    with pytest.raises(sc.errors.ShapeError, match=r"lacks the axis of time or of samples; one sample: x\[:, None\]"):
         model.run_events(np.zeros((5, 4), "float32"))
     x = np.zeros((5, 1, 4), "float32")
     x[2, 0, 1] = np.nan

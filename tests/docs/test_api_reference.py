@@ -14,9 +14,12 @@ REFERENCE = ROOT / "docs" / "reference"
 MODULES = {  # with what each needs
     "spikecore": "torch",
     "spikecore.backprop": "torch",
+    "spikecore.base": "numpy",
+    "spikecore.compression": "numpy",
     "spikecore.convert": "torch",
     "spikecore.datasets": "numpy",
     "spikecore.datasets.transforms": "numpy",
+    "spikecore.errors": "numpy",
     "spikecore.eventprop": "torch",
     "spikecore.functional": "torch",
     "spikecore.functional.probe": "torch",
@@ -42,9 +45,12 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "transforms": "spikecore.datasets.transforms",
     **{
         name: f"spikecore.{name}"
-        for name in "backprop convert datasets eventprop functional hardware init neurobench nir schedule".split()
+        for name in "backprop base compression convert datasets errors eventprop functional hardware init".split()
     },
-    **{name: f"spikecore.{name}" for name in "plasticity spikegen spikeplot surrogate tracking utils zoo".split()},
+    **{
+        name: f"spikecore.{name}"
+        for name in "neurobench nir plasticity schedule spikegen spikeplot surrogate tracking utils zoo".split()
+    },
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")
 

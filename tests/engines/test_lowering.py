@@ -84,7 +84,7 @@ def test_what_is_found(engine):
         "Readout",
         "Alone",
     ]
-    grids = sc.Sequential(sc.Leaky(), sc.Quantized(sc.Linear(6, 3), input_quant=sc.FixedPoint(8, 4)))
+    grids = sc.Sequential(sc.Leaky(), sc.Quantized(sc.Linear(6, 3), input_quant=sc.compression.FixedPoint(8, 4)))
     assert all(isinstance(stage, Alone) for stage in lowered(engine, grids)), "it rounds the spikes first"
     said = engine.explain(NETWORKS["dense"][0]).splitlines()
     assert [line.split(":")[0] for line in said] == ["0 (Linear)", "1 + 2 (Leaky + Linear)", "3 (Leaky)"]

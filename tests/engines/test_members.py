@@ -166,7 +166,7 @@ def test_changes_count_updates_and_assignments(name):
     )
     x, y = [[0.4, 0.9]], [1]
     model.train_step(x, y, num_steps=3)
-    executor = model.executor
+    executor = model.trainer.executor
     assert changes(executor) == executor.steps_done == 1
     if executor.gradients is not None:
         executor.gradients.assign(executor.params)

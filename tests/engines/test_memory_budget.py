@@ -112,7 +112,7 @@ def test_copies_of_an_engine_keep_their_options():
 
 def peak(net, **options):
     """Bytes of a step without means."""
-    plan = trained(net, memory="1TB", epochs=1, **options).executor.plan
+    plan = trained(net, memory="1TB", epochs=1, **options).trainer.executor.plan
     assert isinstance(plan, MemoryPlan)
     assert plan.peak == plan.plain
     assert str(plan.means) == "nothing need be done"
@@ -146,8 +146,8 @@ def test_parts_of_a_batch_make_the_gradient_of_the_whole(options):
     """Whatever the loss is: also a sum over the batch, and one divided by the weights of its labels."""
     budget = int(0.6 * peak(DENSE, **options))
     few = trained(DENSE, memory=budget, **options)
-    assert few.executor.plan.means.parts > 1
-    assert few.executor.plan.peak * 1.1 <= budget
+    assert few.trainer.executor.plan.means.parts > 1
+    assert few.trainer.executor.plan.peak * 1.1 <= budget
     same(few, trained(DENSE, **options), 1e-10)
 
 
@@ -159,7 +159,7 @@ def test_lengths_belong_to_their_samples():
         model = sc.Model(sc.Sequential(*DENSE), "torch", dtype="float64", seed=1, fused=True)
         model.fit([(sequences, Y, lengths)] * 2, compute=sc.Compute(memory=memory), progress=False)
         models.append(model)
-    assert models[1].executor.plan.means.parts > 1
+    assert models[1].trainer.executor.plan.means.parts > 1
     same(models[1], models[0], 1e-10)
 
 
@@ -167,8 +167,8 @@ def test_batch_statistics_are_those_of_the_whole_batch():
     """A network with batch norm is not divided; groups of layers are computed again."""
     assert "Its batches are not divided" in refused(NORMED)
     less = trained(NORMED, memory=int(1.0 * peak(NORMED)))
-    assert less.executor.plan.means.parts == 1
-    assert less.executor.plan.means.layers is not None
+    assert less.trainer.executor.plan.means.parts == 1
+    assert less.trainer.executor.plan.means.layers is not None
     same(less, trained(NORMED), 0.0)
 
 
@@ -184,9 +184,9 @@ def test_loops_are_computed_again():
         return model
 
     plain = fitted("1TB")
-    less = fitted(int(0.95 * plain.executor.plan.peak))
-    assert less.executor.plan.means.every == 3
-    assert less.executor.plan.means.parts == 1
+    less = fitted(int(0.95 * plain.trainer.executor.plan.peak))
+    assert less.trainer.executor.plan.means.every == 3
+    assert less.trainer.executor.plan.means.parts == 1
     same(less, plain, 0.0)
 
 
@@ -196,22 +196,22 @@ def test_a_refused_budget_leaves_the_model_as_it_was():
     with pytest.raises(BudgetError):
         model.fit([(X, Y)], num_steps=5, compute=sc.Compute(memory="2kB"), progress=False)
     assert model.epochs_done == 0
-    assert model.executor.steps_done == 0
+    assert model.trainer.executor.steps_done == 0
     assert all(np.array_equal(value, before[name]) for name, value in model.params().items())
 
 
 def test_the_least_budget_can_be_kept():
     least = refused(DENSE).partition("Allow memory='")[2].partition("'")[0]
-    assert trained(DENSE, memory=least, epochs=1).executor.plan.peak <= bytes_of(least)
+    assert trained(DENSE, memory=least, epochs=1).trainer.executor.plan.peak <= bytes_of(least)
 
 
 def test_a_larger_batch_is_planned_anew():
     model = sc.Model(sc.Sequential(*DENSE), "torch", seed=0, fused=True)
     options = {"num_steps": 5, "progress": False}
     model.fit([(X[:4], Y[:4]), (X, Y), (X[:4], Y[:4])], compute=sc.Compute(memory="1GB"), **options)
-    large = model.executor.plan.peak
+    large = model.trainer.executor.plan.peak
     model.fit([(X[:4], Y[:4])], compute=sc.Compute(memory="1GB"), **options)
-    assert model.executor.plan.peak < large
+    assert model.trainer.executor.plan.peak < large
 
 
 def test_a_loss_that_looks_at_values_is_refused_with_the_remedy():

@@ -193,7 +193,7 @@ def test_small_gradients_survive_in_float16():
     for name, value in full.params().items():
         moved = np.abs(value - first[name]).max()
         assert np.abs(half.params()[name] - value).max() < 0.05 * moved, name
-    assert half.executor.skipped == 0
+    assert half.trainer.executor.skipped == 0
 
 
 @pytest.mark.usefixtures("on_the_cpu")
@@ -202,8 +202,8 @@ def test_a_gradient_that_overflows_is_left_out_and_counted(tmp_path):
     model = sc.Model(net, "torch", seed=0, precision="fp16")
     before = model.params()
     model.fit([(X, Y)], loss=1e4 * functional.ce_membrane_loss(), optimizer=sc.Adam(lr=0.1), progress=False)
-    assert model.executor.skipped == 1
-    assert model.executor.steps_done == 0
+    assert model.trainer.executor.skipped == 1
+    assert model.trainer.executor.steps_done == 0
     assert all(np.array_equal(value, before[name]) for name, value in model.params().items())
     model.save(tmp_path / "model")
     again = sc.load(tmp_path / "model", engine="torch", precision="fp16")
@@ -212,7 +212,7 @@ def test_a_gradient_that_overflows_is_left_out_and_counted(tmp_path):
     state = again.state()["scaler"]
     assert state["skipped"] > 1
     assert state["scale"] == 65536.0 / 2 ** state["skipped"]
-    assert again.executor.steps_done == 1 + 20 - state["skipped"]
+    assert again.trainer.executor.steps_done == 1 + 20 - state["skipped"]
     assert not np.array_equal(again.params()["0.weight"], before["0.weight"])
 
 

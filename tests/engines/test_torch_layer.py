@@ -100,11 +100,13 @@ def test_dropout_is_drawn_from_the_models_seed_alone(tmp_path):
 def test_a_file_names_what_it_needs(tmp_path):
     model, path = fitted(sc.Torch(nn.BatchNorm1d(10))), tmp_path / "model.safetensors"
     model.save(path)
-    with pytest.raises(sc.CheckpointError, match=r"layer 1: torch\.nn\..*BatchNorm1d\(10.*modules=\[\.\.\.\]"):
+    with pytest.raises(sc.errors.CheckpointError, match=r"layer 1: torch\.nn\..*BatchNorm1d\(10.*modules=\[\.\.\.\]"):
         sc.load(path)
-    with pytest.raises(sc.CheckpointError, match=r"layer 1: .*BatchNorm1d\(11.*but the file says .*BatchNorm1d\(10"):
+    with pytest.raises(
+        sc.errors.CheckpointError, match=r"layer 1: .*BatchNorm1d\(11.*but the file says .*BatchNorm1d\(10"
+    ):
         sc.load(path, modules=[nn.BatchNorm1d(11)])
-    with pytest.raises(sc.CheckpointError, match=r"layer 1: .*module=3 must be an nn\.Module"):
+    with pytest.raises(sc.errors.CheckpointError, match=r"layer 1: .*module=3 must be an nn\.Module"):
         sc.load(path, modules=[3])
     for several in (3, nn.BatchNorm1d(10)):
         with pytest.raises(TypeError, match=r"load: modules=.* must be a list of modules"):
@@ -113,7 +115,7 @@ def test_a_file_names_what_it_needs(tmp_path):
     assert torch.equal(again(x).spikes, model(x).spikes)
     with pytest.raises(TypeError, match="layer 1: .*torch engine alone, not on 'numpy'"):
         sc.load(path, "numpy", modules=[nn.BatchNorm1d(10)])
-    with pytest.raises(sc.CheckpointError, match="modules=1 given, but the network has 0 sc.Torch layers"):
+    with pytest.raises(sc.errors.CheckpointError, match="modules=1 given, but the network has 0 sc.Torch layers"):
         fitted(sc.Flatten()).save(path) or sc.load(path, modules=[nn.ReLU()])
 
 
@@ -256,7 +258,7 @@ def test_a_module_with_a_memory_is_refused(what, name):
 
 
 def test_samples_that_do_not_fit_are_refused():
-    with pytest.raises(sc.ShapeError, match=r"layer 1: Torch\(.*Linear.*\) refuses samples of shape \(10,\)"):
+    with pytest.raises(sc.errors.ShapeError, match=r"layer 1: Torch\(.*Linear.*\) refuses samples of shape \(10,\)"):
         sc.Model(network(sc.Torch(nn.Linear(9, 10))), "torch")
     with pytest.raises(TypeError, match="returns tuple"):
         sc.Model(network(sc.Torch(nn.LSTM(10, 10))), "torch")

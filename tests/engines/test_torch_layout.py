@@ -115,7 +115,7 @@ def test_layers_over_maps_take_some_steps_at_a_time(monkeypatch, few):
 
 
 def test_layers_over_maps_say_what_does_not_fit():
-    with pytest.raises(sc.ShapeError, match="Conv2d: samples of shape"):
+    with pytest.raises(sc.errors.ShapeError, match="Conv2d: samples of shape"):
         MAPS.run(
             Pass(sc.get_engine("torch")), MAPS.init(Key((0,)), (2, 12, 12)).params, Tree(), None, draw(3, 2, 4, 9, 9)
         )

@@ -97,7 +97,7 @@ def test_the_exact_gradient_is_that_of_the_models_parameters_by_finite_differenc
         analytic = (grads[name] * direction).sum()
         assert abs((up - down) / (2 * h) - analytic) < QUOTIENT * abs(analytic), name
     ours = backprop.bptt(made, x, y, functional.ce_max_membrane_loss()).grads
-    reported = sc.surrogate_bias(made, x, y, substeps=1).cases[0]
+    reported = sc.eventprop.model_bias(made, x, y, substeps=1).cases[0]
     for name in NAMES:
         a, b = ours[name].ravel(), grads[name].ravel()
         assert abs(reported.cosine[name] - a @ b / np.sqrt(a @ a * (b @ b))) < ROUNDING
@@ -118,7 +118,7 @@ def test_spikes_of_counts_repeat_what_fires_twice():
 @pytest.fixture(scope="module")
 def report():
     slopes = [surrogate.fast_sigmoid(slope=slope) for slope in (1.0, 25.0)]
-    return sc.surrogate_bias(model(), X, Y, slopes, substeps=(1, FINE_STEPS))
+    return sc.eventprop.model_bias(model(), X, Y, slopes, substeps=(1, FINE_STEPS))
 
 
 def test_losses_spikes_and_the_last_layer_converge(report):
@@ -145,7 +145,7 @@ def test_what_stays_is_the_surrogates(report):
 
 
 def test_constants_that_the_model_learns_are_compared_too():
-    found = sc.surrogate_bias(model(**LEARNED), X, Y, substeps=FINE_STEPS).cases[0]
+    found = sc.eventprop.model_bias(model(**LEARNED), X, Y, substeps=FINE_STEPS).cases[0]
     assert [row.name for row in found.rows] == [
         *NAMES[:2],
         *(n for n in found.cosine if n not in NAMES[:2] + ["all"]),
@@ -160,7 +160,7 @@ def test_a_surrogate_without_a_gradient_is_not_the_closest():
     """Its cosine is NaN, which no other one is larger than."""
     slopes = [surrogate.fast_sigmoid(slope=10.0), surrogate.triangular(threshold=1e-6)]
     for surrogates in (slopes, slopes[::-1]):
-        found = sc.surrogate_bias(model(), X, Y, surrogates, substeps=range(1, 2))
+        found = sc.eventprop.model_bias(model(), X, Y, surrogates, substeps=range(1, 2))
         assert found.best[1.0].surrogate == slopes[0]
 
 
@@ -191,7 +191,7 @@ def test_a_wrong_comparison_would_be_seen(wrong, report, monkeypatch):
             bias, "frames", lambda network, inputs, dt: np.roll(frames(network, inputs, dt), 48, axis=0)
         )
     slope = surrogate.fast_sigmoid(slope=25.0)
-    found = sc.surrogate_bias(model(), X, Y, slope, substeps=FINE_STEPS).cases[0]
+    found = sc.eventprop.model_bias(model(), X, Y, slope, substeps=FINE_STEPS).cases[0]
     assert abs(right.cosine["2.weight"] - 1.0) < 1e-3
     assert abs(right.ratio["2.weight"] - 1.0) < 0.05
     assert {
@@ -231,7 +231,7 @@ REFUSED = {
 def test_networks_that_have_no_exact_counterpart_are_refused_by_name(name):
     network, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
-        sc.surrogate_bias(sc.Model(network, "numpy", input_shape=(5,)), X, Y)
+        sc.eventprop.model_bias(sc.Model(network, "numpy", input_shape=(5,)), X, Y)
 
 
 @pytest.mark.parametrize(
@@ -247,12 +247,14 @@ def test_networks_that_have_no_exact_counterpart_are_refused_by_name(name):
 )
 def test_wrong_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        sc.surrogate_bias(**{"model": model(), "x": X, "targets": Y, **options})
+        sc.eventprop.model_bias(**{"model": model(), "x": X, "targets": Y, **options})
 
 
 def test_encoders_flattened_inputs_and_delayed_resets_are_compared_too():
     network = sc.Sequential(sc.Flatten(), *net(reset_delay=True).layers)
     made = sc.Model(network, "numpy", seed=1, input_shape=(1, 5))
-    report = sc.surrogate_bias(made, np.full((4, 1, 5), 0.3), Y, num_steps=8, encoder=sc.spikegen.rate, substeps=2)
+    report = sc.eventprop.model_bias(
+        made, np.full((4, 1, 5), 0.3), Y, num_steps=8, encoder=sc.spikegen.rate, substeps=2
+    )
     assert list(report.cases[0].cosine) == ["1.weight", "3.weight", "all"]
     assert report.cases[0].cosine["3.weight"] > 0.9

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 import spikecore as sc
+from spikecore.compression import FixedPoint, ScaledInteger
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.fixed_step import fixed_step
 from tests.export import c_rig
@@ -192,16 +193,16 @@ def cut_off(values):
 def grid(random):
     """The grid of a weight, at random."""
     per = str(random.choice(["tensor", "channel"]))
-    return sc.ScaledInteger(int(random.choice([2, 3, 4, 8])), per=per, power_of_two=True)
+    return ScaledInteger(int(random.choice([2, 3, 4, 8])), per=per, power_of_two=True)
 
 
 def neuron(random):
     """A neuron at random, with quantised parameters and states."""
-    states = sc.FixedPoint(int(random.choice([8, 12, 16])), int(random.choice([2, 4, 6])))
+    states = FixedPoint(int(random.choice([8, 12, 16])), int(random.choice([2, 4, 6])))
     reset = str(random.choice(["subtract", "subtract_decayed", "zero", "none"]))
     membrane = {"reset_mechanism": reset, "state_quant": states, "threshold": float(random.choice([0.5, 1.0, 0.8]))}
     beta, delayed = float(random.choice([0.5, 0.9, 0.97])), {**membrane, "reset_delay": bool(random.integers(2))}
-    parameters = sc.ScaledInteger(int(random.choice([4, 7])))
+    parameters = ScaledInteger(int(random.choice([4, 7])))
     kinds = [
         lambda: sc.Leaky(beta=beta, inhibition=bool(random.integers(2)), **delayed),
         lambda: sc.Leaky(beta=sc.learn(beta, per="neuron"), **delayed),
@@ -217,8 +218,8 @@ def neuron(random):
 
 def network(random):
     """A network at random, and the shape of its samples."""
-    biases = sc.FixedPoint(16, int(random.choice([4, 8])))
-    inputs = {"input_quant": sc.FixedPoint(8, 4, signed=bool(random.integers(2)))}
+    biases = FixedPoint(16, int(random.choice([4, 8])))
+    inputs = {"input_quant": FixedPoint(8, 4, signed=bool(random.integers(2)))}
     layers = []
 
     def connect(layer):

@@ -54,11 +54,11 @@ def test_500_drawn_networks(tmp_path, first):
 
 
 @dataclass(frozen=True)
-class Resonating(sc.Neuron):
+class Resonating(sc.base.Neuron):
     """A neuron of a user, in words of its own choice."""
 
-    beta: sc.Param = 0.9
-    turn: sc.Param = 0.7
+    beta: sc.base.Param = 0.9
+    turn: sc.base.Param = 0.7
 
     state: ClassVar[Tuple[str, ...]] = ("mem", "phase")
 
@@ -67,7 +67,7 @@ class Resonating(sc.Neuron):
         phase = engine.xp.where(phase > 3.0, phase - 6.0, phase)
         mem = params.beta * state.mem + x * engine.xp.cos(phase) ** 2
         fired = engine.spike(mem - params.threshold, self.surrogate)
-        return self.graded(params, fired), sc.State(mem=mem * (1.0 - fired), phase=phase)
+        return self.graded(params, fired), sc.base.State(mem=mem * (1.0 - fired), phase=phase)
 
 
 def test_a_neuron_of_ones_own_and_a_model_of_another_engine(tmp_path):
@@ -81,7 +81,7 @@ def test_a_neuron_of_ones_own_and_a_model_of_another_engine(tmp_path):
 
 
 @dataclass(frozen=True)
-class Bordered(sc.Stateless):
+class Bordered(sc.base.Stateless):
     """A layer of a user that computes with what it has padded."""
 
     def init(self, key, shape):
@@ -92,7 +92,7 @@ class Bordered(sc.Stateless):
 
 
 @dataclass(frozen=True)
-class Turned(sc.Stateless):
+class Turned(sc.base.Stateless):
     """A layer of a user with more axes than there are letters for loops."""
 
     def init(self, key, shape):
@@ -121,7 +121,9 @@ class Flags(sc.Leaky):
         flags = xp.equal(x, mem) > (x < 1.0), xp.equal(x > 0.5, mem > 0.2), (x < 1.0) <= (mem < 0.5)
         weight = np.arange(16, dtype="float32").reshape(4, 4)
         weighed = xp.linear(x > 1.5, weight) + xp.linear(xp.astype(x > 0.5, "float32"), weight[::-1].copy())
-        return sum(2**i * xp.astype(flag, "float32") for i, flag in enumerate(flags)) + 8 * weighed, sc.State(mem=x)
+        return sum(2**i * xp.astype(flag, "float32") for i, flag in enumerate(flags)) + 8 * weighed, sc.base.State(
+            mem=x
+        )
 
 
 def test_flags_as_operands(tmp_path):
@@ -137,9 +139,9 @@ class Named(sc.Leaky):
     state: ClassVar[Tuple[str, ...]] = ("mem", "new", "class_", "expf", "in_")
 
     def step(self, engine, params, state, x):
-        spikes, after = super().step(engine, params, sc.State(mem=state.mem), x + state.in_)
+        spikes, after = super().step(engine, params, sc.base.State(mem=state.mem), x + state.in_)
         grown = engine.xp.exp(after.mem * 0.25)
-        return spikes + grown, sc.State(mem=after.mem, new=spikes, class_=state.new, expf=grown, in_=state.class_)
+        return spikes + grown, sc.base.State(mem=after.mem, new=spikes, class_=state.new, expf=grown, in_=state.class_)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.export.fixed_rig import assert_equal, in_fixed_point
 
 pytestmark = needs_compiler
 SHAPE, LARGEST = (2, 3, 4), 400
-INPUTS = sc.FixedPoint(8, 4)
+INPUTS = sc.compression.FixedPoint(8, 4)
 
 
 def part(x, axis, key):
@@ -60,7 +60,7 @@ MOVES = [
 
 
 @dataclass(frozen=True)
-class Drawn(sc.Neuron):
+class Drawn(sc.base.Neuron):
     """A neuron of words at random.
 
     Args:
@@ -81,7 +81,9 @@ class Drawn(sc.Neuron):
             if np.prod(new.shape) <= LARGEST:
                 arrays.append(new)
         out, a, c = (self.shaped(xp, draw.choice(arrays[-6:])) for _ in range(3))
-        return out, sc.State(a=self.bounded(xp, a), b=draw.choice([state.a, state.b, state.c]), c=self.bounded(xp, c))
+        return out, sc.base.State(
+            a=self.bounded(xp, a), b=draw.choice([state.a, state.b, state.c]), c=self.bounded(xp, c)
+        )
 
     def shaped(self, xp, x):
         """Of any shape: as many of its numbers as a state has."""

@@ -111,7 +111,7 @@ def test_networks_side_by_side_do_not_disturb_each_other(digits, tmp_path):
 
 @pytest.mark.parametrize("stem", ["math", "string", "size", "clean", "Makefile"])
 def test_a_name_that_something_else_has(digits, tmp_path, stem):
-    with pytest.raises(sc.ExportError, match=f'"my_{stem}"'):
+    with pytest.raises(sc.errors.ExportError, match=f'"my_{stem}"'):
         sc.export(digits[0], tmp_path / stem)
     assert not list(tmp_path.iterdir())
     if stem in ("size", "clean", "Makefile"):  # a target of the Makefile
@@ -137,7 +137,7 @@ def test_headers_whose_names_differ_in_case_are_both_read(digits, tmp_path):
 
 
 def test_a_network_without_layers_is_refused(tmp_path):
-    with pytest.raises(sc.ExportError, match="no layers"):
+    with pytest.raises(sc.errors.ExportError, match="no layers"):
         sc.export(sc.Model(sc.Sequential(), "numpy", input_shape=(2,)), tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
@@ -147,7 +147,7 @@ def test_a_network_without_layers_is_refused(tmp_path):
 
 @pytest.mark.parametrize("stem", ["2net", "my-net", "int", "naïve", "net v1"])
 def test_a_name_that_is_none_in_c(digits, tmp_path, stem):
-    with pytest.raises(sc.ExportError, match="prefix of names in C"):
+    with pytest.raises(sc.errors.ExportError, match="prefix of names in C"):
         sc.export(digits[0], tmp_path / "sub" / stem)
     assert not list(tmp_path.iterdir())
 
@@ -172,7 +172,7 @@ REFUSED = {
 def test_layers_that_c_cannot_express(tmp_path, name):
     network, shape, said = REFUSED[name]
     model = sc.Model(network, "numpy", input_shape=shape)
-    with pytest.raises(sc.ExportError, match=said):
+    with pytest.raises(sc.errors.ExportError, match=said):
         sc.export(model, tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite(digits, tmp_path):
     state = model.state()
     state["params"]["0.weight"][0, 0] = np.nan
     model.load_state(state)
-    with pytest.raises(sc.ExportError, match=r"layer 0 \(Linear\): its weight is not finite"):
+    with pytest.raises(sc.errors.ExportError, match=r"layer 0 \(Linear\): its weight is not finite"):
         sc.export(model, tmp_path / "net")
 
 

@@ -10,6 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import EMPTY, Init, Params
 from spikecore.api.core.tree import flatten
+from spikecore.compression import FixedPoint, ScaledInteger
 from spikecore.datasets import Loader
 from spikecore.export.c.fixed_step import fixed_step
 from tests.export.c_rig import COMPILERS, STRICT, called, needs_compiler, numbers
@@ -51,7 +52,7 @@ def test_200_drawn_networks(tmp_path, first):
 
 # ---- every neuron and layer ------------------------------------------------------------------------------------------
 
-INPUTS = sc.FixedPoint(8, 4)
+INPUTS = FixedPoint(8, 4)
 #: Cases that have no exact form in integers, by what they need.
 FUNCTIONS = "SLSTM SConv2dLSTM AssociativeLeaky CLIF LIAF EIF AdEx SigmaDelta EIF-none AdEx-delayed attention-softmax"
 QUOTIENTS = "ILIF ILIF-delayed AvgPool2d-overlapping AvgPool1d LayerNorm LayerNorm-plain GroupNorm GroupNorm-plain"
@@ -65,7 +66,7 @@ REFUSED = {name for line in (FUNCTIONS, QUOTIENTS, STATISTICS, UNFOLDED, WIDE) f
 
 def quantised(case):
     model = sc.Model(case.layer, "numpy", seed=0, input_shape=case.shape)
-    return sc.quantize(model, states=sc.FixedPoint(16, 8), parameters=8, inputs=INPUTS)
+    return sc.compression.quantize(model, states=FixedPoint(16, 8), parameters=8, inputs=INPUTS)
 
 
 def compare_cases(chosen, folder):
@@ -88,7 +89,7 @@ def test_every_neuron_and_layer(tmp_path):
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_cases_without_an_exact_form_are_refused(name):
     (case,) = [case for case in CASES.values() if case.name == name]
-    with pytest.raises(sc.ExportError):
+    with pytest.raises(sc.errors.ExportError):
         fixed_step(quantised(case), INPUTS)
 
 
@@ -103,7 +104,7 @@ def test_delayed_weights_have_no_grid(name):
 
 
 @dataclass(frozen=True)
-class Words(sc.Stateless):
+class Words(sc.base.Stateless):
     """A layer of all words that integers have and that no neuron above says."""
 
     def init(self, key, shape):
@@ -136,7 +137,7 @@ class Words(sc.Stateless):
 
 def test_every_word(tmp_path):
     model = sc.Model(sc.Sequential(Words()), "numpy", input_shape=(6,))
-    grid = sc.FixedPoint(8, 4)
+    grid = FixedPoint(8, 4)
     net = in_fixed_point({"net": model}, tmp_path, inputs=grid)["net"]
     x = np.random.default_rng(0).integers(-128, 128, (40, 6)) / 16
     x[0], x[1], x[2] = -8, 127 / 16, 0
@@ -153,7 +154,7 @@ def digits():
     model = sc.zoo.pretrained("digits", "numpy", fused=False)
     steps = model.notes["num_steps"]
     bits = {"states": 16, "parameters": 8, "inputs": 8, "x": train.inputs[:300], "num_steps": steps}
-    return model, sc.quantize(model, **bits), test, steps
+    return model, sc.compression.quantize(model, **bits), test, steps
 
 
 def test_the_whole_test_set(digits, tmp_path):
@@ -186,7 +187,7 @@ def test_four_bits_after_training(digits, tmp_path):
     model, _, test, steps = digits
     train = sc.datasets.digits()[0]
     bits = {"states": 16, "parameters": 8, "inputs": 8, "x": train.inputs[:300], "num_steps": steps}
-    small = sc.quantize(model, weights=4, **bits)
+    small = sc.compression.quantize(model, weights=4, **bits)
     small.fit(Loader(train, batch_size=128, seed=0), optimizer=sc.Adam(lr=2e-3), epochs=5, num_steps=steps)
     exact, rounded = (np.mean(m.predict(test.inputs, num_steps=steps) == test.targets) for m in (model, small))
     assert rounded >= exact - 0.02
@@ -253,21 +254,21 @@ class Named(sc.Leaky):
     state: ClassVar[Tuple[str, ...]] = ("mem", "saturations", "scratch_int8")
 
     def step(self, engine, params, state, x):
-        spikes, after = super().step(engine, params, sc.State(mem=state.mem), x + state.saturations)
-        return spikes, sc.State(mem=after.mem, saturations=spikes, scratch_int8=state.saturations)
+        spikes, after = super().step(engine, params, sc.base.State(mem=state.mem), x + state.saturations)
+        return spikes, sc.base.State(mem=after.mem, saturations=spikes, scratch_int8=state.saturations)
 
 
 def test_states_of_any_name(tmp_path):
-    model = sc.Model(Named(beta=0.5, state_quant=sc.FixedPoint(8, 2)), "numpy", input_shape=(3,))
+    model = sc.Model(Named(beta=0.5, state_quant=FixedPoint(8, 2)), "numpy", input_shape=(3,))
     net = in_fixed_point({"net": model}, tmp_path, inputs=INPUTS)["net"]
     x = INPUTS(np.random.default_rng(0).uniform(-2, 4, (STEPS, 3)).astype("float32"))
     assert assert_equal(net, model, x, inputs=INPUTS)[0]
 
 
 def test_sums_of_64_bits(tmp_path):
-    wide = sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(16), input_quant=sc.FixedPoint(20, 10))
-    back = sc.Quantized(sc.Linear(3, 4), sc.ScaledInteger(12), input_quant=sc.FixedPoint(24, 16))
-    net = sc.Sequential(wide, sc.QuantizedNeuron(sc.LI(beta=0.75), None, sc.FixedPoint(24, 12)), back)
+    wide = sc.Quantized(sc.Linear(5, 3), ScaledInteger(16), input_quant=FixedPoint(20, 10))
+    back = sc.Quantized(sc.Linear(3, 4), ScaledInteger(12), input_quant=FixedPoint(24, 16))
+    net = sc.Sequential(wide, sc.QuantizedNeuron(sc.LI(beta=0.75), None, FixedPoint(24, 12)), back)
     model = sc.Model(net, "numpy", seed=0, input_shape=(5,))
     step = fixed_step(model)
     assert step.graph.dtype == "float64"
@@ -284,14 +285,14 @@ def table_bytes(model, folder):
 def test_small_weights_share_bytes(tmp_path):
     bytes_of = {}
     for bits in (2, 4, 8):
-        layer = sc.Quantized(sc.Linear(40, 32, bias=False), sc.ScaledInteger(bits))
+        layer = sc.Quantized(sc.Linear(40, 32, bias=False), ScaledInteger(bits))
         bytes_of[bits] = table_bytes(sc.Model(sc.Sequential(layer), "numpy", seed=0, input_shape=(40,)), tmp_path)
     assert bytes_of == {2: 40 * 8, 4: 40 * 16, 8: 40 * 32}
 
 
 def test_channels_of_several_scales_stay_small(tmp_path):
     """Per channel, weights of eight bits are bytes, whatever the scales; their sums are shifted."""
-    layer = sc.Quantized(sc.Linear(40, 3, bias=False), sc.ScaledInteger(8, per="channel", scale=(2.0**-12, 1.0, 0.25)))
+    layer = sc.Quantized(sc.Linear(40, 3, bias=False), ScaledInteger(8, per="channel", scale=(2.0**-12, 1.0, 0.25)))
     model = sc.Model(sc.Sequential(layer), "numpy", seed=0, input_shape=(40,))
     params = {"0.weight": np.random.default_rng(0).normal(size=(3, 40)) * [[0.02], [60.0], [20.0]]}
     model.load_state({**model.state(), "params": {k: v.astype("float32") for k, v in params.items()}})
@@ -301,7 +302,10 @@ def test_channels_of_several_scales_stay_small(tmp_path):
 
 
 def test_pruned_weights_are_stored_without_zeros(tmp_path):
-    layers = sc.Quantized(sc.Linear(60, 50, bias=False), sc.ScaledInteger(8)), sc.IF(state_quant=sc.FixedPoint(8, 4))
+    layers = (
+        sc.Quantized(sc.Linear(60, 50, bias=False), ScaledInteger(8)),
+        sc.IF(state_quant=FixedPoint(8, 4)),
+    )
     model = sc.Model(sc.Sequential(*layers), "numpy", seed=0, input_shape=(60,))
     weight = np.random.default_rng(0).normal(size=(50, 60)) * (np.random.default_rng(1).random((50, 60)) < 0.05)
     model.load_state({**model.state(), "params": {"0.weight": weight.astype("float32")}})
@@ -311,7 +315,10 @@ def test_pruned_weights_are_stored_without_zeros(tmp_path):
 
 
 def test_more_weights_than_16_bits_count(tmp_path):
-    layers = sc.Quantized(sc.Linear(800, 900, bias=False), sc.ScaledInteger(8)), sc.IF(state_quant=sc.FixedPoint(8, 4))
+    layers = (
+        sc.Quantized(sc.Linear(800, 900, bias=False), ScaledInteger(8)),
+        sc.IF(state_quant=FixedPoint(8, 4)),
+    )
     model = sc.Model(sc.Sequential(*layers), "numpy", seed=0, input_shape=(800,))
     random = np.random.default_rng(0)
     weight = np.rint(random.normal(size=(900, 800)) * 20) * (random.random((900, 800)) < 0.1)
@@ -323,8 +330,8 @@ def test_more_weights_than_16_bits_count(tmp_path):
 
 @pytest.mark.parametrize("bits", [8, 12])
 def test_inputs_are_quantised_as_the_library_does(tmp_path, bits):
-    grid = sc.FixedPoint(bits, 5)
-    model = sc.Model(sc.Sequential(sc.IF(state_quant=sc.FixedPoint(8, 4))), "numpy", input_shape=(4,))
+    grid = FixedPoint(bits, 5)
+    model = sc.Model(sc.Sequential(sc.IF(state_quant=FixedPoint(8, 4))), "numpy", input_shape=(4,))
     net = in_fixed_point({"net": model}, tmp_path, inputs=grid)["net"]
     random = np.random.default_rng(0)
     for x in np.float32(random.normal(size=(200, 4)) * [[0.1, 1, 10, 1000]]):
@@ -382,6 +389,6 @@ def test_an_example_of_the_network_in_floats_is_not_built_with_the_integers(digi
     ],
 )
 def test_options_are_checked(digits, tmp_path, options, message):
-    with pytest.raises(sc.ExportError, match=message):
+    with pytest.raises(sc.errors.ExportError, match=message):
         sc.export(digits[1], tmp_path / "net", **options)
     assert not list(tmp_path.iterdir())

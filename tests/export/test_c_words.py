@@ -149,11 +149,13 @@ def test_every_word_of_a_step_is_tried():
 @pytest.mark.parametrize("word", NO_FORM)
 def test_words_without_a_form_are_refused(word):
     case = next(case for case in word_cases.DIFFERENTIABLE if case.word == word)
-    with pytest.raises(sc.ExportError, match=f"Words uses '{word}', which has no form in C"):
+    with pytest.raises(sc.errors.ExportError, match=f"Words uses '{word}', which has no form in C"):
         planned(OneStep([case]).graph)
 
 
 def test_weights_that_depend_on_the_input_are_refused():
     case = next(case for case in word_cases.DIFFERENTIABLE if case.word == "linear")
-    with pytest.raises(sc.ExportError, match="Words: its weight depends on the input, and in C weights are constants"):
+    with pytest.raises(
+        sc.errors.ExportError, match="Words: its weight depends on the input, and in C weights are constants"
+    ):
         planned(OneStep([case], weights=()).graph)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
+from spikecore.compression import FixedPoint, ScaledInteger
 from spikecore.export.c import fixed_rules
 from spikecore.export.c.fixed import Fixed, fixed, integers
 from spikecore.export.c.fixed_step import fixed_step
@@ -116,7 +117,7 @@ def test_a_wrong_rule_is_found(monkeypatch, word, wrong):
         try:
             step = fixed_step(drawn(seed))
             found |= outside(step, inputs_of(step, np.random.default_rng(seed), 8))
-        except sc.ExportError:
+        except sc.errors.ExportError:
             found.add("refused")
         if found:
             return
@@ -131,13 +132,13 @@ def model_of(*layers, shape=(4,)):
 
 
 def connection(outs=3, **options):
-    return sc.Quantized(sc.Linear(4, outs), sc.ScaledInteger(4), sc.FixedPoint(8, 4), **options)
+    return sc.Quantized(sc.Linear(4, outs), ScaledInteger(4), FixedPoint(8, 4), **options)
 
 
 def test_a_state_has_the_range_that_a_step_leads_back_into():
     """beta 1/2, inputs of at most 3: the membrane comes near to 6 and no further, whatever its quantiser allows."""
-    model = model_of(sc.QuantizedNeuron(sc.LI(beta=0.5), None, sc.FixedPoint(16, 8)), shape=(2,))
-    step = fixed_step(model, inputs=sc.FixedPoint(2, 0, signed=False))
+    model = model_of(sc.QuantizedNeuron(sc.LI(beta=0.5), None, FixedPoint(16, 8)), shape=(2,))
+    step = fixed_step(model, inputs=FixedPoint(2, 0, signed=False))
     (state,) = step.graph.states
     low, high = step.formats[state.before].span
     assert low == 0
@@ -146,29 +147,32 @@ def test_a_state_has_the_range_that_a_step_leads_back_into():
 
 
 def test_a_state_saturates_where_its_quantiser_does():
-    step = fixed_step(model_of(connection(), sc.IF(state_quant=sc.FixedPoint(8, 2))), inputs="spikes")
+    step = fixed_step(model_of(connection(), sc.IF(state_quant=FixedPoint(8, 2))), inputs="spikes")
     (state,) = step.graph.states
     assert step.formats[state.before] == Fixed(2, -128, 127)
 
 
 def test_float64_where_float32_would_round():
-    wide = sc.Quantized(sc.Linear(4, 3), sc.ScaledInteger(14), input_quant=sc.FixedPoint(14, 6))
-    model = model_of(wide, sc.IF(state_quant=sc.FixedPoint(16, 8)))
+    wide = sc.Quantized(sc.Linear(4, 3), ScaledInteger(14), input_quant=FixedPoint(14, 6))
+    model = model_of(wide, sc.IF(state_quant=FixedPoint(16, 8)))
     assert fixed_step(model).graph.dtype == "float64"
-    assert fixed_step(model_of(connection(), sc.IF(state_quant=sc.FixedPoint(8, 2))), "spikes").graph.dtype == "float32"
+    assert fixed_step(model_of(connection(), sc.IF(state_quant=FixedPoint(8, 2))), "spikes").graph.dtype == "float32"
 
 
 def test_the_table_names_what_is_stored():
-    table = fixed_step(model_of(connection(), sc.IF(state_quant=sc.FixedPoint(8, 2))), "spikes").table()
+    table = fixed_step(model_of(connection(), sc.IF(state_quant=FixedPoint(8, 2))), "spikes").table()
     assert [line.split()[0] for line in table.splitlines()] == ["value", "input", "0:", "1.mem", "output"]
     assert "1.mem    8     2         -32 to 31.75" in table
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
-quantised = sc.FixedPoint(16, 8)
+quantised = FixedPoint(16, 8)
 REFUSED = {
-    "no grid": ((connection(), sc.Leaky(beta=0.5)), r"layer 1 \(Leaky\): its state 1.mem is on no grid.*sc.quantize"),
+    "no grid": (
+        (connection(), sc.Leaky(beta=0.5)),
+        r"layer 1 \(Leaky\): its state 1.mem is on no grid.*sc.compression.quantize",
+    ),
     "no bound": ((connection(), sc.IF()), r"layer 1 \(IF\): no bound is known for its state 1.mem.*state_quant="),
     "exp": ((connection(), sc.EIF(state_quant=quantised)), r"layer 1 \(EIF\): exp has no exact form in integers"),
     "levels": (
@@ -183,24 +187,26 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_integers_cannot_be_is_refused_with_the_remedy(name, tmp_path):
     layers, message = REFUSED[name]
-    with pytest.raises(sc.ExportError, match=message):
+    with pytest.raises(sc.errors.ExportError, match=message):
         sc.export(model_of(*layers), tmp_path / "net", dtype="fixed", inputs="spikes")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_average_of_nine_numbers_is_refused():
     layers = sc.AvgPool2d(3), sc.IF(state_quant=quantised)
-    with pytest.raises(sc.ExportError, match=r"layer 0 \(AvgPool2d\) divides by 9"):
+    with pytest.raises(sc.errors.ExportError, match=r"layer 0 \(AvgPool2d\) divides by 9"):
         fixed_step(model_of(*layers, shape=(1, 6, 6)), inputs="spikes")
 
 
 def test_inputs_must_be_known():
     model = model_of(connection(), sc.IF(state_quant=quantised))
-    with pytest.raises(sc.ExportError, match=r'does not begin with a quantiser.*sc.quantize.*inputs="spikes"'):
+    with pytest.raises(
+        sc.errors.ExportError, match=r'does not begin with a quantiser.*sc.compression.quantize.*inputs="spikes"'
+    ):
         fixed_step(model)
-    with pytest.raises(sc.ExportError, match=r"inputs='spike' must be"):
+    with pytest.raises(sc.errors.ExportError, match=r"inputs='spike' must be"):
         fixed_step(model, inputs="spike")
-    first = model_of(connection(input_quant=sc.FixedPoint(8, 5)), sc.IF(state_quant=quantised))
+    first = model_of(connection(input_quant=FixedPoint(8, 5)), sc.IF(state_quant=quantised))
     assert fixed_step(first).formats[fixed_step(first).graph.x] == Fixed(5, -128, 127)
 
 
@@ -213,7 +219,7 @@ class Asks(sc.IF):
 
 
 def test_a_users_own_neuron_is_refused_by_its_name():
-    with pytest.raises(sc.ExportError, match=r"Asks\) divides by a value that depends on the input"):
+    with pytest.raises(sc.errors.ExportError, match=r"Asks\) divides by a value that depends on the input"):
         fixed_step(model_of(connection(), Asks(state_quant=quantised)), inputs="spikes")
 
 
@@ -226,7 +232,7 @@ class Unbounded(sc.IF):
 
 
 def test_a_number_that_is_not_finite_is_refused():
-    with pytest.raises(sc.ExportError, match=r"Unbounded\) computes with -inf, which no integer is"):
+    with pytest.raises(sc.errors.ExportError, match=r"Unbounded\) computes with -inf, which no integer is"):
         fixed_step(model_of(connection(), Unbounded(state_quant=quantised)), inputs="spikes")
 
 

@@ -75,7 +75,7 @@ def test_a_key_with_numbers_is_refused_by_layer(to, tmp_path):
     if to == "onnx":
         pytest.importorskip("onnx", reason="onnx is not installed (extra 'export')")
     model = sc.Model(sc.Sequential(sc.Linear(3, 2), Picking()), "numpy", input_shape=(3,))
-    with pytest.raises(sc.ExportError, match=r"layer 1 \(Picking\): .* select by a mask and where instead"):
+    with pytest.raises(sc.errors.ExportError, match=r"layer 1 \(Picking\): .* select by a mask and where instead"):
         sc.export(model, tmp_path / "net", to)
     assert not list(tmp_path.iterdir())
 

@@ -224,7 +224,9 @@ class Places(sc.Leaky):
 @pytest.mark.parametrize("neuron", [OverBatch(), Places()])
 def test_what_depends_on_the_batch_fixes_its_size(neuron, tmp_path):
     model = sc.Model(sc.Sequential(sc.Linear(4, 3), neuron), "numpy", input_shape=(4,))
-    with pytest.raises(sc.ExportError, match=r"layer 1 \(.*\): .* depends on the number of samples; export with batch"):
+    with pytest.raises(
+        sc.errors.ExportError, match=r"layer 1 \(.*\): .* depends on the number of samples; export with batch"
+    ):
         sc.export(model, tmp_path / "out" / "net", to="onnx", batch_size=None)
     assert not list(tmp_path.iterdir())
     x = np.ones((3, 2, 4), "float32")
@@ -272,17 +274,17 @@ def test_a_file_says_what_is_in_it(tmp_path):
     assert "states: 1.mem, 3.syn, 3.mem; those after a call end in '.next'; one that is not" in str(exported)
 
 
-class Own(sc.Membrane):
+class Own(sc.base.Membrane):
     """A neuron of a user's own, whose state at rest is not zero, and which keeps a flag."""
 
     state = ("mem", "fired")
 
     def rest(self, engine, params, x):
-        return sc.State(mem=engine.xp.ones_like(x) * 0.25, fired=engine.xp.zeros_like(x))
+        return sc.base.State(mem=engine.xp.ones_like(x) * 0.25, fired=engine.xp.zeros_like(x))
 
     def step(self, engine, params, state, x):
         mem = engine.xp.where(state.fired > 0, state.mem - 1.0, 0.5 * state.mem) + engine.xp.round(4.0 * x) / 4.0
-        return self.fires(engine, params, mem), sc.State(mem=mem, fired=mem > params.threshold)
+        return self.fires(engine, params, mem), sc.base.State(mem=mem, fired=mem > params.threshold)
 
 
 def test_a_neuron_of_ones_own():
@@ -298,28 +300,30 @@ class Growing(sc.Leaky):
     """A neuron whose state at rest is one number."""
 
     def rest(self, engine, params, x):
-        return sc.State(mem=engine.xp.zeros((1,)))
+        return sc.base.State(mem=engine.xp.zeros((1,)))
 
 
-class Misnamed(sc.Neuron):
+class Misnamed(sc.base.Neuron):
     """A neuron whose state is called like what goes in."""
 
     state = ("input",)
 
     def step(self, engine, params, state, x):
-        return x, sc.State(input=state.input + x)
+        return x, sc.base.State(input=state.input + x)
 
 
 def test_refusals_name_the_layer_and_leave_no_file(tmp_path, monkeypatch):
     monkeypatch.delitem(OPERATORS, "linear")
-    with pytest.raises(sc.ExportError, match=r"layer 0 \(Linear\): the word 'linear' has no form in ONNX"):
+    with pytest.raises(sc.errors.ExportError, match=r"layer 0 \(Linear\): the word 'linear' has no form in ONNX"):
         sc.export(dense(), tmp_path / "out" / "net", to="onnx")
-    with pytest.raises(sc.ExportError, match=r"state mem has the shape \(1,\) at rest and \(1, 3\) after a step"):
+    with pytest.raises(
+        sc.errors.ExportError, match=r"state mem has the shape \(1,\) at rest and \(1, 3\) after a step"
+    ):
         sc.export(sc.Model(Growing(), "numpy", input_shape=(3,)), tmp_path / "out" / "net", to="onnx")
-    with pytest.raises(sc.ExportError, match="state input: the file's own input or output has this name"):
+    with pytest.raises(sc.errors.ExportError, match="state input: the file's own input or output has this name"):
         sc.export(sc.Model(Misnamed(), "numpy", input_shape=(3,)), tmp_path / "out" / "net", to="onnx")
     monkeypatch.setattr(writer, "LARGEST", 1000)
-    with pytest.raises(sc.ExportError, match=r"bytes, and ONNX files have 2 GiB at most"):
+    with pytest.raises(sc.errors.ExportError, match=r"bytes, and ONNX files have 2 GiB at most"):
         sc.export(sc.Model(sc.Leaky(), "numpy", input_shape=(300,)), tmp_path / "out" / "net", to="onnx")
     assert not list(tmp_path.iterdir())
 

@@ -37,7 +37,7 @@ def test_a_graph_gives_what_the_network_gives(case):
 
 @pytest.mark.parametrize("case", WHOLE, ids=repr)
 def test_a_layer_that_needs_whole_sequences_is_refused(case):
-    with pytest.raises(sc.ExportError, match="cannot run one step by itself"):
+    with pytest.raises(sc.errors.ExportError, match="cannot run one step by itself"):
         step_graph(sc.Model(case.layer, "numpy", input_shape=case.shape))
 
 
@@ -52,7 +52,7 @@ class Counting(sc.Leaky):
 
 
 def test_a_layer_that_does_something_else_at_every_step_is_refused():
-    with pytest.raises(sc.ExportError, match="does something else at every step"):
+    with pytest.raises(sc.errors.ExportError, match="does something else at every step"):
         step_graph(sc.Model(Counting(), "numpy", input_shape=(3,)))
 
 
@@ -71,7 +71,7 @@ class Late(Stateless):
 
 
 def test_a_layer_that_delays_its_input_is_refused():
-    with pytest.raises(sc.ExportError, match="does something else at every step"):
+    with pytest.raises(sc.errors.ExportError, match="does something else at every step"):
         step_graph(sc.Model(sc.Sequential(Late()), "numpy", input_shape=(3,)))
 
 
@@ -113,12 +113,12 @@ class Looking(sc.Leaky):
 
 
 def test_a_layer_that_looks_at_numbers_is_refused_by_name():
-    with pytest.raises(sc.ExportError, match=r"layer 1 \(Looking\) looks at the numbers"):
+    with pytest.raises(sc.errors.ExportError, match=r"layer 1 \(Looking\) looks at the numbers"):
         step_graph(sc.Model(sc.Sequential(sc.Linear(3, 3), Looking()), "numpy", input_shape=(3,)))
 
 
 def test_a_model_without_weights_is_refused():
-    with pytest.raises(sc.ExportError, match="no weights yet"):
+    with pytest.raises(sc.errors.ExportError, match="no weights yet"):
         step_graph(sc.Model(sc.Sequential(sc.Flatten(), sc.Leaky()), "numpy"))
 
 
@@ -164,7 +164,7 @@ def test_a_module_of_torch_is_refused_with_what_to_do():
     nn = pytest.importorskip("torch", reason="torch is not installed").nn
     model = sc.Model(sc.Sequential(sc.Torch(nn.Linear(4, 3)), sc.Leaky()), "torch", input_shape=(4,))
     with pytest.raises(
-        sc.ExportError, match=r"layer 0 \(Torch\) .* take a layer of spikecore's in its place"
+        sc.errors.ExportError, match=r"layer 0 \(Torch\) .* take a layer of spikecore's in its place"
     ) as refused:
         step_graph(model)
     assert "sc.Model(" not in str(refused.value)  # that is what the user has
@@ -173,4 +173,6 @@ def test_a_module_of_torch_is_refused_with_what_to_do():
 def test_the_order_of_sums_does_not_refuse_a_wide_quantised_network():
     """One step and all at once add up in different orders; on a grid, the last bit of a sum can move a state."""
     net = sc.Model(sc.Sequential(sc.Linear(3000, 1000), sc.Leaky()), seed=0, input_shape=3000)
-    assert len(step_graph(sc.quantize(net, states=sc.FixedPoint(16, 8), parameters=8)).states) == 1
+    assert (
+        len(step_graph(sc.compression.quantize(net, states=sc.compression.FixedPoint(16, 8), parameters=8)).states) == 1
+    )

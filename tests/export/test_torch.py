@@ -109,7 +109,9 @@ class Inverted(sc.Leaky):
 @pytest.mark.parametrize(("neuron", "word"), [(Backwards(), "take_slice"), (Inverted(), "subtract")], ids=repr)
 def test_what_torch_lacks_is_refused_by_layer(neuron, word, tmp_path):
     model = sc.Model(sc.Sequential(sc.Linear(6, 5), neuron), "numpy", input_shape=(6,), seed=0)
-    with pytest.raises(sc.ExportError, match=rf"layer 1 \({type(neuron).__name__}\): torch does not compute {word}"):
+    with pytest.raises(
+        sc.errors.ExportError, match=rf"layer 1 \({type(neuron).__name__}\): torch does not compute {word}"
+    ):
         sc.export(model, tmp_path / "net.pt2")
     assert not list(tmp_path.iterdir())
 
@@ -118,8 +120,8 @@ def test_what_torch_lacks_is_refused_by_layer(neuron, word, tmp_path):
 class Ways(Container):
     """Layers side by side, whose names are also names of ``nn.Module``'s."""
 
-    training: sc.Layer = field(default_factory=lambda: sc.Linear(6, 5))
-    float: sc.Layer = field(default_factory=lambda: sc.Linear(6, 5))
+    training: sc.base.Layer = field(default_factory=lambda: sc.Linear(6, 5))
+    float: sc.base.Layer = field(default_factory=lambda: sc.Linear(6, 5))
 
     def nodes(self):
         sides = (Node(name, getattr(self, name), (INPUT,)) for name in ("training", "float"))
@@ -172,7 +174,7 @@ def test_machine_code_gives_what_the_network_gives(tmp_path):
 def test_machine_code_needs_a_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(sc.ExportError, match="needs a C\\+\\+ compiler"):
+    with pytest.raises(sc.errors.ExportError, match="needs a C\\+\\+ compiler"):
         sc.export(digits(), tmp_path / "out" / "net.pt2", to="torch", aot_inductor=True)
     assert not (tmp_path / "out").exists()
 

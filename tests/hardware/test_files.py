@@ -16,10 +16,10 @@ from tests.hardware.hardware_rig import SOURCES, small, written
 def test_a_chip_of_ones_own(tmp_path):
     limits = 'fan_in = { value = 5, source = "here", note = "measured" }'
     path = written(tmp_path, limits, 'neurons = { value = ["Leaky"], source = "here" }')
-    report = sc.check(small(), path)
+    report = sc.hardware.check(small(), path)
     assert [(one.layer, one.what) for one in report.objections] == [("1", "fan-in")]
     assert hardware.chip(path).limits["fan_in"] == (5, "here", "measured")
-    assert sc.check(small(), hardware.chip(str(path))) == report
+    assert sc.hardware.check(small(), hardware.chip(str(path))) == report
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_chip_of_which_nothing_is_known(tmp_path):
     path = written(tmp_path)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as an editor of Windows writes it
     assert repr(hardware.chip(path)) == f"Test (nobody): a chip for tests\nhere: {SOURCES['here']}"
-    assert sc.check(small(), path).ok
+    assert sc.hardware.check(small(), path).ok
 
 
 PAGE = ROOT / "docs" / "hardware.md"
@@ -114,7 +114,7 @@ def test_the_page_has_every_chip_and_a_file_that_is_right(tmp_path):
     assert set(re.findall(r"^\| `([a-z0-9-]+)` \| [A-Za-z]", text, re.MULTILINE)) >= set(hardware.chips())
     found = hardware.chip(written(tmp_path, text=text.partition("```toml")[2].partition("```")[0]))
     assert found.limit("cores") == 16
-    assert not sc.check(small(), found).objections[1:], "weights are not on its levels"
+    assert not sc.hardware.check(small(), found).objections[1:], "weights are not on its levels"
 
 
 # ---- the command line -----------------------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ def test_a_graph_needs_what_the_container_needs_that_joins_alike(merge):
     container = (sc.Concat if isinstance(merge, Concatenation) else sc.Add)(*sides)
     graph = sc.Graph(("a", "b", "both"), (*sides, merge), (("input",), ("input",), ("a", "b")), ("both",))
     said = [
-        [(one.what, one.error) for one in sc.check(sc.Model(net, "numpy", input_shape=(4,)), "loihi").objections]
+        [
+            (one.what, one.error)
+            for one in sc.hardware.check(sc.Model(net, "numpy", input_shape=(4,)), "loihi").objections
+        ]
         for net in (graph, container)
     ]
     assert said[0] == said[1]

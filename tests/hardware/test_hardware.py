@@ -63,7 +63,7 @@ FITTING = {
 
 @pytest.mark.parametrize("name", hardware.chips())
 def test_networks_that_fit(name):
-    report = sc.check(FITTING[name](), name)
+    report = sc.hardware.check(FITTING[name](), name)
     assert report.ok, report
     assert report.verdict.startswith(f"fits {report.chip}")
 
@@ -88,7 +88,7 @@ def test_networks_that_fit(name):
     ],
 )  # fmt: skip
 def test_networks_that_do_not_fit(name, layers, shape, what):
-    report = sc.check(model(*layers, shape=shape), name)
+    report = sc.hardware.check(model(*layers, shape=shape), name)
     assert not report.ok
     objections = [one for one in report.objections if one.error]
     assert what in {one.what for one in objections}, report
@@ -105,8 +105,8 @@ def test_networks_that_do_not_fit(name, layers, shape, what):
 def test_limits_hold_to_the_unit(name, has):
     """What is just there fits; one less does not, and the objection has both numbers."""
     each = {"neurons_per_core": 5} if name == "cores" else {}
-    assert sc.check(small(), chip({name: has, **each})).ok
-    report = sc.check(small(), chip({name: has - 1, **each}))
+    assert sc.hardware.check(small(), chip({name: has, **each})).ok
+    report = sc.hardware.check(small(), chip({name: has - 1, **each}))
     assert [one.what.replace("-", "_") for one in report.objections if one.error] == [name]
     assert str(has) in report.objections[0].reason
     assert str(has - 1) in report.objections[0].reason
@@ -118,8 +118,8 @@ def test_limits_hold_to_the_unit(name, has):
 )
 def test_limits_of_convolutions_hold_to_the_unit(name, has):
     net = model(sc.Conv2d(1, 6, (4, 3), stride=(2, 1), padding=(2, 0)), sc.Leaky(), shape=(1, 9, 8))
-    assert sc.check(net, chip({name: has, "strides": (1, 2)})).ok
-    report = sc.check(net, chip({name: has - 1, "strides": (1, 3)}))
+    assert sc.hardware.check(net, chip({name: has, "strides": (1, 2)})).ok
+    report = sc.hardware.check(net, chip({name: has - 1, "strides": (1, 3)}))
     reasons = {one.what: one.reason for one in report.objections}
     assert reasons == {
         name.replace("_", " "): f"it is {has}, the chip allows {has - 1}",
@@ -129,26 +129,26 @@ def test_limits_of_convolutions_hold_to_the_unit(name, has):
 
 def test_cores_are_counted_by_neurons_and_by_memory():
     net = small()
-    report = sc.check(net, chip({"neurons_per_core": 2}))
+    report = sc.hardware.check(net, chip({"neurons_per_core": 2}))
     assert [row.cores for row in report.rows if row.neurons] == [3, 2]
     assert report.cores == 5
-    report = sc.check(net, chip({"memory_per_core": 15, "weight_bits": 4}))
+    report = sc.hardware.check(net, chip({"memory_per_core": 15, "weight_bits": 4}))
     assert report.cores == 1 + 1, "30 and 15 weights of half a byte"
-    report = sc.check(net, chip({"memory_per_core": 14, "weight_bits": 4}))
+    report = sc.hardware.check(net, chip({"memory_per_core": 14, "weight_bits": 4}))
     assert report.cores == 2 + 1
-    assert sc.check(net, chip({"memory_per_core": 14})).cores is None, "nobody knows how large a weight is"
+    assert sc.hardware.check(net, chip({"memory_per_core": 14})).cores is None, "nobody knows how large a weight is"
 
 
 def test_a_shared_kernel_is_stored_once():
     net = model(sc.Conv1d(1, 2, 3, padding=1), sc.Leaky(), shape=(1, 50))
     limits = {"memory_per_core": 6, "weight_bits": 8}
-    assert sc.check(net, chip(limits, {"shared_weights": True})).cores == 1
-    assert sc.check(net, chip(limits)).cores == -(-(2 * 148) // 6)
+    assert sc.hardware.check(net, chip(limits, {"shared_weights": True})).cores == 1
+    assert sc.hardware.check(net, chip(limits)).cores == -(-(2 * 148) // 6)
 
 
 def test_layers_that_take_a_core_as_a_whole():
     whole = chip({"cores": 2, "neurons_per_core": 4}, {"whole_layers": True})
-    report = sc.check(small(), whole)
+    report = sc.hardware.check(small(), whole)
     assert [one.layer for one in said(report, "core")] == ["1"]
     assert report.cores == 2
 
@@ -159,10 +159,10 @@ def test_what_a_chip_does_not_do():
         sc.Linear(6, 5), sc.RLeaky(linear_features=5, graded_spikes_factor=2.0, inhibition=True), sc.BatchNorm1d(5),
         sc.Linear(5, 2),
     )  # fmt: skip
-    report = sc.check(net, nothing)
+    report = sc.hardware.check(net, nothing)
     assert [one.what for one in report.objections] == ["recurrence", "graded spikes", "inhibition", "readout"]
     listed = dataclasses.replace(nothing, supports=known(layers=("Linear",), neurons=("Synaptic",)))
-    report = sc.check(net, listed)
+    report = sc.hardware.check(net, listed)
     assert [one.what for one in report.objections] == ["neuron", "inhibition", "layer", "readout"]
     assert said(report, "neuron")[0].reason == "Test has no Leaky; it has Synaptic"
     assert said(report, "layer")[0].remedy == "Fold it into the weights of the layer before it"
@@ -178,22 +178,22 @@ def test_a_neuron_with_a_step_of_its_own_is_not_its_base():
         """A name alone changes nothing."""
 
     only = chip({}, {"neurons": ("Leaky",)})
-    assert not sc.check(model(sc.Linear(3, 2), Twice()), only).ok
-    assert sc.check(model(sc.Linear(3, 2), Named()), only).ok
+    assert not sc.hardware.check(model(sc.Linear(3, 2), Twice()), only).ok
+    assert sc.hardware.check(model(sc.Linear(3, 2), Named()), only).ok
 
 
 def test_a_programmable_chip_asks_for_a_program():
     supports = {"neurons": ("Leaky",), "resets": ("zero",), "own_neurons": True}
-    report = sc.check(model(sc.Linear(3, 2), sc.ALIF(), sc.Linear(2, 2), sc.Leaky()), chip({}, supports))
+    report = sc.hardware.check(model(sc.Linear(3, 2), sc.ALIF(), sc.Linear(2, 2), sc.Leaky()), chip({}, supports))
     assert report.ok
     assert [(one.what, one.error) for one in report.objections] == [("neuron", False), ("reset", False)]
 
 
 def test_what_is_not_public_is_listed_and_not_checked():
-    report = sc.check(small(), chip({"fan_in": 100}))
+    report = sc.hardware.check(small(), chip({"fan_in": 100}))
     assert "fan_in" not in report.unknown
     assert {"cores", "neurons_per_core", "memory_per_core", "fan_out", "weight_bits", "layers"} <= set(report.unknown)
-    many = sc.check(small(), chip({"neurons": 100}))
+    many = sc.hardware.check(small(), chip({"neurons": 100}))
     assert "neurons" in many.unknown, "how many is known, but not which"
     assert "not known, so not checked: cores, " in str(report)
 
@@ -209,7 +209,7 @@ def test_energy_by_hand():
     net.load_state(state)
     x = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.0]]], "float32")  # three steps of one sample
     energy = {"synaptic_operation": hardware.Known(2e-12, "here"), "neuron_update": hardware.Known(1e-12, "here")}
-    found = sc.check(net, chip(energy=energy, conditions="as it is"), x).energy
+    found = sc.hardware.check(net, chip(energy=energy, conditions="as it is"), x).energy
     assert found.synaptic_operations == 2 + 2 + 2 + 2
     assert found.neuron_updates == 3 * 4
     assert found.joules == pytest.approx(8 * 2e-12 + 12 * 1e-12)
@@ -218,26 +218,26 @@ def test_energy_by_hand():
     assert text.startswith("energy per sample: 0.028 nJ for 8.0 synaptic operations and 12 neuron updates")
     assert "without input and output" in text
     del energy["neuron_update"]
-    found = sc.check(net, chip(energy=energy, conditions="as it is"), x).energy
+    found = sc.hardware.check(net, chip(energy=energy, conditions="as it is"), x).energy
     assert found.joules == pytest.approx(8 * 2e-12)
     assert "without updates of neurons" in found.conditions
-    assert sc.check(net, chip(), x).energy.joules is None
-    assert sc.check(net, chip()).energy is None
+    assert sc.hardware.check(net, chip(), x).energy.joules is None
+    assert sc.hardware.check(net, chip()).energy is None
 
 
 def test_samples_that_are_no_spikes_are_noted():
     analog = np.full((4, 2, 6), 0.5, "float32")
     binary = chip({}, {"graded_spikes": False})
-    assert said(sc.check(small(), binary, analog), "inputs")[0].remedy.startswith("Encode samples as spikes")
-    assert not sc.check(small(), binary, np.ones((4, 2, 6), "float32")).objections
-    assert not sc.check(small(), binary, analog[0], num_steps=4, encoder=sc.spikegen.rate).objections
+    assert said(sc.hardware.check(small(), binary, analog), "inputs")[0].remedy.startswith("Encode samples as spikes")
+    assert not sc.hardware.check(small(), binary, np.ones((4, 2, 6), "float32")).objections
+    assert not sc.hardware.check(small(), binary, analog[0], num_steps=4, encoder=sc.spikegen.rate).objections
 
 
 # ---- the report -----------------------------------------------------------------------------------------------------
 
 
 def test_the_report_prints_and_becomes_json():
-    report = sc.check(small(), "loihi", np.ones((4, 2, 6), "float32"))
+    report = sc.hardware.check(small(), "loihi", np.ones((4, 2, 6), "float32"))
     text = repr(report)
     assert text.startswith("check for Loihi\nlayer  kind")
     assert text.endswith("fits Loihi, as far as its public numbers tell")
@@ -253,26 +253,26 @@ def test_the_report_prints_and_becomes_json():
 
 
 def test_a_network_of_one_layer_and_one_without_any():
-    report = sc.check(sc.Model(sc.Leaky(**IMMEDIATE), "numpy", input_shape=4), "loihi")
+    report = sc.hardware.check(sc.Model(sc.Leaky(**IMMEDIATE), "numpy", input_shape=4), "loihi")
     assert [row.name for row in report.rows] == ["(the network)"]
     assert report.ok
-    report = sc.check(sc.Model(sc.Leaky(), "numpy", input_shape=4), "loihi")
+    report = sc.hardware.check(sc.Model(sc.Leaky(), "numpy", input_shape=4), "loihi")
     assert [row.verdict for row in report.rows] == ["does not fit"]
     assert str(report.objections[0]).startswith("DOES NOT FIT  the network: reset: ")
-    assert sc.check(sc.Model(sc.Sequential(sc.Flatten()), "numpy", input_shape=4), "loihi").rows == ()
+    assert sc.hardware.check(sc.Model(sc.Sequential(sc.Flatten()), "numpy", input_shape=4), "loihi").rows == ()
 
 
 def test_wrong_arguments():
     with pytest.raises(
         ValueError, match=r"unknown chip 'loihi3'; did you mean 'loihi'\?.*or the path of a chip|unknown"
     ):
-        sc.check(small(), "loihi3")
+        sc.hardware.check(small(), "loihi3")
     with pytest.raises(ValueError, match="chip=3 must be a path, or a Chip"):
-        sc.check(small(), 3)
+        sc.hardware.check(small(), 3)
     with pytest.raises(ValueError, match="num_steps and encoder say how x becomes a sequence: pass x, too"):
-        sc.check(small(), "loihi", num_steps=4)
+        sc.hardware.check(small(), "loihi", num_steps=4)
     with pytest.raises(ValueError, match="does not know the shape of a sample: pass x"):
-        sc.check(sc.Model(sc.Sequential(sc.Leaky()), "numpy"), "loihi")
+        sc.hardware.check(sc.Model(sc.Sequential(sc.Leaky()), "numpy"), "loihi")
     with pytest.raises(FileNotFoundError, match=r"absent\.toml: there is no such chip file"):
         hardware.chip("absent.toml")
 
@@ -293,5 +293,7 @@ def test_a_chip_with_wrong_names_is_refused(fields, message):
 
 
 def test_samples_give_the_shape():
-    report = sc.check(sc.Model(sc.Sequential(sc.Leaky(**IMMEDIATE)), "numpy"), "loihi", np.ones((3, 2, 5), "float32"))
+    report = sc.hardware.check(
+        sc.Model(sc.Sequential(sc.Leaky(**IMMEDIATE)), "numpy"), "loihi", np.ones((3, 2, 5), "float32")
+    )
     assert report.neurons == 5

@@ -69,16 +69,16 @@ def test_needs_of_a_recurrent_network():
 def test_every_layer_and_neuron_can_be_checked():
     for case in [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS, *cases.TRAINED_ONLY]:
         x = np.ones((8, 2, *case.shape), "float32")
-        report = sc.check(sc.Model(case.layer, "numpy", input_shape=case.shape), "loihi", x)
+        report = sc.hardware.check(sc.Model(case.layer, "numpy", input_shape=case.shape), "loihi", x)
         assert report.energy.joules >= 0.0, case
         assert json.dumps(report.json), case
         assert str(report).startswith("check for Loihi"), case
 
 
 def test_operations_inside_of_neurons_are_said_to_be_left_out():
-    report = sc.check(model(sc.SLSTM(input_size=4, hidden_size=3), sc.Linear(3, 2), sc.Leaky()), "cortex-m4")
+    report = sc.hardware.check(model(sc.SLSTM(input_size=4, hidden_size=3), sc.Linear(3, 2), sc.Leaky()), "cortex-m4")
     assert "6 multiply-adds per time step if no input is zero, without those inside 0\n" in str(report)
-    report = sc.check(model(sc.ConvTranspose1d(1, 2, 3, bias=False), sc.Leaky(), shape=(1, 4)), "cortex-m4")
+    report = sc.hardware.check(model(sc.ConvTranspose1d(1, 2, 3, bias=False), sc.Leaky(), shape=(1, 4)), "cortex-m4")
     assert report.operations == 2 * 3 * 4
 
 

@@ -48,7 +48,7 @@ def delayed() -> sc.Model:
 def pruned() -> sc.Model:
     """The same with half of its connections."""
     sparse = model()
-    sc.prune(sparse, 0.5)
+    sc.compression.prune(sparse, 0.5)
     return sparse
 
 
@@ -241,7 +241,7 @@ def exact_model() -> Any:
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
-    "spikecore.integers": {"model": lambda: sc.quantize(model())},
+    "spikecore.compression.integers": {"model": lambda: sc.compression.quantize(model())},
     "spikecore.Group": {"match": "*", "lr": 0.1},
     "spikecore.Torch": {"module": lambda: convolution(2)},
     "spikecore.Lapicque": {"beta": 0.9},
@@ -253,7 +253,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.convert.QCFS": {"levels": 4},
     "spikecore.spikeplot.gradient_agreement": {"reports": lambda: sc.verify(model(), X, LABELS, learning="bptt")},
     "spikecore.spikeplot.surrogate_bias": {
-        "report": lambda: sc.surrogate_bias(exact_model(), SPIKES, LABELS, substeps=1)
+        "report": lambda: sc.eventprop.model_bias(exact_model(), SPIKES, LABELS, substeps=1)
     },
     "spikecore.spikeplot.conversion_curves": {"report": lambda: converted()},
     "spikecore.plasticity.Plasticity": {"rules": {"0": sc.plasticity.STDP()}},
@@ -331,9 +331,9 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.datasets.transforms.LogMel": {},
     "spikecore.functional.activity": {"model": model, "x": X},
     "spikecore.neurobench.measure": {"model": model, "x": X},
-    "spikecore.rewire": {"model": pruned},
-    "spikecore.round_delays": {"model": delayed},
-    "spikecore.check": {"model": model, "chip": "loihi", "x": X},
+    "spikecore.compression.rewire": {"model": pruned},
+    "spikecore.compression.round_delays": {"model": delayed},
+    "spikecore.hardware.check": {"model": model, "chip": "loihi", "x": X},
     "spikecore.hardware.chip": {"name": "loihi"},
     "spikecore.eventprop.Spikes": {"times": np.arange(3.0)[None], "sources": LABELS[None]},
     **{
@@ -353,7 +353,7 @@ OWN: Dict[str, Dict[str, Any]] = {
         }
         for name in ("fit", "evaluate")
     },
-    "spikecore.surrogate_bias": {"model": lambda: exact_model(), "x": SPIKES},
+    "spikecore.eventprop.surrogate_bias": {"model": lambda: exact_model(), "x": SPIKES},
     "spikecore.eventprop.frames": {"network": exact_network(), "dt": 1.0},
     "spikecore.eventprop.first_spike_loss": {"tau": 0.5},
     "spikecore.eventprop.spike_count_loss": {"tau": 0.5},

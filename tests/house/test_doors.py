@@ -143,9 +143,10 @@ model.save("model.sc")
 again = sc.load("model.sc")
 assert (again(x, 5).spikes == model(x, 5).spikes).all()
 assert (again.stream().step(x[:1]) == model(x[:1], 5).spikes[0]).all()
-sc.prune(model, 0.5)
-small = sc.quantize(model, states=16, x=x, num_steps=5)
-print(sc.sparsity(model).sparsity, small.evaluate(x, y, **how)["accuracy"], model.predict(x, num_steps=5).shape)
+sc.compression.prune(model, 0.5)
+small = sc.compression.quantize(model, states=16, x=x, num_steps=5)
+lost = sc.compression.sparsity(model).sparsity
+print(lost, small.evaluate(x, y, **how)["accuracy"], model.predict(x, num_steps=5).shape)
 """
 
 

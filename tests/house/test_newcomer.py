@@ -17,8 +17,8 @@ from tests import ROOT
 from tests.house.newcomer_rig import SPIKES, X, Y, fit, network, refuses
 
 
-class Undecorated(sc.Neuron):
-    gain: sc.Param = 0.1
+class Undecorated(sc.base.Neuron):
+    gain: sc.base.Param = 0.1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,11 @@ def test_values_as_targets_are_told_of_the_loss_that_takes_them(loss, targets):
 
 def test_losses_recognise_exchanged_axes():
     for loss in (functional.ce_rate_loss(), functional.mse_membrane_loss(), functional.mse_temporal_loss()):
-        refuses(lambda loss=loss: loss(SPIKES, Y[:4]), "time and batch axes look exchanged: spikes are", sc.ShapeError)
+        refuses(
+            lambda loss=loss: loss(SPIKES, Y[:4]),
+            "time and batch axes look exchanged: spikes are",
+            sc.errors.ShapeError,
+        )
 
 
 def test_losses_of_other_libraries_are_answered_with_what_a_loss_here_gets():
@@ -190,19 +194,19 @@ def test_recorded_arrays_say_which_words_there_are():
 
 
 @dataclass(frozen=True)
-class Unmarked(sc.Neuron):
+class Unmarked(sc.base.Neuron):
     beta: float = 0.9
 
     def step(self, engine, params, state, x):
         mem = params.beta * state.mem + x
-        return self.fires(engine, params, mem), sc.State(mem=mem)
+        return self.fires(engine, params, mem), sc.base.State(mem=mem)
 
 
 @dataclass(frozen=True)
-class Wordy(sc.Neuron):
+class Wordy(sc.base.Neuron):
     def step(self, engine, params, state, x):
         mem = state.mem + engine.xp.sinh(x)
-        return self.fires(engine, params, mem), sc.State(mem=mem)
+        return self.fires(engine, params, mem), sc.base.State(mem=mem)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -275,7 +279,9 @@ def test_a_validation_that_cannot_be_read_is_refused_before_an_epoch_is_trained(
 def test_a_file_of_torch_save_is_no_damaged_model(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({}, tmp_path / "weights.pt")
-    refuses(lambda: sc.load(tmp_path / "weights.pt"), r"as torch\.save writes it; .*from_torch", sc.CheckpointError)
+    refuses(
+        lambda: sc.load(tmp_path / "weights.pt"), r"as torch\.save writes it; .*from_torch", sc.errors.CheckpointError
+    )
 
 
 def test_an_autograd_class_of_snntorch_is_told_from_the_surrogate():

@@ -112,7 +112,7 @@ def test_options_without_effect(make, message):
 
 def test_a_time_constant_in_another_unit_than_the_step():
     """Of 20 ms in seconds, the decay was 2e-22: a neuron that forgets at once."""
-    with pytest.warns(sc.TrainingWarning, match=r"tau=0\.02 and steps of dt=1 nothing is left after a step"):
+    with pytest.warns(sc.errors.TrainingWarning, match=r"tau=0\.02 and steps of dt=1 nothing is left after a step"):
         sc.decay(0.02)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -21,6 +21,7 @@ NAMES = {
     **vars(surrogate),
     **vars(functional),
     **vars(functional.quant),
+    **{name: getattr(module, name) for module in (sc.base, sc.compression) for name in module.__all__},
     **vars(sc.schedule),
     **vars(datasets.transforms),
 }
@@ -110,7 +111,7 @@ def test_the_text_of_any_network_makes_an_equal_network(network):
         ),
         (sc.schedule.cosine(warmup=2), "cosine(warmup=2)"),
         (sc.get_engine("numpy"), "NumpyEngine(dtype='float32')"),
-        (sc.Params(beta=0.5, w=np.ones((3, 4))), "Params(beta=0.5, w=float64 (3, 4))"),
+        (sc.base.Params(beta=0.5, w=np.ones((3, 4))), "Params(beta=0.5, w=float64 (3, 4))"),
     ],
     ids=str,
 )
@@ -127,8 +128,8 @@ def test_a_long_network_takes_a_line_per_layer():
 
 def test_a_neuron_of_a_users_own_prints_like_the_librarys():
     @dataclass(frozen=True)
-    class Mine(sc.Neuron):
-        tau: sc.Param = 3.0
+    class Mine(sc.base.Neuron):
+        tau: sc.base.Param = 3.0
 
         def step(self, engine, params, state, x):
             raise NotImplementedError
@@ -177,7 +178,7 @@ def test_an_output_prints_in_a_loss_as_well(model):
 
     def loss(out, targets):
         printed.append(repr(out))
-        return sc.engine_of(out.spikes).xp.mean(out.spikes)
+        return sc.base.engine_of(out.spikes).xp.mean(out.spikes)
 
     model.fit([(X, [0, 1])], loss=loss, num_steps=5)
     assert printed[0].startswith("Output(float32 (5, 2, 2), ")

@@ -31,7 +31,7 @@ def test_without_poptorch_it_says_what_to_do(monkeypatch):
         "simulate=True",
         "Usable here: .*numpy",
     ):
-        with pytest.raises(sc.EngineUnavailable, match=words):
+        with pytest.raises(sc.errors.EngineUnavailable, match=words):
             sc.get_engine("ipu")
     assert not {one.name: one for one in sc.engines()}["ipu"].available
     assert "simulated on the CPU" in repr(sc.get_engine("ipu", simulate=True))
@@ -126,7 +126,7 @@ def test_training_is_torchs(network):
 def test_validation_alternates_without_compiling_again():
     data = [batch(seed=i) for i in range(2)]
     one = fitted(model(), data, epochs=4, validation=data)
-    executor = one.executor
+    executor = one.trainer.executor
     programs = [executor.training, *executor.inference.values()]
     assert [program.model.compilations for program in programs] == [1, 1]
     assert sum(program.model.isAttachedToDevice() for program in programs) == 1
@@ -240,7 +240,7 @@ def test_other_shapes_are_refused_clearly():
         (*batch(8), 6, r"compiled for 5 steps of a constant input .* not for 6 steps"),
     ):
         with pytest.raises(ShapeError, match=message):
-            one.executor.step(x[None], y, steps=steps)
+            one.trainer.executor.step(x[None], y, steps=steps)
     fitted(one, [batch(9)], num_steps=6)  # a new fit compiles anew
 
 
@@ -328,7 +328,7 @@ def test_exported_programs_are_not_mixed_up(tmp_path):
 
 
 def test_closing_releases():
-    executor = fitted(model(), [batch()]).executor
+    executor = fitted(model(), [batch()]).trainer.executor
     program = executor.training
     executor.close()
     assert type(program.module).__name__ == "TrainingModule"

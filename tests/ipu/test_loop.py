@@ -103,7 +103,7 @@ def test_a_pipeline_is_refused():
 
 def test_its_operators_are_lowered():
     engine = sc.get_engine("ipu", simulate=True)
-    init = sc.Model(NET, engine).executor
+    init = sc.Model(NET, engine).trainer.executor
     module = InferenceModule(
         engine, NET, init.params, init.buffers, Layout(record=("1",)), for_loop=simulation.for_loop
     )

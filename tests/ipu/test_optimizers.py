@@ -58,7 +58,7 @@ def test_velocities_are_kept_without_the_loss_scaling():
     """A11: on the device they are multiplied with it; a checkpoint means the same on every engine."""
     spec, key = sc.SGD(lr=0.1, momentum=0.9), "Accl1___params.0.weight"
     held = {key: torch.full((8, 6), 8.0), "Accl1___params.0.bias": torch.zeros(8)}
-    params = sc.Model(sc.Sequential(sc.Linear(6, 8)), "torch", input_shape=(6,)).executor.params
+    params = sc.Model(sc.Sequential(sc.Linear(6, 8)), "torch", input_shape=(6,)).trainer.executor.params
     found = optimizers.slots(spec, params, held, 16.0)
     assert found["0.weight.momentum_buffer"].unique().tolist() == [0.5]
     assert optimizers.device_state(spec, params, found, 1, 16.0)[key].unique().tolist() == [8.0]
@@ -107,7 +107,7 @@ def test_a_schedule_survives_validation():
 
 def test_a_missing_optimiser_array_is_told():
     """A3: names that are not PopART's."""
-    params = sc.Model(NET, "numpy").executor.params
+    params = sc.Model(NET, "numpy").trainer.executor.params
     with pytest.raises(KeyError, match=r"no 'Accl1___params\.0\.weight', only Other"):
         optimizers.slots(sc.Adam(), params, {"Other": 1})
     half = {f"Accl1___params.{name}": torch.zeros(1) for name, _ in leaves(params)}

@@ -133,7 +133,7 @@ def test_fit_in_parts_is_torchs(network, steps):
     for a, b in zip(ours.history, theirs.history):
         assert abs(a["loss"] - b["loss"]) < 1e-5
         assert (a["accuracy"], a["val_accuracy"]) == (b["accuracy"], b["val_accuracy"])
-    executor = ours.executor
+    executor = ours.trainer.executor
     assert [one.model.compilations for one in (executor.training, *executor.inference.values())] == [1, 1]
     assert difference(ours, fitted(model(network), data, **{**options, "learning": "bptt"})) > 1e-4
 

@@ -118,7 +118,7 @@ def test_closing_frees_the_ipu_and_keeps_everything_else(machine):
 
 def test_closing_frees_the_ipu_although_its_weights_cannot_be_read(machine, monkeypatch):
     one = fitted(model(), DATA[:1])
-    one.executor.step(X[None], DATA[0][1], steps=5)
+    one.trainer.executor.step(X[None], DATA[0][1], steps=5)
 
     def broken(self):
         self._dirty = False
@@ -146,7 +146,7 @@ def test_a_model_closes_on_every_engine(engine, machine):
 def test_an_error_closes_the_model(machine):
     one = fitted(model(), DATA)
     assert machine.held == 1
-    with pytest.raises(sc.ShapeError), one:
+    with pytest.raises(sc.errors.ShapeError), one:
         one(X[:, :2], num_steps=5)
     assert machine.held == 0
     with sc.Model(sc.Sequential(sc.Flatten(), sc.Leaky()), "ipu", simulate=True) as unbuilt:

@@ -26,10 +26,10 @@ UNITS = {None: 0.0, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # in the last pla
 
 
 @dataclass(frozen=True)
-class EveryWord(sc.Neuron):
+class EveryWord(sc.base.Neuron):
     """All words that a step may consist of; ``library`` adds those that Triton's interpreter does not know."""
 
-    tau: sc.Param = sc.learn(2.0)
+    tau: sc.base.Param = sc.learn(2.0)
     library: bool = False
 
     def step(self, engine, params, state, x):
@@ -42,7 +42,7 @@ class EveryWord(sc.Neuron):
             part = part + 0.1 * xp.sin(2.0 * mem) + 0.1 * xp.cos(2.0 * x)
         kept = ((part > 0.2) | ~(part <= -0.5)) & (part != 3.0)
         mem = xp.where(kept, part, xp.clip(part, -1.0, float("inf")))
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+        return self.graded(params, self.fires(engine, params, mem)), sc.base.State(mem=mem)
 
 
 WORDS = Case("every-word", EveryWord(threshold=0.5))

@@ -73,19 +73,19 @@ def test_calls_step_by_step_and_updates_of_other_values_need_no_other_kernels():
 
 
 @dataclass(frozen=True)
-class Powers(sc.Neuron):
+class Powers(sc.base.Neuron):
     """Constants in all places where their values matter to the code."""
 
-    power: sc.Param = 2.0
-    low: sc.Param = -0.5
-    high: sc.Param = 0.75
-    scale: sc.Param = 0.5
+    power: sc.base.Param = 2.0
+    low: sc.base.Param = -0.5
+    high: sc.base.Param = 0.75
+    scale: sc.base.Param = 0.5
 
     def step(self, engine, params, state, x):
         xp = engine.xp
         mem = params.scale * state.mem + xp.clip(x, params.low, params.high) + (abs(x) + 0.1) ** params.power
         mem = xp.where(mem > params.high, mem * params.scale, mem) / (2.0 + params.scale)
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+        return self.graded(params, self.fires(engine, params, mem)), sc.base.State(mem=mem)
 
 
 SPECIAL = [{"scale": 0.0, "power": 1.0}, {"scale": -1.0, "low": -1.0, "high": 2.0**100}]
@@ -156,10 +156,10 @@ def define():
             return 1.0 / (1.0 + 3.0 * abs(u))
 
     @dataclass(frozen=True)
-    class Own(sc.Neuron):
+    class Own(sc.base.Neuron):
         def step(self, engine, params, state, x):
             mem = 0.9 * state.mem + x
-            return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+            return self.graded(params, self.fires(engine, params, mem)), sc.base.State(mem=mem)
 
     return Own, Mine
 

@@ -38,7 +38,7 @@ def run(
     held = Tree(
         params=map_leaves(engine.asarray, init.params),
         x=engine.asarray(draw.random((1 if constant else steps, batch, n)) * 0.7),
-        state=map_leaves(engine.asarray, sc.State({"0": sc.State(state)})),
+        state=map_leaves(engine.asarray, sc.base.State({"0": sc.base.State(state)})),
     )
     by_out, by_state = (engine.asarray(draw.random(s)) for s in ((steps, batch, outs), (batch, n)))
 
@@ -186,7 +186,7 @@ def test_recorded_spikes_are_there(narrowly):
 
 
 @dataclass(frozen=True)
-class Rows(sc.Neuron):
+class Rows(sc.base.Neuron):
     """A state whose name the kernels' source uses, too."""
 
     state: ClassVar[tuple] = ("row",)
@@ -194,7 +194,7 @@ class Rows(sc.Neuron):
     def step(self, engine, params, state, x):
         row = 0.9 * state.row + x
         fired = self.fires(engine, params, row)
-        return fired, sc.State(row=row - fired)
+        return fired, sc.base.State(row=row - fired)
 
 
 def test_a_state_may_be_called_anything(narrowly):

@@ -150,14 +150,14 @@ def test_first_states_that_are_one_number_everywhere(torch):
     for fused in (True, False):
         engine = sc.get_engine("torch", fused=fused)
         layer, x = sc.Leaky(beta=0.9, threshold=0.5), torch.rand(5, 40, 100, generator=torch.Generator().manual_seed(0))
-        start = sc.State(mem=torch.full((), 0.3).expand(40, 100))
+        start = sc.base.State(mem=torch.full((), 0.3).expand(40, 100))
         found.append(layer.run(Pass(engine), Tree(), Tree(), start, x * 0.1))
     assert torch.equal(found[0].outputs, found[1].outputs)
     assert torch.equal(found[0].state.mem, found[1].state.mem)
 
 
 @dataclass(frozen=True)
-class Writing(sc.Neuron):
+class Writing(sc.base.Neuron):
     """A step that writes to its state, as no step may."""
 
     state: ClassVar[tuple] = ("mem",)
@@ -165,7 +165,7 @@ class Writing(sc.Neuron):
     def step(self, engine, params, state, x):
         state.mem[:, 0] = 0.25
         mem = state.mem + 0.0 * x
-        return mem, sc.State(mem=state.mem)
+        return mem, sc.base.State(mem=state.mem)
 
 
 def test_a_state_at_rest_is_ordinary_memory_to_whoever_sees_it(torch):

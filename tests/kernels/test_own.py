@@ -18,14 +18,14 @@ pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 
 def test_a_neuron_of_the_users_own_is_fused_without_further_code():
     @dataclass(frozen=True)
-    class Resonate(sc.Neuron):
-        omega: sc.Param = L(0.3)
+    class Resonate(sc.base.Neuron):
+        omega: sc.base.Param = L(0.3)
         state: ClassVar[tuple] = ("syn", "mem")
 
         def step(self, engine, params, state, x):
             syn = 0.9 * state.syn - params.omega * state.mem + x
             mem = 0.9 * state.mem + params.omega * syn
-            return self.graded(params, self.fires(engine, params, mem)), sc.State(syn=syn, mem=mem)
+            return self.graded(params, self.fires(engine, params, mem)), sc.base.State(syn=syn, mem=mem)
 
     check("numpy", "float32", Resonate(threshold=0.5))
     assert sc.get_engine("numpy").explain(Resonate()).startswith("fused: Numba kernels of Resonate.step")
@@ -35,12 +35,12 @@ GAIN = 0.5  # a global that steps read, as in a notebook
 
 
 @dataclass(frozen=True)
-class Gained(sc.Neuron):
+class Gained(sc.base.Neuron):
     """Its step reads a global."""
 
     def step(self, engine, params, state, x):
         mem = GAIN * state.mem + x
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+        return self.graded(params, self.fires(engine, params, mem)), sc.base.State(mem=mem)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def test_outputs_that_the_way_back_needs_may_not_be_edited():
 
 
 @dataclass(frozen=True)
-class NamedX(sc.Neuron):
+class NamedX(sc.base.Neuron):
     """Its states bear names that generated code might use."""
 
-    beta: sc.Param = L(0.7)
+    beta: sc.base.Param = L(0.7)
     state: ClassVar[tuple] = ("x", "out", "mem")
 
     def step(self, engine, params, state, x):
         kept, out = params.beta * state.x + 0.5 * x, 0.3 * state.out + 0.1 * state.x
         mem = 0.8 * state.mem + 0.2 * state.out + kept
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(x=kept, out=out, mem=mem)
+        return self.graded(params, self.fires(engine, params, mem)), sc.base.State(x=kept, out=out, mem=mem)
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
@@ -93,7 +93,7 @@ def test_states_of_any_name(name, steps):
 
 
 @dataclass(frozen=True)
-class Odd(sc.Neuron):
+class Odd(sc.base.Neuron):
     """Its states bear names that are no identifiers, or one that Python reads as another: a ligature is two letters."""
 
     state: ClassVar[tuple] = ("\ufb01", "fi", "mem-brane", "class", "mem")
@@ -103,7 +103,7 @@ class Odd(sc.Neuron):
         third, last = 0.5 * state["mem-brane"] + second, 0.3 * state["class"] + first
         mem = 0.6 * state.mem + 0.5 * first + 0.2 * last - 0.1 * third
         after = {"\ufb01": first, "fi": second, "mem-brane": third, "class": last, "mem": mem}
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(after)
+        return self.graded(params, self.fires(engine, params, mem)), sc.base.State(after)
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,14 @@ def test_sequences_of_single_numbers(name):
 
 
 @dataclass(frozen=True)
-class Compared(sc.Neuron):
+class Compared(sc.base.Neuron):
     """Two of its states are comparisons."""
 
     state: ClassVar[tuple] = ("mem", "low", "high")
 
     def step(self, engine, params, state, x):
         mem = 0.7 * state.mem + x + (state.low + state.high) * 0.3
-        return mem * mem * 0.1 + mem, sc.State(mem=mem, low=mem > 0.1, high=mem > 0.2)
+        return mem * mem * 0.1 + mem, sc.base.State(mem=mem, low=mem > 0.1, high=mem > 0.2)
 
 
 def test_states_that_are_comparisons_do_not_depend_on_where_a_run_is_cut():
@@ -191,10 +191,10 @@ def test_gradients_through_the_final_state_alone(name):
 
 def test_division_by_zero_and_infinities_are_the_loops():
     @dataclass(frozen=True)
-    class Divide(sc.Neuron):
+    class Divide(sc.base.Neuron):
         def step(self, engine, params, state, x):
             mem = 0.5 * state.mem + x / (x - engine.xp.abs(x)) + 1.0 / x
-            return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+            return self.graded(params, self.fires(engine, params, mem)), sc.base.State(mem=mem)
 
     x = np.random.default_rng(0).standard_normal((40, 3, 5)).astype("float32")
     x[7, 1] = 0.0

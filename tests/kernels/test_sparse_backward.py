@@ -46,7 +46,7 @@ def gradients(engine, net, record=False):
         out = net.run(Pass(engine, record=record), p["p"], EMPTY, None, p["x"])
         return engine.xp.sum(out.outputs * engine.asarray(G)), out.outputs
 
-    at = sc.Params({"p": map_leaves(engine.asarray, init.params), "x": engine.asarray(X)})
+    at = sc.base.Params({"p": map_leaves(engine.asarray, init.params), "x": engine.asarray(X)})
     _, y, grads = engine.value_and_grad(function, at)
     return engine.to_numpy(y), {name: engine.to_numpy(g) for name, g in flatten(grads).items()}
 
@@ -246,7 +246,7 @@ def test_compiled_code_takes_it():
     found = []
     for eps in (0.0, EPS):
         engine = engine_of("torch", fused=True, sparse_backward=eps)
-        params = leaky.prepare(engine, sc.Params({}))
+        params = leaky.prepare(engine, sc.base.Params({}))
 
         def run(x, engine=engine, params=params):
             return engine.scan(leaky, params, leaky.rest(engine, params, x[0]), x)[0]

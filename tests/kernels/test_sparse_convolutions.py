@@ -278,14 +278,14 @@ def test_an_engines_convolutions_and_gradients(always, name, dtype, graded, axes
     always.setattr(maps.SpikeMaps, "convolved", lambda *a: taken.append(1) or own(*a))
     space, option = (9, 8)[:axes], {"stride": (2, 1)[:axes], "padding": (1, 0)[:axes], "dilation": (1, 2)[:axes]}
     x, w = drawn(0, (7, 4, *space), 0.2, dtype, graded).numpy(), normal(0, (6, 2, 3, 2)[: axes + 2], dtype).numpy()
-    params = sc.Params({"x": x, "w": w, "b": normal(1, (6,), dtype).numpy()})
+    params = sc.base.Params({"x": x, "w": w, "b": normal(1, (6,), dtype).numpy()})
 
     def run(of):
         def function(p):
             y = of.xp.conv(p["x"], p["w"], p["b"], groups=2, **option)
             return of.xp.sum(y * y * y), y
 
-        _, y, grads = of.value_and_grad(function, sc.Params({k: of.asarray(v) for k, v in params.items()}))
+        _, y, grads = of.value_and_grad(function, sc.base.Params({k: of.asarray(v) for k, v in params.items()}))
         return [torch.from_numpy(of.to_numpy(v)) for v in (y, *(grads[k] for k in params))]
 
     for ours, theirs in zip(run(engine), run(dense)):
@@ -305,7 +305,7 @@ def test_constant_weights_and_weights_without_bias_on_a_tape(always):
                 y = of.xp.conv(p["x"], other, None, **option) if "x" in p else of.xp.conv(other, p["w"], None, **option)
                 return of.xp.sum(y * y), y
 
-            found.append(of.value_and_grad(function, sc.Params(lifted), constant)[2])
+            found.append(of.value_and_grad(function, sc.base.Params(lifted), constant)[2])
         (ours,), (theirs,) = (list(grads.values()) for grads in found)
         assert near(torch.from_numpy(ours), torch.from_numpy(theirs), "float32")
 

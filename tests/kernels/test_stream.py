@@ -230,10 +230,10 @@ def test_weights_that_are_not_finite_leave_no_input_out():
 
 
 @dataclass(frozen=True)
-class Rising(sc.Neuron):
+class Rising(sc.base.Neuron):
     """A neuron of a user's own that fires by itself."""
 
-    slope: sc.Param = 0.25
+    slope: sc.base.Param = 0.25
 
     def step(self, engine, params, state, x):
         mem = state.mem + params.slope + x

@@ -194,7 +194,9 @@ def test_updates_within_a_sequence_see_the_targets_of_their_steps(vary):
     targets = RNG.random((9, 4, 3)) if vary else LABELS
     ours, by_hand = model(), model()
     ours.fit([(X, targets)], loss=loss, optimizer=sc.SGD(lr=0.1), learning=sc.BPTT(update_every=4), progress=False)
-    executor = by_hand.engine.compile(DENSE, by_hand.executor.params, by_hand.executor.buffers, loss, sc.SGD(lr=0.1))
+    executor = by_hand.engine.compile(
+        DENSE, by_hand.trainer.executor.params, by_hand.trainer.executor.buffers, loss, sc.SGD(lr=0.1)
+    )
     state = None
     for start, stop in ((0, 4), (4, 8), (8, 9)):
         part = targets[start:stop] if vary else targets

@@ -29,7 +29,7 @@ class ByMember(sc.Leaky):
     def step(self, engine, params, state, x):
         mem = params.beta * state.mem + x
         spikes = self.spike_of(engine, mem - params.threshold)
-        return spikes, sc.State(mem=mem - params.threshold * spikes)
+        return spikes, sc.base.State(mem=mem - params.threshold * spikes)
 
     def spike_of(self, engine, u):
         return engine.spike(u, self.surrogate)
@@ -155,7 +155,7 @@ class TwiceRecurrent(sc.Recurrent):
         return super().step(engine, params, state, 2.0 * x)
 
 
-class Squared(sc.Stateless):
+class Squared(sc.base.Stateless):
     def init(self, key, shape):
         return Init(Params(), EMPTY, shape)
 
@@ -286,7 +286,7 @@ STEPS, INS, NEURONS, OUTS = 12, 5, 6, 3
 
 
 def squares(out, targets):
-    xp = sc.engine_of(out.spikes).xp
+    xp = sc.base.engine_of(out.spikes).xp
     distance = out.spikes - targets
     return xp.sum(distance * distance)
 

@@ -29,13 +29,13 @@ from tests.learning.test_plasticity_training import ONE, differ, small, spikes
 
 
 @dataclass(frozen=True)
-class Nameless(sc.Neuron):
+class Nameless(sc.base.Neuron):
     """Its membrane has another name."""
 
     state: ClassVar[Tuple[str, ...]] = ("u",)
 
     def step(self, engine, params, state, x):
-        return engine.spike(state.u + x - params.threshold, self.surrogate), sc.State(u=0.9 * state.u + x)
+        return engine.spike(state.u + x - params.threshold, self.surrogate), sc.base.State(u=0.9 * state.u + x)
 
 
 def fitted(plasticity, network=None, **options):
@@ -100,9 +100,9 @@ REFUSED = {
     "votes_of needs the classes of the samples": lambda: votes_of(
         small(), Loader(np.ones((4, 5))), num_steps=3),
     "each='step' counts the updates of an optimiser, and plasticity has none": lambda: fitted(
-        Plasticity(ONE, keep_zeros=True), callbacks=(sc.Pruning(each="step"),)),
+        Plasticity(ONE, keep_zeros=True), callbacks=(sc.compression.Pruning(each="step"),)),
     r"connections come back: Plasticity\(..., keep_zeros=True\)": lambda: fitted(
-        Plasticity(ONE), callbacks=(sc.Rewiring(),)),
+        Plasticity(ONE), callbacks=(sc.compression.Rewiring(),)),
     "unknown argument 'window'": lambda: Plasticity(ONE, window=2),
     "accumulate=2 makes one update": lambda: fitted(Plasticity(ONE), compute=sc.Compute(accumulate=2)),
     "pass mem, shaped like the post spikes": lambda: VoltageSTDP().run(
@@ -142,14 +142,16 @@ def test_what_is_refused(message):
 def test_weights_that_are_not_finite():
     made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(threshold=0.1)), seed=0, engine="numpy")
     broken = Plasticity({"0": STDP(f_post=lambda w: float("nan"))})
-    with pytest.raises(sc.DivergedError, match=r"0.weight holds NaN or infinity.*rates of the rules, or with .*Bounds"):
+    with pytest.raises(
+        sc.errors.DivergedError, match=r"0.weight holds NaN or infinity.*rates of the rules, or with .*Bounds"
+    ):
         made.fit(np.ones((4, 5)), learning=broken, num_steps=3, progress=False)
 
 
 def test_a_refused_reward_changes_nothing():
     made = sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(threshold=0.1)), seed=0, input_shape=(5,))
     before = made.params()
-    with pytest.raises(sc.ShapeError, match="reward of shape"):
+    with pytest.raises(sc.errors.ShapeError, match="reward of shape"):
         made.fit(
             [(spikes(4, 2, 5), [0, 1])],
             learning=Plasticity({"0": RewardSTDP()}, reward=lambda out, targets: np.ones(3)),

@@ -219,8 +219,8 @@ def test_an_error_after_a_change_says_that_weights_have_changed(engine):
     with pytest.raises(ValueError, match="resume=True: the last step was interrupted half done"):
         made.fit([(x, y)], learning=learning, resume=True, progress=False)
     made = model(engine=engine)
-    before, nan = made.params(), lambda out, targets: float("nan") * sc.engine_of(out.spikes).xp.sum(out.spikes)
-    with pytest.raises(sc.DivergedError, match="Continue from an earlier state with smaller rates of the rules"):
+    before, nan = made.params(), lambda out, targets: float("nan") * sc.base.engine_of(out.spikes).xp.sum(out.spikes)
+    with pytest.raises(sc.errors.DivergedError, match="Continue from an earlier state with smaller rates of the rules"):
         made.fit([(x, y)], loss=nan, learning=learning, progress=False)
     assert differ(before, made.params()) > 0.0
 
@@ -274,9 +274,11 @@ def test_connections_that_are_gone_stay_away(engine):
     """With gradients, an optimiser that keeps zeros sees to it; local rules brought connections back, even so."""
     made, x, labels = model(engine=engine), data(), np.zeros(BATCH)
     learning, names = Plasticity(RULES, keep_zeros=True), ("0.weight", "3.1.weight", "4.connection.weight", "5.weight")
-    sc.prune(made, 0.5, by="random")
+    sc.compression.prune(made, 0.5, by="random")
     before = made.params()
-    history = made.fit([(x, labels)], learning=learning, callbacks=(sc.Pruning(0.7, end=3),), epochs=4, progress=False)
+    history = made.fit(
+        [(x, labels)], learning=learning, callbacks=(sc.compression.Pruning(0.7, end=3),), epochs=4, progress=False
+    )
     assert [round(row["sparsity"], 1) for row in history] == [0.5, 0.6, 0.7, 0.7]
     for name in names:
         after = made.params()[name]
@@ -285,9 +287,9 @@ def test_connections_that_are_gone_stay_away(engine):
     low = small(engine)
     low.fit(np.ones((4, 5)), learning=Plasticity({"0": (STDP(), Bounds(-2.0, -1.0), Bounds(0.0, 0.0001))},
             keep_zeros=True), num_steps=3, progress=False)  # fmt: skip
-    assert sc.sparsity(low).sparsity == 0.0, "a limit takes no connection away"
+    assert sc.compression.sparsity(low).sparsity == 0.0, "a limit takes no connection away"
     made.fit([(x, labels)], learning=Plasticity(RULES), progress=False)
-    assert sc.sparsity(made).sparsity < 0.5, "the mutant without keep_zeros is found"
+    assert sc.compression.sparsity(made).sparsity < 0.5, "the mutant without keep_zeros is found"
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])

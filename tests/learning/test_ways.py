@@ -34,7 +34,7 @@ class SignStep(backprop.Learning):
             grads, state = executor.gradients.gradient(), map_leaves(executor.engine.stop_gradient, out.state)
             xp = executor.engine.xp
             executor.gradients.apply(
-                sc.Params({name: xp.where(g > 0, g * 0 + 1, g * 0 - 1) for name, g in grads.items()})
+                sc.base.Params({name: xp.where(g > 0, g * 0 + 1, g * 0 - 1) for name, g in grads.items()})
             )
             return value, out
 
@@ -104,7 +104,7 @@ def test_a_way_of_ones_own_learns_and_is_cut_into_pieces(engine):
     model = sc.Model(NET, engine, seed=0)
     before = model.params() if model.input_shape else None
     history = model.fit([(X, Y)], learning=SignStep(update_every=4), optimizer=sc.SGD(lr=0.5), progress=False)
-    assert model.executor.steps_done == 3  # 4, 4 and 1 steps
+    assert model.trainer.executor.steps_done == 3  # 4, 4 and 1 steps
     assert np.isfinite(history[-1]["loss"])
     moved = {abs(model.params()[name] - value).max() for name, value in (before or {}).items()}
     assert max(moved) <= 1.5 + 1e-6

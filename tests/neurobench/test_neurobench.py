@@ -73,7 +73,9 @@ def test_values_by_hand():
     assert found.membrane_updates == 2 + 1 + 2 + 3
     # seven weights, and threshold, value of a spike and reset of IF, and beta of LI with what it takes from Membrane
     constants = (len(sc.IF().parameter_names()) + len(sc.LI().parameter_names())) * 4
-    assert found.footprint == 7 * 4 + constants + 8 * sum(isinstance(one, sc.Membrane) for one in (sc.IF(), sc.LI()))
+    assert found.footprint == 7 * 4 + constants + 8 * sum(
+        isinstance(one, sc.base.Membrane) for one in (sc.IF(), sc.LI())
+    )
     assert found.uncounted == ()
     assert (found.samples, found.steps) == (1, 3)
 
@@ -90,7 +92,7 @@ def test_a_constant_input_is_multiplied_at_every_step():
 def test_a_network_in_few_bits_is_counted_by_its_rounded_weights():
     """Those that are rounded to zero are no connections."""
     x = sequence("recurrent", "spikes")
-    few = sc.quantize(pruned("recurrent"), weights=2, biases=None, power_of_two=False)
+    few = sc.compression.quantize(pruned("recurrent"), weights=2, biases=None, power_of_two=False)
     rounded, state = pruned("recurrent"), few.state()
     for name, layer in (
         ("0", few.network.layers[0]),
@@ -98,7 +100,7 @@ def test_a_network_in_few_bits_is_counted_by_its_rounded_weights():
         ("2", few.network.layers[2]),
     ):
         weight = few.engine.asarray(state["params"][f"{name}.weight"])
-        grid = layer.prepare(few.engine, sc.Params(weight=weight, bias=few.engine.xp.zeros((1,))))
+        grid = layer.prepare(few.engine, sc.base.Params(weight=weight, bias=few.engine.xp.zeros((1,))))
         state["params"][f"{name}.weight"] = few.engine.to_numpy(grid.weight)
     rounded.load_state(state)
     found, expected = neurobench.measure(few, x), neurobench.measure(rounded, x)

@@ -19,8 +19,10 @@ def test_nir_has_no_such_node():
 def test_nir_has_the_same_connections(tmp_path):
     neuron = sc.Leaky(beta=0.9, reset_mechanism="zero", reset_delay=False)
     model = sc.Model(sc.Sequential(sc.Linear(6, 4), neuron, sc.Linear(4, 3), neuron))
-    sc.prune(model, 0.5)
+    sc.compression.prune(model, 0.5)
     nir.write(tmp_path / "net.nir", sc.nir.export_to_nir(model))
     again = sc.nir.model_from_nir(nir.read(tmp_path / "net.nir"))
-    assert [row[2:] for row in sc.sparsity(again).weights] == [row[2:] for row in sc.sparsity(model).weights]
-    assert sc.sparsity(again).sparsity == 0.5
+    assert [row[2:] for row in sc.compression.sparsity(again).weights] == [
+        row[2:] for row in sc.compression.sparsity(model).weights
+    ]
+    assert sc.compression.sparsity(again).sparsity == 0.5

@@ -59,7 +59,7 @@ def test_a_file_for_older_readers_has_no_v_reset(tmp_path):
             np.testing.assert_array_equal(model_from_nir(path, engine="numpy")(x).spikes, model(x).spikes)
         assert set(names[True]) - set(names[False]) == {name for name in names[True] if name.endswith("v_reset")}
         assert len(names[True]) == len(names[False]) + 2
-    with pytest.raises(sc.ExportError, match="v_reset=False, but node 1 resets to another value than 0"):
+    with pytest.raises(sc.errors.ExportError, match="v_reset=False, but node 1 resets to another value than 0"):
         sc.export(model_of(sc.Linear(4, 8), offset_leaky()), tmp_path / "net", to="nir", v_reset=False)
 
 
@@ -84,9 +84,9 @@ def test_losses_are_notes_and_warnings(tmp_path):
 
 
 def test_what_nir_lacks_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(sc.ExportError, match="ALIF"):
+    with pytest.raises(sc.errors.ExportError, match="ALIF"):
         sc.export(model_of(sc.Linear(4, 8), sc.ALIF()), tmp_path / "out" / "net", to="nir")
-    with pytest.raises(sc.ExportError, match="no weights yet"):
+    with pytest.raises(sc.errors.ExportError, match="no weights yet"):
         sc.export(sc.Model(sc.Sequential(sc.Flatten(), sc.Leaky())), tmp_path / "out" / "net", to="nir")
     assert not list(tmp_path.iterdir())
 
@@ -98,7 +98,7 @@ def test_a_quantised_network_is_written_with_its_rounded_weights(tmp_path):
         sc.Linear(8, 3),
         sc.RLeaky(beta=0.8, linear_features=3, **EXACT),
     )
-    model = sc.quantize(model_of(*layers), weights=4)
+    model = sc.compression.quantize(model_of(*layers), weights=4)
     with pytest.warns(NirLoss, match="their grid is not"):
         exported = sc.export(model, tmp_path / "net", to="nir")
     again = model_from_nir(exported.files[0], engine="numpy")
@@ -112,9 +112,9 @@ def test_a_quantised_network_is_written_with_its_rounded_weights(tmp_path):
 
 def test_quantised_inputs_and_neurons_are_refused(tmp_path):
     for options, message in (
-        ({"inputs": sc.FixedPoint(8, 4)}, "input_quant, output_quant"),
+        ({"inputs": sc.compression.FixedPoint(8, 4)}, "input_quant, output_quant"),
         ({"parameters": 8}, "QuantizedNeuron"),
     ):
-        quantised = sc.quantize(model_of(sc.Linear(4, 8), sc.Leaky(beta=0.9, **EXACT)), **options)
-        with pytest.raises(sc.ExportError, match=message):
+        quantised = sc.compression.quantize(model_of(sc.Linear(4, 8), sc.Leaky(beta=0.9, **EXACT)), **options)
+        with pytest.raises(sc.errors.ExportError, match=message):
             sc.export(quantised, tmp_path / "net", to="nir")

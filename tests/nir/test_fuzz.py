@@ -181,7 +181,7 @@ def test_mutated_graphs(good, tmp_path, count):
         before = tracemalloc.get_traced_memory()[0]
         try:
             model = model_from_nir(path, engine="numpy", max_bytes=MOST)
-        except (NirError, sc.ShapeError) as error:
+        except (NirError, sc.errors.ShapeError) as error:
             counts["refused"] += 1
             message, model = str(error), None
             assert len(message) > 20, case

@@ -303,9 +303,9 @@ def test_what_cannot_be_read_is_named(name):
 
 
 def test_shapes_that_do_not_fit_are_named():
-    with pytest.raises(sc.ShapeError, match=r"node a \(Linear\).*expected \(4,\)"):
+    with pytest.raises(sc.errors.ShapeError, match=r"node a \(Linear\).*expected \(4,\)"):
         network_from_nir(graph(THROUGH, a=nir.Linear(MATRIX)), input_shape=(3,))
     second = graph([("input", "a"), ("input", "b"), ("a", "c"), ("b", "c"), ("c", "output")], a=nir.Linear(MATRIX),
                    b=nir.Linear(np.ones((2, N))), c=nir.Linear(MATRIX))  # fmt: skip
-    with pytest.raises(sc.ShapeError, match=r"node c \(Linear\): its sources differ in shape"):
+    with pytest.raises(sc.errors.ShapeError, match=r"node c \(Linear\): its sources differ in shape"):
         network_from_nir(second)

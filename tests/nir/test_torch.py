@@ -203,7 +203,7 @@ REFUSED = [
     ("net", "message"), REFUSED, ids=[type(row[0]).__name__ + str(i) for i, row in enumerate(REFUSED)]
 )
 def test_what_cannot_be_exported_is_refused(net, message):
-    with pytest.raises((NirError, sc.ShapeError), match=message):
+    with pytest.raises((NirError, sc.errors.ShapeError), match=message):
         export_to_nir(net, torch.rand(2, 4))
 
 

@@ -12,7 +12,8 @@ from torch import nn  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 import spikecore.nn as ours  # noqa: E402
-from spikecore import ShapeError, surrogate, utils  # noqa: E402
+from spikecore import surrogate, utils  # noqa: E402
+from spikecore.errors import ShapeError  # noqa: E402
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

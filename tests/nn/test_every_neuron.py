@@ -14,12 +14,14 @@ from torch import nn  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
-from spikecore import ShapeError, utils  # noqa: E402
+from spikecore import utils  # noqa: E402
 from spikecore.api import neurons  # noqa: E402
 from spikecore.api.core.layer import Init, Params, Pass, State  # noqa: E402
 from spikecore.api.neurons.base import Neuron, Param  # noqa: E402
 from spikecore.api.neurons.membrane import Membrane  # noqa: E402
 from spikecore.api.neurons.parallel import Parallel  # noqa: E402
+from spikecore.compression import FixedPoint, ScaledInteger  # noqa: E402
+from spikecore.errors import ShapeError  # noqa: E402
 
 L = sc.learn
 N = 4
@@ -108,9 +110,10 @@ NEURONS = {
     "Refractory": sc.Refractory(sc.LI(beta=L(0.8)), period=2),
     "Refractory-recurrent": sc.Refractory(sc.RLeaky(beta=L(0.8), linear_features=N), period=2),
     "Refractory-izhikevich": sc.Refractory(sc.Izhikevich(a=L(0.02), surrogate=sc.surrogate.atan(0.1)), period=2),
-    "QuantizedNeuron": sc.QuantizedNeuron(sc.Leaky(beta=L(0.8), state_quant=sc.FixedPoint(10, 5)), sc.ScaledInteger(6)),
+    "QuantizedNeuron": sc.QuantizedNeuron(sc.Leaky(beta=L(0.8), state_quant=FixedPoint(10, 5)), ScaledInteger(6)),
     "Quantized-recurrent": sc.Recurrent(
-        sc.Leaky(beta=L(0.8), state_quant=sc.FixedPoint(10, 5)), sc.Quantized(sc.Linear(N, N), sc.ScaledInteger(4))
+        sc.Leaky(beta=L(0.8), state_quant=FixedPoint(10, 5)),
+        sc.Quantized(sc.Linear(N, N), ScaledInteger(4)),
     ),
     "own": Bursting(),
     "own-weighted": Weighted(),
@@ -336,14 +339,14 @@ def test_what_it_takes():
 
 
 @dataclass(frozen=True)
-class Forgetful(sc.Neuron):
+class Forgetful(sc.base.Neuron):
     """Its step returns one state of two."""
 
     state = ("mem", "thr")
 
     def step(self, engine, params, state, x):
         mem = 0.5 * state.mem + x
-        return self.spike(engine, params, mem - params.threshold), sc.State(mem=mem)
+        return self.spike(engine, params, mem - params.threshold), sc.base.State(mem=mem)
 
 
 @dataclass(frozen=True)

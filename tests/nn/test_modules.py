@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import ShapeError, surrogate, utils  # noqa: E402
+from spikecore import surrogate, utils  # noqa: E402
+from spikecore.errors import ShapeError  # noqa: E402
 from spikecore.functional.quant import state_quant  # noqa: E402
 
 MODULES = {

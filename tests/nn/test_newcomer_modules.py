@@ -84,7 +84,7 @@ def test_what_the_remedies_say_works():
     """A loss in words instead of torch's functions, and the gradient by the input of a model's modules."""
 
     def in_words(out, targets):
-        xp = sc.engine_of(out.membrane).xp
+        xp = sc.base.engine_of(out.membrane).xp
         return -xp.sum(xp.log_softmax(out.membrane, axis=-1) * sc.spikegen.to_one_hot(targets, 3)) / len(Y)
 
     trained, x = model(), torch.as_tensor(3 * X).requires_grad_()

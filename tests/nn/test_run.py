@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import ShapeError, utils  # noqa: E402
+from spikecore import utils  # noqa: E402
 from spikecore.engines.torch.nn.chain import chain_of  # noqa: E402
+from spikecore.errors import ShapeError  # noqa: E402
 from tests.nn.run_rig import CASES, STEPWISE, B, T, _flat, graded, loop, prepared, same, seeded  # noqa: E402
 
 

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import TrainingWarning, utils  # noqa: E402
+from spikecore import utils  # noqa: E402
+from spikecore.errors import TrainingWarning  # noqa: E402
 from tests.nn.run_rig import HIDDEN, B, Peephole, T, first, loop, same  # noqa: E402
 
 

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import TrainingWarning  # noqa: E402
 from spikecore.engines.torch.nn import self_check  # noqa: E402
 from spikecore.engines.torch.nn.verdicts import MOST  # noqa: E402
+from spikecore.errors import TrainingWarning  # noqa: E402
 from tests.nn.test_run_self_check import Counted, inputs, told  # noqa: E402
 from tests.nn.test_run_states import Net, blind, loop, sparse_input  # noqa: E402
 

@@ -15,9 +15,10 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import TrainingWarning, utils  # noqa: E402
+from spikecore import utils  # noqa: E402
 from spikecore.engines.torch import fusing  # noqa: E402
 from spikecore.engines.torch.nn import dispatch, self_check, verdicts  # noqa: E402
+from spikecore.errors import TrainingWarning  # noqa: E402
 from tests.nn.test_run_drawn import FUNCTIONS, network  # noqa: E402
 from tests.nn.test_run_states import loop  # noqa: E402
 

@@ -8,10 +8,11 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import TrainingWarning, utils  # noqa: E402
+from spikecore import utils  # noqa: E402
 from spikecore.engines.torch.nn import self_check  # noqa: E402
 from spikecore.engines.torch.nn.calls import Call  # noqa: E402
 from spikecore.engines.torch.nn.dispatch import Over  # noqa: E402
+from spikecore.errors import TrainingWarning  # noqa: E402
 
 
 def mem(change):

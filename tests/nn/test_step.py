@@ -14,9 +14,10 @@ from torch import nn  # noqa: E402
 
 import spikecore as sc  # noqa: E402  (torch or Numba may be absent)
 import spikecore.nn as snn  # noqa: E402
-from spikecore import ShapeError, surrogate, utils  # noqa: E402
+from spikecore import surrogate, utils  # noqa: E402
 from spikecore.api.core.layer import Pass  # noqa: E402
 from spikecore.engines.torch.nn import stepping  # noqa: E402
+from spikecore.errors import ShapeError  # noqa: E402
 from spikecore.kernels import step_kernel  # noqa: E402
 
 LARGE = stepping.LARGE
@@ -365,7 +366,9 @@ def test_whole_sequences_under_functions_of_functions():
     torch.testing.assert_close(torch.func.grad(loss)(x), by_hand, rtol=1e-5, atol=1e-5 * float(by_hand.abs().max()))
     fused = sc.get_engine("torch", fused=True)
     with pytest.raises(RuntimeError, match="fused=True, but torch.func and forward mode cannot look into kernels"):
-        torch.func.grad(lambda v: sc.Leaky().run(Pass(fused), sc.State(), sc.State(), None, v).outputs.sum())(x)
+        torch.func.grad(lambda v: sc.Leaky().run(Pass(fused), sc.base.State(), sc.base.State(), None, v).outputs.sum())(
+            x
+        )
 
 
 def test_an_ensemble_by_vmap():

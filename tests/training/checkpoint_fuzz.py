@@ -82,7 +82,7 @@ def models(engine):
 
 
 def loss(out, targets):
-    xp = sc.engine_of(out.spikes).xp
+    xp = sc.base.engine_of(out.spikes).xp
     return xp.mean(out.spikes * out.spikes)
 
 
@@ -200,7 +200,7 @@ def judge(report, path, data, engine, case):
     before = tracemalloc.get_traced_memory()[0]
     try:
         model = sc.load(path, engine=engine)
-    except sc.CheckpointError as error:
+    except sc.errors.CheckpointError as error:
         report.counts["refused"] += 1
         if not str(error).startswith(f"{path}: "):
             report.bad("nameless", case, str(error))
@@ -226,7 +226,7 @@ def go_on(report, model, path, case):
         if np.prod(model.input_shape) < 10_000:
             fit(model, model.epochs_done + 1, resume=model.trainer.optimizer is not None)
         model.save(path)
-    except sc.DivergedError:
+    except sc.errors.DivergedError:
         report.counts["diverged"] += 1
     except Exception:
         report.bad("fails later", case, traceback.format_exc(limit=-3))

@@ -112,7 +112,7 @@ def judge(report, path, engine, case):
     try:
         sc.load(path, engine=engine)
         report.counts["accepted"] += 1
-    except sc.CheckpointError as error:
+    except sc.errors.CheckpointError as error:
         report.counts["refused"] += 1
         if isinstance(error.__cause__, MemoryError):
             report.bad("memory", case, f"{type(error.__cause__).__name__}: {error}")

@@ -51,8 +51,12 @@ KINDS = {
     "rate code": (dense(), X, RATE),
     "accumulate": (dense(sc.Dropout(0.2)), X, {**RATE, "compute": sc.Compute(accumulate=2)}),
     "clipped": (dense(), X, {**RATE, "optimizer": sc.Adam(lr=1e-2, clip_norm=0.05)}),
-    "pruned": (dense(), X, {**KEEPING, "callbacks": (sc.Pruning(0.5, start=1, end=9, every=2, each="step"),)}),
-    "rewired": (dense(), X, {**KEEPING, "callbacks": (sc.Rewiring(0.5, start=3, every=4, each="step"),)}),
+    "pruned": (
+        dense(),
+        X,
+        {**KEEPING, "callbacks": (sc.compression.Pruning(0.5, start=1, end=9, every=2, each="step"),)},
+    ),
+    "rewired": (dense(), X, {**KEEPING, "callbacks": (sc.compression.Rewiring(0.5, start=3, every=4, each="step"),)}),
     "lengths": (dense(), "lengths", {}),
     "time second": (dense(), "time second", {"time_axis": 1}),
 }

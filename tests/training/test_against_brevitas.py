@@ -17,6 +17,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree
+from spikecore.compression import FixedPoint, ScaledInteger
 
 torch = pytest.importorskip("torch", reason="Brevitas needs torch")
 pytest.importorskip("brevitas", reason="Brevitas is not installed (extra 'peers')")
@@ -25,16 +26,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # its imp
 SHAPES = {"Linear": (20,), "Conv2d": (3, 6, 5)}
 TENSOR, CHANNEL = {"power_of_two": False}, {"power_of_two": False, "per": "channel"}
 QUANTISERS = {  # ours; the name of theirs and what it is called with
-    "int8": (sc.ScaledInteger(8, **TENSOR), "Int8WeightPerTensorFloat", {}),
-    "int8-channel": (sc.ScaledInteger(8, **CHANNEL), "Int8WeightPerChannelFloat", {}),
-    "int4": (sc.ScaledInteger(4, **TENSOR), "Int8WeightPerTensorFloat", {"bit_width": 4}),
-    "int4-channel": (sc.ScaledInteger(4, **CHANNEL), "Int8WeightPerChannelFloat", {"bit_width": 4}),
-    "ternary": (sc.ScaledInteger(2, **TENSOR), "Int8WeightPerTensorFloat", {"bit_width": 2}),
-    "constant": (sc.ScaledInteger(4, scale=2.0**-5), "Int8WeightPerTensorFloat",
+    "int8": (ScaledInteger(8, **TENSOR), "Int8WeightPerTensorFloat", {}),
+    "int8-channel": (ScaledInteger(8, **CHANNEL), "Int8WeightPerChannelFloat", {}),
+    "int4": (ScaledInteger(4, **TENSOR), "Int8WeightPerTensorFloat", {"bit_width": 4}),
+    "int4-channel": (ScaledInteger(4, **CHANNEL), "Int8WeightPerChannelFloat", {"bit_width": 4}),
+    "ternary": (ScaledInteger(2, **TENSOR), "Int8WeightPerTensorFloat", {"bit_width": 2}),
+    "constant": (ScaledInteger(4, scale=2.0**-5), "Int8WeightPerTensorFloat",
                  {"bit_width": 4, "scaling_impl_type": "const", "scaling_init": 7 * 2.0**-5}),
-    "wide": (sc.ScaledInteger(4, scale=2.0**-5, narrow=False), "Int8WeightPerTensorFloat",
+    "wide": (ScaledInteger(4, scale=2.0**-5, narrow=False), "Int8WeightPerTensorFloat",
              {"bit_width": 4, "scaling_impl_type": "const", "scaling_init": 8 * 2.0**-5, "narrow_range": False}),
-    "learned": (sc.ScaledInteger(4, scale="learned", power_of_two=False), "Int8WeightPerTensorFloat",
+    "learned": (ScaledInteger(4, scale="learned", power_of_two=False), "Int8WeightPerTensorFloat",
                 {"bit_width": 4, "scaling_impl_type": "parameter_from_stats"}),
 }  # fmt: skip
 
@@ -111,11 +112,11 @@ def test_powers_of_two(kind, bits):
     """Theirs may clip the largest weight by a step; ours is then the next power."""
     module = theirs(kind, "Int8WeightPerTensorFixedPoint", {"bit_width": bits})
     weight, scale = module.quant_weight().value.detach().numpy(), float(module.quant_weight().scale)
-    ours, plain = sc.ScaledInteger(bits), module.weight.detach().numpy()
+    ours, plain = ScaledInteger(bits), module.weight.detach().numpy()
     engine = sc.get_engine("numpy", dtype="float64")
     fitting = float(ours.scale_of(engine, plain).reshape(()))
     assert fitting == scale * (2.0 if abs(plain).max() > ours.limits[1] * scale else 1.0)
-    found = sc.ScaledInteger(bits, scale=scale).quantised(engine, plain)
+    found = ScaledInteger(bits, scale=scale).quantised(engine, plain)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
 
 
@@ -130,7 +131,7 @@ def test_activations():
     x.retain_grad()
     out = identity(x)
     (out * torch.arange(400.0)).sum().backward()
-    grid = sc.FixedPoint(6, 4)
+    grid = FixedPoint(6, 4)
     found = grid(torch.tensor(x.detach().numpy()))
     np.testing.assert_allclose(found.numpy(), out.detach().numpy(), rtol=0, atol=1e-12)
     again = torch.tensor(x.detach().numpy(), requires_grad=True)
@@ -162,7 +163,7 @@ def test_a_network_over_time():
         mems.append(b)
     expected = torch.stack(mems)
     (expected**2).sum().backward()
-    grid = sc.ScaledInteger(4, **CHANNEL)
+    grid = ScaledInteger(4, **CHANNEL)
     net = sc.Sequential(
         sc.Quantized(sc.Linear(20, 12), grid), sc.Leaky(beta=0.9, threshold=0.5, surrogate=sc.surrogate.atan(2.0)),
         sc.Quantized(sc.Linear(12, 4), grid), sc.Leaky(beta=0.8, surrogate=sc.surrogate.atan(2.0)),

@@ -81,7 +81,7 @@ def load_bytes(path, data):
 def test_truncated_files_are_refused(saved):
     data = saved.read_bytes()
     for length in (*range(0, 40), len(data) // 2, len(data) - 1):
-        with pytest.raises(sc.CheckpointError, match="damaged"):
+        with pytest.raises(sc.errors.CheckpointError, match="damaged"):
             load_bytes(saved, data[:length])
 
 
@@ -91,7 +91,7 @@ def test_any_flipped_bit_is_found(saved):
     for at in range(len(data)):
         flipped = bytearray(data)
         flipped[at] ^= 1 << (at % 8)
-        with pytest.raises(sc.CheckpointError):
+        with pytest.raises(sc.errors.CheckpointError):
             load_bytes(saved, bytes(flipped))
 
 
@@ -99,9 +99,9 @@ def test_foreign_files_are_refused(saved):
     from safetensors.numpy import save
 
     for data in (b"", b"PK\x03\x04 not a model", b"\x80\x04}q\x00.", np.random.default_rng(0).bytes(1000)):
-        with pytest.raises(sc.CheckpointError, match="damaged or not a spikecore model"):
+        with pytest.raises(sc.errors.CheckpointError, match="damaged or not a spikecore model"):
             load_bytes(saved, data)
-    with pytest.raises(sc.CheckpointError, match="not one that spikecore wrote"):
+    with pytest.raises(sc.errors.CheckpointError, match="not one that spikecore wrote"):
         load_bytes(saved, save({"weight": np.ones(3)}))
     with pytest.raises(FileNotFoundError):
         sc.load(saved.with_name("nowhere"))
@@ -117,24 +117,26 @@ def rewritten(saved, **changes):
 
 
 def test_a_newer_format_is_refused(saved):
-    with pytest.raises(sc.CheckpointError, match="format 99 is newer"):
+    with pytest.raises(sc.errors.CheckpointError, match="format 99 is newer"):
         load_bytes(saved, rewritten(saved, format=99))
 
 
 def test_unknown_classes_are_refused_by_name(saved):
-    with pytest.raises(sc.CheckpointError, match=r"unknown class 'Leeky'; did you mean 'Leaky'.*classes=\[Leeky\]"):
+    with pytest.raises(
+        sc.errors.CheckpointError, match=r"unknown class 'Leeky'; did you mean 'Leaky'.*classes=\[Leeky\]"
+    ):
         load_bytes(saved, rewritten(saved, network={"class": "Leeky"}))
 
 
 def test_fields_that_do_not_fit_are_refused(saved):
     for network in ({"class": "Leaky", "beta": 7.0}, {"class": "Linear", "colour": "red"}):
-        with pytest.raises(sc.CheckpointError, match="refuses the fields in the file"):
+        with pytest.raises(sc.errors.CheckpointError, match="refuses the fields in the file"):
             load_bytes(saved, rewritten(saved, network=network))
     for optimizer in ({"class": "RMSprop", "weight_decay": 2**63}, {"class": "Adam", "lr": -(10**30)}):
-        with pytest.raises(sc.CheckpointError, match="does not fit into 64 bits"):
+        with pytest.raises(sc.errors.CheckpointError, match="does not fit into 64 bits"):
             load_bytes(saved, rewritten(saved, optimizer=optimizer))
     other = checkpoint.describe(sc.Sequential(sc.Linear(2, 2), sc.Leaky()))
-    with pytest.raises(sc.CheckpointError, match=r"do not belong together.*unknown \['1\.beta'\]"):
+    with pytest.raises(sc.errors.CheckpointError, match=r"do not belong together.*unknown \['1\.beta'\]"):
         load_bytes(saved, rewritten(saved, network=other))
 
 
@@ -144,7 +146,7 @@ def test_fields_that_do_not_fit_are_refused(saved):
 @pytest.mark.parametrize("name", ["os.system", "builtins.eval", "Model", "Layer", "subprocess.Popen"])
 def test_loading_executes_no_code(saved, name):
     """A file can only name layers, surrogates and optimisers; anything else is an unknown class."""
-    with pytest.raises(sc.CheckpointError, match="unknown class"):
+    with pytest.raises(sc.errors.CheckpointError, match="unknown class"):
         load_bytes(saved, rewritten(saved, network={"class": name, "command": "touch hacked"}))
 
 
@@ -173,7 +175,7 @@ class Twice(sc.Leaky):
 def test_classes_of_ones_own(tmp_path):
     model = sc.Model(sc.Sequential(sc.Linear(2, 2), Twice(surrogate=boxcar(width=0.5), gain=3.0)), "numpy")
     model.save(tmp_path / "model")
-    with pytest.raises(sc.CheckpointError, match="A class of your own"):
+    with pytest.raises(sc.errors.CheckpointError, match="A class of your own"):
         sc.load(tmp_path / "model")
     assert sc.load(tmp_path / "model", engine="numpy", classes=[Twice, boxcar]).network == model.network
 

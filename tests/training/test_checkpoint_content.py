@@ -88,7 +88,9 @@ def test_a_class_called_like_the_librarys_is_never_taken_for_it(tmp_path, neuron
     own = Leaky if isinstance(neuron, Leaky) else atan
     model = model_of(neuron, sc.Leaky())
     model.save(tmp_path / "model")
-    with pytest.raises(sc.CheckpointError, match=rf"unknown class '.*\.{own.__name__}'.*classes=\[{own.__name__}\]"):
+    with pytest.raises(
+        sc.errors.CheckpointError, match=rf"unknown class '.*\.{own.__name__}'.*classes=\[{own.__name__}\]"
+    ):
         sc.load(tmp_path / "model")
     for classes in ([own], [elsewhere(own.__name__, own), own], {f"{own.__module__}.{own.__name__}": own}):
         again = sc.load(tmp_path / "model", classes=classes)
@@ -102,7 +104,7 @@ def test_an_optimiser_called_like_the_librarys(tmp_path):
     model = model_of(sc.Leaky())
     model.fit([(X, Y)], num_steps=2, optimizer=Adam())
     model.save(tmp_path / "model")
-    with pytest.raises(sc.CheckpointError, match=r"unknown class '.*\.Adam'"):
+    with pytest.raises(sc.errors.CheckpointError, match=r"unknown class '.*\.Adam'"):
         sc.load(tmp_path / "model")
     assert type(sc.load(tmp_path / "model", classes=[Adam]).trainer.optimizer) is Adam
 
@@ -113,9 +115,11 @@ def test_a_class_may_have_moved(tmp_path):
     model = model_of(moved())
     model.save(tmp_path / "model")
     assert type(sc.load(tmp_path / "model", classes=[Leaky]).network.layers[1]) is Leaky
-    with pytest.raises(sc.CheckpointError, match=r"'somewhere\.else\.Leaky' may be .* or .*: say which"):
+    with pytest.raises(sc.errors.CheckpointError, match=r"'somewhere\.else\.Leaky' may be .* or .*: say which"):
         sc.load(tmp_path / "model", classes=[Leaky, sc.Leaky])
-    with pytest.raises(sc.CheckpointError, match=r"from somewhere\.else, must be given: load\(\.\.\., classes=\[Leaky"):
+    with pytest.raises(
+        sc.errors.CheckpointError, match=r"from somewhere\.else, must be given: load\(\.\.\., classes=\[Leaky"
+    ):
         sc.load(tmp_path / "model", classes=[Adam])
     renamed = dataclass(frozen=True)(type("Mine", (Leaky,), {"__annotations__": {}}))
     again = sc.load(tmp_path / "model", classes={"somewhere.else.Leaky": renamed})
@@ -127,10 +131,12 @@ def test_files_of_format_1_are_read_where_they_are_unambiguous(tmp_path):
     model = model_of(sc.Leaky(), Twice())
     model.save(tmp_path / "model")
     as_format_1(tmp_path / "model")
-    with pytest.raises(sc.CheckpointError, match="unknown class 'Twice'"):
+    with pytest.raises(sc.errors.CheckpointError, match="unknown class 'Twice'"):
         sc.load(tmp_path / "model")
     assert sc.load(tmp_path / "model", classes=[Twice]).network == model.network
-    with pytest.raises(sc.CheckpointError, match=r"'Leaky' may be the library's or .*Leaky: say which, .*\{'Leaky'"):
+    with pytest.raises(
+        sc.errors.CheckpointError, match=r"'Leaky' may be the library's or .*Leaky: say which, .*\{'Leaky'"
+    ):
         sc.load(tmp_path / "model", classes=[Twice, Leaky])
     both = {"Twice": Twice, "Leaky": Leaky}
     assert [type(one) for one in sc.load(tmp_path / "model", classes=both).network.layers[1:]] == [Leaky, Twice]

@@ -40,7 +40,7 @@ def said(network, engine, data=None, loss=None, num_steps=8, **options):
         batches = [(X, Y)] * 2 if data is None else data
         given = batches if isinstance(batches, tuple) else (batches,)
         model.fit(*given, loss=loss, num_steps=num_steps, progress=False, **{"epochs": 3, **options})
-    ours = [each for each in caught if each.category is sc.TrainingWarning]
+    ours = [each for each in caught if each.category is sc.errors.TrainingWarning]
     assert all(each.filename == __file__ for each in ours), "a warning points to the line that called fit"
     return [str(each.message) for each in ours]
 
@@ -71,7 +71,7 @@ def test_a_readout_whose_membrane_is_read_may_be_silent(engine):
     network = sc.Sequential(sc.Linear(12, 9), sc.Leaky(beta=0.9, threshold=0.3), sc.Linear(9, 5), readout)
     assert said(network, engine, loss=functional.ce_membrane_loss()) == []
     assert "layer 3 (Leaky) never fires" in said(network, engine, loss=functional.ce_rate_loss())[0]
-    own = lambda out, y: sc.engine_of(out.spikes).xp.mean(out.membrane)  # noqa: E731  nobody knows what it reads
+    own = lambda out, y: sc.base.engine_of(out.spikes).xp.mean(out.membrane)  # noqa: E731  nobody knows what it reads
     assert said(network, engine, loss=own) == []
 
 
@@ -90,7 +90,7 @@ def test_a_network_without_neurons_is_said(engine):
 
 def test_gradients_that_are_all_zero_are_said(engine):
     assert "every gradient is zero, so no weight changes" in said(net(50.0, 50.0, surrogate.triangular()), engine)[0]
-    (line,) = said(net(), engine, loss=lambda out, y: 0.0 * sc.engine_of(out.spikes).xp.mean(out.spikes))
+    (line,) = said(net(), engine, loss=lambda out, y: 0.0 * sc.base.engine_of(out.spikes).xp.mean(out.spikes))
     assert "every gradient is zero, so no weight changes: does the loss depend on the network's output?" in line
 
 
@@ -218,9 +218,11 @@ def test_probabilities_outside_of_their_range_are_said(engine):
         (lambda: spikegen.rate_conv(x - 1.0), "rate_conv"),
         (lambda: spikegen.poisson(3 * x, 4), "poisson"),
     ):
-        with pytest.warns(sc.TrainingWarning, match=rf"{name}: data are .* is clipped: scale the data to \[0, 1\]"):
+        with pytest.warns(
+            sc.errors.TrainingWarning, match=rf"{name}: data are .* is clipped: scale the data to \[0, 1\]"
+        ):
             act()
-    with pytest.warns(sc.TrainingWarning, match=r"a tenth of the data lie outside .* high=1.*pass the range"):
+    with pytest.warns(sc.errors.TrainingWarning, match=r"a tenth of the data lie outside .* high=1.*pass the range"):
         spikegen.population(sc.get_engine(engine).asarray([0.0, 65.0]), 4)  # of 65 mV, no neuron fired
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -244,7 +246,7 @@ def test_probabilities_outside_of_their_range_are_said(engine):
 def diverging(engine, network, data, loss=None, **options):
     model = sc.Model(network, engine, seed=1)
     before = model.params()
-    with pytest.raises(sc.DivergedError) as caught:
+    with pytest.raises(sc.errors.DivergedError) as caught:
         model.fit(data, loss=loss or functional.mse_membrane_loss(), num_steps=9, progress=False, **options)
     return model, before, str(caught.value)
 
@@ -254,7 +256,7 @@ def test_the_layer_and_the_time_step_of_the_first_infinity_are_named(engine):
     class Growing(sc.Leaky):
         def step(self, engine, params, state, x):
             mem = 1e9 * state.mem + x
-            return self.fires(engine, params, mem), sc.State(mem=mem)
+            return self.fires(engine, params, mem), sc.base.State(mem=mem)
 
     network = sc.Sequential(sc.Linear(12, 9), sc.Leaky(beta=0.9, threshold=0.1), sc.Linear(9, 5), Growing())
     model, before, message = diverging(engine, network, [(X, Y)])
@@ -265,7 +267,7 @@ def test_the_layer_and_the_time_step_of_the_first_infinity_are_named(engine):
         "The weights are those before this batch: continue with a smaller learning rate, or with clip_norm" in message
     )
     assert all(np.array_equal(before[name], x) for name, x in model.params().items())
-    assert model.executor.steps_done == 0
+    assert model.trainer.executor.steps_done == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -275,14 +277,19 @@ def test_a_batch_that_is_refused_leaves_the_weights_of_the_batch_before(engine):
 
     def loss(out, targets):
         calls.append(1)
-        return sc.engine_of(out.spikes).xp.mean(out.membrane) * (float("nan") if len(calls) == 3 else 1.0)
+        return sc.base.engine_of(out.spikes).xp.mean(out.membrane) * (float("nan") if len(calls) == 3 else 1.0)
 
-    with pytest.raises(sc.DivergedError, match=r"the loss of epoch 1 is nan in batch 3, where every state is finite"):
+    with pytest.raises(
+        sc.errors.DivergedError, match=r"the loss of epoch 1 is nan in batch 3, where every state is finite"
+    ):
         model.fit([(X, Y)] * 5, loss=loss, num_steps=3, progress=False)
-    assert model.executor.steps_done == 2
+    assert model.trainer.executor.steps_done == 2
     again = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine, seed=1)
     again.fit(
-        [(X, Y)] * 2, loss=lambda out, y: sc.engine_of(out.spikes).xp.mean(out.membrane), num_steps=3, progress=False
+        [(X, Y)] * 2,
+        loss=lambda out, y: sc.base.engine_of(out.spikes).xp.mean(out.membrane),
+        num_steps=3,
+        progress=False,
     )
     assert all(np.array_equal(x, again.params()[name]) for name, x in model.params().items())
 
@@ -293,5 +300,5 @@ def test_weights_that_are_not_finite_are_named(engine):
     state = model.state()
     params = {**state["params"], "0.bias": np.full(5, np.nan, "float32")}
     model.load_state({**state, "params": params})
-    with pytest.raises(sc.DivergedError, match=r"is nan in batch 1, where 0\.bias holds NaN or infinity"):
+    with pytest.raises(sc.errors.DivergedError, match=r"is nan in batch 1, where 0\.bias holds NaN or infinity"):
         model.fit([(X, Y)], loss=functional.mse_membrane_loss(), num_steps=3, progress=False)

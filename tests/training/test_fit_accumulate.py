@@ -56,7 +56,7 @@ def trained(engine, kind, batch_size, accumulate, **options):
 def test_four_batches_are_one_of_four_times_the_size(engine, kind):
     """72 samples: the last update of an epoch has 8 samples, one batch. Draws of dropout and encoder are the same."""
     whole, parts = trained(engine, kind, 32, 1), trained(engine, kind, 8, 4)
-    assert parts.executor.steps_done == whole.executor.steps_done == 21
+    assert parts.trainer.executor.steps_done == whole.trainer.executor.steps_done == 21
     for name, value in whole.params().items():
         assert np.abs(parts.params()[name] - value).max() <= 1e-10, name
     for one, other in zip(whole.history, parts.history):
@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights():
     def loss(out, targets):
         return out.spikes.sum() * (float("nan") if len(targets) == 7 else 1.0)
 
-    with pytest.raises(sc.DivergedError, match="batch 2"):
+    with pytest.raises(sc.errors.DivergedError, match="batch 2"):
         one.fit(
             [(X[:8], Y[:8]), (X[:7], Y[:7])],
             loss=loss,

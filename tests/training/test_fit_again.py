@@ -7,6 +7,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import schedule
+from spikecore.compression import Pruning, Rewiring
 from spikecore.plasticity import STDP, Plasticity
 from spikecore.samples import Loader
 from tests.training.training_rig import same
@@ -87,7 +88,7 @@ PASTS = {
     "resume=False": (lambda model, folder: model, {"resume": False}),
     "another engine": (lambda model, folder: model.to_engine(model.engine), {}),
     "another optimiser": (lambda model, folder: model, {"optimizer": sc.SGD(lr=0.1)}),
-    "quantised": (lambda model, folder: sc.quantize(model, weights=8), {}),
+    "quantised": (lambda model, folder: sc.compression.quantize(model, weights=8), {}),
     "an interrupted fit": (interrupted_before, {}),
 }
 
@@ -173,7 +174,7 @@ def test_early_stopping_goes_on_in_a_fit_that_resumes():
 def test_pruning_begins_with_the_fit(each):
     """It was refused as over, or had to be told the epochs of an earlier training."""
     keeping = sc.Adam(lr=0.1, keep_zeros=True)
-    callback = sc.Pruning(0.5, start=1, end=3, each=each)
+    callback = Pruning(0.5, start=1, end=3, each=each)
     first, second = fresh(), fit(fresh(), epochs=5, optimizer=keeping)
     seen = []
     for model in (first, second):
@@ -189,8 +190,8 @@ def test_pruning_that_is_over_is_refused_where_a_fit_resumes():
     for each, end, done in (("epoch", 2, 2), ("step", 4, 4)):
         message = f"Pruning: end={end} is over: the fit that is resumed has done {done} {each}s.*start={done + 1}"
         with pytest.raises(ValueError, match=message):
-            fit(model, optimizer=keeping, callbacks=(sc.Pruning(0.5, end=end, each=each),), resume=True)
-    fit(model, optimizer=keeping, callbacks=(sc.Pruning(0.5, end=3),), resume=True)
+            fit(model, optimizer=keeping, callbacks=(Pruning(0.5, end=end, each=each),), resume=True)
+    fit(model, optimizer=keeping, callbacks=(Pruning(0.5, end=3),), resume=True)
     assert model.history[-1]["sparsity"] == 0.5
 
 
@@ -212,11 +213,11 @@ def test_rewiring_draws_other_places_in_a_second_fit():
     """The same network twice: the second ``fit`` does not make the moves of the first one again."""
     keeping, drawn = sc.SGD(lr=0.0, keep_zeros=True), []
     model = sc.Model(sc.Sequential(sc.Linear(60, 40, bias=False), sc.Leaky()), seed=3)
-    sc.prune(model, 0.5, by="random")
+    sc.compression.prune(model, 0.5, by="random")
     before = model.state()
     for _ in range(2):
-        model.load_state({**before, "step": model.executor.steps_done})
-        rewiring = sc.Rewiring(0.5, fraction=0.5, start=1)
+        model.load_state({**before, "step": model.trainer.executor.steps_done})
+        rewiring = Rewiring(0.5, fraction=0.5, start=1)
         fit(model, data=(np.ones((2, 60), np.float32), np.array([0, 1])), optimizer=keeping, callbacks=(rewiring,))
         drawn.append(model.params()["0.weight"] != 0)
     assert (drawn[0] != drawn[1]).any()

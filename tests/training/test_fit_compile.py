@@ -74,11 +74,11 @@ def test_training_is_that_without_it(quickly):
     counters.clear()
     model = trained(True)
     assert gap(trained(False), model) <= 1e-12
-    functions = model.executor.engine.functions.made
+    functions = model.trainer.executor.engine.functions.made
     assert len(functions) == 4  # two groups of layers, of batches of two sizes
     assert {key[1] for key in functions} == {("0", "1", "2"), ("0", "1")}
     assert counters["stats"]["unique_graphs"] == 4  # each is traced once
-    lines = model.executor.engine.explain(NET).splitlines()
+    lines = model.trainer.executor.engine.explain(NET).splitlines()
     assert lines[0] == "0 + 1 + 2 (Conv2d + BatchNorm2d + MaxPool2d): in training compiled by torch.compile"
     assert not any("torch.compile" in line for line in lines if line.startswith(("4", "5", "7")))
     before = model.params()
@@ -102,7 +102,7 @@ def test_shapes_beyond_the_limit_run_without_it(quickly, monkeypatch):
     with pytest.warns(UserWarning, match="inputs have more shapes than the 2 for which layers are compiled"):
         model = trained(True)
     assert gap(trained(False), model) <= 1e-12
-    assert len(model.executor.engine.functions.made) == 2
+    assert len(model.trainer.executor.engine.functions.made) == 2
 
 
 def test_without_normalisation_there_is_nothing_to_compile(quickly):
@@ -110,7 +110,7 @@ def test_without_normalisation_there_is_nothing_to_compile(quickly):
         sc.Conv2d(2, 4, 3), sc.MaxPool2d(2), sc.Leaky(beta=0.5), sc.Flatten(), sc.Linear(36, 4), sc.LI()
     )
     model = trained(True, net=net)
-    assert not model.executor.engine.functions.made
+    assert not model.trainer.executor.engine.functions.made
     assert gap(trained(False, net=net), model) == 0.0
 
 

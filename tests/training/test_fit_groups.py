@@ -62,7 +62,7 @@ def test_frozen_parameters_cost_no_gradient():
 def _leaves(model):
     from spikecore.api.core.tree import leaves
 
-    return leaves(model.executor.params)
+    return leaves(model.trainer.executor.params)
 
 
 @ENGINES

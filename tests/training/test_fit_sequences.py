@@ -187,7 +187,7 @@ def test_encoders_and_lengths_go_together(engine):
 
 
 def test_an_encoder_that_does_not_fit_the_network_is_named():
-    with pytest.raises(sc.ShapeError, match=r"\(4, 2\) is encoded as \(7, 4, 8\), but .* \(time, batch, 6\)"):
+    with pytest.raises(sc.errors.ShapeError, match=r"\(4, 2\) is encoded as \(7, 4, 8\), but .* \(time, batch, 6\)"):
         trained("numpy", [(IMAGES, LABELS)], encoder=partial(spikegen.population, neurons=4), num_steps=STEPS)
-    with pytest.raises(sc.ShapeError, match=r"returned shape \(7, 3, 6\) for a batch of \(7, 4, 6\)"):
+    with pytest.raises(sc.errors.ShapeError, match=r"returned shape \(7, 3, 6\) for a batch of \(7, 4, 6\)"):
         trained("numpy", [(X, LABELS)], encoder=lambda x: x[:, 1:])

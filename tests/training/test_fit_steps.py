@@ -221,7 +221,7 @@ def test_a_plateau_needs_its_column(model):
 
 
 def spikes_per_sample(out, targets):
-    engine = sc.engine_of(out.spikes)
+    engine = sc.base.engine_of(out.spikes)
     return float(engine.to_numpy(engine.xp.sum(out.spikes))) / len(targets)
 
 

@@ -154,7 +154,7 @@ def test_draws_do_not_depend_on_how_batches_are_cut(engine):
 
         def watch(out, targets, model=model, seen=seen):
             seen.append(model.engine.to_numpy(out.spikes))
-            return sc.engine_of(out.spikes).xp.sum(out.spikes)
+            return sc.base.engine_of(out.spikes).xp.sum(out.spikes)
 
         model.fit([(X[s], Y[s]) for s in cut], loss=watch, encoder=spikegen.rate, num_steps=4)
         passed.append(np.concatenate(seen, axis=1))
@@ -192,7 +192,7 @@ def test_clip_norm_and_window_reach_the_executor(model):
 
 def test_any_callable_is_a_loss_and_has_no_accuracy(model):
     def loss(out, targets):
-        xp = sc.engine_of(out.spikes).xp
+        xp = sc.base.engine_of(out.spikes).xp
         return xp.mean((xp.sum(out.spikes, axis=0) - targets) ** 2)
 
     wanted = [(x, np.zeros((8, 3), "float32")) for x, _ in BATCHES]
@@ -208,7 +208,7 @@ def test_integer_targets_stay_integers_for_any_loss(model):
 
     def loss(out, targets):
         kinds.append(str(targets.dtype).rpartition(".")[2])
-        return sc.engine_of(out.spikes).xp.mean(out.spikes)
+        return sc.base.engine_of(out.spikes).xp.mean(out.spikes)
 
     model.fit(BATCHES[:1], loss=loss, num_steps=2, validation=BATCHES[:1])
     assert kinds == ["int64"] * 3  # the third is a look at some samples, see api/training/diagnosis.py

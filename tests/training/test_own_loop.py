@@ -84,22 +84,22 @@ def test_a_loop_of_gradients_is_fit(model):
 
 def test_the_executor_is_built_once(model):
     model.train_step(*BATCHES[0], num_steps=4, optimizer=ADAM)
-    held = model.executor
+    held = model.trainer.executor
     for x, y in BATCHES:
         model.train_step(x, y, num_steps=4)
         model.value_and_grad(x, y, num_steps=4, learning=sc.BPTT(window=2))
-    assert model.executor is held
+    assert model.trainer.executor is held
     model.train_step(*BATCHES[0], num_steps=4, loss=functional.mse_count_loss())
-    assert model.executor is not held
+    assert model.trainer.executor is not held
 
 
 def test_another_learning_rate_keeps_moments_and_executor(model):
     a, b = sc.SGD(lr=0.1, momentum=0.9), sc.SGD(lr=0.05, momentum=0.9)
     model.train_step(*BATCHES[0], num_steps=4, optimizer=a)
-    held, before = model.executor, model.state()
+    held, before = model.trainer.executor, model.state()
     model.train_step(*BATCHES[1], num_steps=4, optimizer=b)
     after = model.state()
-    assert model.executor is held
+    assert model.trainer.executor is held
     assert (after["step"], after["lr"]) == (2, 0.05)
     move = after["params"]["0.weight"] - before["params"]["0.weight"]
     assert abs(move + 0.05 * after["optimizer"]["0.weight.momentum_buffer"]).max() < 1e-6
@@ -172,10 +172,10 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(model):
     before = model.params()
 
     def broken(out, targets):
-        return sc.engine_of(out.spikes).xp.sum(out.spikes) * float("nan")
+        return sc.base.engine_of(out.spikes).xp.sum(out.spikes) * float("nan")
 
     for call in (model.train_step, model.value_and_grad):
-        with pytest.raises(sc.DivergedError, match="the loss is nan"):
+        with pytest.raises(sc.errors.DivergedError, match="the loss is nan"):
             call(X, Y, loss=broken, num_steps=4)
     assert all((model.params()[name] == x).all() for name, x in before.items())
 

@@ -69,7 +69,7 @@ def rank_has_other_uses():
     one.fit(X, Y, epochs=5, callbacks=(lambda model, row: rank == 1 and row["epoch"] == 2,), **feeding)
     found["stopped by a callback"] = one.epochs_done
     planned = with_budget(share=0.5)  # enough for the part of rank 0 without means, not for that of rank 1
-    found["plan"] = str(planned.executor.plan.means)
+    found["plan"] = str(planned.trainer.executor.plan.means)
     np.savez(f"planned-{rank}.npz", **figures(planned))
     for name, call in REFUSED.items():
         try:
@@ -99,7 +99,7 @@ def fit(rank, layers=None, data=None, seed=3, dtype="float64", **options):
 
 def with_budget(samples=21, parallel="data", share=None, **options):
     """A network with batch norm and a budget; ``share``: how far it lies between what 10 and 11 samples take."""
-    few, more = (1, 1) if share is None else (with_budget(n, "none").executor.plan.peak for n in (10, 11))
+    few, more = (1, 1) if share is None else (with_budget(n, "none").trainer.executor.plan.peak for n in (10, 11))
     memory = "1GB" if share is None else int(1.1 * (few + share * (more - few)))
     layers = (sc.Linear(12, 20, bias=False), sc.BatchNorm1d(20), sc.Leaky(beta=0.9), sc.Linear(20, 20, bias=False))
     layers = (*layers, *layers[1:3], sc.Linear(20, 4), sc.LI(beta=0.9))
@@ -283,7 +283,7 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("kind", QUICK)
 def test_two_processes_train_as_one(two, kind):
     one = trained(kind, 2)
-    assert one.executor.steps_done == (12 if kind == "accumulate" else 20)
+    assert one.trainer.executor.steps_done == (12 if kind == "accumulate" else 20)
     assert gap(figures(one), loaded(two, kind)) <= 1e-10
     assert all(np.array_equal(x, y) for x, y in zip(*(rank.values() for rank in loaded(two, kind))))
 
@@ -295,7 +295,7 @@ def test_every_kind_of_network(tmp_path, world):
     gaps = {}
     for kind in KINDS:
         one = trained(kind, world)
-        assert one.executor.steps_done == (20 if kind != "accumulate" else 12 if world == 2 else 10)
+        assert one.trainer.executor.steps_done == (20 if kind != "accumulate" else 12 if world == 2 else 10)
         gaps[kind] = gap(figures(one), loaded(tmp_path, kind, world))
     print(gaps)
     assert max(gaps.values()) <= 1e-10, gaps
@@ -358,7 +358,7 @@ def test_processes_that_do_not_know_each_other_are_refused(monkeypatch, engine, 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     one = sc.Model(sc.Sequential(*dense()), engine=engine)
-    with pytest.raises(sc.RankError, match=remedy) as error:
+    with pytest.raises(sc.errors.RankError, match=remedy) as error:
         one.fit(X, Y, num_steps=2, progress=False)
     assert "parallel='none'" in str(error.value)
     one.fit(X, Y, num_steps=2, progress=False, compute=sc.Compute(parallel="none"))

@@ -83,7 +83,7 @@ def rank_trains(kinds, names):
     rank, size = whole.group(), int(os.environ["WORLD_SIZE"])
     for kind in kinds:
         one = trained(kind, size, parallel="fsdp")
-        assert one.executor.divided is not None
+        assert one.trainer.executor.divided is not None
         np.savez(f"{kind}-{rank}.npz", **figures(one))
     for name in names:
         np.savez(f"{name}-{rank}.npz", **figures(other(name, compute=FSDP)))
@@ -118,7 +118,7 @@ def rank_has_other_uses():
     found["evaluated"] = one.evaluate([(X[:21], Y[:21]), (X[:1], Y[:1])], num_steps=5, parallel="fsdp", progress=False)
     found["text"] = repr(one)
     copy = one.to_engine("torch")
-    found["copy"] = [copy.executor.divided is not None, gap(copy.params(), [one.params()])]
+    found["copy"] = [copy.trainer.executor.divided is not None, gap(copy.params(), [one.params()])]
     one.fit(BATCHES, epochs=6, resume=True, **{**options, "compute": sc.Compute()})
     np.savez(f"data-{rank}.npz", **figures(one))
     for name, call in REFUSED.items():
@@ -155,9 +155,11 @@ def memory():
     one.fit(BATCHES, optimizer=sc.Adam(), epochs=1, num_steps=3, compute=sc.Compute(parallel="fsdp"), progress=False)
     gc.enable()
     gathering.gathered = lambda x: make(x) if isinstance(x, gathering.DTensor) else x
-    states = one.executor.torch_optimizer.state
+    states = one.trainer.executor.torch_optimizer.state
     kept = [
-        x for weight in one.executor.leaves for x in (weight, states[weight]["exp_avg"], states[weight]["exp_avg_sq"])
+        x
+        for weight in one.trainer.executor.leaves
+        for x in (weight, states[weight]["exp_avg"], states[weight]["exp_avg_sq"])
     ]
     return sum(x.to_local().untyped_storage().nbytes() for x in kept), most[0]
 
@@ -246,7 +248,7 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("kind", QUICK)
 def test_two_processes_train_as_one(two, kind):
     one = trained(kind, 2)
-    assert one.executor.steps_done == 20
+    assert one.trainer.executor.steps_done == 20
     assert gap(figures(one), loaded(two, kind)) <= 1e-10
     assert all(np.array_equal(x, y) for x, y in zip(*(rank.values() for rank in loaded(two, kind))))
 
@@ -313,5 +315,5 @@ def test_modules_under_fully_shard_train_as_in_one_process(two, kind):
 def test_one_process_has_all_weights():
     one = model(dense())
     one.fit(BATCHES, num_steps=2, compute=sc.Compute(parallel="fsdp"), progress=False)
-    assert one.executor.divided is None
+    assert one.trainer.executor.divided is None
     one.train_step(X[:4], Y[:4], num_steps=2)

@@ -45,7 +45,9 @@ def test_sequences_of_two_arrays_have_their_samples_first(engine):
     model.fit(sequence, Y, time_axis=1, progress=False)
     assert model.predict(sequence, time_axis=1).shape == (24,)
     np.testing.assert_array_equal(model.predict(sequence, time_axis=1), model.predict(np.swapaxes(sequence, 0, 1)))
-    with pytest.raises(sc.ShapeError, match=r"samples along axis 0.*num_steps=25 for samples without one, time_axis=1"):
+    with pytest.raises(
+        sc.errors.ShapeError, match=r"samples along axis 0.*num_steps=25 for samples without one, time_axis=1"
+    ):
         model.fit(sequence, Y)
 
 
@@ -95,9 +97,11 @@ def test_predict_says_if_samples_came_first_in_fit(engine):
     series = DRAW.random((24, 7, 12)).astype("float32")
     model = sc.Model(net(), engine, seed=1)
     model.fit(series, Y, time_axis=1, progress=False)
-    with pytest.warns(sc.TrainingWarning, match=r"read as 24 time steps of 7 samples, while fit was given time_axis=1"):
+    with pytest.warns(
+        sc.errors.TrainingWarning, match=r"read as 24 time steps of 7 samples, while fit was given time_axis=1"
+    ):
         assert len(model.predict(series)) == 7
-    with pytest.warns(sc.TrainingWarning, match="pass time_axis=1"):
+    with pytest.warns(sc.errors.TrainingWarning, match="pass time_axis=1"):
         model.to_engine(engine).predict(series)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -128,5 +132,5 @@ def test_lengths_count_in_predictions(engine):
     assert model.predict(samples_first, time_axis=1, lengths=lengths, batch_size=7).tolist() == alone
     unequal = [one[:n] for one, n in zip(samples_first, lengths)]
     assert model.predict(unequal, time_axis=1, batch_size=7).tolist() == alone
-    with pytest.raises(sc.ShapeError, match="pass time_axis=1"):
+    with pytest.raises(sc.errors.ShapeError, match="pass time_axis=1"):
         model.predict(unequal)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore import functional
+from spikecore import compression, functional
 from spikecore.api.core.layer import EMPTY, Init
 from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.transposed import KERNELS
+from spikecore.compression import Pruning, Rewiring
 from tests.training.pruning_rig import ENGINES, SIZES, WEIGHTS, absent, counts, fit, fresh
 
 pytest.importorskip("torch", reason="one of the engines here")
@@ -21,7 +22,7 @@ pytest.importorskip("torch", reason="one of the engines here")
 def test_the_smallest_weights_of_all_layers_go():
     model = fresh()
     before = model.params()
-    report = sc.prune(model, 0.7)
+    report = compression.prune(model, 0.7)
     assert report.possible - report.existing == round(0.7 * 400) == sum(counts(model).values())
     gone = absent(model)
     largest = max(abs(before[name][gone[name]]).max() for name in WEIGHTS)
@@ -34,7 +35,7 @@ def test_the_smallest_weights_of_all_layers_go():
 
 def test_a_fraction_of_each_layer():
     model = fresh()
-    sc.prune(model, 0.7, scope="layer")
+    compression.prune(model, 0.7, scope="layer")
     assert counts(model) == {name: round(0.7 * size) for name, size in SIZES.items()}
 
 
@@ -45,27 +46,27 @@ def test_a_fraction_of_each_layer():
 )  # fmt: skip
 def test_layers_by_name_or_pattern(layers, pruned):
     model = fresh()
-    report = sc.prune(model, 0.5, scope="layer", layers=layers)
+    report = compression.prune(model, 0.5, scope="layer", layers=layers)
     assert [row.name for row in report.weights] == list(pruned)
     assert [name for name, n in counts(model).items() if n] == list(pruned)
 
 
 def test_pruning_twice_is_pruning_once_and_more_takes_more():
     model = fresh()
-    sc.prune(model, 0.5)
+    compression.prune(model, 0.5)
     first = absent(model)
     held = model.params()
-    sc.prune(model, 0.5)
-    sc.prune(model, 0.3)
+    compression.prune(model, 0.5)
+    compression.prune(model, 0.3)
     assert all(np.array_equal(held[name], x) for name, x in model.params().items())
-    sc.prune(model, 0.8)
+    compression.prune(model, 0.8)
     assert all((absent(model)[name] >= first[name]).all() for name in WEIGHTS)
     assert sum(counts(model).values()) == round(0.8 * 400)
 
 
 def test_equal_weights_are_taken_in_order():
     model = sc.Model(sc.Sequential(sc.Linear(4, 4, bias=False, weight_init=sc.init.constant(0.5)), sc.Leaky()))
-    sc.prune(model, 0.5)
+    compression.prune(model, 0.5)
     assert (model.params()["0.weight"].reshape(-1) == [0.0] * 8 + [0.5] * 8).all()
 
 
@@ -75,21 +76,21 @@ def test_a_random_choice_is_named_by_its_seed_and_keeps_the_variance(engine):
     models = [sc.Model(big, name, seed=1) for name in (engine, "numpy", engine)]
     before = models[0].params()["0.weight"]
     for model, seed in zip(models, (0, 0, 1)):
-        sc.prune(model, 0.8, by="random", seed=seed)
+        compression.prune(model, 0.8, by="random", seed=seed)
     one, same, other = (model.params()["0.weight"] for model in models)
     assert np.array_equal(one, same)
     assert ((one == 0) != (other == 0)).any()
     assert (one == 0).sum() == round(0.8 * 40000)
     assert np.allclose(one[one != 0], before[one != 0] * 5**0.5)  # rounded to float32
     assert one.std() == pytest.approx(before.std(), rel=0.02)  # three standard errors of 40,000 draws
-    sc.prune(models[0], 0.8, by="random")
+    compression.prune(models[0], 0.8, by="random")
     assert np.array_equal(models[0].params()["0.weight"], one)
 
 
 def test_moments_of_connections_that_are_gone_are_zero_and_others_stay():
     model = fit(fresh(), epochs=1)
     before = model.state()
-    sc.prune(model, 0.6)
+    compression.prune(model, 0.6)
     state = model.state()
     for name in WEIGHTS:
         for slot in ("exp_avg", "exp_avg_sq"):
@@ -135,13 +136,13 @@ def test_connections_of_every_layer_are_parameters():
         assert connections_of(sc.Sequential(sc.Torch(module))) == ("0.weight",), module
 
 
-class Own(sc.Stateless):
+class Own(sc.base.Stateless):
     """A layer of a user's own, with a connection."""
 
     connections = ("kernel",)
 
     def init(self, key, shape):
-        return Init(sc.Params(kernel=np.arange(1.0, 7.0).reshape(2, 3)), EMPTY, (2,))
+        return Init(sc.base.Params(kernel=np.arange(1.0, 7.0).reshape(2, 3)), EMPTY, (2,))
 
     def apply(self, engine, params, buffers, x, *, train, key):
         return engine.xp.matmul(x, engine.xp.permute_dims(params.kernel, (1, 0))), buffers
@@ -149,7 +150,15 @@ class Own(sc.Stateless):
 
 def test_a_layer_of_ones_own_is_pruned():
     model = sc.Model(sc.Sequential(Own(), sc.Leaky()), input_shape=(3,))
-    assert str(sc.prune(model, 0.5)).split("\n")[1].split() == ["0.kernel", "2", "x", "3", "3", "6", "50.00%"]
+    assert str(compression.prune(model, 0.5)).split("\n")[1].split() == [
+        "0.kernel",
+        "2",
+        "x",
+        "3",
+        "3",
+        "6",
+        "50.00%",
+    ]
     assert (model.params()["0.kernel"] == [[0, 0, 0], [4, 5, 6]]).all()
 
 
@@ -159,35 +168,41 @@ def test_a_layer_of_ones_own_is_pruned():
 def _resumed(*callbacks):
     """Resume the training of another model with callbacks."""
     other = fit(fresh(), epochs=4)
-    assert sc.sparsity(other).sparsity == 0.0
+    assert compression.sparsity(other).sparsity == 0.0
     fit(other, *callbacks, resume=True, epochs=8)
 
 
 BAD = [
-    (lambda m: sc.prune(m, 1.0), "amount=1.0 must be in"),
-    (lambda m: sc.prune(m, -0.1), "amount=-0.1"),
-    (lambda m: sc.prune(m, 0.5, scope="all"), "scope='all' must be 'global' or 'layer'"),
-    (lambda m: sc.prune(m, 0.5, by="size"), "by='size'"),
-    (lambda m: sc.prune(m, 0.5, layers=["3"]), r"'3' fits no layer with connections; the network has 0\.weight"),
-    (lambda m: sc.prune(m, 0.5, layers="0"), "layers='0' must be"),
-    (lambda m: sc.prune(m, 0.5, layers=[]), r"layers=\[\] names no layer: use \['\*'\] for all"),
-    (lambda m: fit(m, sc.Rewiring(layers=())), r"layers=\(\) names no layer"),
-    (lambda m: sc.sparsity(m, ()), r"layers=\(\) names no layer"),
-    (lambda m: sc.prune(m, 0.999, scope="layer"), "0.weight would lose all its connections: take a smaller amount$"),
-    (lambda m: sc.rewire(m), "rewire: all connections exist"),
-    (lambda m: sc.rewire(m, 1.5), "fraction=1.5"),
-    (lambda m: sc.Pruning(1.0), "Pruning: amount=1.0"),
-    (lambda m: sc.Pruning(start=5, end=4), "end=4 must be at least start=5"),
-    (lambda m: sc.Pruning(each="batch"), "each='batch' must be 'epoch' or 'step'"),
-    (lambda m: sc.Rewiring(fraction=-0.1), "fraction=-0.1"),
-    (lambda m: sc.Rewiring(start=5, end=5), "end=5 must be greater than start=5"),
-    (lambda m: fit(m, sc.Pruning(), optimizer=sc.Adam()), "Pruning: optimizer=.*add keep_zeros=True"),
-    (lambda m: fit(m, sc.Rewiring(), optimizer=sc.Adam()), "Rewiring: optimizer=.*add keep_zeros=True"),
-    (lambda m: fit(m, sc.Pruning(layers=["9"])), "'9' fits no layer"),
-    (lambda m: _resumed(sc.Pruning(0.5, end=2)), "Pruning: end=2 is over: .* resumed has done 4 epochs.*start=5"),
-    (lambda m: _resumed(sc.Pruning(0.5, end=16, each="step")), "end=16 is over: the fit .* resumed has done 16 steps"),
-    (lambda m: _resumed(sc.Rewiring(0.5, end=4)), "Rewiring: end=4 is over"),
-    (lambda m: sc.prune(sc.Model(sc.Sequential(sc.Leaky()), input_shape=(3,))), "has no connections"),
+    (lambda m: compression.prune(m, 1.0), "amount=1.0 must be in"),
+    (lambda m: compression.prune(m, -0.1), "amount=-0.1"),
+    (lambda m: compression.prune(m, 0.5, scope="all"), "scope='all' must be 'global' or 'layer'"),
+    (lambda m: compression.prune(m, 0.5, by="size"), "by='size'"),
+    (
+        lambda m: compression.prune(m, 0.5, layers=["3"]),
+        r"'3' fits no layer with connections; the network has 0\.weight",
+    ),
+    (lambda m: compression.prune(m, 0.5, layers="0"), "layers='0' must be"),
+    (lambda m: compression.prune(m, 0.5, layers=[]), r"layers=\[\] names no layer: use \['\*'\] for all"),
+    (lambda m: fit(m, Rewiring(layers=())), r"layers=\(\) names no layer"),
+    (lambda m: compression.sparsity(m, ()), r"layers=\(\) names no layer"),
+    (
+        lambda m: compression.prune(m, 0.999, scope="layer"),
+        "0.weight would lose all its connections: take a smaller amount$",
+    ),
+    (lambda m: compression.rewire(m), "rewire: all connections exist"),
+    (lambda m: compression.rewire(m, 1.5), "fraction=1.5"),
+    (lambda m: Pruning(1.0), "Pruning: amount=1.0"),
+    (lambda m: Pruning(start=5, end=4), "end=4 must be at least start=5"),
+    (lambda m: Pruning(each="batch"), "each='batch' must be 'epoch' or 'step'"),
+    (lambda m: Rewiring(fraction=-0.1), "fraction=-0.1"),
+    (lambda m: Rewiring(start=5, end=5), "end=5 must be greater than start=5"),
+    (lambda m: fit(m, Pruning(), optimizer=sc.Adam()), "Pruning: optimizer=.*add keep_zeros=True"),
+    (lambda m: fit(m, Rewiring(), optimizer=sc.Adam()), "Rewiring: optimizer=.*add keep_zeros=True"),
+    (lambda m: fit(m, Pruning(layers=["9"])), "'9' fits no layer"),
+    (lambda m: _resumed(Pruning(0.5, end=2)), "Pruning: end=2 is over: .* resumed has done 4 epochs.*start=5"),
+    (lambda m: _resumed(Pruning(0.5, end=16, each="step")), "end=16 is over: the fit .* resumed has done 16 steps"),
+    (lambda m: _resumed(Rewiring(0.5, end=4)), "Rewiring: end=4 is over"),
+    (lambda m: compression.prune(sc.Model(sc.Sequential(sc.Leaky()), input_shape=(3,))), "has no connections"),
     (lambda m: fit(m, metric={"sparsity": lambda out, y: 0.0}), "metric='sparsity' is the history's own"),
 ]  # fmt: skip
 
@@ -203,7 +218,7 @@ def test_what_is_refused(call, message):
 
 def test_a_model_without_weights_is_refused():
     with pytest.raises(RuntimeError, match="no weights yet"):
-        sc.prune(sc.Model(sc.Sequential(sc.Leaky())))
+        compression.prune(sc.Model(sc.Sequential(sc.Leaky())))
 
 
 # ---- files, copies, exports, reports ----
@@ -213,7 +228,7 @@ def test_a_model_without_weights_is_refused():
 def test_files_copies_and_modules_of_torch_have_the_same_connections(engine, tmp_path):
     from spikecore.nn import from_torch, to_torch
 
-    model = fit(fresh(engine), sc.Pruning(0.8, start=1, end=3))
+    model = fit(fresh(engine), Pruning(0.8, start=1, end=3))
     expected = absent(model)
     model.save(tmp_path / "model")
     for other in (sc.load(tmp_path / "model"), model.to_engine("numpy"), from_torch(to_torch(model))):
@@ -231,14 +246,14 @@ def test_a_module_that_torch_prunes_keeps_what_its_mask_leaves():
     torchs.l1_unstructured(net[0], "weight", amount=0.5)
     model = snn.from_torch(net)
     assert np.array_equal(model.params()["0.weight"], net[0].weight.detach().numpy())
-    assert sc.sparsity(model).sparsity == 0.5
+    assert compression.sparsity(model).sparsity == 0.5
 
 
 def test_reports():
     model = fresh()
     assert "sparsity" not in model.summary()
-    sc.prune(model, 0.75, scope="layer")
-    report = sc.sparsity(model)
+    compression.prune(model, 0.75, scope="layer")
+    report = compression.sparsity(model)
     assert (report.existing, report.possible, report.sparsity) == (100, 400, 0.75)
     assert str(report).split("\n") == [
         "weight               shape    connections   of  sparsity",
@@ -259,7 +274,7 @@ def test_operations_are_those_of_the_connections_that_exist(engine):
         sc.RLeaky(linear_features=5, threshold=0.1),
     )  # fmt: skip
     model = sc.Model(network, engine, seed=1, input_shape=(2, 4, 4))
-    sc.prune(model, 0.6, scope="layer")
+    compression.prune(model, 0.6, scope="layer")
     x = (np.random.default_rng(0).random((5, 3, 2, 4, 4)) < 0.5).astype("float32")
     rows = {row.name: row for row in functional.activity(model, x).synapses}
     states = model(x, record=True).states

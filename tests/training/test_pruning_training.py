@@ -11,6 +11,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional
+from spikecore.compression import Pruning, Rewiring
 from tests.training.pruning_rig import ENGINES, KEEPING, NETWORK, WEIGHTS, X, Y, absent, fit, fresh
 from tests.training.training_rig import same
 
@@ -39,7 +40,7 @@ class Watching:
 def test_a_schedule_prunes_bit_by_bit(engine):
     """By Zhu & Gupta's cubic, behind the first update of an epoch; what is gone stays gone."""
     watching, model = Watching(), fresh(engine)
-    fit(model, sc.Pruning(0.8, start=1, end=4), watching, epochs=5)
+    fit(model, Pruning(0.8, start=1, end=4), watching, epochs=5)
     cubic = [0.8 * (1 - (1 - min(1, done / 3)) ** 3) for done in range(5)]
     assert [row["sparsity"] for row in model.history] == [1 - (400 - round(400 * s)) / 400 for s in cubic]
     for now, after in zip(watching.seen, watching.seen[1:]):
@@ -50,17 +51,17 @@ def test_a_schedule_prunes_bit_by_bit(engine):
 
 def test_a_schedule_in_updates():
     watching = Watching()
-    fit(fresh(), sc.Pruning(0.8, start=2, end=9, every=3, each="step", scope="layer"), watching, epochs=3)
+    fit(fresh(), Pruning(0.8, start=2, end=9, every=3, each="step", scope="layer"), watching, epochs=3)
     totals = [int(seen["0.weight"].sum()) for seen in watching.seen]
     cubic = [0.0] * 4 + [1 - (4 / 7) ** 3] * 3 + [1 - (1 / 7) ** 3] + [1.0] * 4
     assert totals == [round(96 * 0.8 * s) for s in cubic]
-    assert [sc.Pruning(0.8, start=5, end=5).sparsity(epoch) for epoch in (4, 5, 6)] == [0.0, 0.8, 0.8]
+    assert [Pruning(0.8, start=5, end=5).sparsity(epoch) for epoch in (4, 5, 6)] == [0.0, 0.8, 0.8]
 
 
 @ENGINES
 def test_rewiring_keeps_the_number_of_connections(engine):
     watching, model = Watching(), fresh(engine)
-    fit(model, sc.Rewiring(0.75, fraction=0.5, start=2, end=5, each="step"), watching)
+    fit(model, Rewiring(0.75, fraction=0.5, start=2, end=5, each="step"), watching)
     for seen in watching.seen:
         assert {name: int(gone.sum()) for name, gone in seen.items()} == {"0.weight": 72, "1.connection.weight": 192,
                                                                            "2.weight": 36}  # fmt: skip
@@ -73,9 +74,9 @@ def test_rewiring_keeps_the_number_of_connections(engine):
 
 def test_new_connections_come_from_the_initialiser_and_replace_the_smallest():
     model = fresh()
-    sc.prune(model, 0.75, scope="layer")
+    sc.compression.prune(model, 0.75, scope="layer")
     before = model.params()["0.weight"]
-    sc.rewire(model, 0.5, layers=["0"], seed=(7, "a"))
+    sc.compression.rewire(model, 0.5, layers=["0"], seed=(7, "a"))
     after = model.params()["0.weight"]
     new, gone = (before == 0) & (after != 0), (before != 0) & (after == 0)
     assert new.sum() == gone.sum() == 12
@@ -84,21 +85,21 @@ def test_new_connections_come_from_the_initialiser_and_replace_the_smallest():
     assert abs(after[new]).max() <= 1 / 6**0.5, "uniform in +-1/sqrt(fan_in)"
     assert len(set(np.round(after[new], 6))) == 12
     again = fresh("torch")
-    sc.prune(again, 0.75, scope="layer")
-    sc.rewire(again, 0.5, layers=["0"], seed=(7, "a"))
+    sc.compression.prune(again, 0.75, scope="layer")
+    sc.compression.rewire(again, 0.5, layers=["0"], seed=(7, "a"))
     assert np.array_equal(again.params()["0.weight"], after), "the same draws on every engine"
     zeros = sc.Model(sc.Sequential(sc.Linear(4, 4, weight_init=sc.init.constant(0.0)), sc.Leaky()))
     state = zeros.state()
     state["params"]["0.weight"][0] = 1.0
     zeros.load_state(state)
-    sc.rewire(zeros, 1.0)
+    sc.compression.rewire(zeros, 1.0)
     assert (zeros.params()["0.weight"] != 0).sum() == 4, "a new connection exists, whatever weight is drawn"
 
 
 def test_a_new_connection_has_no_past():
-    model = fit(fresh(), sc.Rewiring(0.5, start=100, end=101))
+    model = fit(fresh(), Rewiring(0.5, start=100, end=101))
     before = model.state()
-    sc.rewire(model, 0.5)
+    sc.compression.rewire(model, 0.5)
     state = model.state()
     for name in WEIGHTS:
         stays = (state["params"][name] != 0) & (before["params"][name] != 0)
@@ -109,10 +110,10 @@ def test_a_new_connection_has_no_past():
 
 
 CALLBACKS = {
-    "pruning": sc.Pruning(0.8, start=1, end=4),
-    "pruning-steps": sc.Pruning(0.8, start=1, end=9, every=2, each="step"),
-    "rewiring": sc.Rewiring(0.8),
-    "rewiring-steps": sc.Rewiring(0.8, start=2, every=3, end=12, each="step"),
+    "pruning": Pruning(0.8, start=1, end=4),
+    "pruning-steps": Pruning(0.8, start=1, end=9, every=2, each="step"),
+    "rewiring": Rewiring(0.8),
+    "rewiring-steps": Rewiring(0.8, start=2, every=3, end=12, each="step"),
 }
 
 
@@ -149,7 +150,7 @@ def test_a_run_that_is_interrupted_and_resumed_has_the_same_bits(engine, callbac
 def test_gradients_that_are_not_finite_make_no_connection(engine, optimizer, value):
     """A zero times NaN or infinity is NaN: the gradient must be replaced, not multiplied."""
     model = fresh(engine)
-    sc.prune(model, 0.5)
+    sc.compression.prune(model, 0.5)
     _, grads = model.value_and_grad(X, Y, num_steps=4)
     gone = absent(model)
     broken = {name: model.engine.asarray(np.full(np.shape(g), value, "float32")) for name, g in grads.items()}
@@ -164,7 +165,7 @@ def test_gradients_that_are_not_finite_make_no_connection(engine, optimizer, val
 @ENGINES
 def test_gradients_from_outside_stay_as_they_are(engine):
     model = fresh(engine)
-    sc.prune(model, 0.5)
+    sc.compression.prune(model, 0.5)
     _, grads = model.value_and_grad(X, Y, num_steps=4)
     before = {name: np.array(model.engine.to_numpy(g)) for name, g in grads.items()}
     gone = absent(model)
@@ -183,7 +184,7 @@ def test_zeros_stay_in_every_way_of_training(engine, options):
     flat = sc.Sequential(sc.Linear(6, 16), sc.Leaky(beta=0.9, threshold=0.3), sc.Linear(16, 3), sc.Leaky(threshold=0.3))
     model = sc.Model(flat if "learning" in options else NETWORK, engine, seed=3)
     names = [name for name in WEIGHTS if name in model.params()]
-    sc.prune(model, 0.6, scope="layer")
+    sc.compression.prune(model, 0.6, scope="layer")
     before = {name: model.params()[name] == 0 for name in names}
     fit(model, loss=functional.mse_membrane_loss(), **options)
     after = model.params()
@@ -194,7 +195,7 @@ def test_zeros_stay_in_every_way_of_training(engine, options):
 def test_early_stopping_restores_no_weights_from_before_the_last_cut():
     """Each cut makes the loss worse here, but what was better was denser."""
     model = fresh()
-    sc.prune(model, 0.1)
+    sc.compression.prune(model, 0.1)
     stopping = sc.EarlyStopping(patience=2, monitor="loss", min_delta=10.0)  # only the first epoch counts as better
     seen = {}
 
@@ -202,7 +203,7 @@ def test_early_stopping_restores_no_weights_from_before_the_last_cut():
         def after_step(self, model, step):
             seen[step.epoch] = model.params()
 
-    fit(model, sc.Pruning(0.8, start=1, end=4), Noting(), stopping, epochs=20)
+    fit(model, Pruning(0.8, start=1, end=4), Noting(), stopping, epochs=20)
     assert model.epochs_done == 6, "two epochs behind the last cut"
     assert all(np.array_equal(x, seen[4][name]) for name, x in model.params().items()), "of the first epoch behind it"
 
@@ -213,13 +214,13 @@ def test_a_cut_that_empties_a_layer_leaves_the_training_as_it_is(engine):
     model = sc.Model(sc.Sequential(sc.Linear(6, 16), sc.Leaky(), least, sc.Leaky()), engine, seed=3)
     slow = sc.Adam(lr=1e-6, keep_zeros=True)
     message = r"epoch 2, sparsity 63.33%: prune: 2.weight would lose all.*scope='layer'.*resume=True"
-    with pytest.warns(sc.TrainingWarning), pytest.raises(ValueError, match=message):
-        fit(model, sc.Pruning(0.9, end=4), optimizer=slow)
+    with pytest.warns(sc.errors.TrainingWarning), pytest.raises(ValueError, match=message):
+        fit(model, Pruning(0.9, end=4), optimizer=slow)
     assert model.epochs_done == 1
     assert model.state()["step"] == 5, "the first update of the second epoch counts"
-    fit(model, sc.Pruning(0.9, end=4, scope="layer"), optimizer=slow, resume=True)
+    fit(model, Pruning(0.9, end=4, scope="layer"), optimizer=slow, resume=True)
     assert model.state()["step"] == 16
-    assert [row.existing for row in sc.sparsity(model).weights] == [96 - round(86.4), 48 - round(43.2)]
+    assert [row.existing for row in sc.compression.sparsity(model).weights] == [96 - round(86.4), 48 - round(43.2)]
 
 
 def test_a_plateau_begins_anew_where_the_network_is_sparser():
@@ -232,7 +233,7 @@ def test_a_plateau_begins_anew_where_the_network_is_sparser():
 def test_the_optimiser_goes_on_from_one_that_does_not_keep_zeros():
     model = fit(fresh(), optimizer=sc.Adam(lr=0.01), epochs=1)
     steps = model.state()["step"]
-    sc.prune(model, 0.5)
+    sc.compression.prune(model, 0.5)
     before = absent(model)
     fit(model, epochs=2)
     assert model.state()["step"] == 3 * steps, "its moments go on"

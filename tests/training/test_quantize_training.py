@@ -7,38 +7,41 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.training.calibration import Range, fixed_point, least_error
+from spikecore.compression import FixedPoint, ScaledInteger
 from spikecore.samples import Loader
 from tests.digits import digits
 from tests.training.test_quantize import ENGINE, data, everything
 
 
 def test_a_network_without_weights_is_quantised_and_trained():
-    net = sc.quantize(sc.Sequential(sc.Linear(20, 8), sc.Leaky()), 4, None, sc.FixedPoint(12, 8), 6, scale="learned")
+    net = sc.compression.quantize(
+        sc.Sequential(sc.Linear(20, 8), sc.Leaky()), 4, None, FixedPoint(12, 8), 6, scale="learned"
+    )
     assert net.layers[0].weight_quant.scale == "learned"
     assert net.layers[0].bias_quant is None
     model = sc.Model(net)
     before = model.params()
     model.fit(data(), np.arange(8), epochs=1, num_steps=4, progress=False)
     assert all((model.params()[name] != value).any() for name, value in before.items() if name != "0.bias")
-    assert sc.quantize(net, skip=["0"]) == net
-    assert sc.quantize(sc.Sequential(net, sc.Linear(8, 2))).layers[0] == net, "what is on a grid stays"
+    assert sc.compression.quantize(net, skip=["0"]) == net
+    assert sc.compression.quantize(sc.Sequential(net, sc.Linear(8, 2))).layers[0] == net, "what is on a grid stays"
 
 
 def test_skipped_layers_and_full_precision():
     model = sc.Model(everything(), seed=1)
-    small = sc.quantize(model, skip=["0", "1"])
+    small = sc.compression.quantize(model, skip=["0", "1"])
     assert small.network.layers[:2] == model.network.layers[:2]
     assert isinstance(small.network.layers[4], sc.Quantized)
     assert small.network.layers[5] == model.network.layers[5]
-    assert sc.quantize(model, None).network == model.network
+    assert sc.compression.quantize(model, None).network == model.network
 
 
 def test_scales_of_least_error_are_better():
     weight = np.random.default_rng(0).standard_normal((40, 30)) ** 3
     for power in (True, False):
         for per in ("tensor", "channel"):
-            widest = sc.ScaledInteger(4, per, power_of_two=power)
-            best = sc.ScaledInteger(4, per, least_error(widest, weight, 0), power_of_two=power)
+            widest = ScaledInteger(4, per, power_of_two=power)
+            best = ScaledInteger(4, per, least_error(widest, weight, 0), power_of_two=power)
             errors = [((grid.quantised(ENGINE, weight) - weight) ** 2).sum() for grid in (widest, best)]
             assert errors[1] < errors[0]
 
@@ -49,7 +52,7 @@ def test_the_finest_fixed_point_that_holds_a_range(low, high, bits):
     assert grid.signed == (low < 0)
     assert grid.span[0] <= low
     assert high <= grid.span[1]
-    finer = sc.FixedPoint(bits, min(32, grid.fraction + 1), grid.signed)
+    finer = FixedPoint(bits, min(32, grid.fraction + 1), grid.signed)
     assert finer.span[1] < max(-low, high) or high == low == 0.0
 
 
@@ -57,9 +60,9 @@ def test_few_bits_of_a_state_go_to_the_threshold():
     """Membranes far below zero saturate; those of a readout, whose values count, do not."""
     net = sc.Sequential(sc.Linear(20, 8), sc.Leaky(beta=0.99, threshold=0.5), sc.Linear(8, 4), sc.LI(beta=0.99))
     model = sc.Model(net, seed=0)
-    small = sc.quantize(model, states=6, x=30.0 * data(), num_steps=40)
+    small = sc.compression.quantize(model, states=6, x=30.0 * data(), num_steps=40)
     leaky, readout = small.network.layers[1].state_quant, small.network.layers[3].state_quant
-    assert leaky == sc.FixedPoint(6, 5)
+    assert leaky == FixedPoint(6, 5)
     seen = model(30.0 * data(), num_steps=40, record=True).states
     assert np.abs(seen["3"].mem).max() <= readout.span[1] < 4.0 * np.abs(seen["3"].mem).max()
     assert np.abs(seen["1"].mem).max() > leaky.span[1]
@@ -67,11 +70,11 @@ def test_few_bits_of_a_state_go_to_the_threshold():
 
 def test_steps_of_a_state_follow_the_threshold_that_was_learned():
     model = sc.Model(sc.Leaky(threshold=sc.learn(1.0)), input_shape=(20,))
-    assert sc.quantize(model, states=7, x=data(), num_steps=2).network.state_quant.fraction == 4
+    assert sc.compression.quantize(model, states=7, x=data(), num_steps=2).network.state_quant.fraction == 4
     state = model.state()
     state["params"]["threshold"][...] = 0.25
     model.load_state(state)
-    assert sc.quantize(model, states=7, x=data(), num_steps=2).network.state_quant.fraction == 6
+    assert sc.compression.quantize(model, states=7, x=data(), num_steps=2).network.state_quant.fraction == 6
 
 
 # ---- batch norms ---------------------------------------------------------------------------------------------------
@@ -92,7 +95,7 @@ def test_folded_batch_norms_compute_the_same():
     x, y = data((1, 4, 4), 12), np.arange(12) % 5
     model.fit(x, y, epochs=3, num_steps=3, optimizer=sc.Adam(lr=0.1), loss=sc.functional.ce_membrane_loss(),
               progress=False)  # fmt: skip
-    folded = sc.fold_batch_norm(model)
+    folded = sc.compression.fold_batch_norm(model)
     assert [name for name, _ in folded.network.children()] == [name for name, _ in model.network.children()]
     kinds = [type(layer) for layer in folded.network.layers]
     assert kinds.count(sc.Identity) == 4
@@ -103,7 +106,7 @@ def test_folded_batch_norms_compute_the_same():
     assert np.abs(expected).max() > 0.1
     assert folded.epochs_done == 3
     with pytest.raises(RuntimeError, match="no weights yet"):
-        sc.fold_batch_norm(sc.Model(sc.Sequential(sc.Flatten(), sc.LI())))
+        sc.compression.fold_batch_norm(sc.Model(sc.Sequential(sc.Flatten(), sc.LI())))
 
 
 # ---- accuracy ------------------------------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ def accuracy(model, test):
 @pytest.mark.slow
 def test_eight_bits_after_training_cost_half_a_point(trained):
     model, train, test = trained
-    small = sc.quantize(model, states=16, parameters=10, inputs=8, x=train.inputs[:256], num_steps=15)
+    small = sc.compression.quantize(model, states=16, parameters=10, inputs=8, x=train.inputs[:256], num_steps=15)
     assert accuracy(model, test) > 0.9
     assert accuracy(small, test) >= accuracy(model, test) - 0.005
 
@@ -137,6 +140,6 @@ def test_eight_bits_after_training_cost_half_a_point(trained):
 def test_training_in_few_bits(trained, bits, points):
     model, train, test = trained
     options = {"states": 16, "parameters": 10, "inputs": 8, "x": train.inputs[:256], "num_steps": 15}
-    small = sc.quantize(model, bits, scale="learned", **options)
+    small = sc.compression.quantize(model, bits, scale="learned", **options)
     small.fit(Loader(train, batch_size=128, seed=1), optimizer=sc.Adam(lr=2e-3), epochs=5, num_steps=15, progress=False)
     assert accuracy(small, test) >= accuracy(model, test) - points

@@ -90,7 +90,7 @@ def test_a_copy_goes_on_like_the_model_itself(model, copied):
     assert repr(other) == repr(model)
     assert other.history == model.history
     model.fit(BATCHES, epochs=1, **TRAINING)
-    assert other.executor.steps_done == 3
+    assert other.trainer.executor.steps_done == 3
     other.fit(BATCHES, epochs=1, **TRAINING)
     same(other.state()["params"], model.state()["params"])
     same(other.state()["optimizer"], model.state()["optimizer"])

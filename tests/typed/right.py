@@ -16,17 +16,17 @@ from spikecore.nn.utils import reset
 
 
 @dataclass(frozen=True)
-class Mine(sc.Neuron):
+class Mine(sc.base.Neuron):
     """A neuron of the user's own."""
 
-    beta: sc.Param = 0.5
+    beta: sc.base.Param = 0.5
     state: ClassVar[Tuple[str, ...]] = ("mem",)
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": (0.0, 1.0)}
 
-    def step(self, engine: sc.Engine, params: Any, state: sc.State, x: Any) -> Tuple[Any, sc.State]:
+    def step(self, engine: sc.base.Engine, params: Any, state: sc.base.State, x: Any) -> Tuple[Any, sc.base.State]:
         mem = params.beta * state.mem + x
         spikes = engine.spike(mem - params.threshold, self.surrogate)
-        return spikes, sc.State(mem=mem - spikes * params.threshold)
+        return spikes, sc.base.State(mem=mem - spikes * params.threshold)
 
 
 net = sc.Sequential(
@@ -76,7 +76,7 @@ print(learns.params()["3.weight"])
 class Stop:
     """A callback for steps alone."""
 
-    def after_step(self, model: sc.Model, step: sc.Step) -> bool:
+    def after_step(self, model: sc.Model, step: sc.base.Step) -> bool:
         return step.loss < 0.1 and step.batch > 2
 
 
@@ -120,7 +120,7 @@ spikegen.latency(torch.rand(3), num_steps=3, normalize=True)
 spikegen.delta([0.1, 0.5], threshold=0.1)
 spikegen.targets_rate([0, 1], 3, num_steps=5, firing_pattern="poisson")
 spikegen.to_one_hot((0, 1), 3)
-engine: sc.Engine = sc.get_engine("numpy", dtype="float64")
+engine: sc.base.Engine = sc.get_engine("numpy", dtype="float64")
 sc.Model(sc.LayerNorm((3, 4)), engine)
 assert all(isinstance(status.name, str) for status in sc.engines())
 

@@ -205,7 +205,7 @@ def test_steps_behind_a_samples_length_have_no_part_in_what_is_verified():
 
 def test_bad_input_is_refused_as_in_fit():
     model = sc.Model(net(), engine="torch")
-    with pytest.raises(sc.ShapeError, match="axis 1 is 11"):
+    with pytest.raises(sc.errors.ShapeError, match="axis 1 is 11"):
         sc.verify(model, X[:, :11], Y, num_steps=3)
     with pytest.raises(ValueError, match=r"targets\[2\] = 7 is out of range"):
         sc.verify(model, X, [0, 1, 7, 0, 1, 2, 3, 4], num_steps=3)

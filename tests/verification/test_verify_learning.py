@@ -176,7 +176,7 @@ def test_nothing_is_left_out_of_a_single_step(network, learning):
 
 
 def test_a_window_leaves_nothing_out_of_a_network_without_states():
-    loss = backprop.per_step(lambda out, targets: sc.engine_of(out.spikes).xp.sum(out.spikes * out.spikes))
+    loss = backprop.per_step(lambda out, targets: sc.base.engine_of(out.spikes).xp.sum(out.spikes * out.spikes))
     report = measured(sc.Linear(6, 3), sc.BPTT(window=4), loss=loss)
     assert set(verdicts(report).values()) == {EXACT}
     assert not report.omissions
@@ -188,7 +188,7 @@ def test_cosine_and_ratio_of_a_leaky_readout_are_those_on_paper(learning):
     steps, beta = 12, 0.8
     z = np.zeros((steps, 1, 2))
     z[0, 0, 0], z[:, 0, 1] = 1.0, 1.0  # one spike, and a spike at each step
-    loss = backprop.per_step(lambda out, targets: sc.engine_of(out.membrane).xp.sum(out.membrane), "sum")
+    loss = backprop.per_step(lambda out, targets: sc.base.engine_of(out.membrane).xp.sum(out.membrane), "sum")
     network = sc.Sequential(sc.Linear(2, 1, bias=False), sc.LI(beta=beta))
     learning = sc.BPTT(window=1) if learning == "bptt" else learning
     report = sc.verify(sc.Model(network, "numpy"), z, [0], loss, against="numpy", learning=learning)

@@ -24,7 +24,7 @@ def test_gradients_that_are_all_zero_are_not_verified():
     class Cut(sc.Leaky):
         def step(self, engine, params, state, x):
             mem = params.beta * state.mem + x
-            return sc.cast(engine, mem > params.threshold), sc.State(mem=mem)
+            return sc.base.cast(engine, mem > params.threshold), sc.base.State(mem=mem)
 
     network = sc.Sequential(sc.Linear(12, 9), Cut(threshold=0.3))
     report = sc.verify(sc.Model(network, engine="torch", seed=1), X, Y, num_steps=7)

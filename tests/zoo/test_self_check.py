@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 
 import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
-from spikecore import TrainingWarning  # noqa: E402
+from spikecore.errors import TrainingWarning  # noqa: E402
 from tests.nn.test_run_self_check import told  # noqa: E402
 from tests.zoo.test_zoo import NARROW, batch  # noqa: E402
 

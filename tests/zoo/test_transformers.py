@@ -233,7 +233,7 @@ def test_bad_options(call, says):
 
 
 def test_heads_that_do_not_divide_the_channels_are_named():
-    with pytest.raises(sc.ShapeError, match=r"num_heads=5 must divide the 32 channels of query"):
+    with pytest.raises(sc.errors.ShapeError, match=r"num_heads=5 must divide the 32 channels of query"):
         sc.Model(zoo.spikformer(1, 32, 5), "numpy", input_shape=(3, 32, 32))
 
 

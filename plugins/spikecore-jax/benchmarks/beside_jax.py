@@ -56,7 +56,7 @@ def one_layer(settings: Settings, neurons: int) -> dict[str, Sides]:
     x, upstream = engine.asarray(task.x), engine.asarray(task.upstream)
 
     @jax.jit
-    def both(params: sc.Params, x: jax.Array, upstream: jax.Array) -> tuple[jax.Array, sc.Params]:
+    def both(params: sc.base.Params, x: jax.Array, upstream: jax.Array) -> tuple[jax.Array, sc.base.Params]:
         spikes, pull = jax.vjp(lambda p: net.run(Pass(engine), p, init.buffers, None, x).outputs, params)
         return spikes, pull(upstream)[0]
 

@@ -118,8 +118,8 @@ def test_engines_can_be_copied_and_sent_to_processes():
     engine = sc.get_engine("jax", dtype="float64", checkpoint_every=3)
     for other in (copy.deepcopy(engine), pickle.loads(pickle.dumps(engine)), with_dtype(engine, "float64")):
         assert repr(other) == repr(engine)
-    assert "JaxEngine" in repr(sc.engine_of(jnp.ones(2)))
-    assert sc.engine_of(engine.asarray(1.0)).dtype == "float64"
+    assert "JaxEngine" in repr(sc.base.engine_of(jnp.ones(2)))
+    assert sc.base.engine_of(engine.asarray(1.0)).dtype == "float64"
 
 
 def test_losses_encoders_and_metrics_take_jax_arrays():
@@ -190,8 +190,8 @@ def test_checkpoint_every_changes_memory_only(every):
 def test_training_is_that_of_numpy_and_each_step_the_same_code():
     """Dropout draws other numbers in each step and epoch; neither these nor a schedule are traced again."""
     ours, theirs = (trained(name, 3, schedule=sc.schedule.cosine(), clip_norm=0.5) for name in ("jax", "numpy"))
-    assert ours.executor.traces == 1
-    assert ours.executor._step._cache_size() == 1
+    assert ours.trainer.executor.traces == 1
+    assert ours.trainer.executor._step._cache_size() == 1
     assert_same_weights(ours, theirs)
 
 
@@ -200,7 +200,7 @@ def test_the_first_update_has_no_code_of_its_own(spec):
     models = [sc.Model(NET, engine=name, dtype="float64") for name in ("jax", "numpy")]
     for model in models:
         model.fit(data(), optimizer=spec, epochs=1, progress=False)
-    assert models[0].executor.traces == 1
+    assert models[0].trainer.executor.traces == 1
     assert_same_weights(*models)
 
 
@@ -238,9 +238,9 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     before = model.params()
 
     def loss(out, targets):
-        return sc.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
+        return sc.base.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
 
-    with pytest.raises(sc.DivergedError, match="The weights are those before this batch"):
+    with pytest.raises(sc.errors.DivergedError, match="The weights are those before this batch"):
         model.fit(data(1), loss=loss, optimizer=sc.Adam(lr=0.01), epochs=1, progress=False)
     for name, x in model.params().items():
         np.testing.assert_array_equal(x, before[name])
@@ -256,7 +256,7 @@ def test_a_loss_that_looks_at_values_is_refused_by_name():
 
 def test_arrays_that_are_read_out_outlive_the_buffers_that_training_uses_again():
     model = trained("jax", 1)
-    engine, executor = model.engine, model.executor
+    engine, executor = model.engine, model.trainer.executor
     held = {name: engine.to_numpy(x) for name, x in flatten(executor.params).items()}
     copies = {name: x.copy() for name, x in held.items()}
     fitted(model, 2)
@@ -342,8 +342,8 @@ SEVERAL = """
 import jax, numpy as np, spikecore as sc
 assert len(jax.devices()) == 4
 def loss(out, y):
-    weights = sc.engine_of(out.spikes).asarray([1.0, 2.0, 1.0])
-    return sc.functional.ce_rate_loss().compute(sc.engine_of(out.spikes), out.membrane * weights, y)
+    weights = sc.base.engine_of(out.spikes).asarray([1.0, 2.0, 1.0])
+    return sc.functional.ce_rate_loss().compute(sc.base.engine_of(out.spikes), out.membrane * weights, y)
 net = sc.Sequential(sc.Linear(6, 8), sc.BatchNorm1d(8), sc.Leaky(beta=np.linspace(0.5, 0.9, 8)), sc.Dropout(0.2),
                     sc.Linear(8, 3), sc.Leaky(beta=0.7))
 x = np.abs(np.random.default_rng(0).normal(size=(6, 8, 6))) + 0.3
@@ -352,14 +352,14 @@ for options in ({"devices": 4}, {}, {"device": "cpu:2"}):
     model = sc.Model(net, engine="jax", dtype="float64", **options)
     batches = [(x, np.arange(8) % 3), (x + 0.1, np.arange(8) % 3)]
     model.fit(batches, loss=loss, optimizer=sc.Adam(lr=0.01), epochs=3, progress=False)
-    executor, placed = model.executor, model.executor.batch(x, np.arange(8) % 3)
+    executor, placed = model.trainer.executor, model.trainer.executor.batch(x, np.arange(8) % 3)
     assert [len(a.devices()) for a in placed] == [options.get("devices", 1)] * 2, placed
     if options.get("devices"):
         assert not placed[0].sharding.is_fully_replicated and placed[0].addressable_shards[0].data.shape == (6, 2, 6)
         assert executor.batch(x[:, :3], [0, 1, 2])[0].sharding.is_fully_replicated, "three samples on four devices"
     assert executor.traces == 1 and executor._step._cache_size() == 1, executor._step._cache_size()
     assert options.get("device", "cpu") == model.engine.device
-    assert sc.engine_of(model(x).spikes).device == model.engine.device
+    assert sc.base.engine_of(model(x).spikes).device == model.engine.device
     weights.append(model.params())
 for other in weights[1:]:
     for name, values in weights[0].items():

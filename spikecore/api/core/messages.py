@@ -15,7 +15,7 @@ _OFFERED = re.compile(r"spikecore\.api\.(?!core\.)")  # modules that define publ
 class TrainingWarning(UserWarning):
     """Training runs, but its network, data or gradients look wrong; the message says what, where, and what to change.
 
-    ``warnings.simplefilter("ignore", sc.TrainingWarning)`` switches these warnings off.
+    ``warnings.simplefilter("ignore", sc.errors.TrainingWarning)`` switches these warnings off.
     """
 
 

@@ -113,7 +113,7 @@ MappingABC.register(Tree)
 class Params(Tree):
     """The parameters of one layer, by name, or of a network, by layer name."""
 
-    hint = " (fields of a neuron annotated as sc.Param, e.g. beta: sc.Param = 0.9, are among them)"
+    hint = " (fields of a neuron annotated as sc.base.Param, e.g. beta: sc.base.Param = 0.9, are among them)"
 
 
 class State(Tree):

@@ -80,7 +80,7 @@ class Grid(Concise, Checked, abc.ABC):
         return float(self.quantised(NUMBERS, value))  # type: ignore[arg-type]  # a number in place of an array
 
 
-argument_kind(Grid, "a grid such as spikecore.ScaledInteger(8)")
+argument_kind(Grid, "a grid such as spikecore.compression.ScaledInteger(8)")
 
 
 def rounded(engine: Engine, x: Array, lowest: int, highest: int) -> Any:
@@ -97,8 +97,9 @@ class FixedPoint(Grid):
 
         q(x) = 2^-f clip(floor(2^f x + 1/2), -2^(bits-1), 2^(bits-1) - 1)
 
-    It is for states, ``sc.Leaky(state_quant=sc.FixedPoint(16, 8))``, for inputs and biases of ``sc.Quantized``, and can
-    be called on an array of any engine. Its derivative is one inside the range and zero beyond it.
+    It is for states, ``sc.Leaky(state_quant=compression.FixedPoint(16, 8))``, for inputs and biases of
+    ``sc.Quantized``, and can be called on an array of any engine. Its derivative is one inside the range and zero
+    beyond it.
 
     Args:
         bits: number of bits, 2 to 24, the sign included; default 16.
@@ -142,7 +143,7 @@ class FixedPoint(Grid):
         return self.quantised(engine, x)
 
 
-argument_kind(FixedPoint, "a spikecore.FixedPoint")
+argument_kind(FixedPoint, "a spikecore.compression.FixedPoint")
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Params, Shape, ShapeError, Stateless, Tree, layer_name
 from spikecore.api.core.words import Array, Vocabulary
-from spikecore.api.layers.joins import Parallel
+from spikecore.api.layers.joins import Branches
 from spikecore.api.layers.merges import Merge
 from spikecore.arguments import Size
 
 
-class _Named(Parallel):
+class _Named(Branches):
     """Branches that are fields of the container and named after them."""
 
     names: ClassVar[Tuple[str, ...]] = ()

@@ -126,7 +126,7 @@ class DelayedLinear(Delayed):
 
     Inputs before the first step are zero. Linear taps read the two steps around d, and a delay learns from what they
     hold. Gaussian taps also see inputs that are further away, the wider the further; the paper lets the width shrink in
-    training, and rounds the delays in the end: ``sc.round_delays``.
+    training, and rounds the delays in the end: ``sc.compression.round_delays``.
 
     Args:
         in_features: size of the last axis of the input.

@@ -17,7 +17,7 @@ Join = Literal["add", "and", "iand"]
 JOINS: Dict[Join, Merge] = {"add": SUM, "and": Product(), "iand": Without()}
 
 
-class Parallel(Container):
+class Branches(Container):
     """Children that all receive the same input, and whose outputs are merged."""
 
     @abc.abstractmethod
@@ -78,7 +78,7 @@ def check_join(join: Any) -> None:
         raise ValueError(f"Residual: {unknown('join', join, get_args(Join))}")
 
 
-class ListedParallel(Listed, Parallel):
+class ListedBranches(Listed, Branches):
     """Layers in parallel, at least one; layer i is named ``str(i)``."""
 
     def __init__(self, *layers: Layer) -> None:
@@ -88,7 +88,7 @@ class ListedParallel(Listed, Parallel):
 
 
 @dataclass(frozen=True, init=False)
-class Concat(ListedParallel):
+class Concat(ListedBranches):
     """Layers in parallel: all receive the same input, and their outputs are concatenated; layer i is named ``str(i)``.
 
     Args:
@@ -119,7 +119,7 @@ class Concat(ListedParallel):
 
 
 @dataclass(frozen=True, init=False)
-class Add(ListedParallel):
+class Add(ListedBranches):
     """Layers in parallel: all receive the same input, and their outputs are added; layer i is named ``str(i)``.
 
     ``sc.Sequential()``, without layers, passes the input on. A sum of two is also a ``Residual``, which names them.
@@ -138,7 +138,7 @@ class Add(ListedParallel):
 
 
 @dataclass(frozen=True, init=False)
-class Multiply(ListedParallel):
+class Multiply(ListedBranches):
     """Layers in parallel: all receive the same input, and their outputs are multiplied; layer i is named ``str(i)``.
 
     A product of spikes is a spike where all layers fire; a product with other numbers scales spikes.

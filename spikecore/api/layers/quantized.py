@@ -43,7 +43,7 @@ class Quantized(Stateless):
     CVPR 2018.
 
     Example:
-        >>> net = sc.Sequential(sc.Quantized(sc.Linear(64, 10), sc.ScaledInteger(4)), sc.Leaky(beta=0.875))
+        >>> net = sc.Sequential(sc.Quantized(sc.Linear(64, 10), sc.compression.ScaledInteger(4)), sc.Leaky(beta=0.875))
     """
 
     layer: Stateless

@@ -114,7 +114,7 @@ class Delayed(Layer):
         if "batches" not in buffers:
             raise ValueError(
                 f"{type(self).__name__} has an annealed width: it runs on whole sequences and streams, but not within "
-                "layers or learning rules that run step by step: sc.round_delays(model) ends the annealing"
+                "layers or learning rules that run step by step: sc.compression.round_delays(model) ends the annealing"
             )
         first, last = math.log(float(self.sigma_start or 1.0)), math.log(self.sigma)
         return engine.xp.exp(first + (last - first) * engine.xp.clip(buffers.batches / self.anneal, 0.0, 1.0))

@@ -47,8 +47,8 @@ class Membrane(Neuron):
         reset_delay: whether the reset acts one step after the spike; default True.
         inhibition: if True, only the feature (first axis after the batch) with the highest membrane may fire. A delayed
             reset also resets the other features whose membranes exceed the threshold, as in snnTorch.
-        state_quant: a ``functional.quant.state_quant`` or ``sc.FixedPoint``, applied to every state at every step;
-            None: full precision.
+        state_quant: a ``functional.quant.state_quant`` or ``compression.FixedPoint``, applied to every state at every
+            step; None: full precision.
 
     Raises:
         ValueError: ``reset_mechanism`` is something else.
@@ -71,7 +71,7 @@ class Membrane(Neuron):
         if quant is not None and (isinstance(quant, type) or not hasattr(quant, "apply")):
             raise TypeError(
                 f"{type(self).__name__}: state_quant={self.state_quant!r} is no functional.quant.state_quant and no "
-                "sc.FixedPoint"
+                "sc.compression.FixedPoint"
             )
 
     # ---- the reset, before and after the update ----

@@ -22,7 +22,7 @@ class QuantizedNeuron(Stepper):
     gradients through the rounding (see ``ScaledInteger``). The parameters have the names of the neuron's.
 
     Args:
-        neuron: the neuron, e.g. ``sc.Leaky(beta=0.9, state_quant=sc.FixedPoint(16, 8))``. Put it inside of
+        neuron: the neuron, e.g. ``sc.Leaky(beta=0.9, state_quant=sc.compression.FixedPoint(16, 8))``. Put it inside of
             ``sc.Recurrent`` or ``sc.Refractory``, not around them.
         param_quant: the grid of parameters, each of which has its own scale; None: full precision.
         state_quant: the grid of all states after a step, for neurons without an argument ``state_quant`` of their own;

@@ -54,7 +54,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     from safetensors.numpy import save as to_bytes
 
     state = model.state()
-    divided = model.executor.divided
+    divided = model.trainer.executor.divided
     if divided is not None and divided.rank:  # all ranks gather the weights, and rank 0 writes
         return
     arrays = {f"{kind}/{name}": x for kind in ARRAYS for name, x in sorted(state[kind].items())}

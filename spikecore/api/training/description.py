@@ -169,7 +169,7 @@ def _described(thing: Any, names: Dict[Type[Any], str]) -> Any:
     if isinstance(thing, (tuple, list)):
         return [_described(part, names) for part in thing]
     if getattr(thing, "ndim", 0):  # it would be read again as a tuple
-        raise TypeError(f"an array cannot be written as JSON: {_short(thing)}; give it as sc.Param, or as a tuple")
+        raise TypeError(f"an array cannot be written as JSON: {_short(thing)}; give it as sc.base.Param, or as a tuple")
     return plain(thing, odd_number)
 
 

@@ -104,7 +104,7 @@ class Diagnosis:
         It is 0.0 where that cannot be read off: behind a normalisation, no connection or several, for neurons with
         weights of their own or without a threshold, and where weights are divided among processes.
         """
-        executor, gain, connected = self.model.executor, 1.0, False
+        executor, gain, connected = self.model.trainer.executor, 1.0, False
         weights = {} if executor.divided is not None else self.model.params()
         for name, layer in walk(self.model.network) if weights else ():
             if isinstance(layer, Stepper):
@@ -154,7 +154,7 @@ class Diagnosis:
 
     def _run(self, kept: Placed) -> Any:
         """Loss, output and gradients of samples, by the loop over steps: kernels would have to be compiled for it."""
-        executor, engine = self.model.executor, unfused(self.model.engine)
+        executor, engine = self.model.trainer.executor, unfused(self.model.engine)
         run = Pass(engine, kept.steps, True, kept.key, True, self.window)
 
         def value(params: Any, buffers: Any, x: Any, y: Any) -> Any:
@@ -194,7 +194,7 @@ class Diagnosis:
             )
         norm, size = (
             math.sqrt(sum(float(host(xp.sum(x * x))) for x in arrays.values()))
-            for arrays in (grads, flatten(self.model.executor.params))
+            for arrays in (grads, flatten(self.model.trainer.executor.params))
         )
         if norm * size > EXPLODED * max(1.0, abs(value)):
             yield (
@@ -230,7 +230,7 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
 
 def origin(model: Any, loss: Any, kept: Placed) -> str:
     """Where a loss that is not finite comes from: a weight, or a layer with its time step; "" if nothing says."""
-    executor = model.executor
+    executor = model.trainer.executor
     if executor.gradients is None or executor.divided is not None:
         return ""
     found = broken(model.params())

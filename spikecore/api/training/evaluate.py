@@ -85,7 +85,7 @@ def mean_over(
     """
     ranks = Ranks() if ranks is None else ranks
     own, shown = Average(), progress if ranks.rank == 0 else False
-    together = (lambda run: run()) if model.executor.divided is not None else ranks.alike
+    together = (lambda run: run()) if model.trainer.executor.divided is not None else ranks.alike
     together(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
     mean = Average(sums={})
     for samples, sums in filter(all, ranks.gathered((own.samples, own.sums))):
@@ -99,7 +99,7 @@ def mean_over(
 def _evaluate(
     mean: Average, model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Any, ranks: Ranks
 ) -> None:
-    bar, executor = Progress("evaluate", length(data), progress), model.executor
+    bar, executor = Progress("evaluate", length(data), progress), model.trainer.executor
     to_numpy = model.engine.to_numpy
 
     def count(batch: Placed) -> None:

@@ -93,8 +93,8 @@ def fit(
             default the metric is "rate", the spikes per step of a neuron of the last layer.
         compute: with which processes, in how much memory, compiled or not: ``sc.Compute``.
         callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. A
-            callback with a method ``after_step(model, step)`` is told of each update of the weights, see ``sc.Step``;
-            if it returns True, training ends there, and ``resume=True`` goes on with the next batch.
+            callback with a method ``after_step(model, step)`` is told of each update of the weights, see
+            ``base.Step``; if it returns True, training ends there, and ``resume=True`` goes on with the next batch.
         resume: True continues the last fit of this model or of the file it was loaded from, after Ctrl-C with the next
             batch. ``epochs`` then includes those that this fit has done already, so that the same call with
             ``resume=True`` ends what was interrupted, and the optimiser must equal the one so far, but for ``lr`` and
@@ -140,7 +140,7 @@ def fit(
     ranks = ranks_for(self.engine, compute.parallel)
     if not self.built:
         self.build(first_sample_shape(self.engine, self.seed, batches, feed, told))
-    way.check(self.engine, self.executor, told, compute, ranks.size)
+    way.check(self.engine, self.trainer.executor, told, compute, ranks.size)
     if compute.compile:
         extra(self.engine, TrainingOptions).check_compile(self.engine)
     own: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
@@ -150,7 +150,7 @@ def fit(
     own.update(budget_of(self.engine, way, compute))
     trainer.compile(self, loss, optimizer, resume, window=way.window, **own)
     trainer.metric, trainer.learning, trainer.time_axis = metric, way, time_axis
-    start = trainer.start if resume else FitStart(self.epochs_done, self.executor.steps_done)
+    start = trainer.start if resume else FitStart(self.epochs_done, self.trainer.executor.steps_done)
     named: Any = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "metric": metric}
     named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, learning=way)
     named["compute"] = replace(compute, memory=None)  # of which each may have its own

@@ -47,7 +47,7 @@ def fold_batch_norm(model: Model) -> Model:
     Source: Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
     CVPR 2018.
     """
-    model.executor  # noqa: B018  (raises without weights)
+    model.trainer.executor  # noqa: B018  (raises without weights)
     params, buffers = weights_of(model, host())
     network, params, buffers = _folded(model.network, params, buffers)
     return with_network(model, network, params, buffers)

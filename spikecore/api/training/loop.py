@@ -109,9 +109,13 @@ class Training:
     def _run(self) -> History:
         model, complete = self.model, False
         history: History = model.history
-        if model.executor.gradients is not None:
-            model.executor.gradients.guarded = self.feed.check_finite
-        looks = self.learning.whole and model.executor.gradients is not None and model.executor.divided is None
+        if model.trainer.executor.gradients is not None:
+            model.trainer.executor.gradients.guarded = self.feed.check_finite
+        looks = (
+            self.learning.whole
+            and model.trainer.executor.gradients is not None
+            and model.trainer.executor.divided is None
+        )
         self.diagnosis = Diagnosis(model, self.loss, self.learning.window, looks)
         if self.first_rank:
             self.diagnosis.of_network()
@@ -184,8 +188,8 @@ class Training:
 
         The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
-        divided = self.model.executor.divided
-        found = broken(self.model.executor.weights() if divided is None else divided.own_weights())
+        divided = self.model.trainer.executor.divided
+        found = broken(self.model.trainer.executor.weights() if divided is None else divided.own_weights())
         if divided is not None:
             found = next(filter(None, self.ranks.gathered(found)), [])
         if found:
@@ -198,7 +202,7 @@ class Training:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
         before = self.model.trainer.start.epochs
         factor = 1.0 if self.schedule is None else self._factor(self.schedule, epoch - before, self.epochs - before)
-        self.model.executor.set_lr(self.base_lr * factor)
+        self.model.trainer.executor.set_lr(self.base_lr * factor)
 
     def _factor(self, schedule: Any, epoch: float, epochs: int) -> float:
         """The factor of a schedule, for which this ``fit`` is the first."""
@@ -241,7 +245,7 @@ class Training:
             "epoch": epoch + 1,
             **mean.row(),
             **self._sparsity(),
-            "lr": self.model.executor.lr,
+            "lr": self.model.trainer.executor.lr,
             "seconds": round(mean.seconds, 3),
             "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
@@ -289,12 +293,12 @@ class Training:
             return False
         loss, metrics = self.told
         update = -(-mean.batches // self.accumulate)
-        step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr, update)
+        step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.trainer.executor.lr, update)
         return self._called(self.after_step, step)
 
     def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""
-        model, executor = self.model, self.model.executor
+        model, executor = self.model, self.model.trainer.executor
         x, steps, targets, lengths, key = self.last = batch.placed
         count, pending = int(x.shape[1]), self.pending
         with self._step_of(mean):
@@ -316,7 +320,7 @@ class Training:
 
     def _update(self, epoch: int, mean: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
-        executor, pending, names = self.model.executor, self.pending, list(self.pending.sums)
+        executor, pending, names = self.model.trainer.executor, self.pending, list(self.pending.sums)
         with self._step_of(mean):
             samples, *sums = executor.gradients.collect([pending.samples, *pending.sums.values()])
             means = {name: total / samples for name, total in zip(names, sums)}
@@ -329,7 +333,7 @@ class Training:
     @contextlib.contextmanager
     def _step_of(self, mean: Average) -> Iterator[None]:
         """A block after which ``mean`` notes whether an error has left a step half done."""
-        executor = self.model.executor
+        executor = self.model.trainer.executor
         before = changes(executor)
         try:
             yield

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVar, Union, overload
 
-from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.extras import UserProgram, extra
 from spikecore.api.core.foreign import no_layer, shown
@@ -92,7 +92,6 @@ class Model:
         self.trainer = Trainer()
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
-        self._executor: Optional[Executor] = None
 
     @classmethod
     def from_state(
@@ -112,7 +111,7 @@ class Model:
         """
         model = cls.__new__(cls)
         model._begin(network, engine, seed)
-        model._executor, model.output_shape = executor_from(network, engine, shape, state, None, optimizer)
+        model.trainer.held, model.output_shape = executor_from(network, engine, shape, state, None, optimizer)
         model.input_shape, model.trainer.optimizer = shape, optimizer
         return model
 
@@ -125,31 +124,15 @@ class Model:
         Raises:
             ShapeError: the network does not take samples of this shape.
         """
-        if self._executor is None:
+        if not self.built:
             init = self.network.init(Key((self.seed, "init")), tuple(shape))
-            self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
+            self.trainer.held = self.engine.compile(self.network, init.params, init.buffers, None, None)
             self.input_shape, self.output_shape = tuple(shape), init.shape
 
     @property
     def built(self) -> bool:
         """Whether there are weights."""
-        return self._executor is not None
-
-    def replace_executor(self, executor: Executor) -> None:
-        """Train and run from now on by another executor, which has the weights."""
-        self.executor.close()
-        self._executor = executor
-
-    @property
-    def executor(self) -> Executor:
-        """The executor that holds the weights.
-
-        Raises:
-            RuntimeError: there are no weights yet, since the shape of a sample is not known.
-        """
-        if self._executor is None:
-            raise RuntimeError("the model has no weights yet: pass input_shape=(...) to Model, or call it on data once")
-        return self._executor
+        return self.trainer.held is not None
 
     @property
     def classes(self) -> int:
@@ -158,11 +141,11 @@ class Model:
 
     def params(self) -> Dict[str, Any]:
         """Copies of all parameters as NumPy arrays by name, e.g. "0.weight"."""
-        return self.executor.weights()
+        return self.trainer.executor.weights()
 
     def state(self) -> Dict[str, Any]:
         """Everything that training changes: params, buffers, optimiser slots, step count, learning rate."""
-        return self.executor.state()
+        return self.trainer.executor.state()
 
     @checked
     @isolated
@@ -172,7 +155,7 @@ class Model:
         Raises:
             ValueError, KeyError: an array is missing, unknown, or of another shape or dtype; nothing is replaced.
         """
-        self.executor.load(complete_state(state))
+        self.trainer.executor.load(complete_state(state))
         self.trainer.unfinished = None
 
     # ---- training and judging: their files describe them ----
@@ -214,7 +197,7 @@ class Model:
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
         values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
         self.build(tuple(values.shape[2:]))
-        out = self.executor.run(values, state, steps=steps, record=record)
+        out = self.trainer.executor.run(values, state, steps=steps, record=record)
         if out.readout is not None:
             return out
         return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # it may be a view of x
@@ -253,10 +236,10 @@ class Model:
         if learning is not None:
             from spikecore.api.training.plastic_stream import PlasticStream
 
-            return PlasticStream(self.network, self.engine, self.executor, shape, batch_size, record, learning)
+            return PlasticStream(self.network, self.engine, self.trainer.executor, shape, batch_size, record, learning)
         from spikecore.api.training.stream import stream_of
 
-        return stream_of(self.network, self.engine, self.executor, shape, batch_size, record)
+        return stream_of(self.network, self.engine, self.trainer.executor, shape, batch_size, record)
 
     @checked
     @isolated
@@ -295,7 +278,7 @@ class Model:
         self.build(shape)
         built: Any = self.input_shape  # not None, since there are weights
         options = {"window": window, "num_steps": num_steps, "start": start}
-        out: Output = self.executor.run_events(events, built, samples, **options)
+        out: Output = self.trainer.executor.run_events(events, built, samples, **options)
         return out
 
     # ---- the device ----
@@ -308,8 +291,8 @@ class Model:
         (``del model``) gives its IPUs back by itself. ``with sc.Model(...) as model:`` closes it at the end of the
         block.
         """
-        if self._executor is not None:
-            self._executor.close()
+        if self.trainer.held is not None:
+            self.trainer.held.close()
 
     def __enter__(self: Kind) -> Kind:
         return self
@@ -330,27 +313,26 @@ class Model:
         if not isinstance(engine, Engine):
             options.setdefault("dtype", self.engine.dtype)
         engine = get_engine(engine, **options)
-        if self._executor is None:
+        if not self.built:
             other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
         else:
             shape: Any = self.input_shape  # not None, since there are weights
             other = Model.from_state(self.network, engine, self.seed, shape, self.state(), self.trainer.optimizer)
         other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
-        other.trainer, other.notes = self.trainer.copied(), deepcopy(self.notes)
+        other.trainer, other.notes = self.trainer.copied(other.trainer.held), deepcopy(self.notes)
         return other
 
     def __getstate__(self) -> Dict[str, Any]:
         """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
-        weights = None if self._executor is None else self.state()
-        return {**vars(self), "_executor": weights, "trainer": self.trainer.copied()}
+        return {**vars(self), "weights": self.state() if self.built else None, "trainer": self.trainer.copied()}
 
     def __setstate__(self, kept: Dict[str, Any]) -> None:
-        weights = kept["_executor"]
-        history = History(dict(row) for row in kept["history"])
-        vars(self).update(kept, _executor=None, history=history, trainer=kept["trainer"].copied())
+        kept, held = dict(kept), None
+        weights, optimizer = kept.pop("weights"), kept["trainer"].optimizer
         if weights is not None:
-            shape: Any = self.input_shape  # not None, since there are weights
-            self._executor, _ = executor_from(self.network, self.engine, shape, weights, None, self.trainer.optimizer)
+            held, _ = executor_from(kept["network"], kept["engine"], kept["input_shape"], weights, None, optimizer)
+        history = History(dict(row) for row in kept["history"])
+        vars(self).update(kept, history=history, trainer=kept["trainer"].copied(held))
 
     @checked
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:
@@ -390,7 +372,7 @@ class Model:
 
     def _repr_html_(self) -> str:
         title = f"Model: {self._size()} parameters, {self.engine!r}, {self.epochs_done} epochs trained"
-        if self._executor is None:
+        if not self.built:
             return table(title, [(name, repr(layer)) for name, layer in walk(self.network)], ("layer", "kind"))
         return table(title, *rows_of(self.network, self.input_shape or (), self._counts(), self._zeros()))
 
@@ -401,11 +383,11 @@ class Model:
 
     def _zeros(self) -> Dict[str, int]:
         """The number of connections that do not exist, by weight; nothing where this process holds a part of each."""
-        if self.executor.divided is not None:  # whoever asks may be alone
+        if self.trainer.executor.divided is not None:  # whoever asks may be alone
             return {}
         from spikecore.api.training.sparsity import sparsity
 
         return {row.name: row.possible - row.existing for row in sparsity(self).weights}
 
     def _size(self) -> str:
-        return f"{sum(self._counts().values()):,}" if self._executor is not None else "unbuilt"
+        return f"{sum(self._counts().values()):,}" if self.built else "unbuilt"

@@ -87,7 +87,7 @@ class Optimizer(_Ranged):
         keep_zeros: whether connections of weight zero do not exist: they stay zero, their gradients do not count for
             ``clip_norm``, and their moments are zero. No other weight becomes zero: one that would gets 2**-126. So
             training leaves the connections of a pruned network as they are. It concerns weights of connections, as
-            ``sc.sparsity`` lists them, not biases and parameters of neurons. Default False.
+            ``sc.compression.sparsity`` lists them, not biases and parameters of neurons. Default False.
         clip_norm: largest Euclidean norm of the gradient of all parameters together, > 0: a larger gradient is scaled
             to it, as by ``torch.nn.utils.clip_grad_norm_``. None, the default, does not clip.
 

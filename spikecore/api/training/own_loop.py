@@ -224,7 +224,7 @@ def _batch(
     model: Model, feed: Feed, loss: Any, x: Any, targets: Any, lengths: Any, seed: Optional[Seed], first: int
 ) -> Placed:
     """A user's batch, checked; it builds the model if need be."""
-    number = model.executor.steps_done if model.built else 0
+    number = model.trainer.executor.steps_done if model.built else 0
     path = (model.seed, "step", number) if seed is None else seed if isinstance(seed, tuple) else (seed,)
     return placed(model, feed, loss, (x, targets, lengths), Key(path, first))
 

@@ -86,7 +86,7 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         part = slice(start, start + batch_size)
         model.build(tuple(x.shape[2:]))
         count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
-        values = decoder.read(model.executor.run(x, steps=steps, record="last"))
+        values = decoder.read(model.trainer.executor.run(x, steps=steps, record="last"))
         check_sequence(decoder.reads, values)
         scores = decoder.scores(engine, as_numbers(engine, values), count)
         found.append(host().asarray(engine.to_numpy(engine.xp.argmax(scores, axis=1)), dtype="int64"))

@@ -69,11 +69,11 @@ def prune(
     Source: Han, Pool, Tran & Dally, Learning both weights and connections for efficient neural networks, 2015.
 
     Example:
-        >>> sc.prune(model, 0.9)
+        >>> sc.compression.prune(model, 0.9)
         >>> model.fit(loader, optimizer=sc.Adam(lr=5e-4, keep_zeros=True), epochs=5, num_steps=25)
     """
     check_options("prune", amount, scope, by)
-    state = model.executor.state()
+    state = model.trainer.executor.state()
     weights = weights_in(model, layers, state["params"])
     if not weights:
         raise ValueError(
@@ -172,7 +172,7 @@ class Pruning(Concise, Checked):
 
     Example:
         >>> model.fit(loader, optimizer=sc.Adam(keep_zeros=True), epochs=15, num_steps=25,
-        ...           callbacks=(sc.Pruning(0.9, start=3, end=10),))
+        ...           callbacks=(sc.compression.Pruning(0.9, start=3, end=10),))
     """
 
     amount: float = 0.9

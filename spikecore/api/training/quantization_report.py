@@ -87,7 +87,7 @@ def quantization_report(
     """What is quantised in a model: each array with its grid, range, rounding error and share at the bounds.
 
     Args:
-        model: a ``Model``, mostly from ``sc.quantize``.
+        model: a ``Model``, mostly from ``sc.compression.quantize``.
         x: a batch on which inputs and states are measured; None, the default: weights and parameters only.
         num_steps, encoder: for ``x``, as in ``Model.fit``.
 
@@ -124,7 +124,7 @@ def integers(model: Model) -> Integers:
     """The integers and scales of a quantised model: what a program without floating point needs.
 
     Args:
-        model: a ``Model`` with layers that are ``Quantized`` or ``QuantizedNeuron``, as ``sc.quantize`` returns it.
+        model: a ``Model`` with layers that are ``Quantized`` or ``QuantizedNeuron``, as ``quantize`` returns it.
 
     Returns:
         ``Integers``: ``arrays["0.weight"].integers`` and ``.scale``, whose product is the weight that the network uses;
@@ -151,7 +151,7 @@ def integers(model: Model) -> Integers:
         if of_states is not None:
             states.update({f"{path}.{name}": of_states for name in layer.state})
     if not (arrays or states):
-        raise ValueError("integers: nothing in the model is quantised; call sc.quantize(model) first")
+        raise ValueError("integers: nothing in the model is quantised; call sc.compression.quantize(model) first")
     return Integers(arrays, states, inputs, outputs)
 
 
@@ -186,7 +186,7 @@ def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any, Any]]:
     """Name, grid, values before rounding, integers and scale of all weights, biases and parameters; NumPy arrays of
     float64.
     """
-    model.executor  # noqa: B018  (raises without weights)
+    model.trainer.executor  # noqa: B018  (raises without weights)
     engine = exact(model.engine)
     params, _ = weights_of(model, engine)
     for path, layer, own in _parts(model.network, "", params):

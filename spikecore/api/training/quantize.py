@@ -1,4 +1,4 @@
-"""``spikecore.quantize``: a network with weights, states and parameters of a few bits."""
+"""``spikecore.compression.quantize``: a network with weights, states and parameters of a few bits."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def quantize(
 
     Connections become ``sc.Quantized``, neurons get ``state_quant`` and ``sc.QuantizedNeuron``. The result computes
     with the rounded values, and its gradients go through the rounding. So it is ready to use (post-training
-    quantisation), and ``fit`` trains it further (quantisation-aware training). ``sc.quantization_report`` lists what is
+    quantisation), and ``fit`` trains it further (quantisation-aware training). ``quantization_report`` lists what is
     rounded, and by how much.
 
-    Batch norms are not quantised: call ``sc.fold_batch_norm`` before. All layers keep their names, and their parameters
+    Batch norms are not quantised: call ``fold_batch_norm`` before. All layers keep their names, and their parameters
     as well, so the state of a model that was trained without quantisation loads into the quantised network, unless
     scales are learned: these are parameters of their own. What is on a grid already, e.g. a ``Quantized`` of your own,
     stays as it is, whatever ``weights`` says: to try other bits, quantise the model that it was made of.
@@ -103,7 +103,7 @@ def quantize(
     CVPR 2018; Esser et al., Learned step size quantization, ICLR 2020.
 
     Example:
-        >>> small = sc.quantize(model, weights=8, states=16, parameters=8, x=x, num_steps=25)
+        >>> small = sc.compression.quantize(model, weights=8, states=16, parameters=8, x=x, num_steps=25)
     """
     network = model if isinstance(model, Layer) else getattr(model, "network", None)
     if not isinstance(network, Layer):
@@ -157,7 +157,7 @@ def _seen(model: Any, states: Any, inputs: Any, x: Any, num_steps: Any, encoder:
         raise ValueError(
             f"quantize: {' and '.join(f'{name}={bits}' for name, bits in asked.items())}: ranges are measured on data; "
             "pass a Model and x, a batch of it, or give the numbers, e.g. "
-            f"{', '.join(f'{name}=sc.FixedPoint({bits}, {bits // 2})' for name, bits in asked.items())}"
+            f"{', '.join(f'{name}=sc.compression.FixedPoint({bits}, {bits // 2})' for name, bits in asked.items())}"
         )
     ranges = Ranges(model, x, num_steps, encoder)
     ranges.run()
@@ -290,7 +290,7 @@ class Chooser:
             raise ValueError(
                 f"quantize: states={self.states}: layer {path or WHOLE} with a threshold of {highest:g} would never "
                 f"fire: with {LEVELS} steps up to {lowest:g}, the largest value is {finer.span[1]:g}; give more bits, "
-                "or a grid, e.g. states=sc.FixedPoint(4, 2), or skip it"
+                "or a grid, e.g. states=sc.compression.FixedPoint(4, 2), or skip it"
             )
         return finer
 

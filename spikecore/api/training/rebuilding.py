@@ -34,7 +34,7 @@ def change_network(model: Model, network: Layer, state: Dict[str, Any]) -> None:
     except Exception:
         model.network = before
         raise
-    model.replace_executor(executor)
+    model.trainer.change(executor)
     model.trainer.compiled = None
 
 

@@ -50,7 +50,7 @@ def rewire(model: Model, fraction: float = 0.3, *, layers: Sequence[str] = ALL, 
     """
     _check_fraction("rewire", fraction)
     path = seed if isinstance(seed, tuple) else (seed,)
-    state, shape = model.executor.state(), model.input_shape
+    state, shape = model.trainer.executor.state(), model.input_shape
     weights = weights_in(model, layers, state["params"])
     if all((x != 0).all() for x in weights.values()):
         raise ValueError("rewire: all connections exist, so there is no place for a new one: prune the model first")
@@ -113,7 +113,7 @@ class Rewiring(Concise, Checked):
 
     Example:
         >>> model.fit(loader, optimizer=sc.Adam(keep_zeros=True), epochs=15, num_steps=25,
-        ...           callbacks=(sc.Rewiring(0.9, end=12),))
+        ...           callbacks=(sc.compression.Rewiring(0.9, end=12),))
     """
 
     amount: float = 0.9
@@ -152,5 +152,7 @@ class Rewiring(Concise, Checked):
         """Move the connections whose time it is."""
         time = now(model, step, self.each)
         if time is not None and self.moving(time) > 0.0:
-            drawn = step.epoch if self.each == "epoch" else model.executor.steps_done  # a second fit draws others
+            drawn = (
+                step.epoch if self.each == "epoch" else model.trainer.executor.steps_done
+            )  # a second fit draws others
             rewire(model, self.moving(time), layers=self.layers, seed=(model.seed, "rewiring", drawn))

@@ -81,12 +81,12 @@ def round_delays(
         ValueError: no layer has delays; ``num_steps`` or ``encoder`` without ``x``.
 
     Example:
-        >>> rounded = sc.round_delays(model, x)
+        >>> rounded = sc.compression.round_delays(model, x)
         >>> print(rounded)
         >>> model = rounded.model
     """
     check_feeds("round_delays", x, num_steps, encoder)
-    model.executor  # noqa: B018  (raises without weights)
+    model.trainer.executor  # noqa: B018  (raises without weights)
     params, buffers = weights_of(model, host())
     rows: List[RoundedLayer] = []
     network, params, buffers = _rounded("", model.network, params, buffers, rows)

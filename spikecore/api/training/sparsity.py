@@ -79,7 +79,7 @@ def sparsity(model: Model, layers: Sequence[str] = ALL) -> Sparsity:
         ValueError: ``layers`` is empty, or an entry of it fits no connection.
 
     Example:
-        >>> print(sc.sparsity(model))
+        >>> print(sc.compression.sparsity(model))
         weight    shape      connections       of  sparsity
         0.weight  100 x 784        7,840   78,400    90.00%
     """
@@ -133,7 +133,7 @@ def install(model: Any, state: Dict[str, Any], changed: Sequence[str]) -> None:
             if slot.rpartition(".")[0] == name:
                 values[~stays] = 0.0
     with model.engine.isolated():
-        model.executor.load(state)
+        model.trainer.executor.load(state)
 
 
 def check_zeros_stay(owner: str, model: Any, each: str) -> None:
@@ -174,7 +174,7 @@ def check_time(owner: str, model: Any, each: str, end: int) -> None:
     """
     begun, start = model.trainer.unfinished is not None and model.trainer.unfinished.batches > 0, model.trainer.start
     in_updates = each == "step"
-    done = model.executor.steps_done - start.updates if in_updates else model.epochs_done - start.epochs + begun
+    done = model.trainer.executor.steps_done - start.updates if in_updates else model.epochs_done - start.epochs + begun
     if done >= end:
         raise ValueError(
             f"{owner}: end={end!r} is over: the fit that is resumed has done {done} {each}s: give a later start and "
@@ -189,5 +189,5 @@ def now(model: Any, step: Any, each: str) -> Optional[int]:
         the number of the epoch or of the update in this ``fit``, both from 1; None later in an epoch.
     """
     if each == "step":
-        return int(model.executor.steps_done) - model.trainer.start.updates
+        return int(model.trainer.executor.steps_done) - model.trainer.start.updates
     return int(step.epoch) - model.trainer.start.epochs if step.update == 1 else None

@@ -57,7 +57,7 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
     """
     if ranks.size == 1:
         return
-    executor = model.executor
+    executor = model.trainer.executor
     ranks.compare(
         {
             "spikecore": sys.modules["spikecore"].__version__,
@@ -88,7 +88,7 @@ def check_weights(model: Any, ranks: Ranks) -> None:
     """
     if ranks.size == 1:
         return
-    executor = model.executor
+    executor = model.trainer.executor
     digests = ranks.gathered(digest(model.params()) if executor.divided is None else executor.divided.placed)
     for rank, own in enumerate(digests):
         if own != digests[0]:

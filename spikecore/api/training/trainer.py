@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
+from spikecore.api.core.executor import Executor
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.evaluate import Average
@@ -27,6 +28,7 @@ class Trainer:
         unfinished: the epoch that was interrupted; None: there is none.
         start: what the model had done when its last ``fit`` began that did not resume another.
         compiled: the options with which the executor is compiled; None: not for training.
+        held: the executor, which has the weights; None: there are none yet.
     """
 
     optimizer: Optional[Optimizer] = None
@@ -37,10 +39,27 @@ class Trainer:
     unfinished: Optional[Average] = None
     start: FitStart = FitStart()
     compiled: Optional[Dict[str, Any]] = None
+    held: Optional[Executor] = field(default=None, repr=False, compare=False)
 
-    def copied(self) -> Trainer:
-        """The same for another model, whose executor is not compiled for training."""
-        return replace(self, unfinished=copy(self.unfinished), learning=None, compiled=None)
+    @property
+    def executor(self) -> Executor:
+        """The executor, which has the weights.
+
+        Raises:
+            RuntimeError: there are no weights yet, since the shape of a sample is not known.
+        """
+        if self.held is None:
+            raise RuntimeError("the model has no weights yet: pass input_shape=(...) to Model, or call it on data once")
+        return self.held
+
+    def change(self, executor: Executor) -> None:
+        """Train and run from now on by another executor, which has the weights."""
+        self.executor.close()
+        self.held = executor
+
+    def copied(self, held: Optional[Executor] = None) -> Trainer:
+        """The same for another model, whose executor, ``held``, is not compiled for training."""
+        return replace(self, unfinished=copy(self.unfinished), learning=None, compiled=None, held=held)
 
     def last_loss(self) -> Any:
         """The loss of the last update, before the first one ``ce_rate_loss()``."""
@@ -74,7 +93,7 @@ class Trainer:
         Raises:
             ValueError: the training cannot be resumed, or an option is wrong.
         """
-        state = model.executor.state()
+        state = self.executor.state()
         if resume:
             check_resume(self.unfinished, self.optimizer, optimizer)
         else:
@@ -88,7 +107,7 @@ class Trainer:
         state["optimizer"] = slots
         shape: Any = model.input_shape  # not None, since there are weights
         executor, _ = executor_from(model.network, model.engine, shape, state, loss, optimizer, **options)
-        model.replace_executor(executor)
+        self.change(executor)
         self.optimizer, self.loss = optimizer, loss
         self.compiled = {"record": (), **options, "loss": loss, "optimizer": optimizer}
 
@@ -102,7 +121,7 @@ class Trainer:
             self.compile(model, loss, optimizer, None, **rest)
             self.unfinished = unfinished
         self.optimizer = optimizer
-        return model.executor
+        return self.executor
 
 
 def _same(before: Dict[str, Any], wanted: Dict[str, Any]) -> bool:

@@ -50,7 +50,7 @@ def verify_learning(
     doubles, exact = "float64" not in engine.lacks, learned(theirs, x, targets, loss, **batch)
     ours, remarks = model.to_engine(variants.with_dtype(engine, "float64") if doubles else engine), []
     ours.build(theirs.input_shape)
-    if not doubles or (rule is not None and ours.executor.gradients is None):
+    if not doubles or (rule is not None and ours.trainer.executor.gradients is None):
         lacks = "returns no gradients of single steps" if doubles else "has no float64"
         remarks.append(f"engine {engine.name!r} {lacks}: the rule was computed on {reference.name!r}")
         ours = theirs

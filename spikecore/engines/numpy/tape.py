@@ -36,14 +36,14 @@ class Var:
             return self.engine.to_numpy(self).__array__(*args, **kwargs)
         raise TypeError(
             "a recorded array does not turn into a NumPy array: its gradient would be lost. Use the functions of xp, "
-            "xp = sc.engine_of(x).xp"
+            "xp = sc.base.engine_of(x).xp"
         )
 
     @classmethod
     def __torch_function__(cls, function: Any, *_: Any) -> Any:  # torch asks for it, whoever has imported torch
         raise TypeError(
             f"torch's {function.__name__} cannot differentiate on this engine, which a check of gradients takes, too: "
-            "write the loss with xp = sc.engine_of(out.spikes).xp, e.g. xp.log_softmax, then it runs on all engines"
+            "write the loss with xp = sc.base.engine_of(out.spikes).xp, e.g. xp.log_softmax, and it runs on all engines"
         )
 
     def __bool__(self) -> bool:
@@ -51,8 +51,8 @@ class Var:
 
     def __getattr__(self, name: str) -> Any:
         if name in WORDS:
-            raise AttributeError(f"a recorded array has no .{name}: write sc.engine_of(x).xp.{name}(x)")
-        raise AttributeError(f"a recorded array has no .{name}; vars(sc.engine_of(x).xp) lists the functions")
+            raise AttributeError(f"a recorded array has no .{name}: write sc.base.engine_of(x).xp.{name}(x)")
+        raise AttributeError(f"a recorded array has no .{name}; vars(sc.base.engine_of(x).xp) lists the functions")
 
     @property
     def engine(self) -> Any:

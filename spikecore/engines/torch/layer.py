@@ -153,9 +153,9 @@ class Torch(Stateless):
                 for name in (n for n in again if again[n] != after.get(n)):
                     raise TypeError(
                         f"{self!r} keeps {name!r} from call to call, but is called once for all steps: a state would "
-                        "not pass from step to step. Write a neuron, a class of sc.Neuron with a step; what forward "
-                        "does not read, such as a log or a count of calls, keep outside of the module; numbers draw "
-                        "from torch's own generator, torch.rand(...)"
+                        "not pass from step to step. Write a neuron, a class of sc.base.Neuron with a step; what "
+                        "forward does not read, such as a log or a count of calls, keep outside of the module; numbers "
+                        "draw from torch's own generator, torch.rand(...)"
                     )
         return y
 

@@ -28,14 +28,16 @@ def input_format(graph: StepGraph, inputs: Any = None) -> Fixed:
         if inferred is None:
             raise ExportError(
                 "the network does not begin with a quantiser, so it is not known which numbers come in: quantise it by "
-                'sc.quantize(model, inputs=8, ...); or pass inputs="spikes" for zeros and ones, or '
-                "inputs=sc.FixedPoint(8, 4), say: bits, and how many of them are behind the binary point"
+                'sc.compression.quantize(model, inputs=8, ...); or pass inputs="spikes" for zeros and ones, or '
+                "inputs=sc.compression.FixedPoint(8, 4), say: bits, and how many of them are behind the binary point"
             )
         return inferred
     if inputs == "spikes":
         return Fixed(0, 0, 1)
     if not hasattr(inputs, "limits") or not hasattr(inputs, "fraction"):
-        raise ExportError(f'inputs={inputs!r} must be "spikes", a grid such as sc.FixedPoint(8, 4), or None')
+        raise ExportError(
+            f'inputs={inputs!r} must be "spikes", a grid such as sc.compression.FixedPoint(8, 4), or None'
+        )
     return Fixed(inputs.fraction, *inputs.limits)
 
 

@@ -92,7 +92,7 @@ def reciprocal(call: Call) -> np.ndarray:
     if not (np.isfinite(values) & (np.abs(np.frexp(values)[0]) == 0.5)).all():
         raise NoGrid(
             f"divides by {values.ravel()[0]:g}, which is no power of two, and the quotient has no end in binary "
-            "digits: use a power of two, e.g. windows of 2 x 2 for pooling, a threshold of 0.5, sc.FixedPoint(16, 8)"
+            "digits: use a power of two, e.g. windows of 2 x 2 for pooling, a threshold of 0.5, FixedPoint(16, 8)"
         )
     return np.asarray(1.0 / values)
 

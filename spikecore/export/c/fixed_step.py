@@ -30,8 +30,9 @@ ROUNDS = 100  # a grid that becomes finer, or a range that grows, for so many ro
 TIGHTER = 24  # rounds in which doubled ranges shrink again
 
 REMEDY = (
-    "quantise with scales that are powers of two, e.g. by sc.quantize(model, states=16, parameters=8, inputs=8, x=x, "
-    'num_steps=25) or state_quant=sc.FixedPoint(16, 8) of a neuron; or export in floating point, dtype="float32"'
+    "quantise with scales that are powers of two, e.g. by sc.compression.quantize(model, states=16, parameters=8, "
+    "inputs=8, x=x, num_steps=25) or state_quant=sc.compression.FixedPoint(16, 8) of a neuron; or export in floating "
+    'point, dtype="float32"'
 )
 
 
@@ -109,7 +110,7 @@ def fixed_step(model: Model, inputs: Any = None) -> FixedStep:
     raise ExportError(
         f"{task.where}: {task.word} gives integers of {widest.largest.bit_length() + 1} bits, {widest.fraction} of "
         "them behind the binary point: more than float64 has, so the model itself would round. A number that it "
-        f"multiplies with or adds is no short binary fraction; fold batch norms (sc.fold_batch_norm); {REMEDY}"
+        f"multiplies with or adds is no short binary fraction; fold batch norms (compression.fold_batch_norm); {REMEDY}"
     )
 
 

@@ -224,7 +224,7 @@ def _unknown(module: Any) -> str:
     if isinstance(module, SpikingNeuron):
         return (
             "its class has code of torch's that no other engine reads: write the neuron for all engines, a class of "
-            "sc.Neuron with a step, of which snn.module(neuron) is the module"
+            "sc.base.Neuron with a step, of which snn.module(neuron) is the module"
         )
     return f"there is no such layer; known are {_known(*_TO_LAYER, *STEPWISE, *WHOLE, DeltaLeaky)}"
 
@@ -278,7 +278,7 @@ def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
             return neuron_to_module(layer, params)
         if type(layer) in REMEMBERING:
             if buffers:
-                raise NoCounterpart("its width is annealed: sc.round_delays(model) ends that")
+                raise NoCounterpart("its width is annealed: sc.compression.round_delays(model) ends that")
             return wrapped(layer, params, init_hidden=True)
         if type(layer) in IN_WORDS:
             return StatelessModule(layer)
