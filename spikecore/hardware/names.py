@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, FrozenSet, Tuple
 
-import spikecore
-from spikecore import Graph, base
+import spikecore.base
+from spikecore import Graph
 from spikecore.api.layers.containers import Container
 from spikecore.api.layers.nodes import Node
 from spikecore.api.neurons.stepper import Stepper
@@ -22,7 +22,7 @@ def known_names(kind: str) -> FrozenSet[str]:
     if kind == "resets":
         return frozenset(Membrane.resets)
     wanted: Any = Stepper if kind == "neurons" else (Stateless, Container)
-    public = ((name, getattr(place, name)) for place in (spikecore, base) for name in _capitalised(place))
+    public = ((name, getattr(place, name)) for place in (spikecore, spikecore.base) for name in _capitalised(place))
     classes = frozenset(name for name, thing in public if isinstance(thing, type) and issubclass(thing, wanted))
     return classes - {*WRAPPERS}
 

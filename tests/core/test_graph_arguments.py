@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
-from spikecore.api.layers import merges
+from spikecore import base as merges
 
 
 def test_lists_are_tuples():

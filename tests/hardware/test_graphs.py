@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
-from spikecore.api.layers.merges import Concatenation, Sum
+from spikecore.base import Concatenation, Sum
 
 
 @pytest.mark.parametrize("merge", [Concatenation(), Sum()])

@@ -208,13 +208,13 @@ class Graph(Container):
     """A network of layers with names, in any order that has no cycle.
 
         sc.Graph(("near", "far", "both", "lif"),
-                 (sc.Conv2d(2, 4, 3, padding=1), sc.Conv2d(2, 4, 7, padding=3), merges.Concatenation(), sc.Leaky()),
+                 (sc.Conv2d(2, 4, 3, padding=1), sc.Conv2d(2, 4, 7, padding=3), base.Concatenation(), sc.Leaky()),
                  (("input",), ("input",), ("near", "far"), ("both",)),
                  ("lif",))
 
     Args:
         names: the names of layers and merges. Each comes after its sources.
-        layers: the layers, in the same order; or merges of ``spikecore.api.layers.merges``: ``Sum()``, ``Product()``,
+        layers: the layers, in the same order; or merges of ``spikecore.base``: ``Sum()``, ``Product()``,
             ``Concatenation(axis)``.
         sources: for each, the names of those whose outputs it takes; "input" is the network's input. A layer takes the
             sum of its sources.
