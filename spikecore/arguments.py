@@ -147,16 +147,16 @@ class Checked:
     """Base of classes whose constructors compare their arguments with the annotations of this library.
 
     Attributes:
-        refusal: as in ``checked``.
+        _refusal: as in ``checked``.
     """
 
     __slots__ = ()
-    refusal: typing.ClassVar[Refusal] = None
+    _refusal: typing.ClassVar[Refusal] = None
 
     if not TYPE_CHECKING:  # type checkers look at ``__init__``, which says what the arguments are
 
         def __new__(cls, *given: Any, **named: Any) -> Any:
-            _check(cls.__name__, _PLANS.get(cls) or _plan_of(cls), given, named, cls.refusal)
+            _check(cls.__name__, _PLANS.get(cls) or _plan_of(cls), given, named, cls._refusal)
             return super().__new__(cls)
 
 

@@ -18,13 +18,13 @@ class Concise:
     shows a table of all fields instead. A class that has a ``__repr__`` of its own, or inherits one, keeps it.
 
     Attributes:
-        told: names of fields that are printed first, and although they have their default.
-        positional: whether fields without a default are printed without their names.
+        _told: names of fields that are printed first, and although they have their default.
+        _positional: whether fields without a default are printed without their names.
     """
 
     __slots__ = ()
-    told: ClassVar[Tuple[str, ...]] = ()
-    positional: ClassVar[bool] = True
+    _told: ClassVar[Tuple[str, ...]] = ()
+    _positional: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -35,22 +35,22 @@ class Concise:
         if not is_dataclass(self):
             return object.__repr__(self)
         parts = []
-        for f in _first(self.told, self):
-            value = self.written(f.name)
-            if f.default is MISSING and f.default_factory is MISSING and self.positional:
+        for f in _first(self._told, self):
+            value = self._written(f.name)
+            if f.default is MISSING and f.default_factory is MISSING and self._positional:
                 parts.append(text_of(value))
-            elif f.name in self.told or not _is_default(f, value):
+            elif f.name in self._told or not _is_default(f, value):
                 parts.append(f"{f.name}={text_of(value)}")
         return call(type(self).__name__, parts)
 
-    def written(self, name: str) -> Any:
+    def _written(self, name: str) -> Any:
         """The value of a field as it is printed."""
         return getattr(self, name)
 
     def _repr_html_(self) -> str:
         if not is_dataclass(self):
             return f"<pre>{html.escape(repr(self))}</pre>"
-        given = [(f, self.written(f.name)) for f in _first(self.told, self)]
+        given = [(f, self._written(f.name)) for f in _first(self._told, self)]
         rows = [(f.name, text_of(value)) for f, value in given]
         return table(type(self).__name__, rows, faint=[_is_default(f, value) for f, value in given])
 

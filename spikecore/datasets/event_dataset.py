@@ -82,7 +82,7 @@ class EventDataset(Checked, Samples):
         DataError: there are no recordings, an entry of a list is none, or recordings and labels differ in number.
     """
 
-    refusal: ClassVar[Any] = DataError
+    _refusal: ClassVar[Any] = DataError
 
     source: Union[Source, Sequence[Union[Events, Sound]]]
     targets: HostArray

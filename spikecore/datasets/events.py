@@ -36,7 +36,7 @@ class Events(Checked):
             (`Events.from_unsorted` sorts them), or the sensor does not fit the arrays.
     """
 
-    refusal: ClassVar[Any] = DataError
+    _refusal: ClassVar[Any] = DataError
 
     t: np.ndarray
     x: np.ndarray

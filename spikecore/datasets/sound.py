@@ -31,7 +31,7 @@ class Sound(Checked):
         DataError: there are no samples, one of them is not finite, or they are not numbers along one axis.
     """
 
-    refusal: ClassVar[Any] = DataError
+    _refusal: ClassVar[Any] = DataError
 
     samples: HostArray
     rate: Size

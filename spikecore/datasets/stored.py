@@ -61,7 +61,7 @@ class StoredDataset(Checked, Samples):
         DataError: there are no samples, or inputs and targets differ in number.
     """
 
-    refusal: ClassVar[Any] = DataError
+    _refusal: ClassVar[Any] = DataError
 
     inputs: StoredArray
     targets: HostArray

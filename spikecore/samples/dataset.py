@@ -32,7 +32,7 @@ class Dataset(Checked):
         DataError: there are no samples, rows differ in length, or inputs and targets differ in number.
     """
 
-    refusal: ClassVar[Any] = DataError
+    _refusal: ClassVar[Any] = DataError
 
     inputs: np.ndarray
     targets: np.ndarray

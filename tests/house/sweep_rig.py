@@ -17,7 +17,8 @@ from tests.house.sweep_values import OWN, VALUES
 # ---- what there is to be called ------------------------------------------------------------------------------------
 
 MODULES = (
-    "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
+    "spikecore spikecore.backprop spikecore.base spikecore.compression spikecore.errors "
+    "spikecore.datasets spikecore.datasets.transforms spikecore.functional "
     "spikecore.convert spikecore.eventprop spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.nn spikecore.plasticity spikecore.schedule spikecore.spikegen spikecore.spikeplot "
@@ -32,7 +33,9 @@ METHODS = {
 #: Public, and not called with arguments of a user's: abstract, results, and what runs at every step.
 LEFT_OUT = {
     **dict.fromkeys(
-        "Engine Executor Layer Stateless Stream Source StoredArray RandomTransform Transform BaseMonitor".split(),
+        (
+            "Callback Engine Executor Layer Merge Stateless Stream Source StoredArray RandomTransform Transform BaseMonitor"
+        ).split(),
         "abstract",
     ),
     **dict.fromkeys(

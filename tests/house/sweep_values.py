@@ -353,7 +353,7 @@ OWN: Dict[str, Dict[str, Any]] = {
         }
         for name in ("fit", "evaluate")
     },
-    "spikecore.eventprop.surrogate_bias": {"model": lambda: exact_model(), "x": SPIKES},
+    "spikecore.eventprop.model_bias": {"model": lambda: exact_model(), "x": SPIKES},
     "spikecore.eventprop.frames": {"network": exact_network(), "dt": 1.0},
     "spikecore.eventprop.first_spike_loss": {"tau": 0.5},
     "spikecore.eventprop.spike_count_loss": {"tau": 0.5},

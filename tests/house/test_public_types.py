@@ -21,7 +21,8 @@ for package in ("torch", "matplotlib", "nir"):
     pytest.importorskip(package)
 
 MODULES = (
-    "spikecore spikecore.backprop spikecore.convert spikecore.datasets spikecore.datasets.transforms "
+    "spikecore spikecore.backprop spikecore.base spikecore.compression spikecore.errors "
+    "spikecore.convert spikecore.datasets spikecore.datasets.transforms "
     "spikecore.eventprop spikecore.functional spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.plasticity spikecore.schedule spikecore.spikegen spikecore.spikeplot "

@@ -44,7 +44,7 @@ RESUMED = {
     "pruned": {
         "epochs": 4,
         "optimizer": sc.Adam(lr=0.01, keep_zeros=True),
-        "callbacks": (sc.Pruning(0.5, end=2),),
+        "callbacks": (sc.compression.Pruning(0.5, end=2),),
     },
 }
 
@@ -66,7 +66,7 @@ def test_it_goes_on_as_it_did_then(name):
     model, x = loaded(name)
     data = [(x[i : i + 8], Y[i : i + 8]) for i in range(0, 24, 8)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", sc.TrainingWarning)  # a layer that never fires learns as well
+        warnings.simplefilter("ignore", sc.errors.TrainingWarning)  # a layer that never fires learns as well
         model.fit(data, num_steps=4, progress=False, resume=True, **RESUMED[name])
     # Equal to the bit on the machine that wrote them; another processor adds up in another order.
     figures = [row.get("loss", row.get("rate")) for row in model.history]

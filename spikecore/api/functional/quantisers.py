@@ -114,7 +114,7 @@ class FixedPoint(Grid):
     fraction: int = 8
     signed: bool = True
 
-    told: ClassVar[Tuple[str, ...]] = ("bits", "fraction")
+    _told: ClassVar[Tuple[str, ...]] = ("bits", "fraction")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -187,7 +187,7 @@ class ScaledInteger(Grid):
     power_of_two: bool = True
     narrow: bool = True
 
-    told: ClassVar[Tuple[str, ...]] = ("bits",)
+    _told: ClassVar[Tuple[str, ...]] = ("bits",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

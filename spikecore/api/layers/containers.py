@@ -77,7 +77,7 @@ class Container(Layer):
     """
 
     #: What to do where the outputs of layers do not fit each other, for messages.
-    remedy: ClassVar[str] = ""
+    _remedy: ClassVar[str] = ""
 
     @abc.abstractmethod
     def nodes(self) -> Tuple[Node, ...]:
@@ -149,7 +149,7 @@ class Container(Layer):
             try:
                 return merge.shape(shapes, names)
             except ShapeError as error:
-                raise ShapeError(f"{layer_name(self)}: {error}{self.remedy}") from None
+                raise ShapeError(f"{layer_name(self)}: {error}{self._remedy}") from None
 
         out = flow(self.wires, shape, through, merged)
         return Init(Params(params), Tree(buffers), out)

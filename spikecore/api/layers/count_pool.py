@@ -28,8 +28,8 @@ class _CountMaxPool(Layer):
         for name in ("kernel_size", "stride", "padding"):
             object.__setattr__(self, name, getattr(window, name))
 
-    def written(self, name: str) -> Any:
-        return self._window().written(name)
+    def _written(self, name: str) -> Any:
+        return self._window()._written(name)
 
     def _window(self) -> Any:
         return self.pool(self.kernel_size, self.stride, self.padding)

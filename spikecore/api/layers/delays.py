@@ -61,7 +61,7 @@ class Delay(Delayed):
     sigma_start: Optional[float] = None
     anneal: Optional[Size] = None
 
-    told: ClassVar[Tuple[str, ...]] = ("delay",)
+    _told: ClassVar[Tuple[str, ...]] = ("delay",)
     bounds: ClassVar[Any] = {"delay": (0.0, math.inf)}
 
     def __post_init__(self) -> None:

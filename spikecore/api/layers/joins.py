@@ -57,7 +57,7 @@ class Residual(Container):
     shortcut: Optional[Layer] = None
     join: Join = "add"
 
-    remedy: ClassVar[str] = "; pass a shortcut that gives what the body does"
+    _remedy: ClassVar[str] = "; pass a shortcut that gives what the body does"
 
     def __post_init__(self) -> None:
         check_join(self.join)

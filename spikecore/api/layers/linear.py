@@ -118,7 +118,7 @@ class Dropout(Stateless):
 
     p: float = 0.5
 
-    told: ClassVar[Tuple[str, ...]] = ("p",)
+    _told: ClassVar[Tuple[str, ...]] = ("p",)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.p < 1.0:

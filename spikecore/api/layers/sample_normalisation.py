@@ -45,7 +45,7 @@ class LayerNorm(SampleNorm):
     eps: float = 1e-5
     affine: bool = True
 
-    def written(self, name: str) -> Any:
+    def _written(self, name: str) -> Any:
         value = getattr(self, name)  # a tuple, whatever the user gave
         return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 

@@ -64,7 +64,7 @@ def check_maps(layer: Any, shape: Shape) -> None:
 class Spatial(Stateless):
     """A layer over maps; it computes every time step of every sample independently."""
 
-    def written(self, name: str) -> Any:
+    def _written(self, name: str) -> Any:
         value = getattr(self, name)  # a tuple, whatever the user gave
         return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
@@ -192,9 +192,9 @@ class _Pool(Spatial):
     space: ClassVar[int] = 0
     word: ClassVar[str] = ""  # the word (``api/core/words.py``) that computes it
 
-    def written(self, name: str) -> Any:
+    def _written(self, name: str) -> Any:
         own = name == "stride" and self.stride == self.kernel_size
-        return None if own else super().written(name)
+        return None if own else super()._written(name)
 
     def __post_init__(self) -> None:
         name = layer_name(self)

@@ -62,7 +62,7 @@ class Neuron(ByKeyword, Stepper):
     surrogate: Surrogate = atan()
     graded_spikes_factor: Param = 1.0
 
-    positional: ClassVar[bool] = False
+    _positional: ClassVar[bool] = False
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
     gates: ClassVar[Tuple[str, ...]] = ()  # fields in (0, 1) whose learned value is the sigmoid of the parameter
@@ -79,7 +79,7 @@ class Neuron(ByKeyword, Stepper):
             raise TypeError(f"{owner}: surrogate={self.surrogate!r} is no spikecore.surrogate, e.g. surrogate.atan()")
 
     @property
-    def told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+    def _told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
         return tuple(self.bounds)
 
     @classmethod

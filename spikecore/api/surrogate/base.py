@@ -40,7 +40,7 @@ class Surrogate(Concise, Checked):
             object.__setattr__(self, name, _checked(type(self), name, getattr(self, name)))
 
     @property
-    def told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+    def _told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
         return param_fields(type(self))
 
     def check_shape(self, shape: Tuple[int, ...]) -> None:

@@ -101,7 +101,7 @@ class Optimizer(_Ranged):
     keep_zeros: bool = False
     clip_norm: Optional[float] = None
 
-    told: ClassVar[Tuple[str, ...]] = ("lr",)
+    _told: ClassVar[Tuple[str, ...]] = ("lr",)
 
     def __post_init__(self) -> None:
         self._check("lr", self.lr, 0.0, math.inf)

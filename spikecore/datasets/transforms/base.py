@@ -23,7 +23,7 @@ class Transform(Concise, Checked):
     """
 
     timed: ClassVar[bool] = True
-    refusal: ClassVar[Any] = DataError
+    _refusal: ClassVar[Any] = DataError
 
     def __call__(self, events: Any) -> Any:
         raise NotImplementedError
