@@ -29,7 +29,7 @@ GROUPS = {
     "initialisers": kinds.named(Initialiser),
     "optimizers": kinds.named(Optimizer),
     "schedules": kinds.named(object, schedule),
-    "quantisation": {name: getattr(functional.quant, name) for name in ("state_quant", "FixedPoint")},
+    "quantisation": {"state_quant": functional.quant.state_quant, "FixedPoint": sc.compression.FixedPoint},
     "grids": kinds.named(Grid),
     "early stopping": {"EarlyStopping": sc.EarlyStopping},
 }

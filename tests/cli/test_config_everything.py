@@ -7,6 +7,7 @@ value here, fails the test.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,11 +50,16 @@ def test_every_option_of_every_class_has_a_case(group):
 
 # ---- what a table means, said once more in Python ------------------------------------------------------------------
 
+QUANTISERS = SimpleNamespace(
+    state_quant=functional.quant.state_quant,
+    FixedPoint=sc.compression.FixedPoint,
+    ScaledInteger=sc.compression.ScaledInteger,
+)
 PARTS = {
     **dict.fromkeys(("neuron", "connection", "body", "shortcut", "query", "key", "value", "gate", "layer"), sc),
     "surrogate": surrogate,
-    **dict.fromkeys(("state_quant", "weight_quant", "bias_quant", "input_quant", "output_quant"), functional.quant),
-    "param_quant": functional.quant,
+    **dict.fromkeys(("state_quant", "weight_quant", "bias_quant", "input_quant", "output_quant"), QUANTISERS),
+    "param_quant": QUANTISERS,
 }
 
 
@@ -158,14 +164,14 @@ def test_surrogates(read, table):
 def test_state_quantisation(read, table):
     """D1."""
     run = read([LINEAR, {"kind": "Leaky", "state_quant": table}, *readout(4)])
-    assert run.network.make().layers[1].state_quant == made(table, functional.quant)
+    assert run.network.make().layers[1].state_quant == made(table, QUANTISERS)
     trained(run)
 
 
 @each("grids")
 def test_grids(read, table):
     run = read([{"kind": "Quantized", "layer": LINEAR, "weight_quant": table}, "Leaky", *readout(4)])
-    assert run.network.make().layers[0].weight_quant == made(table, functional.quant)
+    assert run.network.make().layers[0].weight_quant == made(table, QUANTISERS)
     trained(run)
 
 

@@ -34,7 +34,8 @@ METHODS = {
 LEFT_OUT = {
     **dict.fromkeys(
         (
-            "Callback Engine Executor Layer Merge Stateless Stream Source StoredArray RandomTransform Transform BaseMonitor"
+            "Callback Engine Executor Layer Merge Stateless Stream Source StoredArray RandomTransform Transform "
+            "BaseMonitor"
         ).split(),
         "abstract",
     ),
