@@ -15,7 +15,7 @@ import statistics
 import numpy as np
 
 import spikecore as sc
-from spikecore.datasets import Dataset, yin_yang
+from spikecore.datasets import Dataset, Loader, yin_yang
 
 EARLY, LATE, BIAS = 10.0, 40.0, 20.0  # in ms
 
@@ -42,22 +42,21 @@ def trained(seed, hidden, epochs, samples, batch_size, lr, fused):
             sc.eventprop.Layer(hidden, 3, mean=0.5, std=0.5, threshold=None, **taus),  # above 0, see max_membrane_loss
         ],
         duration=60.0,
+        fused=fused,
     )
     loss = sc.eventprop.max_membrane_loss()
     fitted = sc.eventprop.fit(
         network,
-        train,
+        Loader(train, batch_size=batch_size, seed=seed),
         loss=loss,
+        params=network.init(seed),
         # clip_norm: less than half the norm of a typical batch, so that no batch counts more than others
         optimizer=sc.Adam(lr=lr, betas=(0.9, 0.99), groups=(sc.Group("0.weight", lr=lr / 10.0),), clip_norm=0.05),
         schedule=falling,
         epochs=epochs,
-        batch_size=batch_size,
         wake=2e-3,
-        seed=seed,
-        fused=fused,
     )
-    return sc.eventprop.evaluate(network, fitted.params, test, loss, fused=fused)["accuracy"]
+    return sc.eventprop.evaluate(network, fitted.params, test, loss)["accuracy"]
 
 
 def main(arguments=None):

@@ -223,25 +223,12 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
             hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else numbered(value)
-            if rules[name].words.startswith("an array"):
-                if callable(value) and name == "targets":
-                    hint = f"; a loss is given by its name, loss={shown(value)}"
-                elif hasattr(value, "spikes"):  # what a call of a model returns
-                    hint = "; pass out.spikes or out.membrane"
-                elif hasattr(value, "batch_size") and hasattr(value, "__iter__"):
-                    hint = "; take a batch of it: x, targets = next(iter(loader))"
-                elif _is_ragged(value):
-                    hint = "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
-            if rules[name].words == "a Model" and is_instance(value, "torch.nn.modules.module", "Module"):
-                hint = "; spikecore.nn.from_torch(net) makes one of modules"
+            if not hint:
+                from spikecore.other_names import instead
+
+                hint = instead(name, value, rules[name].words)
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
-
-
-def _is_ragged(value: Any) -> bool:
-    """Whether a value is a list of lists of several lengths."""
-    rows = isinstance(value, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in value)
-    return rows and len(set(map(len, value))) > 1
 
 
 # ---- what annotations say ------------------------------------------------------------------------------------------

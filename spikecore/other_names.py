@@ -5,6 +5,7 @@ One table for each place where a user can write such a name: the package, a ``Mo
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Dict, FrozenSet, Iterable, List, Tuple
 
 # ---- names of the package ------------------------------------------------------------------------------------------
@@ -130,6 +131,9 @@ ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the
     },
     "shuffle": ("optimizer", "spikecore.datasets.Loader(x, y, shuffle={})"),
     "device": ("optimizer", "sc.Model(network, engine='torch', device={})"),
+    "batch_size": ("wake", "spikecore.datasets.Loader(data, batch_size={})"),
+    "fused": ("wake", "eventprop.Network(layers, duration, fused={})"),
+    "learn": ("wake", "optimizer=sc.Adam(groups=(sc.Group({}, frozen=False),))"),
 }
 
 # ---- what messages say ---------------------------------------------------------------------------------------------
@@ -178,3 +182,26 @@ def no_argument(name: str, value: Any, known: FrozenSet[str]) -> str:
         written = text.format(" ".join(repr(value).split()))
         return f"unknown argument {name!r}: write {written}. Known: {', '.join(sorted(known))}"
     return unknown("argument", name, known)
+
+
+def instead(name: str, value: Any, wanted: str) -> str:
+    """The end of a message about an argument that is something else than wanted: what to give instead, or ""."""
+    if wanted.startswith("an array"):
+        if callable(value) and name == "targets":
+            return f"; a loss is given by its name, loss={' '.join(repr(value).split())}"
+        if hasattr(value, "spikes"):  # what a call of a model returns
+            return "; pass out.spikes or out.membrane"
+        if hasattr(value, "batch_size") and hasattr(value, "__iter__"):
+            return "; take a batch of it: x, targets = next(iter(loader))"
+        if _is_ragged(value):
+            return "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
+    modules = getattr(sys.modules.get("torch"), "nn", None)
+    if wanted == "a Model" and modules is not None and isinstance(value, modules.Module):
+        return "; spikecore.nn.from_torch(net) makes one of modules"
+    return ""
+
+
+def _is_ragged(value: Any) -> bool:
+    """Whether a value is a list of lists of several lengths."""
+    rows = isinstance(value, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in value)
+    return rows and len(set(map(len, value))) > 1

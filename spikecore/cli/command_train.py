@@ -19,13 +19,14 @@ from spikecore.api.training.together import digest, ranks_for
 from spikecore.arguments import unknown
 from spikecore.cli import dry_run, processes
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
+from spikecore.cli.figures import digits
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, RUN_DIR, SETS, SIMULATE, examples, of_file, show_json, simulated
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import ENDINGS
 from spikecore.cli.processes import ending_within, everywhere
 from spikecore.cli.resuming import check_same
-from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, digits, opened
+from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, opened
 from spikecore.errors import RankError, RankLost
 
 PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else

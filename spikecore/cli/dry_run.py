@@ -10,6 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.training.batching import Feed
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.run_checks import memory_plan, say_of_classes, tried
 from spikecore.cli.run_directory import Run
 from spikecore.printing import in_bytes
 
@@ -109,8 +110,8 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     Raises:
         ConfigError: encoder, network, loss and data do not fit each other.
     """
-    model = job.model() if resume else job.tried()
-    job.say_of_classes(*(() if job.config.data.validation == "test" else ("validation",)), "test")
+    model = job.model() if resume else tried(job)
+    say_of_classes(job, *(() if job.config.data.validation == "test" else ("validation",)), "test")
     config, batch = job.config, min(job.config.data.batch_size, len(job.train_set))
     seen = job.first(job.train_set, batch if config.data.sequences else 1)[0]  # recordings differ in number of steps
     x, steps = Feed(**job.feeding)(model.engine, seen, model.input_shape, Key((config.seed, "plan")))
@@ -128,7 +129,7 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     if carried is not None:
         outputs, kept, carried = math.prod(shape), time_steps, carried * width
     try:
-        memory = job.memory_plan(model)
+        memory = memory_plan(job, model)
     except (ValueError, NotImplementedError) as error:
         raise ConfigError([f"{job.name}: train.{error}"]) from None
     return Plan(

@@ -15,28 +15,24 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore import Model, get_engine, load
-from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
-from spikecore.api.functional.loss import comparing, reads_labels
-from spikecore.api.functional.metrics import COLUMNS
-from spikecore.api.functional.targets import check_labels, targets_on
+from spikecore.api.functional.loss import reads_labels
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.budgets import budget_of, plan_of
-from spikecore.api.training.class_sets import say_of_classes
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
 from spikecore.base import Callback, Engine
 from spikecore.cli import run_file as configs
+from spikecore.cli.figures import epoch_line
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
+from spikecore.cli.run_checks import say_of_classes, tried
 from spikecore.cli.scaling import NOTE, Scale, saved_scale, scaled
 from spikecore.cli.schema import VOTE
-from spikecore.compression import sparsity
 from spikecore.datasets import DataFileError, Loader
 from spikecore.errors import RankLost, ShapeError
 from spikecore.files import json_text, write_atomically
@@ -203,7 +199,7 @@ class Run:
             ConfigError: encoder, network, loss and data do not fit each other, or the directory holds files.
             Occupied: another process trains in the directory.
         """
-        model = None if resume else everywhere(self.ranks, self.tried)
+        model = None if resume else everywhere(self.ranks, lambda: tried(self))
         with contextlib.ExitStack() as locks:
 
             def prepare() -> None:
@@ -222,89 +218,6 @@ class Run:
             model = everywhere(self.ranks, self.model) if model is None else model
             everywhere(self.ranks, lambda: self.write(RUN, configs.write(self.config).decode()))
             yield model
-
-    def tried(self) -> Model:
-        """The network with initial weights, after a test with the first samples and all labels. The test comes before
-        a directory is made, so that a run file with mistakes leaves none.
-
-        Raises:
-            ConfigError: encoder, network, loss, data and keys of [train] do not fit each other.
-        """
-        model = self.new_model()
-        self.trackers()
-        try:
-            self.loader(self.train_set)  # whose options may exclude each other, or the data
-            inputs, targets, lengths = self.first(self.train_set, 2)
-            first = (inputs, targets) if lengths is None else (inputs, targets, lengths)
-            self.columns = tuple(self.judge(model, [first], labelled=[first]))
-            if self.config.train.voting is not None:
-                labels = targets_on(model.engine, self.labelled_set.targets)
-                check_labels(model.engine, labels, len(self.labelled_set), None)
-            for term in comparing(self.loss):
-                term.check_targets(model.engine, self.train_set.targets, len(self.train_set.targets), model.classes)
-            self.memory_plan(model)
-        except NotImplementedError as error:
-            raise ConfigError([f"{self.name}: train.{error}"]) from None
-        except ValueError as error:
-            raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
-        self.check_training(model)
-        return model
-
-    def say_of_classes(self, *parts: str) -> None:
-        """Warn if all samples of a part, "validation" or "test", are of one class, or of one that is not trained on."""
-        sets = {"validation": self.held_out, "test": self.test_set}
-        for part in parts:
-            if sets[part] is not None and reads_labels(self.loss) is not None:
-                say_of_classes(self.train_set.targets, sets[part].targets, part)
-
-    def check_training(self, model: Model) -> None:
-        """Refuse keys of [train] that do not fit each other, the network or the engine.
-
-        Raises:
-            ConfigError: a group of the optimiser matches no parameter, a name of pruning no layer, or a way of learning
-                excludes another key, cannot learn the network, or is not for this engine.
-        """
-        train = self.config.train
-        for name in ("pruning", "rewiring"):
-            options = getattr(train, name)
-            try:
-                if options is not None:
-                    sparsity(model, options.make().layers)
-            except ValueError as error:
-                raise ConfigError([f"{self.name}: train.{name}.{error}"]) from None
-        optimizer = train.update_rule()
-        try:
-            if optimizer is not None:
-                optimizer.by_name(model.params())
-        except ValueError as error:
-            raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
-        way, compute = train.learning.make(), train.computing
-        processes = 1 if compute.parallel == "none" else self.ranks.size
-        try:
-            way.check(model.engine, model.trainer.executor, self.loss, compute, processes)
-            if compute.compile:
-                extra(model.engine, TrainingOptions).check_compile(model.engine)
-            assert model.input_shape is not None  # the model is built
-            with model.engine.isolated():
-                way.check_network(model.trainer.executor, self.loss, model.input_shape)
-        except (ValueError, NotImplementedError) as error:
-            raise ConfigError([f"{self.name}: train: {error}"]) from None
-
-    def memory_plan(self, model: Model) -> Any:
-        """How training will keep the run file's memory budget; None without one.
-
-        Raises:
-            ValueError: it cannot be kept.
-            NotImplementedError: the engine plans no memory.
-        """
-        options = self.config.train
-        way = options.learning.make()
-        budget = budget_of(model.engine, way, options.computing)
-        if not budget:
-            return None
-        batch = self.first(self.train_set, -(-self.config.data.batch_size // self.ranks.size))
-        feed, optimizer = Feed(**self.feeding), options.update_rule()
-        return plan_of(model, batch, self.loss, optimizer, feed, budget, way.window)
 
     def train(
         self,
@@ -341,16 +254,15 @@ class Run:
                 trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
                 self._fit(model, (*callbacks, *trackers, *([] if watch is None else [watch])), progress)
         except (KeyboardInterrupt, Terminated, RankLost) as error:
-            if model.trainer.executor.divided is None or not isinstance(
-                error, RankLost
-            ):  # the lost rank had a part of the weights
+            whole = model.executor.divided is None  # else a lost rank had a part of the weights
+            if whole or not isinstance(error, RankLost):
                 self._keep_unfinished(model)
             raise
 
     def _fit(self, model: Model, callbacks: Tuple[Callback, ...], progress: Optional[bool]) -> None:
         options = self.config.train
         if self.config.data.validation != "test" and self.ranks.rank == 0:  # fit looks at the validation samples itself
-            self.say_of_classes("test")
+            say_of_classes(self, "test")
         model.fit(
             self.loader(self.train_set),
             loss=None if options.loss is None else self.loss,
@@ -374,9 +286,8 @@ class Run:
             ImportError: a package is missing; the message names the extra that brings it.
         """
         track = self.config.track
-        looks = (
-            not self.ranks.rank or self.config.train.compute.parallel == "fsdp"
-        )  # which takes all ranks, though one writes
+        # "fsdp" takes all ranks, though one writes
+        looks = not self.ranks.rank or self.config.train.compute.parallel == "fsdp"
         if not track.wanted or not looks:
             return []
         directory = Path() if self.directory is None else self.directory
@@ -476,15 +387,3 @@ def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
     if not (directory / RUN).is_file():
         raise FileNotFoundError(f"{directory}: not a run directory: it holds no {RUN}. `spikecore train` makes one")
     return Run(configs.read(directory / RUN, engine, sets), directory, scale=saved_scale(directory / MODEL))
-
-
-def epoch_line(row: Dict[str, Any]) -> str:
-    """One line of text with the loss, the metrics and the time of an epoch; ``row`` is a row of the history."""
-    shown = [name for name in row if name == "loss" or name not in COLUMNS]
-    figures = [f"{name} {digits(row[name])}" for name in shown]
-    return f"epoch {row['epoch']:>3}  {'  '.join(figures)}  {row['seconds']:.2f} s"
-
-
-def digits(value: float) -> str:
-    """A figure with four decimals; small ones, such as rates, with three digits."""
-    return f"{value:.4f}" if value == 0 or not abs(value) < 0.001 else f"{value:.2e}"

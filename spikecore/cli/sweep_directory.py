@@ -8,6 +8,7 @@ from typing import List
 
 from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.run_checks import check_training, tried
 from spikecore.cli.run_directory import RUN, Run
 from spikecore.cli.run_file import Given, checked, given, given_text, parsed, text_of
 from spikecore.cli.sweep import Sweep
@@ -29,17 +30,17 @@ def check(said: Given, space: Space) -> None:
     config, metric = checked(said), space.settings.metric
     refuse_test_samples(config, said.name)
     job = Run(config, None, said.name)
-    job.tried()
+    tried(job)
     columns = [f"val_{name}" for name in job.columns]
     if metric not in columns:
         raise ConfigError([f"[sweep] metric: {unknown('column', metric, columns)}"])
     wrong: List[str] = []
     for parameter in space.parameters:
         for value in parameter.ends:
-            tried = copy.copy(job)
-            tried.config = checked(parameter.put(said, value))
+            changed = copy.copy(job)
+            changed.config = checked(parameter.put(said, value))
             try:
-                tried.check_training(tried.new_model())
+                check_training(changed, changed.new_model())
             except ConfigError as error:
                 also = "; keys that must have the same value stand in also = [...]"
                 wrong.append(f"{parameter.source}: {parameter.key} = {value!r}: {error}{also}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Literal, Mapping, NamedTuple, Optional, Tuple, Union, get_args
+from typing import Any, Dict, Literal, Mapping, NamedTuple, Tuple, Union, get_args
 
 import numpy as np
 
@@ -102,7 +102,6 @@ def gradient(
     loss: EventLoss,
     *,
     engine: By = "numpy",
-    fused: Optional[bool] = None,
 ) -> Gradient:
     """The exact gradient of a loss by weights, time constants, thresholds, delays and the times of the input's spikes.
 
@@ -119,20 +118,17 @@ def gradient(
         engine: "numpy", the default: EventProp, backwards from event to event (Wunderlich & Pehle, 2021). "torch":
             autograd through the equation that every spike time solves, which is another way to the same numbers;
             slower, to check with.
-        fused: whether layers run in compiled kernels, see ``Network.run``; default None, the large ones. For "numpy".
 
     Raises:
         ValueError: an argument has another shape or is out of range, the loss does not fit the last layer, or the loss
             or a derivative is not finite.
-        RuntimeError: ``fused`` is true, and Numba is not installed.
+        RuntimeError: the network has ``fused=True``, and Numba is not installed.
         TypeError: ``loss`` is none of ``eventprop``.
     """
     if engine not in get_args(By):
         raise ValueError(f"eventprop.gradient: {unknown('engine', engine, get_args(By))}")
-    if engine == "torch" and fused is not None:
-        raise ValueError(f"eventprop.gradient: fused={fused!r} is for engine='numpy': leave it out with engine='torch'")
     layers = network.layer_params(params)
-    run = network.run(params, inputs, fused=fused)
+    run = network.run(params, inputs)
     values = values_of(network, run, loss)
     value, slopes = loss_and_slopes(loss, values, targets)
     if engine == "torch":

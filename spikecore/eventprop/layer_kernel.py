@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from functools import lru_cache
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def pays(connections: int, samples: int) -> Optional[bool]:
 def run(
     params: Mapping[str, np.ndarray], spikes: Spikes, duration: float, fires: bool, fused: Optional[bool]
 ) -> LayerRun:
-    """Run a layer from rest at time 0 to ``duration``; arguments as for ``Network.run``.
+    """Run a layer from rest at time 0 to ``duration``; arguments as for ``Network``.
 
     Raises:
         ValueError: as ``layer_run.run_layer``.
@@ -77,18 +77,23 @@ def pull(
     return (_pull if isinstance(ran.way, Crossings) else pull_layer)(params, ran, by_times, *by_membranes)
 
 
-def _by_neuron(params: Mapping[str, np.ndarray]) -> List[np.ndarray]:
+def _by_event(arrivals: layer_run.Arrivals) -> Tuple[np.ndarray, ...]:
+    """Of each arrival when it is, how long until the next one, whether there is one, and from where."""
+    return arrivals.until, arrivals.rest, arrivals.alive, arrivals.spikes.sources
+
+
+def _by_neuron(params: Mapping[str, np.ndarray]) -> Tuple[np.ndarray, ...]:
     """Weights, time constants and the threshold of each neuron."""
     weight = np.ascontiguousarray(params["weight"])
     each = (params.get(name, np.inf) for name in ("tau_mem", "tau_syn", "threshold"))
-    return [weight, *(np.array(np.broadcast_to(value, len(weight))) for value in each)]
+    return (weight, *(np.array(np.broadcast_to(value, len(weight))) for value in each))
 
 
 def _run(params: Mapping[str, np.ndarray], arrivals: layer_run.Arrivals, fires: bool) -> LayerRun:
     batch, neurons = len(arrivals.rest), len(params["weight"])
     maxima, integrals, highest_after = np.zeros((3, batch, neurons))
     highest = np.full((batch, neurons), -1)
-    given = arrivals.until, arrivals.rest, arrivals.alive, arrivals.spikes.sources, *_by_neuron(params)
+    given = _by_event(arrivals), _by_neuron(params)
     width, space = (2 * neurons + arrivals.rest.shape[1] if fires else 0), -1
     while width > space:  # again with more space, if the layer fires more often
         space = width
@@ -120,8 +125,8 @@ def _pull(
     by_weight, by_neuron = np.zeros(weight.shape), np.zeros((3, neurons))
     by_arrival = np.zeros(ran.arrivals.rest.shape)
     _compiled().backward(
-        *(ran.arrivals.rest, ran.arrivals.alive, ran.arrivals.spikes.sources),
-        *(*given, np.ascontiguousarray(after), np.ascontiguousarray(event), begins, ran.highest, ran.highest_after),
+        *(_by_event(ran.arrivals), given, (np.ascontiguousarray(after), np.ascontiguousarray(event), begins)),
+        *(ran.highest, ran.highest_after),
         *(by_spikes, *map(np.ascontiguousarray, by_membranes), by_weight, *by_neuron, by_arrival),
     )
     return by_name(params, ran.arrivals, by_weight, by_neuron, by_arrival)

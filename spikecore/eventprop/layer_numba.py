@@ -62,12 +62,13 @@ def next_spike(  # type: ignore[no-untyped-def]  # types are those of its call
 
 @function(error_model="numpy", nogil=True)
 def forward(  # type: ignore[no-untyped-def]  # types are those of its call
-    until, rest, alive, sources, weight, tau_mem, tau_syn, threshold, fires, most, *out
+    arrivals, neurons, fires, most, *out
 ):
     """Run a layer; how many spikes the busiest sample has, -1 for a current that is no number, -2 for no spike time.
 
     Where these are more than there is space for, ``out`` is not complete; where they are more than ``most``, it ends.
     """
+    (until, rest, alive, sources), (weight, tau_mem, tau_syn, threshold) = arrivals, neurons
     at, after, event_of, source_of, begins, maxima, integrals, highest, highest_after = out
     batch, events = rest.shape
     courses = [flow(0.0, 1.0, 1.0) for _ in range(events)]
@@ -123,9 +124,11 @@ def forward(  # type: ignore[no-untyped-def]  # types are those of its call
 
 @function(error_model="numpy", nogil=True)
 def backward(  # type: ignore[no-untyped-def]  # types are those of its call
-    rest, alive, sources, weight, tau_mem, tau_syn, threshold, after, event_of, begins, highest, highest_after, *by
+    arrivals, neurons, crossings, highest, highest_after, *by
 ):
     """From the loss's derivatives by spike times, maxima and integrals add to those by parameters and input."""
+    (_, rest, alive, sources), (weight, tau_mem, tau_syn, threshold) = arrivals, neurons
+    after, event_of, begins = crossings
     by_spikes, by_maxima, by_integrals, by_weight, by_mem, by_syn, by_threshold, by_times = by
     batch, events = rest.shape
     spikes = after.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
@@ -121,6 +121,8 @@ class Network(Concise, Checked):
     Args:
         layers: ``eventprop.Layer`` objects; each has as many inputs as the one before has neurons.
         duration: when the simulation ends, > 0, in the unit of the time constants.
+        fused: whether layers run in compiled kernels, to the same numbers up to rounding; None, the default: large ones
+            do if Numba is installed.
 
     Example:
         >>> network = sc.eventprop.Network([sc.eventprop.Layer(5, 100), sc.eventprop.Layer(100, 3)], duration=60.0)
@@ -133,6 +135,7 @@ class Network(Concise, Checked):
 
     layers: Sequence[Layer]
     duration: float
+    fused: Optional[bool] = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.layers, (list, tuple)) or not all(isinstance(layer, Layer) for layer in self.layers):
@@ -218,33 +221,34 @@ class Network(Concise, Checked):
             raise ValueError(f"eventprop: inputs have a time {spikes.times.min()}; the simulation begins at 0")
         return spikes
 
-    def run(
-        self, params: Mapping[str, ArrayLike], inputs: Union[Spikes, ArrayLike], *, fused: Optional[bool] = None
-    ) -> Run:
+    def run(self, params: Mapping[str, ArrayLike], inputs: Union[Spikes, ArrayLike]) -> Run:
         """Simulate the network from event to event, without steps of time.
 
         Args:
             params: arrays by name, as ``init`` gives them.
             inputs: ``eventprop.Spikes``; or times (batch, inputs), one spike for each input, inf for none.
-            fused: whether a layer runs in a compiled kernel, to the same numbers up to rounding; None, the default: a
-                large one does if Numba is installed.
 
         Raises:
             ValueError: a parameter or an input has another shape or is out of range, or a layer fires more than 50,000
                 times in one sample.
             RuntimeError: ``fused`` is true, and Numba is not installed.
         """
-        return self.simulate(self.layer_params(params), self.spikes_of(inputs), fused)
+        return self.simulate(self.layer_params(params), self.spikes_of(inputs))
 
-    def simulate(self, layers: Sequence[Arrays], spikes: Spikes, fused: Optional[bool] = None) -> Run:
+    def simulate(self, layers: Sequence[Arrays], spikes: Spikes) -> Run:
         """``run``, without checks; ``layers``: what ``layer_params`` returns."""
         records = []
         for layer, own in zip(self.layers, layers):
-            records.append(layer_kernel.run(own, spikes, self.duration, layer.threshold is not None, fused))
+            records.append(layer_kernel.run(own, spikes, self.duration, layer.threshold is not None, self.fused))
             spikes = records[-1].spikes
         times, _ = spikes.first(self.layers[-1].out_features)
         last = records[-1]
         return Run([record.spikes for record in records], times, last.maxima, last.integrals / self.duration, records)
+
+    def for_many(self, samples: int) -> Network:
+        """The network as it runs so many samples: in kernels, if these are worth their compilation."""
+        connections = sum(layer.in_features * layer.out_features for layer in self.layers)
+        return self if self.fused is not None else replace(self, fused=layer_kernel.pays(connections, samples))
 
 
 argument_kind(Network, "a spikecore.eventprop.Network")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
 import numpy as np
 
@@ -33,8 +33,6 @@ def verify(
     inputs: Union[Spikes, ArrayLike],
     targets: ArrayLike,
     loss: EventLoss,
-    *,
-    fused: Optional[bool] = None,
 ) -> Report:
     """Check the exact gradient on a batch: against autograd's, if torch is installed, and against finite differences.
 
@@ -42,7 +40,7 @@ def verify(
     closest quotient counts. Where a step creates or deletes a spike, a smaller one does not.
 
     Args:
-        network, params, inputs, targets, loss, fused: as for ``eventprop.gradient``, whose gradient is checked.
+        network, params, inputs, targets, loss: as for ``eventprop.gradient``, whose gradient is checked.
 
     Returns:
         A report like that of ``sc.verify``: print it, or ask for ``ok``, ``worst`` and ``worst_difference``.
@@ -50,7 +48,7 @@ def verify(
     Raises:
         ValueError, TypeError, RuntimeError: as ``eventprop.gradient``.
     """
-    found = gradient(network, params, inputs, targets, loss, fused=fused)
+    found = gradient(network, params, inputs, targets, loss)
     report = Report(f"verify {network!r}: EventProp", "numpy", "torch", "numpy")
     if importlib.util.find_spec("torch") is not None:
         other = gradient(network, params, inputs, targets, loss, engine="torch")
@@ -77,7 +75,7 @@ def verify(
             else:
                 number, short = name.split(".")
                 changed[int(number)][short] = value
-            values = values_of(network, network.simulate(changed, moved, fused), loss)
+            values = values_of(network, network.simulate(changed, moved), loss)
             return loss_and_slopes(loss, values, targets)[0]
 
         return value_at

@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple, U
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike
+from spikecore.arguments import ArrayLike, argument_kind
 from spikecore.printing import table
 from spikecore.samples.dataset import Dataset
 from spikecore.samples.errors import DataError, checked, integer
@@ -272,3 +272,6 @@ class Loader:
                 "samples equally long, ToFrames(window=..., steps=...)"
             )
         return int(found.pop())
+
+
+argument_kind(Loader, "a spikecore.datasets.Loader")

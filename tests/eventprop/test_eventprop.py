@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -141,7 +143,7 @@ def test_a_run_that_would_not_end_is_refused(weight, fused, monkeypatch):
     network, params, times, _, _ = small(1.0)
     params["0.weight"][:] = weight
     with pytest.raises(ValueError, match=r"3 neurons fires more than 500 times in one sample: give smaller weights"):
-        network.run(params, times, fused=fused)
+        replace(network, fused=fused).run(params, times)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -149,10 +151,10 @@ def test_a_run_that_would_not_end_is_refused(weight, fused, monkeypatch):
 def test_a_current_that_overflows_is_refused(weight, fused):
     if fused:
         pytest.importorskip("numba")
-    network = eventprop.Network([eventprop.Layer(2, 1)], 40.0)
+    network = eventprop.Network([eventprop.Layer(2, 1)], 40.0, fused)
     params = {**network.init(0), "0.weight": np.full((1, 2), weight)}
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="current .* not finite: give smaller weights"):
-        network.run(params, eventprop.Spikes([[1.0, 1.0, 1.0]], [[0, 1, 0]]), fused=fused)
+        network.run(params, eventprop.Spikes([[1.0, 1.0, 1.0]], [[0, 1, 0]]))
 
 
 def test_wrong_input_and_losses_are_refused():
@@ -170,8 +172,6 @@ def test_wrong_input_and_losses_are_refused():
         eventprop.gradient(network, params, times, labels, Mistaken())
     with pytest.raises(ValueError, match="targets"):
         eventprop.gradient(network, params, times, [0, 7], loss)
-    with pytest.raises(ValueError, match="fused=False is for engine='numpy'"):
-        eventprop.gradient(network, params, times, labels, loss, engine="torch", fused=False)
     with pytest.raises(ValueError, match="threshold=None"):
         eventprop.Network([eventprop.Layer(3, 4, threshold=None), eventprop.Layer(4, 2)], 40.0)
     fires = eventprop.Network([eventprop.Layer(3, 2)], 40.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,8 +108,8 @@ def test_autograd_finds_the_same_of_many(seed):
 def kernel_difference(seed):
     """The same of the kernels' gradient and NumPy's, of all that both networks did, and of the losses."""
     pytest.importorskip("numba")
-    problem = drawn(seed)
-    ours, theirs = (eventprop.gradient(*problem, fused=fused) for fused in (True, False))
+    problem = network, *rest = drawn(seed)
+    ours, theirs = (eventprop.gradient(replace(network, fused=fused), *rest) for fused in (True, False))
     pairs = [(ours.grads[name], theirs.grads[name]) for name in problem[1]] + [(ours.inputs, theirs.inputs)]
     floor = 0.1 * max(np.abs(b).max() for _, b in pairs)
     for mine, other in zip(ours.run.records, theirs.run.records):
@@ -153,7 +155,7 @@ def test_a_wrong_gradient_is_found(wrong, monkeypatch):
 
     monkeypatch.setattr(layer_adjoint._Sums, "cross", cross)
     network, params, times, labels, loss = small(1.0)
-    assert not eventprop.verify(network, params, times[:1], labels[:1], loss, fused=False).ok
+    assert not eventprop.verify(replace(network, fused=False), params, times[:1], labels[:1], loss).ok
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_kernels_find_the_same_at_extremes(taus, threshold):
     pytest.importorskip("numba")
     layer = eventprop.Layer(3, 5, tau_mem=taus[0], tau_syn=taus[1], threshold=threshold, mean=1.0, std=0.5)
     network, times = eventprop.Network([layer], 40.0), np.random.default_rng(0).uniform(0.0, 20.0, (4, 3))
-    ours, theirs = (network.run(network.init(0), times, fused=fused) for fused in (True, False))
+    ours, theirs = (replace(network, fused=fused).run(network.init(0), times) for fused in (True, False))
     np.testing.assert_array_equal(ours.spikes[0].sources, theirs.spikes[0].sources)
     np.testing.assert_allclose(ours.spikes[0].times, theirs.spikes[0].times, rtol=ROUNDING)
     np.testing.assert_allclose(ours.maxima, theirs.maxima, rtol=ROUNDING)
@@ -178,4 +180,4 @@ def test_kernels_need_numba(monkeypatch):
     monkeypatch.setattr(layer_kernel, "has_numba", lambda: False)
     network, params, times, _, _ = small()
     with pytest.raises(RuntimeError, match="fused=True, but Numba is not installed"):
-        network.run(params, times, fused=True)
+        replace(network, fused=True).run(params, times)

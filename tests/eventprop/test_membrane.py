@@ -81,9 +81,9 @@ def test_the_mean_membrane_is_that_of_its_course(fused):
     """Of two spikes, one of which arrives late: the closed form against the trapezoidal rule."""
     if fused:
         pytest.importorskip("numba")
-    network = eventprop.Network([eventprop.Layer(2, 1, tau_mem=20.0, tau_syn=5.0, threshold=None)], 40.0)
+    network = eventprop.Network([eventprop.Layer(2, 1, tau_mem=20.0, tau_syn=5.0, threshold=None)], 40.0, fused)
     params = {**network.init(0), "0.weight": np.array([[3.0, -2.0]])}
-    run = network.run(params, [[1.0, 35.0]], fused=fused)
+    run = network.run(params, [[1.0, 35.0]])
     t = np.linspace(0.0, 40.0, 40001)
     course = sum(
         w * np.where(t > at, flow(np.maximum(t - at, 0.0), 20.0, 5.0).gain, 0.0) for w, at in ((3, 1), (-2, 35))

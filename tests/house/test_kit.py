@@ -269,9 +269,8 @@ def test_the_whole_suite_on_the_engine_of_the_guide(tmp_path):
 @NEEDS_EXAMPLE
 def test_the_guide_builds_the_example():
     """Its blocks, one after the other, are the engine; others, which use it, begin with imports or examples."""
-    page, file = ROOT / "docs" / "write_an_engine.md", EXAMPLE / "spikecore_lists.py"
-    text = file.read_text("utf-8")
-    parts = [code for _, code in python_blocks(page.read_text("utf-8")) if code.strip() in text]
-    assert [line for part in parts for line in part.splitlines() if line] == [
-        line for line in text.splitlines() if line
-    ]
+    blocks = [code for _, code in python_blocks((ROOT / "docs" / "write_an_engine.md").read_text("utf-8"))]
+    for name in ("words.py", "__init__.py"):
+        text = (EXAMPLE / "spikecore_lists" / name).read_text("utf-8")
+        lines = [line for code in blocks if code.strip() in text for line in code.splitlines() if line]
+        assert lines == [line for line in text.splitlines() if line], name

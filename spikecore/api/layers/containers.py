@@ -30,7 +30,6 @@ from typing import (
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.extras import Stages, extra
-from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import (
     Init,
     Key,
@@ -52,6 +51,7 @@ from spikecore.api.layers.nodes import SUM as SUM
 from spikecore.api.layers.nodes import Node as Node
 from spikecore.api.layers.nodes import Wire, staged, wired
 from spikecore.api.layers.nodes import flow as flow
+from spikecore.arguments import shown
 from spikecore.printing import call, table
 
 Chain = Tuple[Tuple[str, Layer], ...]
@@ -239,6 +239,8 @@ class Graph(Container):
         before = {INPUT}
         for name, layer, sources in zip(self.names, self.layers, self.sources):
             if not isinstance(layer, (Layer, Merge)):
+                from spikecore.api.core.foreign import no_layer
+
                 raise TypeError(f"Graph: {name}={shown(layer)} is neither a layer nor a merge{no_layer(layer)}")
             if name in before or not name:
                 raise ValueError(f"Graph: name {name!r} is taken")
@@ -262,6 +264,8 @@ class Listed(Container):
     def __init__(self, *layers: Layer) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
+                from spikecore.api.core.foreign import no_layer
+
                 what = f"entry {i} is {shown(layer)}, not a spikecore layer{no_layer(layer)}"
                 raise TypeError(f"{layer_name(self)}: {what}")
         object.__setattr__(self, "layers", tuple(layers))

@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Protocol, Tuple, Union
 
-from spikecore.api.core.foreign import refuse_module
 from spikecore.api.training.history import Row, rises
 from spikecore.arguments import Checked, Size
 from spikecore.printing import Concise
@@ -98,6 +97,8 @@ class EarlyStopping(Concise, Checked):
             self._best, self._waited = (float("-inf"), None), 0
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:
+        from spikecore.api.core.foreign import refuse_module
+
         refuse_module("EarlyStopping", model)
         if row.get(self.monitor) is None:
             raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")

@@ -9,7 +9,7 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.training.budgets import Bytes, bytes_of
 from spikecore.api.training.together import Parallel
-from spikecore.arguments import Checked, Size
+from spikecore.arguments import Checked, Size, argument_kind
 from spikecore.printing import Concise
 
 
@@ -67,3 +67,6 @@ class Compute(Concise, Checked):
         ):
             if self.compile and excluded:
                 raise ValueError(f"compile=True and {said} exclude each other: leave one of them out")
+
+
+argument_kind(Compute, "a sc.Compute, e.g. sc.Compute(parallel='none')")

@@ -132,8 +132,6 @@ class NetworkExecutor(Executor, Gradients):
         loss: callable ``(out, targets) -> scalar``; None for an executor that does not train.
         optimizer: an ``Optimizer``; None for an executor that does not train.
         window: truncated BPTT, in steps; None: full BPTT.
-        memory: bytes that a training step may take; None: as many as it needs. For engines that plan their memory.
-        accumulates: whether several batches make one update, so that gradients wait while a batch runs.
         record: "last" makes a training step return the last layer's states even if the loss does not read them.
         ranks: the processes that train this network together; default: this one alone.
     """
@@ -148,15 +146,13 @@ class NetworkExecutor(Executor, Gradients):
         optimizer: Optional[Optimizer],
         *,
         window: Optional[int] = None,
-        memory: Optional[int] = None,
-        accumulates: bool = False,
         record: Any = (),
         ranks: Optional[Ranks] = None,
     ) -> None:
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
         self.clip_norm = None if optimizer is None else optimizer.clip_norm
-        self.window, self.memory, self.accumulates = window, memory, accumulates
+        self.window = window
         self.ranks = Ranks() if ranks is None else ranks
         read = () if loss is None else (*((record,) if record else ()), *recorded_for(loss))
         self.record = record_option(network, read)

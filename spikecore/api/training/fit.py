@@ -120,8 +120,6 @@ def fit(
             first epoch, from ten epochs on also after the last; the training itself stays the same.
     """
     trainer, way = self.trainer, learning_of(learning)
-    if not isinstance(compute, Compute):
-        raise TypeError(f"compute={shown(compute)} must be a sc.Compute, e.g. sc.Compute(parallel='none')")
     if optimizer is not None and not way.gradients:
         raise TypeError(
             f"optimizer={shown(optimizer)}: learning={shown(way)} has no optimiser, its rules have the learning rates: "

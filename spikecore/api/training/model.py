@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVar, Union, overload
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, TypeVa
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.extras import UserProgram, extra
-from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
+from spikecore.api.core.layer import Key, Layer, Shape
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import EventStream, Stream
-from spikecore.api.core.tree import Tree, flatten
-from spikecore.api.layers.containers import check_engine, walk
+from spikecore.api.core.tree import Tree
+from spikecore.api.layers.containers import check_engine
 from spikecore.api.layers.network import Output
-from spikecore.api.layers.summary import rows_of
 from spikecore.api.training.batching import Feed, Input
 from spikecore.api.training.evaluate import evaluate
 from spikecore.api.training.executor import complete_state, executor_from
@@ -28,8 +25,7 @@ from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import apply, train_step, value_and_grad
 from spikecore.api.training.predict import predict
 from spikecore.api.training.trainer import Trainer
-from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
-from spikecore.printing import Text, call, columns, table
+from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked, shown
 
 if TYPE_CHECKING:
     from spikecore.api.learning.plastic_network import Plasticity
@@ -74,6 +70,8 @@ class Model:
         **options: Any,
     ) -> None:
         if not isinstance(network, Layer):
+            from spikecore.api.core.foreign import no_layer
+
             raise TypeError(
                 f"network={shown(network)} is not a spikecore layer, e.g. sc.Sequential(sc.Linear(...), sc.Leaky())"
                 f"{no_layer(network)}"
@@ -357,8 +355,9 @@ class Model:
 
     def summary(self) -> str:
         """A table of the layers with output shapes, numbers of parameters, and the sparsity of a pruned network."""
-        rows, head = rows_of(self.network, self.input_shape or (), self._counts(), self._zeros())
-        return Text(columns([head, *rows], left=len(head)))
+        from spikecore.api.training.model_text import summary
+
+        return summary(self)
 
     if not TYPE_CHECKING:  # type checkers are to refuse such names
 
@@ -368,26 +367,11 @@ class Model:
             raise AttributeError(no_attribute("Model", name, dir(type(self))))
 
     def __repr__(self) -> str:
-        return call("Model", [repr(self.network), f"{self._size()} parameters", repr(self.engine)])
+        from spikecore.api.training.model_text import line
+
+        return line(self)
 
     def _repr_html_(self) -> str:
-        title = f"Model: {self._size()} parameters, {self.engine!r}, {self.epochs_done} epochs trained"
-        if not self.built:
-            return table(title, [(name, repr(layer)) for name, layer in walk(self.network)], ("layer", "kind"))
-        return table(title, *rows_of(self.network, self.input_shape or (), self._counts(), self._zeros()))
+        from spikecore.api.training.model_text import html
 
-    def _counts(self) -> Dict[str, int]:
-        """The number of entries of each parameter."""
-        shape: Any = self.input_shape  # not None, since there are weights
-        return {name: math.prod(x.shape) for name, x in flatten(shapes_of(self.network, shape).params).items()}
-
-    def _zeros(self) -> Dict[str, int]:
-        """The number of connections that do not exist, by weight; nothing where this process holds a part of each."""
-        if self.trainer.executor.divided is not None:  # whoever asks may be alone
-            return {}
-        from spikecore.api.training.sparsity import sparsity
-
-        return {row.name: row.possible - row.existing for row in sparsity(self).weights}
-
-    def _size(self) -> str:
-        return f"{sum(self._counts().values()):,}" if self.built else "unbuilt"
+        return html(self)

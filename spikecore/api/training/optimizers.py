@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Dict, Iterable, Optional, Sequence, Tuple
 
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.core.words import Array, Vocabulary
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, argument_kind
 from spikecore.printing import Concise
 
 Slots = Dict[str, Any]
@@ -187,6 +187,9 @@ class Optimizer(_Ranged):
     def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         """The update itself, elementwise and in words; ``now``: what ``scalars`` returned."""
         raise NotImplementedError
+
+
+argument_kind(Optimizer, "a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import executor_from
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.resuming import FitStart, check_resume, keeps_moments
-from spikecore.arguments import shown
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
@@ -69,7 +68,7 @@ class Trainer:
         """Loss and optimiser; in the place of None those of the last update.
 
         Raises:
-            TypeError: one of them is something else.
+            TypeError: the loss is something else.
         """
         loss = self.last_loss() if loss is None else loss
         if not callable(loss) or isinstance(loss, type):
@@ -78,8 +77,6 @@ class Trainer:
             )
         if optimizer is None:
             optimizer = Adam(lr=5e-4) if self.optimizer is None else self.optimizer
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer={shown(optimizer)} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         return loss, optimizer
 
     def compile(self, model: Model, loss: Any, optimizer: Optimizer, resume: Optional[bool], **options: Any) -> None:

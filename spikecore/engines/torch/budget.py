@@ -18,14 +18,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import leaves, map_leaves
 from spikecore.api.core.variants import remade
 from spikecore.api.layers.containers import Container, walk
-from spikecore.engines.torch.fusing import fused_scan
+from spikecore.engines.torch.fusing import OverTime, fused_scan
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.operators import of_number
-from spikecore.engines.torch.recompute import objective_by_parts
+from spikecore.engines.torch.recompute import Step, objective_by_parts
 from spikecore.kernels.readout import bias_fits
 from spikecore.kernels.sparse.behind import ProductBehind
 from spikecore.printing import in_bytes
@@ -84,29 +83,21 @@ class BudgetError(ValueError):
     """A memory budget cannot be kept; the message says which one can."""
 
 
-class Step(NamedTuple):
-    """What the memory of a training step depends on."""
+class Held(NamedTuple):
+    """What else is in memory during a training step."""
 
-    network: Any
-    loss: Any
-    run: Pass
-    params: Any
-    buffers: Any
-    x: Any
-    targets: Any
-    state: Any
-    lengths: Any
     slots: int  # arrays that the optimiser keeps for each parameter
-    adds: bool  # whether gradients of earlier batches wait meanwhile
+    waits: bool  # whether gradients of earlier batches wait meanwhile
 
 
-def planned(engine: Any, budget: int, step: Step) -> MemoryPlan:
+def planned(engine: Any, budget: int, step: Step, held: Held) -> MemoryPlan:
     """The means that keep a budget in the least time.
 
     Args:
         engine: the engine, with the means that its user has chosen.
         budget: bytes.
         step: the training step.
+        held: what is in memory meanwhile.
 
     Raises:
         BudgetError: no means keeps it; says which one can.
@@ -115,7 +106,7 @@ def planned(engine: Any, budget: int, step: Step) -> MemoryPlan:
 
     def peak(means: Means) -> int:
         if means not in known:
-            known[means] = peak_of(means.engine(engine), means.parts, step)
+            known[means] = peak_of(means.engine(engine), means.parts, step, held)
         return known[means]
 
     plain = peak(Means())
@@ -186,9 +177,8 @@ class WithoutData:
         plain = inputs.is_cpu and inputs.dtype in KEPT and weight.dtype == inputs.dtype
         if self.fused is False or not (plain and bias_fits(weight, bias)):
             return None
-        steps = options["steps"] or inputs.shape[0]
-        how = options["window"], options["repeating"]
-        results = fused_scan(self, stepper, params, state, inputs, steps, (), *how, (weight, bias))
+        time = OverTime(options["steps"] or inputs.shape[0], (), options["window"], options["repeating"])
+        results = fused_scan(self, stepper, params, state, inputs, time, (weight, bias))
         return None if results is None else (results[0], results[2])
 
 
@@ -236,7 +226,7 @@ def _room_of(function: Any, arguments: Any) -> int:
     return int(steps) * math.prod(inputs.shape[1:]) * inputs.element_size()
 
 
-def peak_of(engine: Any, parts: int, step: Step) -> int:
+def peak_of(engine: Any, parts: int, step: Step, held: Held) -> int:
     """The most bytes that are alive at once in a training step: weights, gradients, slots, batch and all between.
 
     Raises:
@@ -252,13 +242,13 @@ def peak_of(engine: Any, parts: int, step: Step) -> int:
         )
         weights = [w.requires_grad_() for _, w in leaves(params)]
         for w in weights:
-            w.grad = torch.empty_like(w) if step.adds else None
-        slots = [torch.empty_like(w) for w in weights for _ in range(step.slots)]
+            w.grad = torch.empty_like(w) if held.waits else None
+        slots = [torch.empty_like(w) for w in weights for _ in range(held.slots)]
         run = replace(step.run, engine=shapes)
-        operands = params, buffers, x, targets, state, step.lengths
+        empty = Step(step.network, step.loss, run, params, buffers, x, targets, state, step.lengths)
         try:
             with torch.enable_grad():
-                value, out = objective_by_parts(parts, step.network, step.loss, run, *operands, computed=2)
+                value, out = objective_by_parts(empty, parts, computed=2)
             if value.requires_grad:
                 value.backward()
         except (RuntimeError, NotImplementedError, TypeError) as error:

@@ -25,7 +25,7 @@ from spikecore.arguments import real
 from spikecore.engines.stages import Scans
 from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.extras import EXTRAS
-from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
+from spikecore.engines.torch.fusing import OverTime, can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
@@ -174,33 +174,30 @@ class TorchEngine(Scans, Engine):
         window: Optional[int] = None,
         repeating: bool = False,
     ) -> Tuple[Any, State, State]:
-        option: Any
+        time = OverTime(inputs.shape[0] if steps is None else steps, record, window, repeating)
         if self.precision != FULL:  # a neuron's step is in float32, products in it included
-            option = {"steps": steps, "record": record, "window": window, "repeating": repeating}
-            return self.full.scan(stepper, params, state, inputs, **option)
-        steps = inputs.shape[0] if steps is None else steps
-        check_steps(steps, inputs.shape[0])
+            return self.full.scan(stepper, params, state, inputs, **time._asdict())
+        check_steps(time.steps, inputs.shape[0])
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
             state = map_leaves(torch.Tensor.float, state)
             run = stepper, params, state
             # kernels for CUDA read half precision themselves
             if inputs.is_cuda and self.fused is not False and not read_by_dynamo():
-                results = fused_scan(self, *run, inputs, steps, record, window, repeating)
+                results = fused_scan(self, *run, inputs, time)
                 if results is not None:
                     return results
-            option = {"steps": steps, "record": record, "window": window, "repeating": repeating}
-            outputs, *rest = self.scan(*run, inputs.float(), **option)
+            outputs, *rest = self.scan(*run, inputs.float(), **time._asdict())
             return outputs.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
             if can_pass(stepper):
                 from spikecore.engines.torch import compiling as dynamo
 
-                return dynamo.scan(self, stepper, params, state, inputs, steps, record, window)
+                return dynamo.scan(self, stepper, params, state, inputs, time.steps, record, window)
         elif self.fused is not False:
-            results = fused_scan(self, stepper, params, state, inputs, steps, record, window, repeating)
+            results = fused_scan(self, stepper, params, state, inputs, time)
             if results is not None:
                 return results
-        return loop(self, stepper, params, state, inputs, steps, record, window)
+        return loop(self, stepper, params, state, inputs, time.steps, record, window)
 
     def readout_scan(
         self,
@@ -219,7 +216,8 @@ class TorchEngine(Scans, Engine):
         check_steps(steps, inputs.shape[0])
         if self.fused is False or not may_weigh(inputs, weight, bias):
             return None
-        results = fused_scan(self, stepper, params, state, inputs, steps, (), window, repeating, (weight, bias))
+        time = OverTime(steps, (), window, repeating)
+        results = fused_scan(self, stepper, params, state, inputs, time, (weight, bias))
         return None if results is None else (results[0], results[2])
 
     def any_size(self, repeating: bool) -> bool:

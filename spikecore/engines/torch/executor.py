@@ -9,7 +9,7 @@ from typing import Any, ContextManager, Dict, List, Optional, Sequence, Set, Tup
 
 import torch
 
-from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves
 from spikecore.api.layers.network import Output
 from spikecore.api.training.executor import NetworkExecutor
@@ -18,7 +18,7 @@ from spikecore.engines.torch.across import across
 from spikecore.engines.torch.modes import compiling, in_func
 from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
-from spikecore.engines.torch.recompute import objective_by_parts
+from spikecore.engines.torch.recompute import Step, objective_by_parts
 from spikecore.engines.torch.threads import alone
 from spikecore.engines.torch.zeros import existing, keeping_zeros
 from spikecore.kernels.runtime import allocator
@@ -28,6 +28,11 @@ from spikecore.kernels.runtime.blas import PART
 class TorchExecutor(NetworkExecutor):
     """Trains and runs one network on the torch engine. See ``NetworkExecutor``.
 
+    Args:
+        memory: bytes that a training step may take; None, the default: as many as it needs.
+        accumulates: whether several batches make one update, so that gradients wait while a batch runs.
+        *arguments, **options: those of ``NetworkExecutor``.
+
     Attributes:
         plan: how a step keeps the memory budget, a ``MemoryPlan`` after the first step; None without a budget.
     """
@@ -36,6 +41,12 @@ class TorchExecutor(NetworkExecutor):
     plan: Any = None
     _planned_for: Tuple[int, ...] = ()  # steps and samples of the plan
     reduction: Optional[Reduction] = None  # of the gradients of several ranks
+
+    def __init__(
+        self, *arguments: Any, memory: Optional[int] = None, accumulates: bool = False, **options: Any
+    ) -> None:
+        self.memory, self.accumulates = memory, accumulates
+        super().__init__(*arguments, **options)
 
     def place(self, params: Params, buffers: Tree) -> None:
         self.params, self.buffers = self._on_device(params), map_leaves(self._copied, buffers)
@@ -126,14 +137,13 @@ class TorchExecutor(NetworkExecutor):
         buffers = self.buffers if self.moved is None else self.moved
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            operands = (self.used(), buffers, x, y, state, lengths)
-            parts = 1
+            training, parts = Step(self.network, self.loss, run, self.used(), buffers, x, y, state, lengths), 1
             if self.memory is not None:
-                means = self.planned(run, *operands).means
+                means = self.planned(training).means
                 run, parts = replace(run, engine=means.engine(self.engine)), means.parts
             if self.ranks.size > 1:
                 run = replace(run, engine=across(run.engine, self.ranks, whole or int(x.shape[1])))
-            value, (out, buffers) = objective_by_parts(parts, self.network, self.loss, run, *operands)
+            value, (out, buffers) = objective_by_parts(training._replace(run=run), parts)
         if self.reduction is not None and last:
             self.reduction.expect()
         if self.torch_optimizer is not None and value.requires_grad:
@@ -161,9 +171,9 @@ class TorchExecutor(NetworkExecutor):
         """
         x, y = self.batch(inputs, targets)
         run = self.training_pass(steps, Key((0,)))
-        return self.planned(run, self.params, self.buffers, x, y, None, None)
+        return self.planned(Step(self.network, self.loss, run, self.params, self.buffers, x, y, None, None))
 
-    def planned(self, run: Pass, params: Params, buffers: Tree, x: Any, y: Any, state: Any, lengths: Any) -> Any:
+    def planned(self, step: Step) -> Any:
         """The ``MemoryPlan`` of a training step; that of an earlier one which was at least as large serves again.
 
         All ranks go by the plan of the largest part: where batch statistics are computed again, all must do so.
@@ -172,15 +182,14 @@ class TorchExecutor(NetworkExecutor):
             BudgetError: no plan keeps the budget.
             RankError: none keeps it on another rank.
         """
-        from spikecore.engines.torch.budget import Step, planned
+        from spikecore.engines.torch.budget import Held, planned
 
-        count = run.steps or x.shape[0], x.shape[1]
+        count = step.run.steps or step.x.shape[0], step.x.shape[1]
         larger = self.plan is None or any(n > most for n, most in zip(count, self._planned_for))
         if self.ranks.sums([float(larger)])[0]:
             spec = self.optimizer
-            slots = 0 if spec is None else len(spec.slots) + spec.keep_zeros
-            step = Step(self.network, self.loss, run, params, buffers, x, y, state, lengths, slots, self.accumulates)
-            own = self.ranks.alike(lambda: planned(self.engine, int(self.memory or 0), step))
+            held = Held(0 if spec is None else len(spec.slots) + spec.keep_zeros, self.accumulates)
+            own = self.ranks.alike(lambda: planned(self.engine, int(self.memory or 0), step, held))
             self.plan, self._planned_for = max(self.ranks.gathered(own), key=lambda plan: plan.plain), count
         return self.plan
 

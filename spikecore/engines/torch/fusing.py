@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 import torch
 
@@ -28,16 +28,22 @@ def can_pass(stepper: Any) -> bool:
     return recent and isinstance(stepper, Stepper) and not isinstance(stepper, Noisy)
 
 
+class OverTime(NamedTuple):
+    """How a run goes over time; see ``Engine.scan``."""
+
+    steps: int
+    record: Tuple[str, ...] = ()
+    window: Optional[int] = None
+    repeating: bool = False
+
+
 def fused_scan(
     engine: Any,
     stepper: Any,
     params: Params,
     state: State,
     inputs: Any,
-    steps: int,
-    record: Tuple[str, ...],
-    window: Optional[int],
-    repeating: bool,
+    time: OverTime,
     behind: Any = None,
     apply: Optional[Callable[..., Any]] = None,
 ) -> Optional[Tuple[Any, State, State]]:
@@ -57,6 +63,7 @@ def fused_scan(
             raise RuntimeError("fused=True, but torch.func and forward mode cannot look into kernels: use fused='auto'")
         return None
 
+    steps, record, window, repeating = time
     any_size = target == "cpu" and engine.any_size(repeating)
     flat = flatten(params)
     how = engine.fused, engine.dtype, least(repeating), target

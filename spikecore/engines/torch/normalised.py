@@ -22,7 +22,7 @@ from spikecore.api.layers.containers import Chain
 from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.neurons.stepper import Fed, Stepper
 from spikecore.engines.torch.batch_norm import by_rows, through_moments
-from spikecore.engines.torch.fusing import fused_scan
+from spikecore.engines.torch.fusing import OverTime, fused_scan
 from spikecore.engines.torch.layout import are_last, to_last
 from spikecore.engines.torch.once import all_once
 from spikecore.engines.torch.operators import run as run_kernels
@@ -179,7 +179,7 @@ class Normalised(Stage):
         given = Params(neuron=begun.params, scale=scale, shift=shift)
         record = tuple(self.neuron.state) if child.records else ()
         steps = x.shape[0] if run.steps is None else run.steps
-        how = steps, record, run.window, run.repeating, None, apply
+        how = OverTime(steps, record, run.window, run.repeating), None, apply
         found = fused_scan(engine, scaled(self.norm, self.neuron), given, begun.state, x, *how)
         if found is None:
             return None

@@ -8,7 +8,7 @@ run makes of running statistics is dropped, so these move once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -110,21 +110,24 @@ def _together(arrays: Sequence[Any], axis: int, missing: int) -> Any:
     return torch.cat([*arrays, *([arrays[0].new_empty(shape)] if missing else [])], axis)
 
 
-def objective_by_parts(
-    parts: int,
-    network: Any,
-    loss: Any,
-    run: Pass,
-    params: Params,
-    buffers: Tree,
-    x: Any,
-    targets: Any,
-    state: Optional[Tree],
-    lengths: Optional[Sequence[int]],
-    computed: Optional[int] = None,
-) -> Tuple[Any, Tuple[Output, Tree]]:
+class Step(NamedTuple):
+    """A training step on a batch: what ``objective`` takes."""
+
+    network: Any
+    loss: Any
+    run: Pass
+    params: Params
+    buffers: Tree
+    x: Any
+    targets: Any
+    state: Optional[Tree]
+    lengths: Optional[Sequence[int]]
+
+
+def objective_by_parts(step: Step, parts: int, computed: Optional[int] = None) -> Tuple[Any, Tuple[Output, Tree]]:
     """``objective`` with a batch in parts. The loss is that of the whole batch, whatever it is."""
     if parts == 1:
-        return objective(network, loss, run, params, buffers, x, targets, state, lengths)
+        return objective(*step)
+    network, loss, run, params, buffers, x, targets, state, lengths = step
     out, buffers = by_parts(parts, network, run, params, buffers, x, state, computed)
     return scalar(loss, run.engine, out, targets, lengths), (out, buffers)

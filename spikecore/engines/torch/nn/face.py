@@ -19,30 +19,65 @@ Reset = Literal["subtract", "subtract_decayed", "zero", "none"]
 Kernel = Union[int, Tuple[int, int]]
 
 
-def _vocabulary(
-    *,
-    # what the module is made of
-    alpha: Value, beta: Value, V: Numbers = 1.0, R: Numbers = False, C: Numbers = False, time_step: Numbers = 1,
-    channels: Size, input_size: Size, hidden_size: Size, in_features: Size, out_features: Size, in_channels: Size,
-    out_channels: Size, kernel_size: Kernel, max_pool: Count = 0, avg_pool: Count = 0, bias: bool = True,
-    all_to_all: bool = True, linear_features: Optional[Size] = None, conv2d_channels: Optional[Size] = None,
-    in_dim: int, d_value: int, d_key: int, num_spiking_neurons: Optional[int] = None, use_q_projection: bool = True,
-    weight_hh_enable: bool = False, dropout: float = 0.0, kernel_truncation_steps: Optional[Size] = None,
-    device: Any = None, dtype: Any = None,
-    # spikes and resets
-    threshold: Value = 1.0, spike_grad: SpikeGrad = None, surrogate_disable: bool = False, inhibition: bool = False,
-    reset_mechanism: Reset = "subtract", reset_delay: bool = True, graded_spikes_factor: Value = 1.0,
-    state_quant: StateQuant = False,
-    # what is learned
-    learn_alpha: bool = False, learn_beta: bool = False, learn_threshold: bool = False, learn_recurrent: bool = True,
-    learn_graded_spikes_factor: bool = False,
-    # where the state is
-    init_hidden: bool = False, output: bool = False,
-) -> None:  # fmt: skip
+class _Vocabulary:
     """Every argument that a module of snnTorch's has: its type and, unless a row says another one, its default."""
 
+    # what the module is made of
+    alpha: Value
+    beta: Value
+    V: Numbers = 1.0
+    R: Numbers = False
+    C: Numbers = False
+    time_step: Numbers = 1
+    channels: Size
+    input_size: Size
+    hidden_size: Size
+    in_features: Size
+    out_features: Size
+    in_channels: Size
+    out_channels: Size
+    kernel_size: Kernel
+    max_pool: Count = 0
+    avg_pool: Count = 0
+    bias: bool = True
+    all_to_all: bool = True
+    linear_features: Optional[Size] = None
+    conv2d_channels: Optional[Size] = None
+    in_dim: int
+    d_value: int
+    d_key: int
+    num_spiking_neurons: Optional[int] = None
+    use_q_projection: bool = True
+    weight_hh_enable: bool = False
+    dropout: float = 0.0
+    kernel_truncation_steps: Optional[Size] = None
+    device: Any = None
+    dtype: Any = None
+    # spikes and resets
+    threshold: Value = 1.0
+    spike_grad: SpikeGrad = None
+    surrogate_disable: bool = False
+    inhibition: bool = False
+    reset_mechanism: Reset = "subtract"
+    reset_delay: bool = True
+    graded_spikes_factor: Value = 1.0
+    state_quant: StateQuant = False
+    # what is learned
+    learn_alpha: bool = False
+    learn_beta: bool = False
+    learn_threshold: bool = False
+    learn_recurrent: bool = True
+    learn_graded_spikes_factor: bool = False
+    # where the state is
+    init_hidden: bool = False
+    output: bool = False
 
-_ARGUMENTS = inspect.signature(_vocabulary).parameters
+
+def _argument(name: str) -> inspect.Parameter:
+    kind, default = inspect.Parameter.POSITIONAL_OR_KEYWORD, getattr(_Vocabulary, name, inspect.Parameter.empty)
+    return inspect.Parameter(name, kind, default=default, annotation=_Vocabulary.__annotations__[name])
+
+
 FIRING = "threshold spike_grad surrogate_disable"
 RESETTING = "reset_mechanism state_quant output"
 LEAKING = f"{FIRING} init_hidden inhibition learn_beta learn_threshold {RESETTING}"
@@ -63,7 +98,7 @@ class Face:
         self.neuron, self.states = neuron, tuple(states.split())
         parameters = []
         for name in arguments.split():
-            p = _ARGUMENTS[name].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            p = _argument(name)
             if name in defaults:  # a value that may be left out is not registered as it comes: it is checked at once
                 p = p.replace(default=defaults[name], annotation=p.annotation.replace("Value", "Numbers"))
             parameters.append(p)
