@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks import machine
-from spikecore.convert import QCFS, convert
+from spikecore.convert import QCFS, LeastError, Percentile, convert
 from spikecore.datasets import fashion_mnist
 
 TIMES = (1, 2, 4, 8, 16, 32, 64)
@@ -56,7 +56,7 @@ def vgg() -> nn.Sequential:
 
 def with_qcfs(ann: nn.Sequential, images: Images) -> nn.Sequential:
     """A copy with QCFS for ReLU; it begins with the thresholds that a conversion would find."""
-    layers = convert(ann, images.batches(), "mse", num_steps=LEVELS, per="layer").layers
+    layers = convert(ann, images.batches(), LeastError(num_steps=LEVELS), per="layer").layers
     thresholds = {one.place: float(one.threshold[0]) for one in layers}
     net = copy.deepcopy(ann)
     for name, module in ann.named_children():
@@ -167,11 +167,11 @@ def _spans(most: int = 8) -> Iterator[int]:
 CONVERTERS = {
     "max, per layer": ours("max", per="layer"),
     "percentile 99.9, per layer": ours("percentile", per="layer"),
-    "percentile 99, per layer": ours("percentile", percentile=99.0, per="layer"),
+    "percentile 99, per layer": ours(Percentile(99.0), per="layer"),
     "mse, per layer": ours("mse", per="layer"),
     "max": ours("max"),
     "percentile 99.9": ours("percentile"),
-    "percentile 99": ours("percentile", percentile=99.0),
+    "percentile 99": ours(Percentile(99.0)),
     "mse": ours("mse"),
     "SpikingJelly, max": theirs("RateCodingRecipe", mode="Max"),
     "SpikingJelly, 99.9 %": theirs("RateCodingRecipe", mode="99.9%"),
@@ -183,7 +183,7 @@ CONVERTERS = {
 QUANTISED = {
     "QCFS, thresholds of QCFS": lambda ann, calibration: ours("max")(ann, None),
     "QCFS, percentile 99.9": ours("percentile"),
-    "QCFS, percentile 99": ours("percentile", percentile=99.0),
+    "QCFS, percentile 99": ours(Percentile(99.0)),
 }
 
 

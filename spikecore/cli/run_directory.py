@@ -254,7 +254,7 @@ class Run:
                 trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
                 self._fit(model, (*callbacks, *trackers, *([] if watch is None else [watch])), progress)
         except (KeyboardInterrupt, Terminated, RankLost) as error:
-            whole = model.executor.divided is None  # else a lost rank had a part of the weights
+            whole = model.trainer.executor.divided is None  # else a lost rank had a part of the weights
             if whole or not isinstance(error, RankLost):
                 self._keep_unfinished(model)
             raise

@@ -20,5 +20,16 @@ from spikecore.convert.conversion import Conversion, ConvertedLayer, convert
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.qcfs import QCFS
 from spikecore.convert.report import ConversionReport, LayerError
+from spikecore.convert.thresholds import LeastError, Percentile
 
-__all__ = ["QCFS", "Conversion", "ConversionError", "ConversionReport", "ConvertedLayer", "LayerError", "convert"]
+__all__ = [
+    "QCFS",
+    "Conversion",
+    "ConversionError",
+    "ConversionReport",
+    "ConvertedLayer",
+    "LayerError",
+    "LeastError",
+    "Percentile",
+    "convert",
+]

@@ -22,7 +22,7 @@ from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Graph
 from spikecore.convert.reading import check_module, graph_of, observe, read_network
 from spikecore.convert.report import ConversionReport, report
-from spikecore.convert.thresholds import Histogram, Method, per_channel
+from spikecore.convert.thresholds import METHODS, Histogram, LeastError, Method, MethodName, Percentile, per_channel
 from spikecore.engines.torch.nn.reading import Reading
 from spikecore.printing import columns, table
 from spikecore.surrogate import Surrogate, atan
@@ -107,10 +107,8 @@ def spread(values: Any) -> str:
 def convert(
     ann: nn.Module,
     data: Optional[Iterable[Any]] = None,
-    method: Method = "percentile",
+    method: Union[MethodName, Percentile, LeastError] = "percentile",
     *,
-    percentile: float = 99.9,
-    num_steps: Size = 16,
     per: Per = "channel",
     charge: float = 0.5,
     surrogate: Optional[Surrogate] = None,
@@ -139,11 +137,9 @@ def convert(
             array, a pair of arrays. All batches are used; some hundred samples suffice: ``itertools.islice(loader,
             10)``. None, the default, if all activations are ``QCFS``, which bring their thresholds; with data, these
             are upper limits.
-        method: how to find a layer's threshold: "max", its largest activation; "percentile" (the default); "mse", where
-            the squared error of its activations after ``num_steps`` steps is smallest.
-        percentile: for "percentile": how many percent of a layer's positive activations do not exceed the threshold, in
-            [1, 100]; default 99.9.
-        num_steps: for "mse": the number of time steps that the network will run for; default 16.
+        method: how to find a layer's threshold: "max", its largest activation; "percentile" (the default), what 99.9 %
+            of its positive activations do not exceed, or ``Percentile(99)``; "mse", where the squared error of its
+            activations after 16 steps is smallest, or ``LeastError(num_steps=8)``.
         per: whether each "channel" of a map has a threshold of its own (the default), or all of a "layer" have the
             same, as dense layers always do.
         charge: membrane before the first step as a share of the threshold, in [0, 1); default 1/2, which rounds to the
@@ -169,11 +165,10 @@ def convert(
         >>> snn = convert(ann, train_loader)
         >>> snn.model(x, num_steps=32).spikes.mean(0)     # about ann(x)
     """
-    for name, word, known in (("method", method, get_args(Method)), ("per", per, get_args(Per))):
-        if word not in known:
+    finder: Any = METHODS.get(method, method) if isinstance(method, str) else method
+    for name, word, known in (("method", finder, METHODS), ("per", per, get_args(Per))):
+        if isinstance(word, str) and word not in known:
             raise ValueError(f"convert: {unknown(name, word, known)}")
-    if not 1.0 <= percentile <= 100.0:
-        raise ValueError(f"convert: percentile={percentile!r} must be in [1, 100], in percent, e.g. 99.9")
     if not 0.0 <= charge < 1.0:
         raise ValueError(f"convert: charge={charge!r} must be a share of the threshold in [0, 1)")
     check_module(ann)
@@ -184,7 +179,7 @@ def convert(
     module = read_network(copy.deepcopy(ann).eval(), sample)
     graph = folded(graph_of(module, sample))
     histograms = _histograms(graph, module, None if first is None else itertools.chain([first], batches), per)
-    found = _thresholds(graph, histograms, method, percentile, num_steps)
+    found = _thresholds(graph, histograms, finder)
     built = build(graph, {name: values for name, (values, _) in found.items()}, charge, surrogate or atan())
     if not isinstance(engine, Engine):
         options.setdefault("dtype", str(like.dtype).rpartition(".")[2])
@@ -230,16 +225,14 @@ def _histograms(graph: Graph, module: Reading, batches: Optional[Iterable[Any]],
     return histograms
 
 
-def _thresholds(
-    graph: Graph, histograms: Dict[str, Histogram], method: Method, percentile: float, num_steps: int
-) -> Dict[str, Tuple[Any, float]]:
+def _thresholds(graph: Graph, histograms: Dict[str, Histogram], method: Method) -> Dict[str, Tuple[Any, float]]:
     """The thresholds (channels,) or (1,) of each activation, and the share of its values above them, by node."""
     found = {}
     for node in graph.activations():
         if node.name not in histograms:
             found[node.name] = np.array([node.does.learned]), 0.0
             continue
-        values, clipped = per_channel(histograms[node.name], method, percentile, num_steps)
+        values, clipped = per_channel(histograms[node.name], method)
         if not (values > 0.0).all():
             raise ConversionError(
                 f"{node.place}: all its activations are 0 on these data, so that it has no threshold; give data "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, Protocol, Tuple
 
 import numpy as np
 import torch
 
-Method = Literal["max", "percentile", "mse"]
+from spikecore.arguments import Checked, Size
+from spikecore.printing import Concise
+
+MethodName = Literal["max", "percentile", "mse"]
 
 OCTAVES, PER_OCTAVE = 64, 64  # of the histogram: 2^-32 to 2^32 in bins that are 1.1 % wide
 BINS = OCTAVES * PER_OCTAVE
@@ -49,33 +53,68 @@ class Histogram:
         total = self.counts.sum()
         return float((self.counts * (thresholds[:, None] <= LOWER)).sum() / total) if total else 0.0
 
-    def thresholds(self, method: Method, percentile: float, levels: int) -> Any:
+    def thresholds(self, method: Method) -> Any:
         """The threshold of each group (groups,); 0 where no activation was positive."""
-        if method == "max":
-            return self.largest
-        if method == "percentile":
-            return np.array([_percentile(row, top, percentile) for row, top in self._rows()])
-        return np.array([_least_lost(row, top, levels) for row, top in self._rows()])
-
-    def _rows(self) -> Any:
-        return zip(self.counts, self.largest)
+        return np.array([method.threshold(row, top) for row, top in zip(self.counts, self.largest)])
 
 
-def _percentile(counts: Any, largest: float, percentile: float) -> float:
-    """The size that ``percentile`` percent of the activations do not exceed, to the width of a bin."""
-    below = np.cumsum(counts)
-    place = int(np.searchsorted(below, below[-1] * percentile / 100.0))
-    return float(min(EDGES[min(place, BINS - 1)], largest))
+class Method(Protocol):
+    """A way to find thresholds."""
+
+    def threshold(self, counts: Any, largest: float) -> float:
+        """The threshold by the counts of a histogram and the largest activation."""
 
 
-def _least_lost(counts: Any, largest: float, levels: int) -> float:
-    """The threshold with the smallest squared error of what a neuron makes of the activations in ``levels`` steps."""
-    if largest == 0.0:
-        return 0.0
-    used = counts.nonzero()[0]
-    values, weights = CENTRES[used], counts[used]
-    candidates = largest * 2.0 ** (-np.arange(CANDIDATES) / PER_OCTAVE)
-    return float(min(candidates, key=lambda threshold: _lost(values, weights, threshold, levels)))
+class Largest(Concise):
+    """The largest activation of a layer on the data."""
+
+    def threshold(self, counts: Any, largest: float) -> float:
+        return largest
+
+
+@dataclass(frozen=True)
+class Percentile(Concise, Checked):
+    """What so many percent of the positive activations of a layer do not exceed, to the width of a bin of 1.1 %.
+
+    Args:
+        percent: in [1, 100]; default 99.9.
+
+    Raises:
+        ValueError: ``percent`` is out of range.
+    """
+
+    percent: float = 99.9
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.percent <= 100.0:
+            raise ValueError(f"Percentile: percent={self.percent!r} must be in [1, 100], in percent, e.g. 99.9")
+
+    def threshold(self, counts: Any, largest: float) -> float:
+        below = np.cumsum(counts)
+        place = int(np.searchsorted(below, below[-1] * self.percent / 100.0))
+        return float(min(EDGES[min(place, BINS - 1)], largest))
+
+
+@dataclass(frozen=True)
+class LeastError(Concise, Checked):
+    """Where the squared error of what neurons make of the activations is smallest.
+
+    Args:
+        num_steps: number of time steps that the network will run for; default 16.
+    """
+
+    num_steps: Size = 16
+
+    def threshold(self, counts: Any, largest: float) -> float:
+        if largest == 0.0:
+            return 0.0
+        used = counts.nonzero()[0]
+        values, weights = CENTRES[used], counts[used]
+        candidates = largest * 2.0 ** (-np.arange(CANDIDATES) / PER_OCTAVE)
+        return float(min(candidates, key=lambda threshold: _lost(values, weights, threshold, self.num_steps)))
+
+
+METHODS: Dict[str, Method] = {"max": Largest(), "percentile": Percentile(), "mse": LeastError()}
 
 
 def _lost(values: Any, weights: Any, threshold: float, levels: int) -> float:
@@ -83,9 +122,9 @@ def _lost(values: Any, weights: Any, threshold: float, levels: int) -> float:
     return float((weights * (values - counted * (threshold / levels)) ** 2).sum())
 
 
-def per_channel(histogram: Histogram, method: Method, percentile: float, levels: int) -> Tuple[Any, float]:
+def per_channel(histogram: Histogram, method: Method) -> Tuple[Any, float]:
     """The thresholds (groups,), and the share of activations above them; channels without any have that of all."""
-    found = histogram.thresholds(method, percentile, levels)
+    found = histogram.thresholds(method)
     if (found == 0.0).any():
-        found = np.where(found == 0.0, histogram.merged().thresholds(method, percentile, levels), found)
+        found = np.where(found == 0.0, histogram.merged().thresholds(method), found)
     return found, histogram.above(found)

@@ -14,8 +14,8 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 import spikecore as sc  # noqa: E402
-from spikecore.convert import QCFS, Conversion, convert  # noqa: E402
-from spikecore.convert.thresholds import Histogram  # noqa: E402
+from spikecore.convert import QCFS, Conversion, LeastError, Percentile, convert  # noqa: E402
+from spikecore.convert.thresholds import METHODS, Histogram  # noqa: E402
 from spikecore.datasets import Loader, digits  # noqa: E402
 
 LEVELS = 8
@@ -265,20 +265,20 @@ def test_thresholds_by_definition():
     values = np.random.default_rng(0).exponential(size=(400, 3, 5)) - 0.5
     positive = values[values > 0]
     found = histogram(values)
-    assert found.thresholds("max", 0, 0) == [positive.max()]
+    assert found.thresholds(METHODS["max"]) == [positive.max()]
     for percentile in (50.0, 90.0, 99.9):
-        (threshold,) = found.thresholds("percentile", percentile, 0)
+        (threshold,) = found.thresholds(Percentile(percentile))
         assert abs(threshold / np.quantile(positive, percentile / 100) - 1) < 0.02  # a bin, and between two values
-    assert found.thresholds("percentile", 100.0, 0) == [positive.max()]
+    assert found.thresholds(Percentile(100.0)) == [positive.max()]
     assert abs(found.above(np.quantile(positive, [0.9])) - 0.1) < 0.01
 
     def lost(threshold):
         return ((positive - np.clip(np.floor(4 * positive / threshold + 0.5), 0, 4) * threshold / 4) ** 2).sum()
 
-    (threshold,) = found.thresholds("mse", 0, 4)
+    (threshold,) = found.thresholds(LeastError(4))
     assert lost(threshold) <= 1.01 * min(lost(each) for each in np.linspace(0.2, positive.max(), 200))
 
-    channels = histogram(values, groups=3).thresholds("max", 0, 0)
+    channels = histogram(values, groups=3).thresholds(METHODS["max"])
     np.testing.assert_array_equal(channels, values.max(axis=(0, 2)))
 
 
@@ -286,8 +286,8 @@ def test_each_way_to_find_thresholds_and_each_kind_of_data(resnet):
     ann, x = resnet
     labels = torch.zeros(len(x), dtype=torch.int64)
     largest = convert(ann, x, "max", per="layer").layers
-    robust = convert(ann, x, "percentile", percentile=95, per="layer").layers
-    least = convert(ann, x, "mse", num_steps=4, per="layer").layers
+    robust = convert(ann, x, Percentile(95), per="layer").layers
+    least = convert(ann, x, LeastError(num_steps=4), per="layer").layers
     assert [one.clipped for one in largest] == [0.0] * 5
     for high, low, mse in zip(largest, robust, least):
         assert low.threshold < high.threshold

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="what is converted is a network of t
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
-from spikecore.convert import QCFS, ConversionError, convert  # noqa: E402
+from spikecore.convert import QCFS, ConversionError, LeastError, Percentile, convert  # noqa: E402
 from spikecore.datasets import Dataset  # noqa: E402
 
 
@@ -126,14 +126,17 @@ def test_wrong_data_and_options():
     with pytest.raises(ConversionError, match=r"layer 1 \(ReLU\): all its activations are 0"):
         convert(silent, X)
     for options, message in (
-        ({"percentile": 0.0}, r"percentile=0\.0 must be in \[1, 100\]"),
-        ({"percentile": 0.999}, r"percentile=0\.999 must be in \[1, 100\], in percent, e\.g\. 99\.9"),
         ({"method": "maximum"}, r"method 'maximum'.*'max'"),
         ({"per": "neuron"}, r"per 'neuron'.*channel"),
         ({"charge": 1.0}, r"charge=1\.0 must be a share"),
     ):
         with pytest.raises(ValueError, match=message):
             convert(ann, X, **options)
+    for percent in (0.0, 0.999, 100.5):
+        with pytest.raises(ValueError, match=rf"percent={percent} must be in \[1, 100\], in percent, e\.g\. 99\.9"):
+            Percentile(percent)
+    with pytest.raises(ValueError, match="num_steps=0 must be an int >= 1"):
+        LeastError(0)
     with pytest.raises(ValueError, match="levels=0 must be"):
         QCFS(0)
     with pytest.raises(ValueError, match=r"threshold=-1\.0 must be a number > 0"):

@@ -9,6 +9,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen
+from spikecore.api.core.layer import Key
 
 RNG = np.random.default_rng(0)
 X = RNG.random((20, 6), dtype=np.float32)
@@ -44,7 +45,7 @@ def draws(model, epochs=2):
     """Batches with the draws that ``fit`` has for them."""
     for epoch in range(epochs):
         for i, (x, y) in enumerate(BATCHES):
-            yield x, y, {"seed": (model.seed, "epoch", epoch), "first": 8 * i}
+            yield x, y, {"seed": Key((model.seed, "epoch", epoch), first=8 * i)}
 
 
 def same(a, b):

@@ -12,6 +12,7 @@ import spikecore as sc
 import spikecore.nn as snn
 import spikecore.nn.functional as SF
 from spikecore import backprop, datasets, functional, init, plasticity, schedule, spikegen, surrogate
+from spikecore.api.core.layer import Key
 from spikecore.nn.utils import reset
 
 
@@ -90,7 +91,7 @@ groups = [sc.Group("*.bias", weight_decay=0.0), sc.Group("*.beta", lr=1e-2)]
 adam = sc.Adam(lr=1e-3, groups=groups)
 own.fit([(X, LABELS)], optimizer=adam, num_steps=2, callbacks=(Stop(),), schedule=schedule.one_cycle(), progress=False)
 own.fit([(X, LABELS)], num_steps=2, learning=sc.EProp("random", kappa=0.5, seed=1), progress=False)
-own.train_step(X, LABELS, optimizer=sc.SGD(lr=0.1, clip_norm=1.0), num_steps=2, seed=(3, "a"), first=4)["loss"]
+own.train_step(X, LABELS, optimizer=sc.SGD(lr=0.1, clip_norm=1.0), num_steps=2, seed=Key((3, "a"), first=4))["loss"]
 value, grads = own.value_and_grad(X, LABELS, num_steps=2)
 own.apply({name: 0.5 * grad for name, grad in grads.items()}, optimizer=adam)
 

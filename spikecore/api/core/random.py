@@ -15,6 +15,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, Optional, Tuple
 
+from spikecore.arguments import argument_kind
+
 Words = Tuple[Any, Any, Any, Any]
 
 MASK = 0xFFFFFFFF
@@ -41,6 +43,9 @@ class Key:
     def child(self, *names: Any) -> Key:
         """The key of a sub-stream, e.g. of a layer or an epoch."""
         return replace(self, path=(*self.path, *names))
+
+
+argument_kind(Key, "a Key of spikecore.api.core.layer")
 
 
 def stream(path: Any) -> Tuple[int, int]:

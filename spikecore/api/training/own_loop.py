@@ -20,7 +20,7 @@ from spikecore.api.training.history import Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.loop import DivergedError
 from spikecore.api.training.optimizers import Optimizer
-from spikecore.arguments import ArrayLike, Count, Seed, Size, checked, shown
+from spikecore.arguments import ArrayLike, Seed, Size, checked, shown
 
 if TYPE_CHECKING:
     from spikecore.api.core.engine import Executor
@@ -42,8 +42,7 @@ def train_step(
     metric: Optional[Metric] = None,
     learning: Union[Literal["bptt"], BPTT] = "bptt",
     lengths: Optional[ArrayLike] = None,
-    seed: Optional[Seed] = None,
-    first: Count = 0,
+    seed: Union[None, Seed, Key] = None,
     check_finite: bool = True,
 ) -> Row:
     """Learn from one batch: one update of the weights, for a training loop of your own.
@@ -60,9 +59,8 @@ def train_step(
         learning: "bptt", the default, or truncated, ``sc.BPTT(window=...)``.
         lengths: how many steps of each sample count, (batch,); None, the default: all.
         seed: names the random draws of dropout and encoder; default: others at each step, from the model's seed
-            and the number of the step.
-        first: number of the batch's first sample within the draws of ``seed``; default 0. Batches with one seed draw as
-            one batch does if ``first`` counts on.
+            and the number of the step. A ``Key`` of the samples that ``first`` says: batches with
+            ``Key(path, first=0)``, ``Key(path, first=32)``, ... draw as one batch does.
         check_finite: whether NaN and infinity in the input, and a loss that is not finite, are refused.
 
     Returns:
@@ -82,7 +80,7 @@ def train_step(
     record = "last" if needs_membrane(metrics) and "last" not in recorded_for(loss) else ()
     feed = Feed(num_steps, encoder, time_axis, check_finite)
     window = _window(learning)
-    batch = _batch(self, feed, loss, x, targets, lengths, seed, first)
+    batch = _batch(self, feed, loss, x, targets, lengths, seed)
     executor = self.trainer.ready(self, loss, optimizer, window=window, record=record)
     if executor.gradients is not None:
         executor.gradients.guarded = check_finite
@@ -111,8 +109,7 @@ def value_and_grad(
     time_axis: int = 0,
     learning: Union[Literal["bptt"], BPTT] = "bptt",
     lengths: Optional[ArrayLike] = None,
-    seed: Optional[Seed] = None,
-    first: Count = 0,
+    seed: Union[None, Seed, Key] = None,
     check_finite: bool = True,
 ) -> Tuple[float, Dict[str, Any]]:
     """The loss of a batch and its gradient by the parameters, without an update.
@@ -121,7 +118,7 @@ def value_and_grad(
     running statistics of batch normalisation move. Until ``apply``, calls without a seed draw the same.
 
     Args:
-        x, targets, loss, num_steps, encoder, time_axis, learning, lengths, seed, first, check_finite: as in
+        x, targets, loss, num_steps, encoder, time_axis, learning, lengths, seed, check_finite: as in
             ``train_step``.
 
     Returns:
@@ -138,7 +135,7 @@ def value_and_grad(
     """
     loss, optimizer = self.trainer.with_defaults(loss, None)
     window = _window(learning)
-    batch = _batch(self, Feed(num_steps, encoder, time_axis, check_finite), loss, x, targets, lengths, seed, first)
+    batch = _batch(self, Feed(num_steps, encoder, time_axis, check_finite), loss, x, targets, lengths, seed)
     executor: Any = self.trainer.ready(self, loss, optimizer)
     _check_gradients(self, executor)
     before, executor.window = executor.window, window  # a ``fit`` that calls this in a callback keeps its own
@@ -221,12 +218,13 @@ def _window(learning: Any) -> Optional[int]:
 
 
 def _batch(
-    model: Model, feed: Feed, loss: Any, x: Any, targets: Any, lengths: Any, seed: Optional[Seed], first: int
+    model: Model, feed: Feed, loss: Any, x: Any, targets: Any, lengths: Any, seed: Union[None, Seed, Key]
 ) -> Placed:
     """A user's batch, checked; it builds the model if need be."""
-    number = model.trainer.executor.steps_done if model.built else 0
-    path = (model.seed, "step", number) if seed is None else seed if isinstance(seed, tuple) else (seed,)
-    return placed(model, feed, loss, (x, targets, lengths), Key(path, first))
+    if seed is None:
+        seed = (model.seed, "step", model.trainer.executor.steps_done if model.built else 0)
+    key = seed if isinstance(seed, Key) else Key(seed if isinstance(seed, tuple) else (seed,))
+    return placed(model, feed, loss, (x, targets, lengths), key)
 
 
 def _check_loss(value: float, check: bool) -> None:
