@@ -242,7 +242,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float
 
 def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
     """A neuron with dense recurrence without its product, and what runs both; (None, None) for other neurons."""
-    if not hasattr(stepper, "connection"):
+    if not (isinstance(stepper, Stepper) and stepper.recurs):
         return None, None
     from spikecore.kernels.recurrence import Recurrence, elementwise_part
 

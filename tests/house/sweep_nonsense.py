@@ -127,6 +127,8 @@ ANNOTATIONS = {
     "Union[PathLike, Chip]": "path",
     **{"Union[PathLike, Tuple[Dataset, Dataset]]": "path", "Union[int, Tuple[int, int]]": "sizes"},
     "Target": "word",
+    "Union[MethodName, Percentile, LeastError]": "word",
+    **dict.fromkeys(("Union[Dataset, Loader]", "Union[None, Dataset, Loader]"), "model"),
     **{
         name: "engine"
         for name in ("Union[None, str, Engine]", "Union[None, EngineName, Engine]", "Union[EngineName, Engine]")

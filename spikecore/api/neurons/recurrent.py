@@ -69,6 +69,7 @@ class Recurrent(Stepper):
         ShapeError: the connection changes the shape.
     """
 
+    recurs: ClassVar[bool] = True
     neuron: Stepper
     connection: Stateless
 

@@ -29,6 +29,7 @@ class Stepper(Layer):
 
     # whether ``run`` is ``begin`` and ``over_time``; a class with another one need not say
     scans: ClassVar[bool] = True
+    recurs: ClassVar[bool] = False  # whether its field ``connection`` leads from its spikes back to its input
 
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
