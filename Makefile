@@ -113,8 +113,9 @@ tutorials-check: .venv/extras-docs .venv/extras-test  ## execute tutorials and g
 	$(BIN)/python docs/builder/tutorials.py --check $(NAMES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/docs/test_docs.py
 
-docs: .venv/extras-docs  ## the documentation, into build/site
+docs: .venv/extras-docs .venv/extras-test  ## the documentation, into build/site; its search answers everyday questions
 	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -q -m slow tests/docs/test_search.py
 
 site-pictures: .venv/extras-docs .venv/extras-test  ## pictures of the documentation's pages in Chromium, into build/screenshots
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/docs/test_site_pictures.py

@@ -5,9 +5,7 @@ Pages in ``docs/reference`` name one thing a line, ``::: sc.Leaky``, and mkdocst
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any, Iterator, List
 
 PUBLIC = {  # how a name begins on the page, and where it lies
@@ -23,7 +21,6 @@ PUBLIC = {  # how a name begins on the page, and where it lies
     },
 }
 LINE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
-EXACT = 4  # how much more a result counts in the search
 COMMANDS = "<!-- commands -->"
 
 
@@ -44,20 +41,6 @@ def entry(name: str, level: int) -> str:
     heading = name if first in PUBLIC else name.rpartition(".")[2]
     options = f"      heading: {heading}\n      toc_label: {heading}\n      heading_level: {level}\n"
     return f"::: {path}\n    options:\n{options}"
-
-
-def on_post_build(config: Any, **kwargs: Any) -> None:
-    """Let the search find ``Leaky`` before ``LeakyParallel`` for "Leaky": it takes words for beginnings of words."""
-    del kwargs
-    index = Path(config.site_dir) / "search" / "search_index.json"
-    content = json.loads(index.read_text(encoding="utf-8"))
-    ours = [each for each in content["docs"] if each["location"].startswith("reference/") and "#" in each["location"]]
-    names = {each["title"].rpartition(".")[2] for each in ours}
-    for each in ours:
-        name = each["title"].rpartition(".")[2]
-        if name and any(other != name and other.startswith(name) for other in names):
-            each["boost"] = EXACT
-    index.write_text(json.dumps(content), encoding="utf-8")
 
 
 def commands() -> Iterator[str]:

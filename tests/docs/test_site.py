@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shutil
 import subprocess
@@ -270,13 +269,3 @@ def test_others_are_those_of_the_classes_that_are_named(package):
 def test_a_function_is_shown_where_a_module_has_its_name(package):
     assert package["spikegen.rate"].is_function
     assert "first_spike_time" in arguments(package["spikegen.rate"])
-
-
-def test_a_name_comes_before_longer_ones_in_the_search(tmp_path):
-    (tmp_path / "search").mkdir()
-    index = tmp_path / "search" / "search_index.json"
-    places = {"reference/neurons/#a": "sc.Leaky", "reference/neurons/#b": "sc.LeakyParallel", "x/#c": "Leaky"}
-    index.write_text(json.dumps({"docs": [{"location": where, "title": title} for where, title in places.items()]}))
-    reference.on_post_build(SimpleNamespace(site_dir=str(tmp_path)))
-    boosts = [entry.get("boost") for entry in json.loads(index.read_text())["docs"]]
-    assert boosts == [reference.EXACT, None, None]
