@@ -57,7 +57,7 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
             raise ExportError(
                 f"{named(path, layer_name(layer))} computes without the words that a target is written from: take a "
                 "layer of spikecore's in its place (snn.from_torch converts what it knows), or give "
-                "snn.to_torch(model) to torch.export.export, see docs/torch_export.md"
+                "snn.to_torch(model) to torch.export.export, see docs/onnx.md#torchexport-and-aotinductor"
             ) from error
     graph = _recorded(model, engine, batch_size)
     # in float64, where sums in another order do not move a spike

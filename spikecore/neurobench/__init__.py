@@ -1,4 +1,4 @@
-"""NeuroBench: its metrics for a model on any engine, and models that its benchmarks take; see docs/neurobench.md.
+"""NeuroBench: its metrics for a model on any engine, and models that its benchmarks take; see docs/hardware.md.
 
     from spikecore import neurobench
 
