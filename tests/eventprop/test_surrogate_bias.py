@@ -1,4 +1,4 @@
-"""`surrogate_bias`: what a surrogate makes of the gradient, against the exact gradient of the same network."""
+"""`model_bias`: what a surrogate makes of the gradient, against the exact gradient of the same network."""
 
 from __future__ import annotations
 
