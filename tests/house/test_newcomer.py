@@ -183,7 +183,7 @@ def test_losses_of_other_libraries_are_answered_with_what_a_loss_here_gets():
 def test_recorded_arrays_say_which_words_there_are():
     refuses(
         lambda: fit(loss=lambda out, targets: out.spikes.mean()),
-        r"no \.mean: write sc\.engine_of\(x\)\.xp\.mean\(x\)",
+        r"no \.mean: write sc\.base\.engine_of\(x\)\.xp\.mean\(x\)",
         AttributeError,
     )
     refuses(
@@ -214,7 +214,7 @@ class Wordy(sc.base.Neuron):
 def test_neurons_of_ones_own(engine, num_steps):
     pytest.importorskip(engine)
     run = lambda neuron: sc.Model(neuron, engine)(X, num_steps=num_steps)  # noqa: E731
-    refuses(lambda: run(Unmarked()), r"no 'beta' in this Params; .* annotated as sc\.Param", AttributeError)
+    refuses(lambda: run(Unmarked()), r"no 'beta' in this Params; .* annotated as sc\.base\.Param", AttributeError)
     refuses(
         lambda: run(Wordy()),
         r"no word 'sinh'; sorted\(vars\(engine\.xp\)\) lists the words that every engine has",

@@ -66,7 +66,7 @@ MISTAKES = {
     "verify a loss of torch's functions": (
         lambda: sc.verify(net(), X, Y, of_torchs_functions, num_steps=2),
         "torch's cross_entropy cannot differentiate",
-        r"sc\.engine_of\(out\.spikes\)\.xp",
+        r"sc\.base\.engine_of\(out\.spikes\)\.xp",
     ),
 }
 
