@@ -11,6 +11,7 @@ from typing import Any, List, Tuple
 
 import spikecore as sc
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.base import Layer
 from spikecore.conformance import cases
 from spikecore.surrogate import Surrogate
 
@@ -40,7 +41,7 @@ def _add(text: str, row: Any) -> None:
     name, thing, *shape = row
     if isinstance(thing, Surrogate):
         thing = sc.Leaky(beta=sc.learn(0.8), surrogate=thing)
-    if isinstance(thing, sc.Layer):
+    if isinstance(thing, Layer):
         case = cases.Case(name, thing, *map(tuple, shape))
         tables: Tuple[List[Any], ...] = (cases.LAYERS,)
         if isinstance(thing, Stepper):

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore import functional
+from spikecore import compression, functional
 from spikecore.api.core import words
 from spikecore.api.core.layer import EMPTY, Init
 from spikecore.api.learning import learning as finding
+from spikecore.base import Params, Stateless
+from spikecore.errors import CheckpointError, ExportError
 from tests.docs.adding_rig import NAMES, PAGE, files, needs_page, own_part  # noqa: F401  (a fixture)
 from tests.export.c_rig import in_c, needs_compiler
 
@@ -90,7 +92,7 @@ def test_a_checkpoint_needs_the_classes_and_says_so(model, tmp_path):
     model.save(tmp_path / "net.safetensors")
     again = sc.load(tmp_path / "net.safetensors", engine="numpy", classes=classes())
     np.testing.assert_array_equal(steps(again), steps(model))
-    with pytest.raises(sc.CheckpointError, match=r"unknown class .*of your own.*must be given: load\(..., classes=\["):
+    with pytest.raises(CheckpointError, match=r"unknown class .*of your own.*must be given: load\(..., classes=\["):
         sc.load(tmp_path / "net.safetensors")
 
 
@@ -141,7 +143,7 @@ def test_nir_refuses_layers_and_neurons_by_name_and_keeps_a_surrogate(model, tmp
         (own_part("rms_norm:RunningRMSNorm")(2), r"layer 0 \(RunningRMSNorm\): NIR has no such node; replace it by"),
         (own_part("tired:Tired")(), r"layer 0 \(Tired\): NIR has no such node; replace it by Leaky"),
     ):
-        with pytest.raises(sc.ExportError, match=said):
+        with pytest.raises(ExportError, match=said):
             sc.export(sc.Model(sc.Sequential(layer), "numpy", input_shape=(2, 6, 6)), tmp_path / "own.nir")
     known = sc.Model(sc.Sequential(sc.Leaky(surrogate=surrogate)), "numpy", input_shape=(3,))
     with pytest.warns(UserWarning, match="surrogate|reset_mechanism"):
@@ -163,13 +165,13 @@ def test_torch_takes_it_or_refuses_it_by_name(model):
 
 
 @dataclass(frozen=True)
-class Dense(sc.Stateless):
+class Dense(Stateless):
     """A layer with weights of its own."""
 
     connections: ClassVar[Tuple[str, ...]] = ("weight",)
 
     def init(self, key, shape):
-        return Init(sc.Params(weight=np.eye(4, shape[0]) / 2), EMPTY, (4,))
+        return Init(Params(weight=np.eye(4, shape[0]) / 2), EMPTY, (4,))
 
     def apply(self, engine, params, buffers, x, *, train, key):
         return engine.xp.matmul(x, engine.xp.permute_dims(params.weight, (1, 0))), buffers
@@ -187,23 +189,23 @@ def test_costs_count_it_or_name_it(model):
 
 
 def test_chips_judge_it_by_name(model):
-    said = str(sc.check(model, "loihi2", X))
+    said = str(sc.hardware.check(model, "loihi2", X))
     for layer in ("1: layer: Loihi 2 has no RunningRMSNorm", "3: layer: Loihi 2 has no MixedPool2d"):
         assert f"DOES NOT FIT  layer {layer}; it has Linear" in said
-    assert sc.check(model, "cortex-m4").ok
+    assert sc.hardware.check(model, "cortex-m4").ok
 
 
 def test_few_bits_and_integers(model, tmp_path):
-    small = sc.quantize(model, weights=8, states=16, parameters=8, inputs=8, x=X)
-    assert "full precision: 1 (RunningRMSNorm): 1.gain" in str(sc.quantization_report(small))
+    small = compression.quantize(model, weights=8, states=16, parameters=8, inputs=8, x=X)
+    assert "full precision: 1 (RunningRMSNorm): 1.gain" in str(compression.quantization_report(small))
     sc.export(small, tmp_path / "net", "c")
-    with pytest.raises(
-        sc.ExportError, match=r"layer 2 \(QuantizedNeuron\) divides by a value that depends on the input"
-    ):
+    with pytest.raises(ExportError, match=r"layer 2 \(QuantizedNeuron\) divides by a value that depends on the input"):
         sc.export(small, tmp_path / "fixed", "c", dtype="fixed")
     assert not list(tmp_path.glob("fixed*"))
     pooling = sc.Sequential(sc.Conv2d(2, 2, 3), sc.Leaky(threshold=0.5), own_part("mixed_pool:MixedPool2d")(2))
-    pooled = sc.quantize(sc.Model(pooling, "numpy", input_shape=(2, 6, 6)), states=16, parameters=8, inputs=8, x=X)
+    pooled = compression.quantize(
+        sc.Model(pooling, "numpy", input_shape=(2, 6, 6)), states=16, parameters=8, inputs=8, x=X
+    )
     sc.export(pooled, tmp_path / "fixed", "c", dtype="fixed")
 
 
@@ -259,12 +261,12 @@ def test_a_network_of_one_layer_and_a_domain_of_ones_own(tmp_path):
     ("write", "error", "said"),
     [
         (lambda call, layer, arrays, x: call.op("LpPool", x, kernel_shape=(2, 2), strides=(2, 2), p=1),
-         sc.ExportError, r"for layer 0 \(PowerPool2d\) the file does not compute what the network does: "),
-        (lambda call, layer, arrays, x: call.op("Identity", x), sc.ExportError,
+         ExportError, r"for layer 0 \(PowerPool2d\) the file does not compute what the network does: "),
+        (lambda call, layer, arrays, x: call.op("Identity", x), ExportError,
          r"for layer 0 \(PowerPool2d\) the file does not run"),
-        (lambda call, layer, arrays, x: call.op("NoSuch", x), sc.ExportError,
+        (lambda call, layer, arrays, x: call.op("NoSuch", x), ExportError,
          r"for layer 0 \(PowerPool2d\) the file does not run: No Op registered for NoSuch"),
-        (lambda call, layer, arrays, x: None, sc.ExportError, r"layer 0 \(PowerPool2d\): its function in operators="),
+        (lambda call, layer, arrays, x: None, ExportError, r"layer 0 \(PowerPool2d\): its function in operators="),
         (3, TypeError, "operators=.* must be functions by class of layer"),
     ],
 )  # fmt: skip
@@ -278,7 +280,7 @@ def test_a_wrong_operator_is_refused_and_nothing_written(pooled, tmp_path, write
 def test_operators_are_for_stateless_layers_of_the_network(pooled, tmp_path):
     pytest.importorskip("onnx")
     write = own_part("power_pool:lp_pool")
-    with pytest.raises(sc.ExportError, match=r"layer 3 \(Leaky\) keeps states, and operators= is for layers without"):
+    with pytest.raises(ExportError, match=r"layer 3 \(Leaky\) keeps states, and operators= is for layers without"):
         sc.export(pooled, tmp_path / "own.onnx", operators={sc.Leaky: write})
     with pytest.raises(ValueError, match=r"the network has no layer of class .*Conv2d.*; it has PowerPool2d, Flatten"):
         sc.export(pooled, tmp_path / "own.onnx", operators={sc.Conv2d: write})
