@@ -105,8 +105,7 @@ def _trained(run: Path) -> Any:
     if run.is_dir():
         if not (run / MODEL).exists() and (run / "run.toml").exists():
             raise FileNotFoundError(f"{run}: holds no {MODEL} yet: run spikecore train {run} --resume first")
-        opened(run)  # refuses other folders
-        return load(run / MODEL, engine="numpy")
+        return load(run / MODEL, engine="numpy", classes=opened(run).classes)  # it refuses other folders
     if run.suffix == ".toml":
         raise ConfigError([f"{run}: a run file has no weights yet: spikecore train {run}, then export its directory"])
     if not run.exists():

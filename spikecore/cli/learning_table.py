@@ -11,6 +11,7 @@ from spikecore import plasticity
 from spikecore.api.learning.learning import ways
 from spikecore.api.learning.local_rule import Weighing
 from spikecore.api.learning.plasticity import additive, proportional
+from spikecore.backprop import Learning
 from spikecore.cli.schema import TYPES, Kind, fields_of, model_of, models_of, named, one_of, tagged
 from spikecore.plasticity import LocalRule
 
@@ -101,7 +102,7 @@ class PlasticityTable(Kind):
         return self
 
 
-AnyLearning = one_of((*models_of(dict(ways())), PlasticityTable), "kind", "bptt")
+AnyLearning = one_of((*models_of(dict(ways())), PlasticityTable), "kind", "bptt", own=(Learning,))
 
 
 def is_plasticity(value: Any) -> bool:

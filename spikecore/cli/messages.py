@@ -11,6 +11,7 @@ from typing_extensions import get_args, get_origin
 
 from spikecore.arguments import unknown
 from spikecore.cli.origins import dotted, parts_of
+from spikecore.cli.own_kinds import MODELS, is_own
 from spikecore.cli.toml_text import toml_text
 
 
@@ -120,7 +121,14 @@ def _locate(loc: Tuple[Any, ...], model: Any, data: Any) -> Tuple[Tuple[Any, ...
             fields = around.model_fields if around is not None else {}
             candidates = list(models_in(fields[part].annotation)) if part in fields else []
             named = part in fields and get_origin(fields[part].annotation) is dict
+        candidates = _own(data) or candidates
     return tuple(keys), data, around
+
+
+def _own(data: Any) -> List[Any]:
+    """The model of a table that names a class of the user's own, if there is one."""
+    kind = data.get("kind") if isinstance(data, dict) else data
+    return [MODELS[kind]] if is_own(kind) and kind in MODELS else []
 
 
 def _tag(model: Any) -> Any:

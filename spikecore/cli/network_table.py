@@ -14,7 +14,7 @@ from spikecore.cli.schema import LAYER_MODELS, TYPES, AnyLayer, Kind, Section, f
 from spikecore.cli.toml_text import toml_text
 
 NEURON_MODELS = tuple(model for model in LAYER_MODELS if issubclass(model.target, Stepper))  # type: ignore[arg-type]
-TYPES[Stepper] = one_of(NEURON_MODELS, "kind")
+TYPES[Stepper] = one_of(NEURON_MODELS, "kind", own=(Stepper,))
 
 
 class Architecture(Kind):

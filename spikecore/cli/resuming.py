@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 from spikecore import Model, load
 from spikecore.cli import run_file as configs
@@ -42,6 +42,7 @@ class Watched:
 
     path: Optional[Path]
     model: Model
+    classes: Sequence[Any] = ()  # of the user's own, which a file of the model names
 
     def state(self) -> Dict[str, Any]:
         if self.path is not None:
@@ -58,7 +59,7 @@ class Past(Watched):
     def state(self) -> Dict[str, Any]:
         if self.path is None or not self.path.exists():
             return self.model.state()
-        return load(self.path, engine=self.model.engine).state()
+        return load(self.path, self.model.engine, self.classes).state()
 
     def load_state(self, state: Dict[str, Any]) -> None:
         """Do nothing: the model's own file was saved after early stopping had restored the best state."""

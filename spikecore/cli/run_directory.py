@@ -27,6 +27,7 @@ from spikecore.cli import run_file as configs
 from spikecore.cli.figures import epoch_line
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.own_kinds import own_classes
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
@@ -165,11 +166,16 @@ class Run:
         except ShapeError as error:
             raise ConfigError([f"{self.name}: network: {error}. The data: {self.train_set!r}"]) from None
 
+    @property
+    def classes(self) -> List[Any]:
+        """The classes of the user's own that the run file names."""
+        return own_classes(self.config.plain())
+
     def model(self) -> Model:
         """Build the model with the weights in the run directory, or with initial weights if it has none."""
         if self.directory is None or not (self.directory / MODEL).exists():
             return self.new_model()
-        return load(self.directory / MODEL, engine=self.engine())
+        return load(self.directory / MODEL, engine=self.engine(), classes=self.classes)
 
     def loader(self, data: Any) -> Loader:
         """Batches of ``data`` for training, in an order drawn from the seed if the run file says ``shuffle``."""
@@ -241,7 +247,7 @@ class Run:
             callbacks.insert(0, lambda model, row: row.update(self._voted(model, self.judging(voted), "val_")))
         if options.early_stopping is not None:
             stopping: Any = options.early_stopping.make()  # type: ignore[attr-defined]
-            past = Past(self._file(BEST), model)
+            past = Past(self._file(BEST), model, self.classes)
             if any([stopping(past, row) for row in model.history]):  # a list: stopping must see every row
                 return
             callbacks.insert(-1, lambda model, row: stopping(Watched(self._saves(BEST, model), model), row))

@@ -2,7 +2,7 @@
 
 Nothing here is written per class. Each class (or encoder function) becomes a pydantic model whose keys are its own
 fields, with their defaults, and which calls it to check values; a table with a ``kind`` is one of a union of them. A
-layer added to the library is a layer that run files know.
+layer added to the library is a layer that run files know; one of the user's own is named by its module.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     TypeAdapter,
+    WrapValidator,
     create_model,
     model_validator,
 )
@@ -52,6 +54,7 @@ from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import Count, Size, hints_of
 from spikecore.base import Layer, Merge, Param
+from spikecore.cli.own_kinds import MODELS, imported, is_own
 from spikecore.compression import FixedPoint, Pruning, Rewiring
 from spikecore.init import Initialiser
 from spikecore.plasticity import votes_of
@@ -135,9 +138,15 @@ def model_of(
     return model
 
 
-def tagged(targets: Dict[str, Callable[..., Any]], default: str = "", base: Type[Kind] = Kind) -> Any:
+def tagged(
+    targets: Dict[str, Callable[..., Any]],
+    default: str = "",
+    base: Type[Kind] = Kind,
+    own: Tuple[type, ...] = (),
+    functions: bool = False,
+) -> Any:
     """The type of a table whose ``kind`` chooses among targets. A bare name stands for ``{kind = name}``."""
-    return one_of(models_of(targets, base), "kind", default)
+    return one_of(models_of(targets, base), "kind", default, own, functions)
 
 
 def models_of(targets: Dict[str, Callable[..., Any]], base: Type[Kind] = Kind) -> Tuple[Type[Kind], ...]:
@@ -148,15 +157,52 @@ def models_of(targets: Dict[str, Callable[..., Any]], base: Type[Kind] = Kind) -
     )
 
 
-def one_of(models: Tuple[Any, ...], key: str, default: str = "") -> Any:
-    """The type of a table whose ``key`` chooses among models; absent, it chooses ``default``."""
+def one_of(
+    models: Tuple[Any, ...], key: str, default: str = "", own: Tuple[type, ...] = (), functions: bool = False
+) -> Any:
+    """The type of a table whose ``key`` chooses among models; absent, it chooses ``default``.
+
+    Args:
+        models: the models.
+        key: "kind" or "name".
+        default: what is chosen where the key is absent.
+        own: the bases of classes of the user's own that may stand there, too, as "module:Class"; default: none.
+        functions: whether a function of the user's own may.
+    """
 
     def spelled_out(value: Any) -> Any:
         if isinstance(value, str):
             return {key: value}
         return {key: default, **value} if default and isinstance(value, dict) else value
 
-    return Annotated[Union[models], Field(discriminator=key), BeforeValidator(spelled_out)]  # type: ignore[return-value]
+    def also_own(value: Any, others: Callable[[Any], Any]) -> Any:
+        if own and isinstance(value, dict) and is_own(value.get(key)):
+            return own_model(value[key], own, functions).model_validate(value)
+        return others(value)
+
+    chosen: Any = Annotated[Union[models], Field(discriminator=key)]  # type: ignore[valid-type]
+    return (
+        Annotated[chosen, SerializeAsAny(), WrapValidator(also_own), BeforeValidator(spelled_out)]
+        if own
+        else (Annotated[chosen, BeforeValidator(spelled_out)])
+    )
+
+
+def own_model(name: str, bases: Tuple[type, ...], functions: bool) -> Type[Kind]:
+    """The model of a class or function of the user's own.
+
+    Raises:
+        ValueError: see ``imported``.
+    """
+    target = imported(name, bases, functions)
+    if name not in MODELS:
+        try:
+            fields = fields_of(target)
+        except TypeError as error:  # an annotation without a value
+            raise ValueError(f"{name!r}: {error}") from None
+        MODELS[name] = model_of(name, target, fields, kind=(Literal[name], name))  # type: ignore[valid-type]
+        MODELS[name].model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "LayerOrMerge": LayerOrMerge})
+    return MODELS[name]  # type: ignore[no-any-return]
 
 
 def fields_of(target: Any) -> Dict[str, Tuple[Any, Any]]:
@@ -306,12 +352,12 @@ TYPES: Dict[Any, Any] = {
     Tuple[Layer, ...]: List["AnyLayer"],  # type: ignore[valid-type]
     Tuple[Union[Layer, Merge], ...]: List["LayerOrMerge"],  # type: ignore[valid-type]
 }
-TYPES[Initialiser] = tagged(named(Initialiser))
-TYPES[Surrogate] = tagged(named(Surrogate))
+TYPES[Initialiser] = tagged(named(Initialiser), own=(Initialiser,))
+TYPES[Surrogate] = tagged(named(Surrogate), own=(Surrogate,))
 _FIXED: Dict[str, Callable[..., Any]] = {"FixedPoint": FixedPoint}
 TYPES[Quantiser] = tagged({"state_quant": state_quant, **_FIXED}, default="state_quant")
 TYPES[FixedPoint] = tagged(_FIXED, default="FixedPoint")
-TYPES[Grid] = tagged(named(Grid), default="ScaledInteger")
+TYPES[Grid] = tagged(named(Grid), default="ScaledInteger", own=(Grid,))
 
 LAYER_MODELS, MERGE_MODELS = (
     tuple(
@@ -320,7 +366,8 @@ LAYER_MODELS, MERGE_MODELS = (
     )
     for base in (Layer, Merge)
 )
-AnyLayer, LayerOrMerge = one_of(LAYER_MODELS, "kind"), one_of((*LAYER_MODELS, *MERGE_MODELS), "kind")
+AnyLayer = one_of(LAYER_MODELS, "kind", own=(Layer,))
+LayerOrMerge = one_of((*LAYER_MODELS, *MERGE_MODELS), "kind", own=(Layer, Merge))
 for _model in LAYER_MODELS:
     _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "LayerOrMerge": LayerOrMerge})
 
@@ -334,8 +381,8 @@ AnyEncoder = tagged(
     },
     default="constant",
 )
-AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
-AnyRegulariser = tagged(named(functional.Regulariser, functional))
+AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss", own=(functional.Loss,), functions=True)
+AnyRegulariser = tagged(named(functional.Regulariser, functional), own=(functional.Regulariser,))
 AnyMetric = tagged(
     {
         **{OWN: _own_accuracy, VOTE: _by_votes, "rate": lambda: "rate"},
@@ -344,7 +391,7 @@ AnyMetric = tagged(
     default=OWN,
 )
 TYPES[Sequence[Group]] = List[model_of("Group", Group, fields_of(Group))]  # type: ignore[misc]
-AnyOptimizer = tagged(named(Optimizer), default="Adam")
+AnyOptimizer = tagged(named(Optimizer), default="Adam", own=(Optimizer,))
 AnyCompute: Any = model_of("Compute", Compute, fields_of(Compute))
 AnySchedule = tagged(named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, fields_of(EarlyStopping))

@@ -8,7 +8,7 @@ from typing import Any, List, Optional
 
 import pytest
 
-from spikecore.conformance import report
+from spikecore.conformance import own, report
 from spikecore.conformance.fixtures import FIXTURES
 from spikecore.conformance.parts import parts_of
 from spikecore.conformance.report import Outcome, Run
@@ -30,6 +30,13 @@ def pytest_addoption(parser: Any) -> None:
         "package's included, e.g. torch:device=cuda; default: all engines that can be used here",
     )
     group.addoption(
+        "--cases",
+        action="append",
+        metavar="MODULE:NAME",
+        help="run the suite on layers, neurons, surrogates and losses of another package, and on nothing else "
+        "(repeatable): a list of (name, object) or (name, layer, shape of one sample)",
+    )
+    group.addoption(
         "--conformance-report",
         metavar="PATH",
         help="write what each engine passes, fails and skips to PATH, as JSON, and beside it as a page (.md)",
@@ -43,11 +50,21 @@ def pytest_configure(config: Any) -> None:
     """Read the engines, and begin the report, if one is asked for."""
     try:
         selected(config.getoption("--engine"))
+        for text in config.getoption("--cases") or ():
+            own.add(text)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", "slow: takes many seconds; `-m 'not slow'` leaves it out")
     if any(config.getoption(name) for name in OUTPUTS):
         config.pluginmanager.register(Watch(config), "spikecore.conformance.watch")
+
+
+def pytest_collection_modifyitems(config: Any, items: Any) -> None:
+    """With cases of another package, leave out the tests of all others."""
+    if config.getoption("--cases"):
+        others = [item for item in items if not own.is_of_them(item)]
+        items[:] = [item for item in items if own.is_of_them(item)]
+        config.hook.pytest_deselected(items=others)
 
 
 def pytest_report_header(config: Any) -> str:

@@ -11,6 +11,7 @@ import pytest
 import spikecore as sc
 from spikecore import functional, spikegen
 from spikecore.api.core.tree import State, Tree
+from spikecore.api.functional.base import evaluate
 from spikecore.api.layers.network import Output
 from spikecore.conformance import cases, golden, reference
 from spikecore.conformance.rig import assert_close, differences, need, normal
@@ -143,10 +144,11 @@ def test_losses_add_and_scale(engine):
     )
 
 
-def test_dtype_in_is_dtype_out(engine32):
-    for _, loss in cases.LOSSES:
-        out = outputs(engine32, engine32.asarray(abs(normal(5, 4, 3))), engine32.asarray(normal(5, 4, 3)))
-        assert engine32.to_numpy(loss(out, LABELS)).dtype == "float32"
+@pytest.mark.parametrize("loss", [loss for _, loss in cases.LOSSES], **cases.ids(cases.LOSSES))
+def test_dtype_in_is_dtype_out(engine32, loss):
+    out = outputs(engine32, engine32.asarray(abs(normal(5, 4, 3))), engine32.asarray(normal(5, 4, 3)))
+    labels = engine32.asarray(LABELS, dtype="int64")
+    assert engine32.to_numpy(evaluate(loss, engine32, out, labels)).dtype == "float32"
 
 
 def test_accuracy_rate(engine):

@@ -47,6 +47,10 @@ def check_batch_independence(engine, case):
     x = inputs(case, batch=4)
     together, alone = run(engine, case.layer, x), run(engine, case.layer, x[:, 2:3])
     assert_close(alone.outputs, together.outputs[:, 2:3], 1e-13)
+    if not case.layer.mixes_samples:  # then it may not in training either
+        options = {"train": True, "key": Key((0,), 2)}
+        alone, together = run(engine, case.layer, x[:, 2:3], **options), run(engine, case.layer, x[:, 2:], **options)
+        assert_close(alone.outputs, together.outputs[:, :1], 1e-13, "in training; is it to say mixes_samples = True?")
 
 
 def check_constant_input(engine, case):

@@ -8,37 +8,41 @@ what depends on weights alone is computed once, here, and is a constant of the g
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple, cast
+from types import MappingProxyType
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, cast
 
 import numpy as np
 
 from spikecore import Model
 from spikecore.api.core.extras import Extra, Stages
-from spikecore.api.core.layer import Pass, Result, layer_name
+from spikecore.api.core.layer import EMPTY, Pass, Result, layer_name
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.tree import Tree, flatten, leaves, rebuild
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.neurons.stepper import one_step
 from spikecore.api.training.visitor import weights_of
-from spikecore.base import Layer, Params, State
+from spikecore.base import Layer, Params, State, Stateless
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.tape import Tape, Var
 from spikecore.errors import ShapeError
 from spikecore.export.errors import ExportError
 from spikecore.export.simplify import simplified
-from spikecore.export.step_graph import Node, StepGraph, StepState, Value, named
+from spikecore.export.step_graph import Node, StepGraph, StepState, Value, named, whole_layer
 
 FEWEST, SAMPLES = 3, 16  # steps that are compared, and samples of all of them together: a layer that knows which step
 # it is mostly differs from the first on, one that delays its input does so after the delay
 
 
-def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> StepGraph:
+def step_graph(
+    model: Model, batch_size: int = 1, dtype: str = "float32", whole: Mapping[Any, Any] = MappingProxyType({})
+) -> StepGraph:
     """Record one time step of a model.
 
     Args:
         model: a model with weights.
         batch_size: samples of a step, >= 1.
         dtype: floating-point type of the step, "float32" or "float64".
+        whole: classes of layers without state that become a single word, "layer"; for each, what the writer needs.
 
     Returns:
         the graph. It has been compared with the model: some steps of random input give the same.
@@ -49,7 +53,7 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
     """
     if model.input_shape is None:
         raise ExportError("the model has no weights yet: call it on data, or pass input_shape=")
-    network, engine = model.network, Recording(dtype)
+    network, engine = model.network, Recording(dtype, whole)
     for path, layer in walk(network):
         try:
             layer.check_engine(engine)
@@ -61,7 +65,7 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
             ) from error
     graph = _recorded(model, engine, batch_size)
     # in float64, where sums in another order do not move a spike
-    double = engine if dtype == "float64" else Recording("float64")
+    double = engine if dtype == "float64" else Recording("float64", whole)
     _compare(graph if double is engine else _recorded(model, double, batch_size), network, *weights_of(model, double))
     return graph
 
@@ -75,7 +79,9 @@ def _recorded(model: Model, engine: Recording, batch_size: int) -> StepGraph:
     x = recorder.value(np.zeros((batch_size, *(model.input_shape or ())), engine.dtype))
     run = Step(engine, path="", recorder=recorder)
     try:
-        result = network.run(run, params, buffers, None, engine.xp.expand_dims(x, axis=0))
+        rows = engine.xp.expand_dims(x, axis=0)
+        alone = type(network) in engine.whole
+        result = whole(run, network, params, buffers, rows) if alone else network.run(run, params, buffers, None, rows)
         output = engine.xp.reshape(result.outputs, result.outputs.shape[1:])
     except ExportError:
         raise
@@ -125,8 +131,9 @@ class Recording(NumpyEngine):
 
     extras: Tuple[Extra, ...] = (NamedStages(),)
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, whole: Mapping[Any, Any] = MappingProxyType({})) -> None:
         super().__init__(dtype, fused=False)
+        self.whole = whole
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         y, after = one_step(self, stepper, params, state, inputs[0, ...])
@@ -157,7 +164,20 @@ class Said(Alone):
     def run(self, run: Any, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
         path = f"{run.path}.{self.name}" if run.path else self.name
         with run.recorder.within(path, self.layer):
+            if type(self.layer) in run.engine.whole:
+                return whole(run, self.layer, params[self.name], buffers.get(self.name, EMPTY), x)
             return super().run(run, params, buffers, state, x)
+
+
+def whole(run: Any, layer: Layer, params: Params, buffers: Tree, x: Any) -> Result:
+    """Write a layer down as a single word."""
+    recorder, xp = run.recorder, run.engine.xp
+    if not isinstance(layer, Stateless):
+        raise ExportError(f"{recorder.where} keeps states, and operators= is for layers without: leave it out there")
+    step = xp.reshape(x, x.shape[1:])
+    options = {"engine": run.engine, "layer": layer, "params": params, "buffers": buffers, "path": recorder.layer[0]}
+    y = recorder.apply("layer", whole_layer, (step,), {**options, "write": run.engine.whole[type(layer)]})
+    return Result(xp.expand_dims(y, axis=0))
 
 
 class Recorder(Tape):

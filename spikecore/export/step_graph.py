@@ -80,7 +80,8 @@ class StepGraph:
         x: the input, (batch, *features).
         output: the output, (batch, *features).
         states: the states, in the order of the network.
-        nodes: the words, in an order in which they can be computed. The word "constant" gives its argument, an array.
+        nodes: the words, in an order in which they can be computed. The word "constant" gives its argument, an array;
+            "layer" is a layer as a whole, where a writer has asked for it.
         shapes, dtypes: of each value; a dtype is "float32", "float64", "bool" or "int64".
         layers: the network's layers, names and classes, in order; those that compute nothing included.
         dtype: the floating-point type of the step.
@@ -123,7 +124,7 @@ class StepGraph:
 
     def values(self, x: np.ndarray, states: Iterable[np.ndarray]) -> Dict[Value, np.ndarray]:
         """Every value of one step, by its number; arguments as for ``step``."""
-        words = NumpyEngine(self.dtype, fused=False).raw_words()
+        words = {**NumpyEngine(self.dtype, fused=False).raw_words(), "layer": whole_layer}
         found: Dict[Value, np.ndarray] = {self.x: np.asarray(x, self.dtype)}
         found.update((state.before, np.asarray(given)) for state, given in zip(self.states, states))
         for node in self.nodes:
@@ -138,6 +139,12 @@ class StepGraph:
             for value in dict.fromkeys(node.reads()):
                 found.setdefault(value, []).append(node)
         return found
+
+
+def whole_layer(x: Any, engine: Any, layer: Any, params: Any, buffers: Any, **_: Any) -> Any:
+    """What the word "layer" means: a step of a layer without state that a target has an operator of its own for."""
+    y, _ = layer.apply(engine, params, buffers, engine.xp.expand_dims(x, axis=0), train=False, key=None)
+    return engine.xp.reshape(y, y.shape[1:])
 
 
 def named(layer: str, kind: str) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore import LayerNorm, Linear, Quantized
+from spikecore import Linear, Quantized
 from spikecore.api.core.layer import Result, layer_name
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten
@@ -16,7 +16,7 @@ from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import products_met
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, unquantized
+from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, multiplies, unquantized
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.base import Layer, Membrane, Params
 from spikecore.printing import columns, in_bytes, table
@@ -217,8 +217,7 @@ class _Count(Visitor):
             x = layer.input_quant.apply(self.engine, x)
         layer, params = unquantized(self.engine, layer, params)
         if not isinstance(layer, COUNTED):
-            matrices = any(len(value.shape) > 1 for value in flatten(params).values())
-            if matrices and not isinstance(layer, LayerNorm):
+            if multiplies(layer, params):
                 self.uncounted.append(f"{name} ({layer_name(layer)})")
             return
         values = self.engine.to_numpy(x)

@@ -146,5 +146,6 @@ def typed(node: Any, shape: Shape, out: Shape) -> Any:
 def no_such_node(name: str, layer: Layer) -> NirError:
     """The error for a layer for which NIR has no node."""
     kind = layer_name(layer)
-    remedy = REMEDIES.get(kind, "replace it by Leaky, Synaptic, Lapicque, IF or LI" if layer.state else "leave it out")
+    known = ("Leaky", "Synaptic", "Lapicque", "IF", "LI") if layer.state else tuple(one.__name__ for one in WRITERS)
+    remedy = REMEDIES.get(kind, f"replace it by {', '.join(known[:-1])} or {known[-1]}, or export to 'onnx' or 'c'")
     return NirError(f"layer {name} ({kind}): NIR has no such node; {remedy}")

@@ -49,8 +49,9 @@ class Factorised:
             curved = isinstance(layer, SampleNorm) and i > min(self.places, default=i)  # behind weights
             if curved or (i in self.places and not computes_as(layer, LINEAR)):
                 raise ValueError(
-                    f"layer {path} ({layer_name(layer)}) is not linear in its input, so a trace cannot replace it: "
-                    "use learning='rtrl' (backprop.rtrl), or BPTT"
+                    f"layer {path} ({layer_name(layer)}) is not linear in its input, as far as is known, so a trace "
+                    f"cannot replace it; known are {', '.join(kind.__name__ for kind in LINEAR)}: use learning='rtrl' "
+                    "(backprop.rtrl), or BPTT"
                 )
 
     def leak(self, engine: Any, fields: Params, x: Any) -> Tree:

@@ -65,7 +65,7 @@ class Recurrent(Stepper):
 
     Raises:
         TypeError: neuron or connection is something else.
-        ValueError: the neuron has ``parallel=True``.
+        ValueError: the neuron has ``parallel=True``; or, with the first data, the connection keeps statistics.
         ShapeError: the connection changes the shape.
     """
 
@@ -101,7 +101,12 @@ class Recurrent(Stepper):
     def init(self, key: Key, shape: Shape) -> Init:
         params, _, out = self.neuron.init(key.child("neuron"), shape)
         weights, buffers, back = self.connection.init(key.child("connection"), out)
-        if back != shape or len(buffers):
+        if len(buffers):
+            raise ValueError(
+                f"Recurrent: connection={self.connection!r} keeps statistics, which need whole sequences: leave it "
+                "out, or put it before the neuron"
+            )
+        if back != shape:
             raise ShapeError(f"Recurrent: the connection turns {out} into {back}, but the neuron takes {shape}")
         return Init(Params(neuron=params, connection=weights), EMPTY, out)
 

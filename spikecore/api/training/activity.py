@@ -20,7 +20,7 @@ from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.visitor import WHOLE, Visitor, connection_of
+from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, multiplies
 from spikecore.arguments import ArrayLike, Checked, Size, argument_kind, checked
 from spikecore.printing import columns
 
@@ -88,7 +88,7 @@ class Activity:
     firing: Tuple[Firing, ...]
     synapses: Tuple[Synapses, ...]
     steps: int
-    uncounted: Tuple[str, ...]  # layers whose internal connections are not counted
+    uncounted: Tuple[str, ...]  # layers whose operations are not counted: neurons with weights inside, users' layers
     dense_steps: int = 1  # passes of the artificial network that are counted: one per step of a sequence, one per image
 
     @property
@@ -200,6 +200,8 @@ class _Notes(Visitor):
         active = self.engine.xp.astype(x != 0.0, self.engine.dtype)
         total = _operations(self.engine, layer, active, params)
         if total is None:
+            if multiplies(layer, params):
+                self.uncounted.append(f"{name} ({layer_name(layer)})")
             return
         macs = _operations(self.engine, layer, self.engine.xp.ones_like(step))
         binary = isinstance(layer, SUMS) or self._is_binary(x)

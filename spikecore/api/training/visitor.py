@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
 
 from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, Tree, layer_name, shapes_of
-from spikecore.api.core.tree import map_leaves, unflatten
+from spikecore.api.core.tree import flatten, map_leaves, unflatten
 from spikecore.api.layers.containers import Container, flow
 from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.quantized import Quantized
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
 WHOLE = "(the network)"
+
+
+def multiplies(layer: Layer, params: Params) -> bool:
+    """Whether a layer without state multiplies its input by weights: it names connections, or it has a matrix and does
+    not only normalise.
+    """
+    matrices = any(len(value.shape) > 1 for value in flatten(params).values())
+    return bool(layer.connections) or (matrices and not layer.normalises and not layer.state)
 
 
 class Visitor(abc.ABC):

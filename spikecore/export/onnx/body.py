@@ -149,12 +149,12 @@ class Call:
         return self.body.constant(np.array(tuple(numbers), np.int64), f"{self.scope}.ints", shared=False)
 
     def part(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """An operator on the way."""
+        """An operator on the way; ``domain`` among the attributes is that of an operator of your own."""
         out = self.body.unused(f"{self.scope}.{kind}")
         return self.body.add(kind, inputs, out, self._about(), **attributes)
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """The operator that gives the result."""
+        """The operator that gives the result; attributes as for ``part``."""
         out = self._name or self.body.unused(self.scope)
         return self.body.add(kind, inputs, out, self._about(), **attributes)
 

@@ -4,8 +4,12 @@ result.
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
+import numpy as np
+
+from spikecore.api.core.tree import flatten
+from spikecore.export.errors import ExportError
 from spikecore.export.onnx.arithmetic import ARITHMETIC
 from spikecore.export.onnx.body import Body, Call
 from spikecore.export.onnx.shapes import SHAPES
@@ -17,6 +21,21 @@ OPERATORS: Dict[str, Callable[..., str]] = {**ARITHMETIC, **SHAPES}
 def write(body: Body, node: Node, name: Optional[str]) -> str:
     """Write a word into a graph; returns the name of its result."""
     call = Call(body, node, name)
+    if node.word == "layer":
+        return _own(call, node, name)
     if node.word not in OPERATORS:
         raise call.refused(f"the word {node.word!r} has no form in ONNX; export to C, or compute it by other words")
     return OPERATORS[node.word](call, *node.arguments, **node.options)
+
+
+def _own(call: Call, node: Node, name: Optional[str]) -> str:
+    """Write a layer by the function of the user's own; returns the name of its result."""
+    given: Any = node.options
+    values = {key: np.asarray(value) for part in ("params", "buffers") for key, value in flatten(given[part]).items()}
+    made = given["write"](call, given["layer"], values, *(call.read(x) for x in node.reads()))
+    if made not in {out for one in call.body.nodes for out in one.output}:
+        raise ExportError(
+            f"{node.where}: its function in operators= returned {made!r}, expected the name of a value that it made: "
+            "return call.op(KIND, x)"
+        )
+    return made if name in (None, made) else call.op("Identity", made)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping as MappingABC
+from types import MappingProxyType
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import onnx
@@ -11,10 +13,11 @@ from onnx import helper, numpy_helper
 
 from spikecore import Model
 from spikecore.api.core.sizes import whole_number
+from spikecore.api.layers.containers import walk
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
 from spikecore.export.onnx.any_batch import SIZES, joined
-from spikecore.export.onnx.body import Body, element
+from spikecore.export.onnx.body import Body, Call, element
 from spikecore.export.onnx.operators import write
 from spikecore.export.recording import step_graph
 from spikecore.export.step_graph import StepGraph, StepState, Value
@@ -23,6 +26,10 @@ from spikecore.export.weight_names import weight_names
 OPSET = 17  # what onnxruntime has had since 1.12
 IR_VERSION = 8  # the format of that opset
 LARGEST = 2**31 - 1  # a file of protobuf holds no more
+STEPS = 5  # that are compared where a user writes operators
+
+#: (call, layer, its arrays by name, the name of its input) -> the name of its result
+OwnOperator = Callable[[Call, Any, Dict[str, np.ndarray], str], str]
 
 
 def files(
@@ -32,6 +39,7 @@ def files(
     batch_size: Optional[int] = 1,
     sequence: bool = False,
     num_steps: Optional[int] = None,
+    operators: Mapping[type, OwnOperator] = MappingProxyType({}),
 ) -> Draft:
     """A model as an ONNX file.
 
@@ -41,8 +49,15 @@ def files(
         batch_size: samples that the file takes, >= 1; default 1. None: any number, and states have no default.
         sequence: whether it takes all steps at once, (time, batch, *features); default False: it takes one step.
         num_steps: of an input that is constant in time: the file takes (batch, *features) and gives this many steps.
+        operators: by class of layers without state, a function that writes such a layer by operators of its choice,
+            ``write(call, layer, arrays, x)``: ``call.op(KIND, x, **attributes)`` makes the operator that gives the
+            result, whose name the function returns; ``call.part`` makes one on the way, ``call.read(array)`` a
+            constant; ``arrays`` are the layer's parameters and statistics by name, x is the name of its input (batch,
+            *features). ``domain=`` is that of an operator that ONNX does not have. Default: all layers are written by
+            their words.
     """
     sizes = SIZES if batch_size is None else (whole_number("export: batch_size", batch_size, 1),)
+    own: Tuple[str, ...] = ()
     num_steps = None if num_steps is None else whole_number("export: num_steps", num_steps, 1)
     if not isinstance(sequence, bool):
         raise TypeError(f"export: sequence={sequence!r} must be True or False")
@@ -50,7 +65,8 @@ def files(
         raise ValueError(
             "export: sequence=True takes an input with a time axis, num_steps= one without it: pass one of them"
         )
-    graph, *_ = graphs = [step_graph(model, size) for size in sizes]
+    _check_operators(model, operators)
+    graph, *_ = graphs = [step_graph(model, size, whole=operators) for size in sizes]
     weights = weight_names(model, graph.dtype)
     whole = sequence or num_steps is not None
     made, *others = (
@@ -59,8 +75,15 @@ def files(
     for other in others:
         made = joined(made, other)
     made.metadata_props.extend(_facts(model, made, graph, sequence, num_steps))
+    if operators:
+        try:
+            own = _compared(graph, weights, stem)
+        except ExportError:
+            raise
+        except Exception as error:  # onnx's checker and its evaluator raise anything
+            raise ExportError(f"with operators= for {_own_layers(graph)} the file does not run: {error}") from error
     content = checked(made).SerializeToString()
-    return Draft({f"{stem}.onnx": content}, _notes(made, graph, batch_size is None))
+    return Draft({f"{stem}.onnx": content}, (*_notes(made, graph, batch_size is None), *own))
 
 
 def checked(made: onnx.ModelProto) -> onnx.ModelProto:
@@ -70,6 +93,47 @@ def checked(made: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError(f"the file would have {size:,} bytes, and ONNX files have 2 GiB at most: use fewer weights")
     onnx.checker.check_model(made, full_check=True)
     return made
+
+
+def _compared(graph: StepGraph, weights: Mapping[Any, str], stem: str) -> Tuple[str, ...]:
+    """Refuse operators of the user's own that give something else than their layer; a note where nobody can tell."""
+    from onnx.reference import ReferenceEvaluator
+
+    made, random = checked(step_model(graph, weights, stem)), np.random.default_rng(0)
+    domains = sorted({one.domain for one in made.opset_import} - {""})
+    if domains:
+        return (f"operators of domain {', '.join(domains)}: not compared with the network, for want of a runtime here",)
+    runtime, states = ReferenceEvaluator(made), graph.rest()
+    names = [state.name for state in graph.states]
+    for _ in range(STEPS):
+        x = random.normal(size=graph.shapes[graph.x]).astype(graph.dtype)
+        found = runtime.run(None, {"input": x, **dict(zip(names, states))})
+        y, states = graph.step(x, states)
+        for what, a, b in zip(("its output", *names), found, (y, *states)):
+            if np.shape(a) != np.shape(b) or not np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True):
+                raise ExportError(
+                    f"with operators= for {_own_layers(graph)} the file does not compute what the network does: {what} "
+                    "differs"
+                )
+    return ()
+
+
+def _own_layers(graph: StepGraph) -> str:
+    """The layers that the user's own functions write."""
+    return ", ".join(node.where for node in graph.nodes if node.word == "layer")
+
+
+def _check_operators(model: Model, operators: Any) -> None:
+    """Refuse what is no function by class of layer of the network."""
+    if not isinstance(operators, MappingABC) or not all(map(callable, operators.values())):
+        raise TypeError(
+            f"export: operators={operators!r} must be functions by class of layer, e.g. {{MyPool: write_my_pool}}"
+        )
+    kinds = {type(layer): None for _, layer in walk(model.network)}
+    for kind in operators:
+        if kind not in kinds:
+            known = ", ".join(one.__name__ for one in kinds)
+            raise ValueError(f"export: operators: the network has no layer of class {kind!r}; it has {known}")
 
 
 def _written(graph: StepGraph, weights: Mapping[Any, str], prefix: str = "") -> Body:
@@ -141,7 +205,10 @@ def _model(
         producer_name="spikecore",
         producer_version=__version__,
         ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[
+            helper.make_opsetid("", OPSET),
+            *(helper.make_opsetid(domain, 1) for domain in sorted({one.domain for one in body.nodes} - {""})),
+        ],
     )
 
 

@@ -12,13 +12,12 @@ from torch import nn
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
-from spikecore.api.core.layer import EMPTY, Layer, layer_name, shapes_of
+from spikecore.api.core.layer import EMPTY, Layer, Stateless, layer_name, shapes_of
 from spikecore.api.core.parameters import Learn, learn, values_of
 from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import flatten, unflatten
 from spikecore.api.layers import containers, joins
-from spikecore.api.layers.arrangement import Permute, Reshape
-from spikecore.api.layers.attention import HeadSum, PositionSum
+from spikecore.api.layers.arrangement import Reshape
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
 from spikecore.api.layers.delays import Delay, DelayedLinear
 from spikecore.api.layers.merges import Merge
@@ -49,7 +48,6 @@ Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
 WHOLE = (StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky)  # they take a whole sequence
 NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule)
-IN_WORDS = (HeadSum, Permute, PositionSum, Reshape)  # without parameters, and without a module of torch's
 REMEMBERING = (CountMaxPool1d, CountMaxPool2d, Delay, DelayedLinear)  # with states, and without a module of torch's
 _TO_LAYER = {pair.module: pair for pair in PAIRS if pair.both_ways}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
@@ -280,11 +278,12 @@ def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
             if buffers:
                 raise NoCounterpart("its width is annealed: sc.compression.round_delays(model) ends that")
             return wrapped(layer, params, init_hidden=True)
-        if type(layer) in IN_WORDS:
+        if type(layer) not in _TO_MODULE and isinstance(layer, Stateless) and not (params or buffers):
             return StatelessModule(layer)
         if type(layer) not in _TO_MODULE:
             raise NoCounterpart(
-                f"there is no such module; known are {_known(*_TO_MODULE, *IN_WORDS, *REMEMBERING)} and all neurons"
+                f"there is no such module; known are {_known(*_TO_MODULE, *REMEMBERING)}, all neurons, and layers "
+                "without parameters and statistics"
             )
         module = _TO_MODULE[type(layer)].to_module(layer)
     except (ValueError, TypeError) as error:

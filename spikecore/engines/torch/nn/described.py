@@ -17,7 +17,7 @@ from spikecore.engines.torch.nn.engine import engine_for, working
 
 
 class StatelessModule(nn.Module):
-    """A layer without parameters and state as a module.
+    """A layer without parameters and state as a module, the user's own included.
 
     Args:
         layer: the layer.
@@ -30,7 +30,7 @@ class StatelessModule(nn.Module):
     def forward(self, x: Any) -> Any:
         x = working(x)
         engine = engine_for(x.device, x.dtype)
-        y, _ = self.layer.apply(engine, Params(), EMPTY, x.unsqueeze(0), train=False, key=None)
+        y, _ = self.layer.apply(engine, Params(), EMPTY, x.unsqueeze(0), train=self.training, key=None)
         return y.squeeze(0)
 
     def extra_repr(self) -> str:
