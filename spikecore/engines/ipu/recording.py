@@ -51,6 +51,7 @@ class Operators(TorchDispatchMode):
     def __init__(self, watch: Any) -> None:
         super().__init__()
         self.watch = watch
+        self.detached: Any = None  # what was detached last
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
@@ -69,7 +70,9 @@ class Operators(TorchDispatchMode):
         self._read(name, tensors, [] if views else read_tensors)
         results = function(*args, **kwargs)
         outputs = tensors_in(results)
-        self._enter(name, given, outputs)
+        if name != "detach" or given["self"] is not self.detached:  # torch 2.0 detaches what it has detached once more
+            self._enter(name, given, outputs)
+        self.detached = results if name == "detach" else None
         self._enter_gradients(name, given, tensors, results)
         self._remember(name, given, tensors, [x for x in outputs if not any(x is y for y in changed_tensors)], views)
         constant = name not in CHANCE and all(_constant(x) for x in read_tensors)

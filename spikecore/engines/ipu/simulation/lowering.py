@@ -21,7 +21,8 @@ CONSTANTS = frozenset(
     "empty_like new_zeros new_ones new_full new_empty new_tensor".split()
 )
 DATA: Any = torch.Tensor.data  # the descriptor
-SET_ITEM: Any = torch.Tensor.__setitem__  # torch 2.0 shows only some of its calls to a mode
+SET_ITEM: Any = torch.Tensor.__setitem__  # torch 2.0 shows only some calls of these two to a mode
+GET_ITEM: Any = torch.Tensor.__getitem__
 KEPT = frozenset(("requires_grad_", "detach_"))  # names with a final underscore that change no value
 #: Writes that reach through a chain of slices, and the functions such a chain is made of.
 COPIES = frozenset("copy_ normal_ uniform_ random_ exponential_".split())
@@ -39,8 +40,16 @@ def lowered(function: Callable[..., Any], args: Any, kwargs: Dict[str, Any]) -> 
         args = (args[0].clone() if args[0]._is_view() else args[0], *args[1:])
     result = CHANGED[name](function, *args, **kwargs) if name in CHANGED else function(*args, **kwargs)
     _note_constant(name, result, [*args, *kwargs.values()])
-    if name in CUTS and isinstance(result, torch.Tensor) and result._is_view():
-        result._cut = _reaches(args[0])  # type: ignore[attr-defined]
+    if name in CUTS:
+        _note_cut(result, args[0])
+    return result
+
+
+def get_item(x: Any, index: Any) -> Any:
+    """``x[index]``, which a copy into it reaches through if it is a slice."""
+    result = GET_ITEM(x, index)
+    _note_constant("", result, [x])
+    _note_cut(result, x)
     return result
 
 
@@ -66,6 +75,11 @@ def _by_slices(index: Any) -> bool:
 def _reaches(x: Any) -> bool:
     """Whether a copy into parts of x is kept, also in what x is a slice of."""
     return not _is_constant(x) and (not x._is_view() or getattr(x, "_cut", False))
+
+
+def _note_cut(result: Any, x: Any) -> None:
+    if isinstance(result, torch.Tensor) and result._is_view():
+        result._cut = _reaches(x)  # type: ignore[attr-defined]
 
 
 def _is_constant(x: Any) -> bool:

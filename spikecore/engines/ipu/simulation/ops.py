@@ -65,6 +65,9 @@ def for_loop(count: int, body: Callable[..., Any], inputs: Any) -> Any:
             raise ValueError(f"poptorch.for_loop expects a list of tensors. (Object at index {i} is not torch.tensor)")
     values = [x.detach().clone() for x in inputs]
     recorded = make_fx(lambda *tensors: _listed(body(*tensors)))(*(x.clone() for x in values))
+    for node in recorded.graph.nodes:  # torch 2.0 names the CPU, which stands for the IPU here
+        node.kwargs = {name: value for name, value in node.kwargs.items() if name != "device"}
+    recorded.recompile()
     for _ in range(count):
         results = recorded(*values)
         if [(x.shape, x.dtype) for x in results] != [(x.shape, x.dtype) for x in values]:

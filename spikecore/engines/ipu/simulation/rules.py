@@ -13,7 +13,7 @@ from typing import Any, Iterator, List, Tuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from spikecore.engines.ipu.simulation.lowering import lowered, set_item
+from spikecore.engines.ipu.simulation.lowering import get_item, lowered, set_item
 
 LOSSES = (
     "mse_loss nll_loss cross_entropy binary_cross_entropy binary_cross_entropy_with_logits kl_div l1_loss "
@@ -90,6 +90,7 @@ def device_rules(losses: List[Any]) -> Iterator[None]:
         (torch.autograd.Function, "apply", classmethod(_inlined)),
         (torch.Tensor, "detach_", lambda self: self),
         (torch.Tensor, "register_hook", hook),
+        (torch.Tensor, "__getitem__", get_item),
         (torch.Tensor, "__setitem__", set_item),
         *modes,
         (torch.set_grad_enabled, "__init__", ignored),
