@@ -16,7 +16,16 @@ TAGS = 2_000.0  # what such words count; a title counts 1,000, text 1
 REFERENCE, INSIDE = 0.5, 0.1
 NAME = 3  # a class or function behind `sc.`; else nobody who types Synaptic would find it
 EXACT = 6  # the same where the name is the beginning of others
-INTERNALS = ("adding/", "architecture/", "design/", "files/", "names/", "packages_on_top/", "project/changelog/")
+INTERNALS = (
+    "adding/",
+    "architecture/",
+    "design/",
+    "files/",
+    "kernel_internals/",
+    "names/",
+    "packages_on_top/",
+    "project/changelog/",
+)
 
 
 def words(text: str) -> Dict[str, List[str]]:
