@@ -3,11 +3,14 @@
 from spikecore.api.core.engine import Engine as Engine
 from spikecore.api.core.engine import Executor as Executor
 from spikecore.api.core.engines import engine_of as engine_of
+from spikecore.api.core.layer import EMPTY as EMPTY
+from spikecore.api.core.layer import Init as Init
 from spikecore.api.core.layer import Layer as Layer
 from spikecore.api.core.layer import Stateless as Stateless
 from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State
+from spikecore.api.core.tree import Tree as Tree
 from spikecore.api.layers.merges import Concatenation as Concatenation
 from spikecore.api.layers.merges import Merge as Merge
 from spikecore.api.layers.merges import Product as Product

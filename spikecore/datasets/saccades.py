@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence, Tuple
+from typing import Any, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Camera:
         time = np.floor(t * step).astype(np.int64)
         return Events.from_unsorted(time, pixel % width, pixel // width, p, sensor=self.sensor, origin=ORIGIN)
 
-    def views(self, image: np.ndarray, place: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
+    def views(self, image: np.ndarray, place: Union[np.ndarray, Sequence[float]] = (0.0, 0.0)) -> np.ndarray:
         """Intensities at the pixels, (steps + 1, pixels), of the image, scaled, moved by `place` and along the path."""
         (width, height), (rows, columns) = self.sensor, image.shape
         scale = min((width - 2 * self.amplitude) / columns, (height - 2 * self.amplitude) / rows)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 Shape = Tuple[int, ...]
 EMPTY = Tree()
+"""A tree without entries: the buffers and states of a layer that has none."""
 
 
 class Init(NamedTuple):
-    """What ``Layer.init`` returns."""
+    """What ``Layer.init`` returns: the weights and buffers of a new layer, and the shape of its output."""
 
     params: Params  # NumPy arrays by name
     buffers: Tree  # NumPy arrays by name, carried from batch to batch (running statistics)
