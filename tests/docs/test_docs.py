@@ -30,6 +30,7 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.setattr(test_readme, "README", page)  # tracebacks then name the page
     monkeypatch.chdir(tmp_path)  # what the blocks save stays here
     monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "engines"))  # a page builds this package, and imports it
     module = types.ModuleType(f"docs_{page.stem}")  # dataclasses and pickle look their module up
     monkeypatch.setitem(sys.modules, module.__name__, module)
     text = page.read_text(encoding="utf-8")

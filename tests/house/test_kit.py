@@ -269,7 +269,7 @@ def test_the_whole_suite_on_the_engine_of_the_guide(tmp_path):
 @NEEDS_EXAMPLE
 def test_the_guide_builds_the_example():
     """Its blocks, one after the other, are the engine; others, which use it, begin with imports or examples."""
-    blocks = [code for _, code in python_blocks((ROOT / "docs" / "write_an_engine.md").read_text("utf-8"))]
+    blocks = [code for _, code in python_blocks((ROOT / "docs" / "engine_on_lists.md").read_text("utf-8"))]
     for name in ("words.py", "__init__.py"):
         text = (EXAMPLE / "spikecore_lists" / name).read_text("utf-8")
         lines = [line for code in blocks if code.strip() in text for line in code.splitlines() if line]
