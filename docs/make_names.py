@@ -24,7 +24,7 @@ This page lists every public name of snnTorch 1.0 with its counterpart in spikec
 - **same**: names of arguments, defaults and results agree, apart from the common differences below. There may be
   further arguments.
 - **better**: the same where snnTorch works; it also works where snnTorch fails.
-- **deviates**: differs on purpose. The last column says how; [Migrating from snnTorch](migrating.md) says why.
+- **deviates**: differs on purpose. The last column says how; [Differences from snnTorch](deviations.md) says more.
 - **not offered**: the last column says what to use instead.
 
 Common differences: the dtype follows the input; errors name the argument; random draws take a `seed`; losses take their

@@ -2,7 +2,7 @@
 
 ``read`` takes the values of the file, the environment and the command line; a later source replaces the values of an
 earlier one. It returns a ``RunFile`` in which every key has a value, and ``write`` writes all of them to a file. All
-problems are listed by one ``ConfigError``. docs/run_files.md describes the keys.
+problems are listed by one ``ConfigError``. docs/run_file_keys.md lists the keys.
 """
 
 from __future__ import annotations

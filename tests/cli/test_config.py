@@ -311,13 +311,13 @@ def test_a_network_in_few_bits(written):
 
 
 def test_run_files_doc_mentions_every_key():
-    text = (ROOT / "docs" / "run_files.md").read_text()
+    text = (ROOT / "docs" / "run_file_keys.md").read_text()
     sections = (config.RunFile, tables.Digits, tables.Mnist, tables.Npz, config.Network, config.Train, kinds.Stopping)
     sections += (kinds.AnyPruning, kinds.AnyRewiring)
     sections += (Quantize,)
     for model in sections:
         for key in model.model_fields:
-            assert f"`{key}`" in text, f"{model.__name__}.{key} is not in docs/run_files.md"
+            assert f"`{key}`" in text, f"{model.__name__}.{key} is not in docs/run_file_keys.md"
 
 
 def test_the_documentation_shows_tables_as_run_files_have_them():

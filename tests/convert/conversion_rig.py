@@ -1,4 +1,4 @@
-"""What the tests of the conversion table in docs/migrating.md share: ours over a sequence, theirs, both compared."""
+"""What the tests of the conversion table in docs/migrating_others.md share: ours over a sequence, theirs, both compared."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The library against the installed snnTorch: generated neurons, equal spikes, equal gradients.
 
-What differs on purpose is listed in docs/migrating.md and left out here by name:
+What differs on purpose is listed in docs/deviations.md and left out here by name:
 immediate-reset (a membrane left above the threshold), rsynaptic-immediate, inhibition-graded, constants-out-of-range.
 """
 

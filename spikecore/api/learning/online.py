@@ -3,7 +3,7 @@
 At every step, the gradient of that step's loss is propagated back through the layers, but not through time: earlier
 states and spikes are constants. Each neuron multiplies the signal that arrives with its eligibility, which was carried
 forward. The effect of a neuron's earlier spikes on the states of other neurons is left out: of later layers, and by
-dense recurrence of its own, which OSTL alone carries. docs/learning.md has the equations.
+dense recurrence of its own, which OSTL alone carries. docs/learning_rules.md has the equations.
 """
 
 from __future__ import annotations
