@@ -41,6 +41,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str):
+    if name.startswith("_"):  # what Python and its tools ask each module for; no one misspells it
+        raise AttributeError(f"module 'spikecore' has no attribute {name!r}")
     if name not in _HOMES:
         from spikecore.other_names import no_name
 

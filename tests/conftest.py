@@ -1,20 +1,61 @@
-"""What all tests share: which engines run, and hardware marks that skip where the hardware is absent, and say so."""
+"""What all tests share: which engines run, what skips where hardware is absent, laws whose cases take turns."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 import pytest
 
+from spikecore.conformance.selection import selected
 from tests.conformance.own_engines import absent, texts
 
 pytest_plugins = ["spikecore.conformance.plugin"]
 os.environ.setdefault("SPIKECORE_BACKGROUND", "0")  # what a test compiles, it compiles itself
 
 
+#: Laws of how a layer runs, which hold for each layer on each engine. By default the engines take turns at the layers;
+#: that each engine agrees with NumPy on each neuron, in values and gradients, is tested whole.
+LAWS = set(
+    "test_split test_batch_independence test_constant_input test_purity test_window test_layer_major_is_time_major "
+    "test_a_stream_begins_again_and_goes_on_from_any_state test_a_stream_gives_what_the_whole_sequence_gives "
+    "test_all_steps_at_once_equal_one_step_after_the_other test_float32_gradient_is_near".split()
+)
+TURNS = 3
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every-case", action="store_true", help="laws run in all their cases, as with `make slow`")
+
+
 def pytest_configure(config):
     config.option.engine = texts(config.option.engine)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Tests are a million objects that live to the end: Python's collector need not look at them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Of three cases of a law (engine, layer, option) two are slow tests: places that add up to no multiple of 3.
+
+    So each layer has its turn on some engine and each engine at a third of the layers; of three axes each pair meets.
+    """
+    named = any("::" in argument for argument in config.args)
+    if not (named or config.option.every_case) and len(selected(config.option.engine)[0]) > 2:
+        for item in items:
+            if getattr(item, "originalname", None) in LAWS and sum(item.callspec.indices.values()) % TURNS:
+                item.add_marker("slow")
 
 
 def pytest_runtest_setup(item):

@@ -45,6 +45,7 @@ KNOWN = {canonicalize_name(Requirement(line).name) for line in NAMED} - set(OUR_
 OTHERS = {  # packages that no extra brings, and why a reader is told to install them
     "sinabs": "it pins an older nir than the extra of that name needs",
     "nvidia-cuda-nvrtc": "a compiler for tests of CUDA C, hundreds of megabytes",
+    "uv": "it installs in the place of pip, where it has a wheel",
     "nowhere": "a test makes an engine that needs it",
 }
 OPTIONS = {"-e", "--editable", "--quiet", "--disable-pip-version-check"}

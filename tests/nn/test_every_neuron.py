@@ -121,18 +121,12 @@ NEURONS = {
 }
 ABSTRACT = {neurons.Neuron, neurons.Stepper, neurons.Membrane}
 WHOLE = {neurons.PSN}  # they run on whole sequences alone: test_psn.py
-RARE = (
-    "PLIF",
-    "KLIF",
-    "CLIF",
-    "LIAF",
-    "QIF",
-    "EIF",
-    "ILIF",
-    "TernaryLeaky",
-    "SigmaDelta",
-    "Quantized-recurrent",
-)  # compiled in slow tests
+#: Compiled in slow tests alone: their steps are made of what those of the others are made of.
+RARE = set(
+    "Leaky-tau Leaky-per IF-initial Alpha Lapicque LinearLeaky StateLeaky DeltaLeaky RLeaky-graded RSynaptic PLIF KLIF "
+    "GLIF CLIF LIAF QIF EIF AdEx ILIF TernaryLeaky SigmaDelta BalancedResonateAndFire MaskedPSN Refractory-recurrent "
+    "Refractory-izhikevich Quantized-recurrent".split()
+)
 SCALES = {"Izhikevich": 30.0, "Refractory-izhikevich": 30.0}
 
 
@@ -143,6 +137,7 @@ def test_no_neuron_is_left_out():
         if isinstance(kind, type) and issubclass(kind, neurons.Stepper)
     }
     assert {type(neuron) for neuron in NEURONS.values()} >= kinds - ABSTRACT - WHOLE
+    assert set(NEURONS) > RARE
     assert issubclass(neurons.Leaky, Parallel)
     assert issubclass(neurons.Leaky, Membrane)
 

@@ -1,0 +1,56 @@
+"""Laws whose cases take turns: what the default run keeps of a grid of engines, layers and options."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from types import SimpleNamespace
+
+import pytest
+
+from spikecore.conformance import test_neurons as suites_neurons
+from spikecore.conformance import test_parallel, test_scan, test_streams
+from tests import conftest
+
+ENGINES = ["numpy", "torch", "ipu:simulate=true"]
+
+
+class Case:
+    originalname = "test_split"
+
+    def __init__(self, place):
+        self.place, self.slow = place, False
+        self.callspec = SimpleNamespace(indices=dict(enumerate(place)))
+
+    def add_marker(self, name):
+        self.slow = name == "slow"
+
+
+def kept(sizes, engines=ENGINES, every_case=False, args=("tests",)):
+    option = SimpleNamespace(engine=engines, every_case=every_case)
+    cases = [Case(place) for place in product(*map(range, sizes))]
+    conftest.pytest_collection_modifyitems(SimpleNamespace(option=option, args=args), cases)
+    return [case.place for case in cases if not case.slow]
+
+
+@pytest.mark.parametrize("sizes", [(4, 69), (3, 5), (4, 69, 3), (6, 4, 2, 4)])
+def test_each_value_has_its_turn_and_of_three_axes_each_pair(sizes):
+    places = kept(sizes)
+    for axis, size in enumerate(sizes):
+        assert {place[axis] for place in places} == set(range(size))
+    for some in combinations(range(len(sizes)), len(sizes) - 1):
+        if all(sizes[axis] >= conftest.TURNS for axis in set(range(len(sizes))) - set(some)):
+            seen = {tuple(place[axis] for axis in some) for place in places}
+            assert seen == set(product(*(range(sizes[axis]) for axis in some)))
+    assert len(places) < 0.45 * len(list(product(*map(range, sizes))))
+
+
+def test_all_cases_run_where_they_are_asked_for():
+    everything = list(product(range(4), range(9)))
+    assert kept((4, 9), engines=["numpy"]) == everything  # mutants are sought on one engine
+    assert kept((4, 9), every_case=True) == everything
+    assert kept((4, 9), args=["tests/conformance/test_scan.py::test_split"]) == everything
+
+
+def test_every_law_is_a_test_of_the_suite():
+    suite = (test_parallel, test_scan, test_streams, suites_neurons)
+    assert all(any(hasattr(module, law) for module in suite) for law in conftest.LAWS)
