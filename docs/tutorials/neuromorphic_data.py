@@ -221,7 +221,7 @@ _ = right.set(ylabel="output neuron", yticks=range(10), title=f"most spikes: neu
 #
 # `python -m benchmarks.accuracy neuromorphic`, in the repository, trains this network with both libraries on the same
 # 800 simulated recordings: 60 steps, 50 iterations with batches of 32, Adam with 2e-2. Medians over three seeds, and
-# the range in brackets:
+# the range in brackets. They were measured before the simulation was fitted to N-MNIST:
 #
 # | figure | snnTorch 1.0 | spikecore, the same draws | spikecore, `sc.Model` |
 # |---|--:|--:|--:|

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence, Tuple, Union
+from typing import Any, Tuple
 
 import numpy as np
 
@@ -67,14 +67,14 @@ class Camera:
         time = np.floor(t * step).astype(np.int64)
         return Events.from_unsorted(time, pixel % width, pixel // width, p, sensor=self.sensor, origin=ORIGIN)
 
-    def views(self, image: np.ndarray, place: Union[np.ndarray, Sequence[float]] = (0.0, 0.0)) -> np.ndarray:
+    def views(self, image: np.ndarray, place: ArrayLike = (0.0, 0.0)) -> np.ndarray:
         """Intensities at the pixels, (steps + 1, pixels), of the image, scaled, moved by `place` and along the path."""
         (width, height), (rows, columns) = self.sensor, image.shape
         scale = min((width - 2 * self.amplitude) / columns, (height - 2 * self.amplitude) / rows)
         progress = np.linspace(0, 3, 1 + 3 * max(1, round(self.saccade / STEP)))  # in saccades
         moves = [
             start + self.amplitude * np.interp(progress, np.arange(13) / 4, path)
-            for start, path in zip(place, (PATH_X, PATH_Y))
+            for start, path in zip(np.asarray(place), (PATH_X, PATH_Y))
         ]
         x, y = (
             (np.arange(extent) - (extent - 1) / 2 - move[:, None]) / scale + (size - 1) / 2
