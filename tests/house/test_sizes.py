@@ -12,6 +12,7 @@ MOST_PARAMETERS, MOST_LINES = 10, 400
 SNNTORCH = "snnTorch's signature, which programs of snnTorch's call"
 POPTORCH = "PopTorch's signature, which programs of PopTorch's call"
 OPTIONS = "the options of a command: each is asked for by its name"
+WORD = "the word's own arguments, by the names with which it is called"
 BATCH = "a batch, how it is fed, and how it is learned from, by the names that fit has for them"
 #: How many parameters a function has, without self, and why.
 LONG = {
@@ -25,6 +26,8 @@ LONG = {
     "engines/ipu/simulation/optim.py: Adam.__init__": (16, POPTORCH),
     "engines/ipu/simulation/optim.py: AdamW.__init__": (17, POPTORCH),
     "engines/ipu/simulation/optim.py: RMSprop.__init__": (15, POPTORCH),
+    "api/core/rules.py: _transposed_input": (11, WORD),
+    "api/core/rules.py: _transposed_weight": (11, WORD),
     "api/training/fit.py: fit": (17, BATCH),
     "api/training/own_loop.py: train_step": (12, BATCH),
     "api/training/quantize.py: quantize": (14, "bits of each part of a network, and the samples that show its ranges"),

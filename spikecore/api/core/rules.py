@@ -266,16 +266,18 @@ def _conv_weight(
 
 
 def _transposed_input(
-    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, extra: Any, *spread: Any
-) -> Any:
-    return xp.conv(g, weight, None, stride, padding, *spread)  # dilation and groups
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
+    dilation: Any, groups: int,
+) -> Any:  # fmt: skip
+    return xp.conv(g, weight, None, stride, padding, dilation, groups)
 
 
 def _transposed_weight(
-    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, extra: Any, *spread: Any
-) -> Any:
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
+    dilation: Any, groups: int,
+) -> Any:  # fmt: skip
     """That of the ``conv`` from the result to x: g is its input, x the cotangent of its result."""
-    return _conv_weight(xp, x, None, g, weight, None, stride, padding, *spread)
+    return _conv_weight(xp, x, None, g, weight, None, stride, padding, dilation, groups)
 
 
 def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
