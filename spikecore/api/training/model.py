@@ -10,7 +10,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.extras import UserProgram, extra
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape
+from spikecore.api.core.layer import Key, Layer, Shape, initialised
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import EventStream, Stream
 from spikecore.api.core.tree import Tree
@@ -123,7 +123,7 @@ class Model:
             ShapeError: the network does not take samples of this shape.
         """
         if not self.built:
-            init = self.network.init(Key((self.seed, "init")), tuple(shape))
+            init = initialised(self.network, Key((self.seed, "init")), tuple(shape))
             self.trainer.held = self.engine.compile(self.network, init.params, init.buffers, None, None)
             self.input_shape, self.output_shape = tuple(shape), init.shape
 
