@@ -181,20 +181,26 @@ class Stateless(Layer):
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         key = run.key.child(run.path) if run.key is not None else None
-        return Result(*self._applied(run.engine, params, buffers, x, train=run.train, key=key))
+        return Result(*applied(self, run.engine, params, buffers, x, train=run.train, key=key))
 
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
-        y, _ = self._applied(engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
+        y, _ = applied(self, engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
         return y[0, ...], state
 
-    def _applied(self, *given: Any, **options: Any) -> Any:
-        found = self.apply(*given, **options)
-        if not isinstance(found, tuple) or len(found) != 2:
-            raise TypeError(
-                f"{layer_name(self)}.apply returned {type(found).__name__}, expected (output, buffers): end it with "
-                "return y, buffers"
-            )
-        return found
+
+def applied(layer: Stateless, *given: Any, **options: Any) -> Any:
+    """What ``layer.apply`` returns, which may be of the user's own.
+
+    Raises:
+        TypeError: it is not an output together with buffers.
+    """
+    found = layer.apply(*given, **options)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(
+            f"{layer_name(layer)}.apply returned {type(found).__name__}, expected (output, buffers): end it with "
+            "return y, buffers"
+        )
+    return found
 
 
 def initialised(layer: Layer, key: Key, shape: Shape) -> Init:

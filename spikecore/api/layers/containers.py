@@ -297,7 +297,11 @@ class Listed(Container):
                     f"{layer_name(self)} has no {name!r}: a network does not change; write "
                     f"sc.{layer_name(self)}(*layers), with all layers"
                 )
-            raise AttributeError(f"{layer_name(self)} has no {name!r}")
+            if name.startswith("_"):  # what Python and its tools ask for
+                raise AttributeError(name)
+            from spikecore.other_names import no_member
+
+            raise AttributeError(no_member(layer_name(self), name))
 
     def __repr__(self) -> str:
         return call(layer_name(self), list(map(repr, self.layers)))
