@@ -20,7 +20,9 @@ Here are ``Model``, containers (``Sequential``), layers (``Linear``), neurons (`
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import sys
 
 __version__ = "0.1.0"
 
@@ -46,6 +48,10 @@ def __getattr__(name: str):
     if name not in _HOMES:
         from spikecore.other_names import no_name
 
+        # ``from spikecore import name`` asks here first; of an AttributeError it would not show the message.
+        imported = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        if imported and importlib.util.find_spec(f"{__name__}.{name}") is None:
+            raise ImportError(no_name(name, _HOMES), name=__name__)
         raise AttributeError(no_name(name, _HOMES))
     if _HOMES[name] == __name__:
         value = importlib.import_module(f"{__name__}.{name}")

@@ -95,6 +95,9 @@ MODEL: Dict[str, str] = {
     "dtype": "write model.engine.dtype",
 }
 
+#: What a model does, and a network, which only describes it, does not.
+METHODS = frozenset("fit evaluate predict stream train_step gradients params state save load_state summary".split())
+
 # ---- arguments -----------------------------------------------------------------------------------------------------
 
 #: Words of other libraries, and of people, for arguments of this one.
@@ -123,6 +126,9 @@ ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the
     **dict.fromkeys(("lr", "learning_rate"), ("optimizer", "optimizer=sc.Adam(lr={})")),
     "weight_decay": ("optimizer", "optimizer=sc.AdamW(weight_decay={})"),
     **dict.fromkeys(("clip_norm", "grad_clip"), ("optimizer", "optimizer=sc.Adam(clip_norm={})")),
+    **dict.fromkeys(
+        "bits num_bits n_bits nbits".split(), ("power_of_two", "weights={0}, and states={0} for membranes")
+    ),
     "window": ("learning", "learning=sc.BPTT(window={})"),
     "update_every": ("learning", "learning=sc.BPTT(update_every={0}), or so in another, sc.EProp(update_every={0})"),
     **{
@@ -171,6 +177,17 @@ def no_attribute(kind: str, name: str, known: Iterable[str]) -> str:
     if name in MODEL:
         return f"{kind} has no {name!r}: {MODEL[name]}"
     return f"{kind}: {unknown('attribute', name, [each for each in known if not each.startswith('_')])}"
+
+
+def no_member(kind: str, name: str) -> str:
+    """The message for an attribute that a network lacks: what a model offers in its place."""
+    if name in METHODS:
+        return (
+            f"{kind} has no {name!r}: it describes a network. Write model = sc.Model(network), then model.{name}(...)"
+        )
+    if name in MODEL:
+        return f"{kind} has no {name!r}: it describes a network. Write model = sc.Model(network); then {MODEL[name]}"
+    return f"{kind} has no {name!r}"
 
 
 def no_argument(name: str, value: Any, known: FrozenSet[str]) -> str:

@@ -262,6 +262,9 @@ def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Pat
     if run.is_dir() and not resume:
         raise ConfigError([f"{run} is a run directory: add --resume to continue it, or name a run file"])
     if out is None and resume:
+        if not run.exists():
+            near = sorted(str(file.parent) for file in Path("runs").glob(f"*/{RUN}"))[:5]
+            raise ConfigError([f"{run}: no such run directory" + (f"; here are {', '.join(near)}" if near else "")])
         if not run.is_dir():
             raise ConfigError([f"--resume needs a run directory: spikecore train {run} --resume --out DIR"])
         return run

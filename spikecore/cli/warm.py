@@ -143,7 +143,7 @@ def warm(names: Sequence[str], say: Callable[[str], Any] = print) -> int:
     for number, piece in enumerate(everything, 1):
         begun, ready = time.perf_counter(), piece.ready
         if not ready:
-            build.make(piece.recipe)
+            build.make(piece.recipe, quiet=True)
             compiled += 1
         took = "ready" if ready else f"compiled in {time.perf_counter() - begun:.1f} s"
         say(f"{number:4}/{len(everything)}  {piece.label}: {took}")

@@ -37,6 +37,7 @@ def test_engines_lists_all_with_what_they_lack(spikecore):
     ("arguments", "code", "message"),
     [
         (("train", "absent.toml"), cli.USAGE, "no such run file"),
+        (("train", "absent", "--resume"), cli.USAGE, "absent: no such run directory"),
         (("train", RUN_FILE, "--set", "train.epochs=-3"), cli.USAGE, "demo.toml: train.epochs = -3"),
         (("train", RUN_FILE, "-e", "numpi"), cli.USAGE, "did you mean 'numpy'?"),
         (("train", RUN_FILE, "-e", "numpy", "-s", "device=cuda"), cli.USAGE, "takes no device"),

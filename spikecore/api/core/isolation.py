@@ -1,19 +1,30 @@
-"""Shields calls from modes of the array library that the caller has switched on: see ``Engine.isolated``."""
+"""Where calls of users enter: shielded from modes of the array library, see ``Engine.isolated``; errors explained."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any, Callable, TypeVar, cast
 
+from spikecore.api.core.own_parts import EXPLAINED, explained
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def isolated(function: Function) -> Function:
-    """Decorator: run the function inside ``engine.isolated()`` of its first argument's ``engine``."""
+    """Decorator: run the function inside ``engine.isolated()`` of its first argument's ``engine``.
+
+    An error that comes from a part of the user's own says what to write instead.
+    """
 
     @functools.wraps(function)
     def inside(owner: Any, *arguments: Any, **options: Any) -> Any:
         with owner.engine.isolated():
-            return function(owner, *arguments, **options)
+            try:
+                return function(owner, *arguments, **options)
+            except EXPLAINED as error:
+                better = explained(error)
+                if better is None:
+                    raise
+                raise better from error
 
     return cast(Function, inside)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.core.random import Key
-from spikecore.api.core.tree import Params, State, Tree
+from spikecore.api.core.tree import Params, State, Tree, leaves
 from spikecore.api.core.words import Array, Vocabulary
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, shown
 from spikecore.printing import Concise
 
 if TYPE_CHECKING:
@@ -181,17 +181,55 @@ class Stateless(Layer):
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         key = run.key.child(run.path) if run.key is not None else None
-        y, buffers = self.apply(run.engine, params, buffers, x, train=run.train, key=key)
-        return Result(y, buffers)
+        return Result(*applied(self, run.engine, params, buffers, x, train=run.train, key=key))
 
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
-        y, _ = self.apply(engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
+        y, _ = applied(self, engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
         return y[0, ...], state
+
+
+def applied(layer: Stateless, *given: Any, **options: Any) -> Any:
+    """What ``layer.apply`` returns, which may be of the user's own.
+
+    Raises:
+        TypeError: it is not an output together with buffers.
+    """
+    found = layer.apply(*given, **options)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(
+            f"{layer_name(layer)}.apply returned {type(found).__name__}, expected (output, buffers): end it with "
+            "return y, buffers"
+        )
+    return found
+
+
+def initialised(layer: Layer, key: Key, shape: Shape) -> Init:
+    """What ``layer.init`` returns, which may be of the user's own.
+
+    Raises:
+        TypeError: it is no ``Init`` of NumPy arrays and a shape.
+    """
+    found, name = layer.init(key, shape), f"{layer_name(layer)}.init"
+    if not isinstance(found, tuple) or len(found) != 3:
+        raise TypeError(
+            f"{name} returned {shown(found)}, expected Init(params, buffers, shape), e.g. Init(Params(), EMPTY, shape)"
+        )
+    params, buffers, out = found
+    for what, tree in (("params", params), ("buffers", buffers)):
+        if not isinstance(tree, Tree):
+            raise TypeError(f"{name}: {what}={shown(tree)} must be a tree, e.g. Params(gain=np.ones(shape)) or EMPTY")
+        for path, value in leaves(tree):
+            if not hasattr(value, "copy") or not hasattr(value, "dtype"):
+                write = "tensor.detach().numpy()" if hasattr(value, "detach") else f"np.array({shown(value)})"
+                raise TypeError(f"{name}: {what} {path}={shown(value)} must be a NumPy array: write {write}")
+    if not hasattr(out, "__iter__"):
+        raise TypeError(f"{name}: shape={shown(out)} must be a tuple, e.g. ({shown(out)},)")
+    return Init(params, buffers, tuple(out))
 
 
 def shapes_of(layer: Layer, shape: Shape) -> Init:
     """What ``layer.init`` returns for samples of ``shape``, but with arrays that take no memory: only shapes count."""
-    return layer.init(Key((0,), blank=True), shape)
+    return initialised(layer, Key((0,), blank=True), shape)
 
 
 def layer_name(layer: Layer) -> str:

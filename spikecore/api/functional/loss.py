@@ -27,7 +27,7 @@ from spikecore.api.functional.base import reads_labels as reads_labels
 from spikecore.api.functional.base import scalar as scalar
 from spikecore.api.functional.base import varies as varies
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import one_hot, pool_population
+from spikecore.api.functional.targets import one_hot, pool_population, value_hint
 from spikecore.arguments import ArrayLike
 
 
@@ -232,11 +232,10 @@ class mse_membrane_loss(Loss):
         if not self.time_var_targets:
             return super().compute(engine, values, targets, lengths)
         if tuple(targets.shape) != tuple(values.shape):
-            exchanged = (values.shape[1], values.shape[0], *values.shape[2:]) == tuple(targets.shape)
-            hint = "; time and batch axes of the input or of the targets look exchanged: pass time_axis=1 for both"
+            found, wanted = tuple(targets.shape), tuple(values.shape)
             raise ValueError(
-                f"mse_membrane_loss: targets of shape {tuple(targets.shape)} must have the shape of the membrane, "
-                f"{tuple(values.shape)}{hint if exchanged else ''}"
+                f"mse_membrane_loss: targets of shape {found} must have the shape of the membrane, {wanted}"
+                f"{value_hint(found, wanted)}"
             )
         distance = values - engine.xp.astype(targets, engine.dtype)
         return self._reduced(engine, Steps(engine, values, lengths).mean(distance * distance), None)

@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import to_numpy
-from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.layer import Shape, ShapeError
 
 
 def target_dtype(targets: Any) -> Optional[str]:
@@ -74,9 +74,25 @@ def _shape_hint(labels: Any, batch: int, classes: Optional[int], time: Optional[
         return "; time and batch axes look exchanged: spikes are (time, batch, classes)"
     if labels.shape == (batch, classes) and labels.shape[1] > 1:
         return "; for a one-hot code take targets.argmax(-1)"
+    if labels.ndim == 2 and labels.shape[0] == batch and labels.shape[1] > 1 and bool((labels.sum(1) == 1).all()):
+        return f"; for a one-hot code take targets.argmax(-1), and {labels.shape[1]} outputs: there are {classes}"
     if labels.dtype.kind == "f":
         return f"; {VALUES}"
     return "; take targets[:, 0]" if labels.shape == (batch, 1) else ""
+
+
+def value_hint(found: Shape, wanted: Shape) -> str:
+    """The end of an error message about values over time (time, batch, outputs) of another shape than ``wanted``."""
+    time, batch, *outputs = wanted
+    if found == (batch, time, *outputs):
+        return "; time and batch axes of the input or of the targets look exchanged: pass time_axis=1 for both"
+    if found == (batch, *outputs):
+        return f"; for the same values at every step give np.repeat(targets[None], {time}, axis=0)"
+    if found == (time, batch):
+        return "; give targets[..., None]" + f", and the last layer 1 output: it has {outputs[-1]}" * (outputs != [1])
+    if found[:2] == (time, batch) and outputs:
+        return f"; the last layer has {outputs[-1]} outputs, and the targets {found[-1]}"
+    return ""
 
 
 def as_numbers(engine: Engine, values: Any) -> Any:

@@ -41,7 +41,9 @@ from spikecore.api.core.layer import (
     ShapeError,
     State,
     Tree,
+    initialised,
     layer_name,
+    shapes_of,
 )
 from spikecore.api.core.lowering import Stage, Trees
 from spikecore.api.core.words import Array
@@ -138,7 +140,7 @@ class Container(Layer):
 
         def through(name: str, layer: Layer, shape: Shape) -> Shape:
             try:
-                params[name], new, shape = layer.init(key.child(name), shape)
+                params[name], new, shape = initialised(layer, key.child(name), shape)
             except ShapeError as error:
                 raise ShapeError(f"layer {name}: {error}") from None
             if len(new):
@@ -153,6 +155,17 @@ class Container(Layer):
 
         out = flow(self.wires, shape, through, merged)
         return Init(Params(params), Tree(buffers), out)
+
+    def entering_shapes(self, shape: Shape) -> Dict[str, Shape]:
+        """The shape of one sample of what enters each child, by name, as ``init`` says it."""
+        entering: Dict[str, Shape] = {}
+
+        def through(name: str, layer: Layer, shape: Shape) -> Shape:
+            entering[name] = shape
+            return shapes_of(layer, shape).shape
+
+        flow(self.wires, shape, through, lambda merge, shapes, names: merge.shape(shapes, names))
+        return entering
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees, xp = checked_state(run, self, state), Trees(), run.engine.xp
@@ -284,7 +297,11 @@ class Listed(Container):
                     f"{layer_name(self)} has no {name!r}: a network does not change; write "
                     f"sc.{layer_name(self)}(*layers), with all layers"
                 )
-            raise AttributeError(f"{layer_name(self)} has no {name!r}")
+            if name.startswith("_"):  # what Python and its tools ask for
+                raise AttributeError(name)
+            from spikecore.other_names import no_member
+
+            raise AttributeError(no_member(layer_name(self), name))
 
     def __repr__(self) -> str:
         return call(layer_name(self), list(map(repr, self.layers)))

@@ -35,6 +35,7 @@ SHARED = (
     *("threshold", "surrogate", "graded_spikes_factor", "reset_mechanism", "reset_delay", "inhibition", "state_quant"),
     *("parallel", "initial_mem"),
 )
+DECAYS = ("beta", "alpha")
 FACE = "spikecore.nn has modules with snnTorch's arguments"
 
 
@@ -64,8 +65,14 @@ def refuse(kind: type, values: Tuple[Any, ...], names: Iterable[str]) -> None:
         TypeError: there is a positional argument or an unknown keyword.
     """
     if values:
-        meant = ", ".join(f"{name}={value!r}" for name, value in zip(_positional(kind), values))
-        raise TypeError(f"{kind.__name__} takes keyword arguments only, e.g. {kind.__name__}({meant})")
+        names, size, hint = _positional(kind), type(values[0]) is int and values[0] > 1, ""
+        if size and names[0] in DECAYS:  # a number of neurons, as other libraries' layers take it
+            names = [name for name in names if name.endswith("features")]
+            hint = (
+                "" if names else f"{kind.__name__}(beta=0.9): there are as many neurons as inputs, Linear says how many"
+            )
+        meant = ", ".join(f"{name}={value!r}" for name, value in zip(names, values))
+        raise TypeError(f"{kind.__name__} takes keyword arguments only, e.g. {hint or f'{kind.__name__}({meant})'}")
     known = _fields(kind)
     for name in names:
         if name not in known and name not in inspect.signature(kind.__init__).parameters:  # type: ignore[misc]

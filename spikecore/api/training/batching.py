@@ -145,10 +145,20 @@ def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
         raise ShapeError(f"input of shape {found}, expected {expected}{_axes_hint(found, shape, static)}")
     for i, (extent, wanted) in enumerate(zip(found[len(axes) :], shape), start=len(axes)):
         if extent != wanted:
-            raise ShapeError(f"input of shape {found}: axis {i} is {extent}, but the first layer takes {expected}")
+            hint = _axes_hint(found, shape, static)
+            raise ShapeError(
+                f"input of shape {found}: axis {i} is {extent}, but the first layer takes {expected}{hint}"
+            )
 
 
 def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
+    size = shape[0] if len(shape) == 1 else 0
+    if len(found) > 2 and math.prod(found[1:]) == size:
+        steps = "" if static else "; for images without a time axis pass num_steps, too"
+        return f"; put a Flatten() before the first layer, or give x.reshape(len(x), -1){steps}"
+    if len(found) > 3 and math.prod(found[2:]) == size:
+        steps = "; it has a time axis of its own: leave out num_steps and encoder" if static else ""
+        return f"; put a Flatten() before the first layer, or give x.reshape(*x.shape[:2], -1){steps}"
     if static and len(found) == 2 + len(shape):
         return "; it has a time axis of its own: leave out num_steps and encoder"
     if shape == (1,) and len(found) == 2 - static and found[-1] != 1:
@@ -157,8 +167,6 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
         return "; for an input without time axis pass num_steps, for a single sequence x[:, None]"
     if static and len(found) == len(shape):
         return "; a single sample needs a batch axis: x[None]"
-    if len(shape) == 1 and math.prod(found[2 - static :]) == shape[0]:
-        return "; put a Flatten() before the first layer"
     return ""
 
 

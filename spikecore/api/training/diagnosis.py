@@ -33,6 +33,7 @@ EXPLODED = 1e4  # |gradient| |weights|, relative to the loss or 1
 # threshold can fire at some steps; of normal ones that is a share of 0.4 / 20, two of a hundred, and a spike says no
 # more than a sign. Counts of 10 events make about 5, unscaled columns of a table and pixels of 255 more than 50.
 LARGE = 20.0
+MOST_LR = 1.0  # of weights, which begin below 1
 MOST_GAIN = 100.0  # of weights: below LARGE / MOST_GAIN inputs are not looked at any further
 
 
@@ -146,6 +147,9 @@ class Diagnosis:
             return
         (value, out), grads = self._run(self.kept)
         firing = list(_firing(self._watched(), self.model.engine, out))
+        lr = float(self.model.trainer.executor.lr)
+        if firing and lr > MOST_LR:
+            firing.append(("lr", f"lr={lr:g} may be the cause, since it moves weights that far: try lr=1e-3"))
         findings = [*firing, *self._gradients(value, grads, any(kind.startswith("never") for kind, _ in firing))]
         new = {kind: text for kind, text in findings if kind not in self.said}
         self.said.update(new)

@@ -56,6 +56,9 @@ def load(
     """
     if isinstance(modules, str) or not hasattr(modules, "__iter__"):
         raise TypeError(f"load: modules={shown(modules)} must be a list of modules, e.g. [nn.LayerNorm(100)]")
+    if isinstance(classes, (type, str)):
+        write = f"[{classes.__name__}]" if isinstance(classes, type) else "[MyNeuron]"
+        raise TypeError(f"load: classes={shown(classes)} must be a list of classes: write classes={write}")
     try:
         contents = read(path, classes, modules, check_finite)
         about = contents.about

@@ -10,7 +10,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.extras import UserProgram, extra
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape
+from spikecore.api.core.layer import Key, Layer, Shape, ShapeError, initialised
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import EventStream, Stream
 from spikecore.api.core.tree import Tree
@@ -123,7 +123,7 @@ class Model:
             ShapeError: the network does not take samples of this shape.
         """
         if not self.built:
-            init = self.network.init(Key((self.seed, "init")), tuple(shape))
+            init = initialised(self.network, Key((self.seed, "init")), tuple(shape))
             self.trainer.held = self.engine.compile(self.network, init.params, init.buffers, None, None)
             self.input_shape, self.output_shape = tuple(shape), init.shape
 
@@ -194,7 +194,13 @@ class Model:
         if state is not None and not isinstance(state, Mapping):
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
         values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
-        self.build(tuple(values.shape[2:]))
+        try:
+            self.build(tuple(values.shape[2:]))
+        except ShapeError as error:
+            read = (
+                "(batch, *features)" if feed.static else "(time, batch, *features); without a time axis pass num_steps"
+            )
+            raise ShapeError(f"{error}. The input of shape {tuple(x.shape)} was read as {read}") from None
         out = self.trainer.executor.run(values, state, steps=steps, record=record)
         if out.readout is not None:
             return out

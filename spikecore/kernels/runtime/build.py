@@ -7,10 +7,11 @@ import time
 from functools import lru_cache
 from typing import Dict, NamedTuple, Optional
 
-from spikecore.kernels.runtime import machine_code
+from spikecore.kernels.runtime import machine_code, store
 from spikecore.kernels.runtime.kernel import ByAddress, Kernel
 from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.runtime.modules import load
+from spikecore.progress import watched
 
 HEAD = """\
 import numpy as np
@@ -124,13 +125,22 @@ def build_tile(source: str, name: str, dtype: str, count: int, before: str = "")
     return make(recipe_of_tile(source, name, dtype, count, before))
 
 
-def make(recipe: Recipe) -> CFunction:
-    """The function of a recipe: from memory, from disk, or compiled."""
+def make(recipe: Recipe, quiet: bool = False) -> CFunction:
+    """The function of a recipe: from memory, from disk, or compiled.
+
+    Whoever watches the program is told before the first kernel of the process is compiled, and after each; not if
+    ``quiet``.
+    """
     made = at_hand(recipe)
     if made is None:
+        told = not quiet and watched()
+        if told:
+            store.say(_announcement())
         begun = time.perf_counter()
         made = in_memory[recipe] = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
-        _announce(recipe.name, time.perf_counter() - begun)
+        took = time.perf_counter() - begun
+        if told and took > SLOW:
+            print(f"spikecore: compiled a {recipe.name} kernel in {took:.1f} s", file=sys.stderr)
     return made
 
 
@@ -154,6 +164,9 @@ def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: s
     return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, **parts)
 
 
-def _announce(name: str, took: float) -> None:
-    if took > SLOW and sys.stderr.isatty():
-        print(f"spikecore: compiled a {name} kernel in {took:.1f} s", file=sys.stderr)
+def _announcement() -> str:
+    place = next(iter(store.places()), None) if store.can_keep() else None
+    kept = "they cannot be kept: name a folder in SPIKECORE_CACHE" if place is None else (
+        f"they are kept in {place}, and the next run starts at once"
+    )  # fmt: skip
+    return f"compiling kernels, some seconds each; {kept}. `spikecore warm` compiles those of common neurons beforehand"
