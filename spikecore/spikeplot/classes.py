@@ -124,9 +124,10 @@ def _numbers(ax: Axes, image: AxesImage, matrix: np.ndarray, shares: bool) -> Tu
     size = min(9.0, 0.8 * min(size_of(ax)) / len(matrix) / (0.6 * max(longest, 2)))
     if size < 4.0:
         return ()
-    colours = image.cmap(image.norm(matrix))[..., :3] @ (0.299, 0.587, 0.114)  # how bright a cell is
+    colours: Any = image.cmap(np.asarray(image.norm(matrix)))
+    bright = np.asarray(colours)[..., :3] @ np.array([0.299, 0.587, 0.114])
     style: Any = {"ha": "center", "va": "center", "fontsize": size, "in_layout": False}  # hundreds, all inside
     return tuple(
-        ax.text(column, row, texts[row][column], color="black" if colours[row, column] > 0.5 else "white", **style)
+        ax.text(column, row, texts[row][column], color="black" if bright[row, column] > 0.5 else "white", **style)
         for row, column in np.argwhere(matrix)
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
     History = Any  # looked at below, where a single history in the place of several is told apart
 
-MIDDLES = {"mean": np.mean, "median": np.median}
+MIDDLES: Dict[str, Any] = {"mean": np.mean, "median": np.median}
 BANDS = {"range": (0.0, 100.0), "quartiles": (25.0, 75.0)}
 
 
