@@ -50,7 +50,7 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     del kwargs
     if "/" not in page.file.src_uri:
         for target, file in PAGES.items():
-            markdown = markdown.replace(f"](../{file})", f"]({target})")
+            markdown = re.sub(rf"\]\(\.\./{re.escape(file)}(?=[)#])", f"]({target}", markdown)
     return markdown
 
 

@@ -60,6 +60,7 @@ PLASTICITY = typer.Option(
     "spikecore init mnist --path ~/data --out first.toml",
     "spikecore init npz --path my_arrays.npz",
     "spikecore init npz --path my_traces.npz --time-axis 1",
+    "spikecore init image_folder --path my_images",
 )
 def init(
     dataset: Optional[str] = DATASET,
@@ -80,7 +81,7 @@ def init(
         print(new_run_file.listing())
         return
     if dataset not in new_run_file.STARTS:
-        own = "A table, images or traces of your own are saved as .npz first: docs/own_data.md"
+        own = "A table or traces of your own are saved as .npz first: docs/own_data.md"
         raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
     text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis, plasticity)
     if str(out) == "-":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Optional, Tuple, Type
 
 from pydantic import Field
 from typing_extensions import Literal
@@ -63,6 +63,27 @@ class FashionMnist(Idx):
 
     name: Literal["fashion_mnist"] = "fashion_mnist"
     reader: ClassVar[Any] = staticmethod(datasets.fashion_mnist)
+
+
+class ImageFolder(Data):
+    """Images in a folder per class."""
+
+    name: Literal["image_folder"] = "image_folder"
+    path: str = Field(description="the folder of the classes' folders, with PNG, JPEG, BMP, GIF or TIFF files")
+    size: Optional[List[int]] = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="height and width to which all images are scaled; default: as they are, all of one size",
+    )
+    colour: bool = Field(False, description="three channels, red, green and blue, instead of shades of grey")
+    test_share: float = Field(0.2, gt=0, lt=1, description="share of the files of each class for the test")
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the images may take")
+
+    def load(self, seed: int) -> Datasets:
+        size: Any = None if self.size is None else tuple(self.size)
+        options: Any = {"colour": self.colour, "test_share": self.test_share, "max_bytes": self.max_bytes}
+        return datasets.image_folder(self.path, size=size, **options)
 
 
 class Arrays(Data):
@@ -157,7 +178,7 @@ class Npy(Stored):
 
 
 _MODELS: Tuple[Type[Data], ...] = (
-    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy),
+    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy, ImageFolder),
     *(NMnist, DvsGesture, Shd, Ssc, WavFolder, EventNpz),
 )
 TABLES: Dict[str, Type[Data]] = {model.model_fields["name"].default: model for model in _MODELS}

@@ -26,17 +26,21 @@ from spikecore.cli.starts import OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.cli.train_table import Train
+from spikecore.datasets.class_folders import classes_of
+from spikecore.datasets.image_folder import sizes_of
 from spikecore.datasets.npz import members
-from spikecore.datasets.wav_folder import LISTS, classes_of
+from spikecore.datasets.wav_folder import EXPECTED, LISTS
 from spikecore.zoo import Card
 
 STEPS = 15
+MOST_SIDE, SIDES = 64, (32, 32)  # pixels of images
 # what a key may be set to whose default is that it is absent
 POSSIBLE: Dict[str, Any] = {
     "device": "cuda",
     "engine_options": {"sparse_backward": 0.02},
     "test_path": "test.npz",
     "inputs": "x_{part}",
+    "size": [32, 32],
     "targets": "y_{part}",
     "lengths": "steps_{part}",
     "weights": "balanced",
@@ -95,6 +99,8 @@ def new_run_file(
         raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
     if name in OWN:
         start = _of_arrays(name, start, path, time_axis, plasticity)
+    elif name == "image_folder":
+        start = _of_images(start, path)
     elif name == "event_npz":
         start = _of_recordings(start, path)
     elif name == "wav_folder" and path is not None:
@@ -179,6 +185,19 @@ def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optiona
     return replace(start, **sizes, time_axis=time_axis)
 
 
+def _of_images(start: Start, path: Optional[Path]) -> Start:
+    """The start for a folder of images. Those of one size, and not larger than MOST_SIDE, stay as they are."""
+    if path is None:
+        raise ConfigError(
+            ["init image_folder needs the folder that has a folder of images for each class: --path FOLDER"]
+        )
+    sizes, colour = sizes_of(path)
+    size = sizes[0] if len(sizes) == 1 and max(sizes[0]) <= MOST_SIDE else SIDES
+    image, classes = (3 if colour else 1, *size), len(classes_of(path, "images"))
+    data = {"path": str(path), "size": list(size), "colour": colour}
+    return replace(start, features=math.prod(image), classes=classes, data=data, image=image)
+
+
 def _of_recordings(start: Start, path: Optional[Path]) -> Start:
     """The start for the user's own recordings. The sensor is the smallest that all events fit on."""
     if path is None:
@@ -194,7 +213,7 @@ def _of_sounds(start: Start, path: Path) -> Start:
     """The start for a folder of WAV files: its classes, and how they are divided where there are no lists."""
     listed = all((path / file).is_file() for file in LISTS)
     data = start.data if listed else {"path": str(path), "split": "files", "transforms": start.data["transforms"]}
-    return replace(start, classes=len(classes_of(path)), data=data)
+    return replace(start, classes=len(classes_of(path, *EXPECTED)), data=data)
 
 
 # ---- the parts of the file -----------------------------------------------------------------------------------------
@@ -233,7 +252,7 @@ def _encoder(start: Start, steps: int) -> List[str]:
     several = "the network sees a sample whole at each step; if one of its axes is time: init --time-axis"
     return [
         "[encoder]",
-        *(comment(several) if start.flatten else []),
+        *(comment(several) if start.flatten and "size" not in start.data else []),  # images have no time
         *comment(f"how a sample becomes a sequence: {kinds}"),
         'kind = "constant" # the sample is a current that is the same at each step',
         f"num_steps = {steps} # time steps per sample; >= 1, default 25",

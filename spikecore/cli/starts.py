@@ -69,6 +69,10 @@ STARTS: Dict[str, Start] = {
     "hdf5": Start("your own arrays, in an HDF5 file that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "zarr": Start("your own arrays, in a Zarr group that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "npy": Start("your own arrays, in the .npy files of the folder --path; read in parts", 0, 128, 0, 20, 2e-3, {}),
+    "image_folder": Start(
+        "your own images, PNG or JPEG, in a folder per class that --path names", 1024, 128, 10, 20, 2e-3,
+        {"path": "images"}, flatten=True, image=(1, 32, 32),
+    ),
     "nmnist": _recorded("N-MNIST, digits before an event camera; a download of 1.2 GB", 34, 10, _FRAMES),
     "dvs_gesture": _recorded(
         "DVS-Gesture, gestures before an event camera; a browser gets the archive", 32, 11,

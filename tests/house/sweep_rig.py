@@ -50,7 +50,7 @@ LEFT_OUT = {
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("Metrics SynapticOperations Exported".split(), "results"),
     **dict.fromkeys("EventLoss Fitted Gradient Run SurrogateBias".split(), "results, and a base without arguments"),
-    **dict.fromkeys("BiasCase BiasLines GradientAgreement".split(), "results"),
+    **dict.fromkeys("BiasCase BiasLines Confusion GradientAgreement SeedLines".split(), "results"),
     **dict.fromkeys("EnergyEstimate HardwareReport Known LayerRow Memory Objection".split(), "results"),
     **dict.fromkeys("Trace Product Signals".split(), "parts of a rule of a user's own"),
     **dict.fromkeys("LocalRule Learning LearningRule".split(), "abstract"),

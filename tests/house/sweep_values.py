@@ -368,6 +368,8 @@ OWN: Dict[str, Dict[str, Any]] = {
         "predicted": [0, 1],
         "labels": ["a", "b"],
     },
+    "spikecore.spikeplot.confusion": {"targets": [0, 1], "predicted": [0, 1], "labels": ["a", "b"]},
+    "spikecore.spikeplot.seeds": {"histories": [[{"loss": 1.0}]], "column": "loss"},
     "spikecore.spikeplot.spike_count": {"data": SPIKES[:, 0]},
     "spikecore.spikeplot.animator": {"data": X[:, 0, :4].reshape(4, 2, 2)},
     "spikecore.spikeplot.event_animation": {"frames": np.zeros((4, 2, 3, 3))},
