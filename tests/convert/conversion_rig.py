@@ -1,4 +1,4 @@
-"""What the tests of the conversion table in docs/migrating_others.md share: ours over a sequence, theirs, both compared."""
+"""What tests of the conversion table in docs/migrating_others.md share: both sides over a sequence, compared."""
 
 from __future__ import annotations
 
