@@ -85,6 +85,13 @@ def test_a_function_of_numpy_in_a_loss():
     told(lambda: fit(sc.Leaky(), "numpy", loss=own.loss_with_numpy), r"^loss_with_numpy, line", written)
 
 
+def test_what_torch_takes_and_the_reference_does_not_is_told_by_verify():
+    pytest.importorskip("torch")
+    model = sc.Model(own.network(own.neuron(own.with_torch)), "torch")
+    model.fit(X, Y, num_steps=2, progress=False)
+    told(lambda: sc.verify(model, X, Y, num_steps=2), r"^Own\.step, line \d+", r"write xp\.maximum\(x, 0\.0\)")
+
+
 def test_code_without_a_source_is_told_the_same():
     space = {}
     exec("def mistake(self, engine, params, mem):\n    return mem if mem > 0.0 else -mem\n", space)

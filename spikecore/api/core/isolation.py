@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, TypeVar, cast
 
-from spikecore.api.core.own_parts import EXPLAINED, explained
+from spikecore.api.core.own_parts import EXPLAINED, explain
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def isolated(function: Function) -> Function:
-    """Decorator: run the function inside ``engine.isolated()`` of its first argument's ``engine``.
-
-    An error that comes from a part of the user's own says what to write instead.
-    """
+    """Decorator: run the function inside ``engine.isolated()`` of its first argument's ``engine``; ``explaining``."""
 
     @functools.wraps(function)
     def inside(owner: Any, *arguments: Any, **options: Any) -> Any:
@@ -22,9 +19,21 @@ def isolated(function: Function) -> Function:
             try:
                 return function(owner, *arguments, **options)
             except EXPLAINED as error:
-                better = explained(error)
-                if better is None:
-                    raise
-                raise better from error
+                explain(error)
+                raise
+
+    return cast(Function, inside)
+
+
+def explaining(function: Function) -> Function:
+    """Decorator: an error that comes from a part of the user's own says what to write instead."""
+
+    @functools.wraps(function)
+    def inside(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except EXPLAINED as error:
+            explain(error)
+            raise
 
     return cast(Function, inside)

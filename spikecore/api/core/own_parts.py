@@ -1,4 +1,4 @@
-"""Errors inside a user's own layer, neuron, surrogate or loss, in words: what is wrong there and what to write instead.
+"""Errors inside a user's own layer, neuron or loss, in words: what is wrong there and what to write instead.
 
 An error is looked at after it has happened, so calls that succeed pay nothing. The frames of its traceback say which
 part was running, and on which line.
@@ -22,6 +22,7 @@ LIBRARIES = ("spikecore", "numpy", "torch", "array_api_compat", "numba", "cupy")
 RUNNERS = ("spikecore.api.layers.network", "spikecore.api.layers.containers", "spikecore.api.neurons.stepper")
 EXPLAINED: Tuple[Type[Exception], ...] = (TypeError, ValueError, RuntimeError, AttributeError)
 
+FOR_LOSSES = "write the loss with xp"  # what an engine says of a function of torch, whoever calls it
 #: What to write for functions of other libraries that are no words.
 OTHERS: Dict[str, str] = {
     "relu": "xp.maximum(x, 0.0)",
@@ -36,15 +37,26 @@ OTHERS: Dict[str, str] = {
 }
 
 
-def explained(error: Exception) -> Optional[Exception]:
-    """The error to raise in place of one that came while a network ran; None if there is nothing to add."""
+def explain(error: Exception) -> None:
+    """Raise a better error in place of one that came while a network ran, if there is something to say.
+
+    Raises:
+        TypeError: names the method or function, the line, and what to write instead.
+        ShapeError: a layer's ``init`` says another shape than the layer gives.
+    """
+    better = _better(error)
+    if better is not None:
+        raise better from error
+
+
+def _better(error: Exception) -> Optional[Exception]:
     frames = list(traceback.walk_tb(error.__traceback__))
     disagreement = _disagreement(frames)
     if disagreement:
         return ShapeError(disagreement)
     begins = next((i for i, (frame, _) in enumerate(frames) if _module(frame) in RUNNERS), len(frames))
     own = [(frame, line) for frame, line in frames[begins:] if _module(frame).partition(".")[0] not in LIBRARIES]
-    if not own:
+    if not own or (FOR_LOSSES in str(error) and "engine" not in own[0][0].f_locals):
         return None
     frame, number = own[-1]
     code = linecache.getline(frame.f_code.co_filename, number, frame.f_globals).strip()

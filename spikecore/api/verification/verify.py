@@ -18,6 +18,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName, engines, get_engine
 from spikecore.api.core.foreign import model_of
 from spikecore.api.core.host import host
+from spikecore.api.core.isolation import explaining
 from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.core.tree import unflatten
 from spikecore.api.core.variants import exact, smooth, unfused, with_dtype
@@ -65,6 +66,7 @@ def verify(
     learning: Union[LearningName, Learning],
 ) -> LearningReport: ...
 @checked
+@explaining
 def verify(
     model: Any,
     x: ArrayLike,
