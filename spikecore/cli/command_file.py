@@ -34,7 +34,7 @@ OUT = typer.Option(None, metavar="RUN.toml", help="The file to write, or - for t
 PATH = typer.Option(
     None,
     metavar="PATH",
-    help="Where the data are: a file for npz, hdf5 and event_npz, a folder for the others.",
+    help="Where the data are: a file for csv, npz, hdf5 and event_npz, a folder for the others.",
 )
 ZOO = typer.Option(
     None,
@@ -58,6 +58,7 @@ PLASTICITY = typer.Option(
     "spikecore init digits --plasticity --out unlabelled.toml",
     "spikecore init digits --zoo sew_resnet18",
     "spikecore init mnist --path ~/data --out first.toml",
+    "spikecore init csv --path my_table.csv",
     "spikecore init npz --path my_arrays.npz",
     "spikecore init npz --path my_traces.npz --time-axis 1",
     "spikecore init image_folder --path my_images",
@@ -81,7 +82,7 @@ def init(
         print(new_run_file.listing())
         return
     if dataset not in new_run_file.STARTS:
-        own = "A table or traces of your own are saved as .npz first: docs/own_data.md"
+        own = "Arrays and traces of your own are saved as .npz first: docs/own_data.md"
         raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
     text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis, plasticity)
     if str(out) == "-":

@@ -14,6 +14,12 @@ from spikecore.cli.event_tables import DvsGesture, EventNpz, NMnist, Shd, Ssc, W
 from spikecore.cli.schema import one_of
 from spikecore.datasets.limits import MOST_BYTES
 
+SCALE: Any = Field(
+    None,
+    description="'standard' gives each column of the inputs mean 0 and deviation 1, 'minmax' brings it to [0, 1], by "
+    "the training samples alone",
+)
+
 
 class Digits(Data):
     """scikit-learn's 8 x 8 digits: 1347 for training, 450 for testing."""
@@ -65,6 +71,22 @@ class FashionMnist(Idx):
     reader: ClassVar[Any] = staticmethod(datasets.fashion_mnist)
 
 
+class Csv(Data):
+    """A table of numbers in a CSV file, with a column of classes; the run's seed draws the rows for the test."""
+
+    name: Literal["csv"] = "csv"
+    path: str = Field(description="the file, with a row per sample")
+    target: Optional[str] = Field(None, description="name of the column of classes; default: the last column")
+    leave_out: List[str] = Field([], description="names of columns that are not read")
+    test_share: float = Field(0.2, gt=0, lt=1, description="share of the rows of each class for the test")
+    scale: Optional[Literal["standard", "minmax"]] = SCALE
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes that the file may have")
+
+    def load(self, seed: int) -> Datasets:
+        options: Any = {"target": self.target, "leave_out": self.leave_out, "test_share": self.test_share}
+        return datasets.csv_table(self.path, seed=seed, **options, max_bytes=self.max_bytes)
+
+
 class ImageFolder(Data):
     """Images in a folder per class."""
 
@@ -101,11 +123,7 @@ class Arrays(Data):
         None, description="name of the array with the number of steps of each sample; default: all steps count"
     )
 
-    scale: Optional[Literal["standard", "minmax"]] = Field(
-        None,
-        description="'standard' gives each column of the inputs mean 0 and deviation 1, 'minmax' brings it to [0, 1], "
-        "by the training samples alone",
-    )
+    scale: Optional[Literal["standard", "minmax"]] = SCALE
 
 
 class Npz(Arrays):
@@ -178,7 +196,7 @@ class Npy(Stored):
 
 
 _MODELS: Tuple[Type[Data], ...] = (
-    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy, ImageFolder),
+    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy, Csv, ImageFolder),
     *(NMnist, DvsGesture, Shd, Ssc, WavFolder, EventNpz),
 )
 TABLES: Dict[str, Type[Data]] = {model.model_fields["name"].default: model for model in _MODELS}

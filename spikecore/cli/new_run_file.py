@@ -46,6 +46,7 @@ POSSIBLE: Dict[str, Any] = {
     "weights": "balanced",
     "bucket": 20,
     "scale": "standard",
+    "target": "species",
     "cache": "cache",
     "metric": "accuracy",
     "tensorboard": True,
@@ -97,7 +98,7 @@ def new_run_file(
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
     if time_axis is not None and name not in OWN:
         raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
-    if name in OWN:
+    if name in OWN or name == "csv":
         start = _of_arrays(name, start, path, time_axis, plasticity)
     elif name == "image_folder":
         start = _of_images(start, path)
@@ -153,6 +154,8 @@ def new_run_file(
 def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool) -> Start:
     """The start for the user's own arrays."""
     if path is None:
+        if name == "csv":
+            raise ConfigError(["init csv needs the table, a row per sample: --path FILE.csv"])
         example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
         raise ConfigError([f"init {name} needs the arrays x_train, y_train, x_test, y_test: --path {example}"])
     train, _ = TABLES[name](path=str(path)).load(0)  # type: ignore[call-arg]

@@ -69,6 +69,10 @@ STARTS: Dict[str, Start] = {
     "hdf5": Start("your own arrays, in an HDF5 file that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "zarr": Start("your own arrays, in a Zarr group that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "npy": Start("your own arrays, in the .npy files of the folder --path; read in parts", 0, 128, 0, 20, 2e-3, {}),
+    "csv": Start(
+        "your own table, a CSV file that --path names; classes in its last column", 0, 128, 0, 40, 2e-3,
+        {"scale": "standard"},
+    ),
     "image_folder": Start(
         "your own images, PNG or JPEG, in a folder per class that --path names", 1024, 128, 10, 20, 2e-3,
         {"path": "images"}, flatten=True, image=(1, 32, 32),

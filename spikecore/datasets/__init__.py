@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from spikecore.datasets import transforms as transforms
 from spikecore.datasets.aedat import read_aedat as read_aedat
 from spikecore.datasets.cache import Cached as Cached
+from spikecore.datasets.csv_table import csv_table as csv_table
 from spikecore.datasets.digits import digits as digits
 from spikecore.datasets.errors import DataError as DataError
 from spikecore.datasets.errors import DataFileError as DataFileError

