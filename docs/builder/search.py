@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS = ROOT / "docs" / "search.txt"
 TAGS = 2_000.0  # what such words count; a title counts 1,000, text 1
 REFERENCE, INSIDE = 0.5, 0.1
-NAME = 3  # a class or function behind `sc.`; else nobody who types Synaptic would find it
+NAME = 4  # a class or function behind `sc.`; else nobody who types Synaptic would find it
 EXACT = 6  # the same where the name is the beginning of others
 INTERNALS = (
     "adding/",
