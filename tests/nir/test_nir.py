@@ -295,7 +295,11 @@ REFUSED = [
         r"layer if \(IF\): initial_mem: NIR's neurons begin at 0; only one number",
     ),
     (sc.CountMaxPool2d(2), (1, 4, 4), r"layer countmaxpool2d \(CountMaxPool2d\): NIR has no such node; use AvgPool2d"),
-    (sc.Sequential(sc.Delay(1.5)), (4,), r"layer 0 \(Delay\): NIR's delays are whole steps: round these with sc.round"),
+    (
+        sc.Sequential(sc.Delay(1.5)),
+        (4,),
+        r"layer 0 \(Delay\): NIR's delays are whole steps: round these with sc.compression",
+    ),
     (sc.Delay(sc.learn(0.5), max_delay=2), (4,), r"layer delay \(Delay\): NIR's delays are whole steps"),
     (sc.Delay(2, kernel="gaussian"), (4,), r"layer delay \(Delay\): NIR's delays are whole steps"),
     (sc.DelayedLinear(4, 4, 3), (4,), r"layer delayedlinear \(DelayedLinear\): .*use a Delay before a Linear"),
