@@ -298,7 +298,7 @@ REFUSED = [
     (
         sc.Sequential(sc.Delay(1.5)),
         (4,),
-        r"layer 0 \(Delay\): NIR's delays are whole steps: round these with sc.compression",
+        r"layer 0 \(Delay\): NIR's delays are whole steps: round these with sc.comp",
     ),
     (sc.Delay(sc.learn(0.5), max_delay=2), (4,), r"layer delay \(Delay\): NIR's delays are whole steps"),
     (sc.Delay(2, kernel="gaussian"), (4,), r"layer delay \(Delay\): NIR's delays are whole steps"),
