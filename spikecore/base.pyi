@@ -7,6 +7,7 @@ from spikecore.api.core.layer import EMPTY as EMPTY
 from spikecore.api.core.layer import Init as Init
 from spikecore.api.core.layer import Layer as Layer
 from spikecore.api.core.layer import Stateless as Stateless
+from spikecore.api.core.random import Key as Key
 from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State

@@ -45,7 +45,7 @@ LEFT_OUT = {
     ),
     "Initialiser": "abstract",
     **dict.fromkeys(
-        "Output Init Params Tree State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"
+        "Output Init Key Params Tree State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"
     ),
     **dict.fromkeys("Conversion ConvertedLayer ConversionReport LayerError".split(), "results"),
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),

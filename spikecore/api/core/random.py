@@ -45,7 +45,7 @@ class Key:
         return replace(self, path=(*self.path, *names))
 
 
-argument_kind(Key, "a Key of spikecore.api.core.layer")
+argument_kind(Key, "a Key of spikecore.base")
 
 
 def stream(path: Any) -> Tuple[int, int]:
