@@ -87,11 +87,12 @@ def _with_names(remedy: str, names: Any) -> str:
 # ---- what to write instead -----------------------------------------------------------------------------------------
 
 
-def _function(_: Match[str], code: str) -> str:
+def _function(found: Match[str], code: str) -> str:
     calls = re.findall(r"\b(?:np|numpy|math|torch|nn|F)\.(?:\w+\.)*(\w+)\(|\b(float|int|max|min)\(", code)
     name = next((one or other for one, other in calls), "")
     head = "functions of np, torch and math cannot be used here, since they would not run on every engine"
-    return f"{head}: {_word(name)}"
+    lost = ", and its gradient would be lost" if "turn into a NumPy array" in found[0] else ""
+    return f"{head}{lost}: {_word(name)}"
 
 
 def _word(name: str) -> str:
