@@ -51,7 +51,8 @@ test: .venv/extras-test  ## the default test suite; ROOM=export: the tests of on
 	$(if $(BARE),$(MAKE) core rooms,$(PYTEST) $(ROOM:%=tests/%))
 
 core: .venv/extras-test  ## the core's tests, in a tree that has no room
-	OMP_NUM_THREADS=1 $(BIN)/python tests/core_alone.py -n auto --maxprocesses $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python tests/core_alone.py -n auto --maxprocesses $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder  # files in the order of tests/conftest.py: those that take long come first
 
 rooms: .venv/extras-test  ## all other tests; `make core rooms` runs each test of `make test` once
 	$(PYTEST) $$($(BIN)/python tests/core_alone.py --others)

@@ -23,6 +23,16 @@ LAWS = set(
     "test_all_steps_at_once_equal_one_step_after_the_other test_float32_gradient_is_near".split()
 )
 TURNS = 3
+#: Files whose few tests take long. They begin, so that at the end no process waits for one of them.
+LONG = tuple(
+    f"tests/{name}.py"
+    for name in (
+        "kernels/test_narrow kernels/test_kernels kernels/test_triton kernels/test_sparse_backward kernels/test_store "
+        "verification/test_verify training/test_parallel nn/test_modules nn/test_every_neuron bench/test_bench "
+        "docs/test_docs cli/test_cli cli/test_files cli/test_sweep eventprop/test_gradient engines/test_memory_budget "
+        "conformance/test_neurons conformance/test_executors zoo/test_zoo"
+    ).split()
+)
 
 
 def pytest_addoption(parser):
@@ -56,6 +66,7 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if getattr(item, "originalname", None) in LAWS and sum(item.callspec.indices.values()) % TURNS:
                 item.add_marker("slow")
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_runtest_setup(item):

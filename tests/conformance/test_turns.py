@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, product
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ ENGINES = ["numpy", "torch", "ipu:simulate=true"]
 
 
 class Case:
-    originalname = "test_split"
+    originalname, nodeid = "test_split", "tests/conformance/test_scan.py::test_split"
 
     def __init__(self, place):
         self.place, self.slow = place, False
@@ -54,3 +55,15 @@ def test_all_cases_run_where_they_are_asked_for():
 def test_every_law_is_a_test_of_the_suite():
     suite = (test_parallel, test_scan, test_streams, suites_neurons)
     assert all(any(hasattr(module, law) for module in suite) for law in conftest.LAWS)
+
+
+def test_long_files_are_there_and_come_first():
+    files = (*sorted(conftest.LONG), "tests/conformance/test_words.py")
+    cases = [SimpleNamespace(nodeid=f"{file}::test", originalname="test") for file in reversed(files)]
+    conftest.pytest_collection_modifyitems(
+        SimpleNamespace(option=SimpleNamespace(engine=["numpy"], every_case=False), args=()), cases
+    )
+    assert [case.nodeid for case in cases] == [f"{file}::test" for file in (*reversed(files[:-1]), files[-1])]
+    here = Path(__file__).parents[2]
+    if (here / "tests/cli").is_dir():  # a tree of the core alone has fewer
+        assert [file for file in conftest.LONG if not (here / file).is_file()] == []
