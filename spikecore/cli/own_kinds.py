@@ -36,16 +36,17 @@ def imported(kind: str, bases: Tuple[type, ...], functions: bool = False) -> Cal
     module, _, name = kind.partition(MARK)
     wanted = " or ".join(base.__name__ for base in bases)
     try:
-        found = getattr(importlib.import_module(module), name)
+        home = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{kind!r} cannot be imported: {error}. Install its package, or name its folder: "
             "PYTHONPATH=FOLDER spikecore ..."
         ) from None
-    except AttributeError:
-        raise ValueError(f"{kind!r}: module {module} has no {name!r}") from None
     except (ImportError, TypeError, ValueError) as error:
         raise ValueError(f"{kind!r} cannot be imported: {error}; write it as 'package.module:Class'") from None
+    if not hasattr(home, name):
+        raise ValueError(f"{kind!r}: module {module} has no {name!r}")
+    found = getattr(home, name)
     if functions and inspect.isfunction(found):
         return _with_options(found)
     if not (isinstance(found, type) and issubclass(found, bases) and dataclasses.is_dataclass(found)):

@@ -157,7 +157,9 @@ def _disagreement(frames: Frames) -> str:
         here: Any = inside.f_locals
         stage, sources, entered = here.get("does"), here.get("sources", ()), here.get("x")
         before = dict(container.children()).get(sources[0]) if len(sources) == 1 else None  # type: ignore[union-attr]
-        if before is None or type(before).__module__.partition(".")[0] in LIBRARIES or not hasattr(stage, "covers"):
+        if before is None or type(before).__module__.partition(".")[0] in LIBRARIES:
+            continue
+        if not hasattr(stage, "covers") or not hasattr(entered, "shape"):  # it came before the input
             continue
         wanted = container.entering_shapes(tuple(x.shape[2:])).get(stage.covers[0])  # type: ignore[union-attr]
         found = tuple(entered.shape[2:])
