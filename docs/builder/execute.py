@@ -43,7 +43,8 @@ def execute(pages: List[Path], then: Then) -> None:
     Raises:
         TutorialError: a cell raised, warned, or showed a picture without a description; a page took too long.
     """
-    _beside(lambda: asyncio.run(_all(pages, then)))
+    with tempfile.TemporaryDirectory() as folder:
+        _beside(lambda: asyncio.run(_all(pages, then, folder)))
 
 
 def _beside(work: Callable[[], None]) -> None:
@@ -63,9 +64,9 @@ def _beside(work: Callable[[], None]) -> None:
         raise errors[0]
 
 
-async def _all(pages: List[Path], then: Then) -> None:
+async def _all(pages: List[Path], then: Then, matplotlib: str) -> None:
     free = asyncio.Semaphore(TOGETHER)
-    done = await asyncio.gather(*(_one(page, free, then) for page in pages), return_exceptions=True)
+    done = await asyncio.gather(*(_one(page, free, then, matplotlib) for page in pages), return_exceptions=True)
     wrong = [each for each in done if isinstance(each, BaseException)]
     other = [each for each in wrong if not isinstance(each, TutorialError)]
     if other:
@@ -74,10 +75,10 @@ async def _all(pages: List[Path], then: Then) -> None:
         raise TutorialError("\n\n".join(str(each) for each in wrong))
 
 
-async def _one(page: Path, free: asyncio.Semaphore, then: Then) -> None:
+async def _one(page: Path, free: asyncio.Semaphore, then: Then, matplotlib: str) -> None:
     notebook = _notebook(percent.read(page.read_text(encoding="utf-8")))
     async with free:
-        seconds = await _run(notebook, page)
+        seconds = await _run(notebook, page, matplotlib)
     check(notebook, page.name)
     if seconds > LIMIT:
         raise TutorialError(f"{page.name}: took {seconds:.0f} s of processor time, more than {LIMIT}: make it smaller")
@@ -95,7 +96,7 @@ def _notebook(cells: List[percent.Cell]) -> Any:
     )
 
 
-async def _run(notebook: Any, page: Path) -> float:
+async def _run(notebook: Any, page: Path, matplotlib: str) -> float:
     """Execute all cells in place, in an empty folder; returns the seconds of processor time this took."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -104,6 +105,7 @@ async def _run(notebook: Any, page: Path) -> float:
     variables = {
         **os.environ,
         "MATPLOTLIBRC": str(STYLE),
+        "MPLCONFIGDIR": matplotlib,  # a list of fonts of this run: one that an install interrupted stays wrong for ever
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "OMP_NUM_THREADS": "1",
         "TQDM_DISABLE": "1",  # a bar that moves is no text for a page
