@@ -245,6 +245,8 @@ def parsed(path: Path, text: str) -> Dict[str, Any]:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError
         raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: has too many brackets within brackets"]) from None
 
 
 def _absolute(data: Dict[str, Any], folder: Path) -> Dict[str, Any]:

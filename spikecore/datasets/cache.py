@@ -51,7 +51,6 @@ class Cached(EventDataset):
     """
 
     @checked
-    @checked
     def __init__(self, dataset: EventDataset, folder: PathLike):
         random = random_steps(dataset.transform)
         if random:

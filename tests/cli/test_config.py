@@ -289,6 +289,7 @@ def test_no_file_and_no_toml(written, tmp_path):
     written(SMALL, "near.toml")
     assert re.search(r"no such run file; here are .*near\.toml", refused(tmp_path / "far.toml")[0])
     assert "not a TOML file" in refused(written("= 3", "broken.toml"))[0]
+    assert "brackets within brackets" in refused(written("a = " + "[" * 5000, "deep.toml"))[0]
 
 
 def test_a_network_in_few_bits(written):

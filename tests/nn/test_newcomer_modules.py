@@ -124,3 +124,9 @@ def test_a_loss_of_ones_own_names_the_layers_that_it_reads():
 def test_a_loss_that_returns_no_array_is_told_so(value):
     with pytest.raises(TypeError, match=rf"loss gave {value}, expected .*without float\(\)"):
         model().fit(X, Y, loss=lambda out, targets: value, num_steps=2, progress=False)
+
+
+@pytest.mark.parametrize("lif", [snn.Leaky(0.9), snn.Lapicque(0.9)])
+def test_a_state_that_is_no_tensor_is_named(lif):
+    with pytest.raises(TypeError, match=rf"{type(lif).__name__}: state 'mem' is 0, expected a tensor; None starts"):
+        lif(torch.rand(2, 3), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
@@ -132,6 +134,30 @@ def test_an_input_may_be_called_like_a_method():
     lines = []
     snn.run(Named(), torch.rand(5, 4, 6), explain=lines.append)
     assert lines[0].startswith("drop (Dropout): step by step: it draws")
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch, about itself
+@pytest.mark.parametrize("inside", [False, True], ids=["the network", "a layer"])
+@pytest.mark.parametrize("in_place", [False, True], ids=["torch.compile", "Module.compile"])
+def test_what_is_compiled_for_steps_is_called_at_every_step(inside, in_place, monkeypatch):
+    logged = []  # torch logs what it cannot guard
+    monkeypatch.setattr(logging.Logger, "callHandlers", lambda _, record: logged.append(record))
+    net = nn.Sequential(nn.Linear(4, 30), nn.ReLU(), snn.Leaky(0.9, init_hidden=True, threshold=0.2))
+    net.requires_grad_(False)  # Dynamo warns of its own look at gradients
+    x = torch.rand(5, 2, 4)
+    expected, said = snn.run(net, x), []
+    part = net[1] if inside else net
+    if in_place:
+        part.compile(backend="eager")
+    elif inside:
+        net[1] = torch.compile(part, backend="eager")
+    else:
+        net = torch.compile(part, backend="eager")
+    assert expected.any()
+    assert torch.equal(snn.run(net, x, explain=said.append), expected)
+    assert "torch.compile has compiled a part of it" in said[0]
+    assert torch.equal(snn.run(net, x), expected)
+    assert not [record.getMessage() for record in logged if record.levelno >= logging.ERROR]
 
 
 def test_compiled_around():

@@ -90,7 +90,8 @@ def checked_lengths(engine: Engine, lengths: Any, steps: int, batch: int) -> Lis
     """The lengths as a list, one for each of ``batch`` samples, in [1, ``steps``]; raises the errors of ``Steps``."""
     array = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
     if tuple(array.shape) != (batch,):
-        raise ShapeError(f"lengths have shape {tuple(array.shape)}, expected ({batch},): one per sample")
+        hint = "; pass time_axis=1 if the inputs are (batch, time, *features)" if tuple(array.shape) == (steps,) else ""
+        raise ShapeError(f"lengths have shape {tuple(array.shape)}, expected ({batch},): one per sample{hint}")
     values = array.tolist()
     for i, n in enumerate(values):
         if not 1 <= n <= steps or int(n) != n:

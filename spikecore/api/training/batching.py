@@ -115,7 +115,10 @@ class Feed:
 def check_numbers(data: Any) -> None:
     """Refuse an input that is no array of numbers."""
     if not is_array(data):
-        raise TypeError(f"input={shown(data)} must be an array of numbers")
+        hint = ": the loader's samples, in the order in which answers are wanted" if hasattr(data, "batch_size") else ""
+        raise TypeError(f"input={shown(data)} must be an array of numbers{hint}")
+    if hasattr(data, "filled") and data.mask.any():
+        raise TypeError("input: a masked array with missing values, which no engine leaves out; give x.filled(0)")
 
 
 def keywords_of(function: Any, offered: dict) -> dict:

@@ -23,6 +23,7 @@ from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import compare, ranks_for
+from spikecore.api.training.trainer import alone
 from spikecore.arguments import ArrayLike, Size, checked, shown
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 @checked
 @isolated
+@alone
 def fit(
     self: Model,
     data: Union[Iterable[Any], ArrayLike],

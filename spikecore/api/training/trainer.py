@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple, TypeVar, cast
 
 from spikecore.api.core.executor import Executor
 from spikecore.api.functional.loss import ce_rate_loss
@@ -16,6 +19,21 @@ from spikecore.api.training.resuming import FitStart, check_resume, keeps_moment
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_THREADS: Dict[int, int] = {}  # which thread trains which model now, both by their ``id``
+
+
+def alone(function: Function) -> Function:
+    """Decorator of a model's method: ``Trainer.alone``."""
+
+    @functools.wraps(function)
+    def inside(model: Model, *arguments: Any, **options: Any) -> Any:
+        with model.trainer.alone():
+            return function(model, *arguments, **options)
+
+    return cast(Function, inside)
 
 
 @dataclass
@@ -50,6 +68,21 @@ class Trainer:
         if self.held is None:
             raise RuntimeError("the model has no weights yet: pass input_shape=(...) to Model, or call it on data once")
         return self.held
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While one thread trains the model, no other one may.
+
+        Raises:
+            RuntimeError: another thread trains it.
+        """
+        me = threading.get_ident()
+        if _THREADS.setdefault(id(self), me) != me:  # in one go, even if two threads begin together
+            raise RuntimeError("another thread trains this model: wait for it, or train a copy, copy.deepcopy(model)")
+        try:
+            yield
+        finally:
+            _THREADS.pop(id(self), None)
 
     def change(self, executor: Executor) -> None:
         """Train and run from now on by another executor, which has the weights."""

@@ -119,12 +119,6 @@ def kernel_of(recipe: Recipe, dtype: str) -> Kernel:
     return Kernel(make(recipe), dtype)
 
 
-@lru_cache(maxsize=None)
-def build_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> CFunction:
-    """A C function of ``count`` addresses and extents that kernels of whole runs call; sums may go in any order."""
-    return make(recipe_of_tile(source, name, dtype, count, before))
-
-
 def make(recipe: Recipe, quiet: bool = False) -> CFunction:
     """The function of a recipe: from memory, from disk, or compiled.
 

@@ -298,7 +298,8 @@ class Over(TorchFunctionMode):
 
     def escaped(self) -> str:
         """Why a stand-in is alive that should not be; "" where none is."""
-        return "forward keeps a tensor beyond the step" if any(ref() is not None for ref in self.made) else ""
+        alive = any(ref() is not None for ref in self.made)
+        return "forward, or torch.utils.checkpoint in it, keeps a tensor beyond the step" if alive else ""
 
     def whole(self, result: Any) -> Any:
         """What ``forward`` returned, over time."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from spikecore.api.core.layer import ShapeError, State
+from spikecore.arguments import shown
 
 
 class Hidden(nn.Module):
@@ -106,6 +107,10 @@ class Hidden(nn.Module):
         shape, start = tuple(current.shape) if rest else self._shape(current), {}
         for name in self.states:
             value = given[name]
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(
+                    f"{self._owner()}: state {name!r} is {shown(value)}, expected a tensor; None starts at rest"
+                )
             if rest:
                 shape = tuple(rest[name].shape)
             if value.numel() == 0 and value.shape != shape:

@@ -75,6 +75,8 @@ def verdict_on(net: nn.Module, modules: Dict[str, nn.Module], data: Any, fused: 
     if verdict is None:
         verdict = _of_others(found) if len(found) >= MOST else found.setdefault(attributes, Verdict())
         verdict.code = code  # alive, so that no other code gets its ``id``
+        if any(map(_is_compiled, modules.values())):
+            verdict.refuse(StepByStep("torch.compile has compiled a part of it; give run the network itself"))
     known[1][setting] = _Last(modules, code, verdict)
     return verdict
 
@@ -89,8 +91,9 @@ class _Last:
         self.verdict, self.modules, self.code = verdict, tuple(modules), code
         self.classes = list(map(type, modules.values()))
         self.names = [list(vars(module)) for module in modules.values()]
-        both = "training", "training"  # twice, for of a single name it gives no tuple
-        self.read = [operator.itemgetter(*both, *(n for n in names if n not in _OTHERS)) for names in self.names]
+        # The first name is read thrice, for of a single one no tuple comes. (Modules of torch.compile have few names.)
+        kept = [[*names[:1] * 2, *(n for n in names if n not in _OTHERS)] for names in self.names]
+        self.read = [operator.itemgetter(*names) for names in kept]
         values = [value for read, module in zip(self.read, modules.values()) for value in read(vars(module))]
         self.kinds = list(map(type, values))
         self.seen = [kind in _PLAIN or kind is types.FunctionType for kind in self.kinds]
@@ -113,6 +116,10 @@ class _Last:
 def _of_others(found: Dict[Any, Verdict]) -> Verdict:
     """What is said of attributes that change from call to call: the loop, if one of their values has led to it."""
     return max(found.values(), key=lambda verdict: (verdict.reason is not None, bool(verdict.equal)))
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _code(module: nn.Module) -> Any:
