@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.util
 import pathlib
+import textwrap
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 PAGE = pathlib.Path(__file__).with_name("names.md")
@@ -18,8 +19,7 @@ STATUS = ("same", "better", "deviates", "not offered")
 HEAD = """\
 # Names of snnTorch
 
-This page lists every public name of snnTorch 1.0 with its counterpart in spikecore. `docs/make_names.py` writes it from
-`docs/names.txt`, and a test compares it with the installed snnTorch.
+Every public name of snnTorch 1.0, with its counterpart in spikecore:
 
 - **same**: names of arguments, defaults and results agree, apart from the common differences below. There may be
   further arguments.
@@ -30,7 +30,8 @@ This page lists every public name of snnTorch 1.0 with its counterpart in spikec
 Common differences: the dtype follows the input; errors name the argument; random draws take a `seed`; losses take their
 arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets only this network, copies and
 pickles work, and setting `reset_mechanism` has an effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch).
-"nn" is `spikecore.nn`; other names are modules of `spikecore`.
+"nn" is `spikecore.nn`; other names are modules of `spikecore`. snnTorch's submodules of `functional` are here, too:
+`functional.loss.ce_rate_loss` is `functional.ce_rate_loss`.
 """
 
 
@@ -80,18 +81,28 @@ def exists(name: str) -> bool:
 
 
 def page() -> str:
-    """The text of the page."""
+    """The text of the page: a table for each module, and a sentence for the names that all have the same remark."""
+    every = rows()
+    shown = {(row.theirs.rpartition(".")[2], row.ours.rpartition(".")[2]) for row in every if row.theirs.count(".") == 2}
     modules: Dict[str, List[Row]] = {}
-    for row in rows():
-        modules.setdefault(row.theirs.rpartition(".")[0], []).append(row)
-    counts: Tuple[str, ...] = tuple(f"{sum(r.status == s for r in rows())} {s}" for s in STATUS)
-    text = [HEAD, f"Of {len(rows())} names: {', '.join(counts)}.\n"]
+    missing: Dict[str, List[str]] = {}
+    for row in every:
+        module, _, name = row.theirs.rpartition(".")
+        if not row.ours and module.startswith("snntorch.spikevision"):
+            missing.setdefault(row.remark, []).append(f"`{name}`")
+        elif module.count(".") < 2 or (name, row.ours.rpartition(".")[2]) not in shown:
+            modules.setdefault(module, []).append(row)
+    counts: Tuple[str, ...] = tuple(f"{sum(r.status == s for r in every)} {s}" for s in STATUS)
+    text = [HEAD, f"Of {len(every)} names: {', '.join(counts)}.\n"]
     for module, rows_of_module in modules.items():
         text += [f"## {module}\n", "| snnTorch | spikecore | status | remark |", "|---|---|---|---|"]
         for row in rows_of_module:
             ours = f"`{row.ours}`" if row.ours else ""
             text.append(f"| `{row.theirs.rpartition('.')[2]}` | {ours} | {row.status} | {row.remark} |")
         text.append("")
+    for remark, names in missing.items():
+        listed = textwrap.fill(", ".join(dict.fromkeys(names)), 120, break_on_hyphens=False)
+        text += [f"## Not offered: {remark}\n", f"{listed}.\n"]
     return "\n".join(text)
 
 

@@ -267,10 +267,11 @@ def test_the_whole_suite_on_the_engine_of_the_guide(tmp_path):
 
 
 @NEEDS_EXAMPLE
-def test_the_guide_builds_the_example():
-    """Its blocks, one after the other, are the engine; others, which use it, begin with imports or examples."""
+def test_the_guide_shows_the_example():
+    """Its blocks are the whole engine and excerpts of the words; one other, the last, uses the engine."""
     blocks = [code for _, code in python_blocks((ROOT / "docs" / "engine_on_lists.md").read_text("utf-8"))]
-    for name in ("words.py", "__init__.py"):
-        text = (EXAMPLE / "spikecore_lists" / name).read_text("utf-8")
-        lines = [line for code in blocks if code.strip() in text for line in code.splitlines() if line]
-        assert lines == [line for line in text.splitlines() if line], name
+    engine, words = ((EXAMPLE / "spikecore_lists" / name).read_text("utf-8") for name in ("__init__.py", "words.py"))
+    shown = [line for code in blocks if code.strip() in engine for line in code.splitlines() if line]
+    assert shown == [line for line in engine.splitlines() if line]
+    assert sum(code.strip() in words for code in blocks) >= 5
+    assert [code for code in blocks if code.strip() not in engine and code.strip() not in words] == blocks[-1:]

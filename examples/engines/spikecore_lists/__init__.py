@@ -1,6 +1,6 @@
 """An engine on plain Python lists: slow, and for evaluation only.
 
-docs/engine_on_lists.md builds this file and words.py piece by piece.
+docs/engine_on_lists.md explains this file and words.py.
 """
 
 from __future__ import annotations
