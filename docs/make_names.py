@@ -30,8 +30,7 @@ Every public name of snnTorch 1.0, with its counterpart in spikecore:
 Common differences: the dtype follows the input; errors name the argument; random draws take a `seed`; losses take their
 arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets only this network, copies and
 pickles work, and setting `reset_mechanism` has an effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch).
-"nn" is `spikecore.nn`; other names are modules of `spikecore`. snnTorch's submodules of `functional` are here, too:
-`functional.loss.ce_rate_loss` is `functional.ce_rate_loss`.
+snnTorch's submodules of `functional` exist, too: `functional.loss.ce_rate_loss` is `functional.ce_rate_loss`.
 """
 
 
@@ -81,24 +80,26 @@ def exists(name: str) -> bool:
 
 
 def page() -> str:
-    """The text of the page: a table for each module, and a sentence for the names that all have the same remark."""
+    """The text of the page: for each module a table, in which names with the same status and remark share a row."""
     every = rows()
-    shown = {(row.theirs.rpartition(".")[2], row.ours.rpartition(".")[2]) for row in every if row.theirs.count(".") == 2}
-    modules: Dict[str, List[Row]] = {}
+    last = [(row, row.theirs.rpartition(".")[2], row.ours.rpartition(".")[2]) for row in every]
+    once = {(name, ours) for row, name, ours in last if row.theirs.count(".") == 2}  # submodules repeat their package
+    modules: Dict[str, Dict[Tuple[str, str, str], List[str]]] = {}
     missing: Dict[str, List[str]] = {}
-    for row in every:
-        module, _, name = row.theirs.rpartition(".")
+    for row, name, ours in last:
+        module, here = row.theirs.rpartition(".")[0], row.ours.rpartition(".")[0]
         if not row.ours and module.startswith("snntorch.spikevision"):
             missing.setdefault(row.remark, []).append(f"`{name}`")
-        elif module.count(".") < 2 or (name, row.ours.rpartition(".")[2]) not in shown:
-            modules.setdefault(module, []).append(row)
+        elif module.count(".") < 2 or (name, ours) not in once:
+            table = modules.setdefault(module, {})
+            both = f"`{name}`" if ours in (name, "") else f"`{name}`: `{ours}`"
+            table.setdefault((here, row.status, row.remark), []).append(both)
     counts: Tuple[str, ...] = tuple(f"{sum(r.status == s for r in every)} {s}" for s in STATUS)
     text = [HEAD, f"Of {len(every)} names: {', '.join(counts)}.\n"]
-    for module, rows_of_module in modules.items():
-        text += [f"## {module}\n", "| snnTorch | spikecore | status | remark |", "|---|---|---|---|"]
-        for row in rows_of_module:
-            ours = f"`{row.ours}`" if row.ours else ""
-            text.append(f"| `{row.theirs.rpartition('.')[2]}` | {ours} | {row.status} | {row.remark} |")
+    for module, table in modules.items():
+        places = " and ".join(sorted({f"`spikecore.{here}`" for here, _, _ in table if here}))
+        text += [f"## {module}\n", f"In {places}:\n", "| name | status | remark |", "|---|---|---|"]
+        text += [f"| {', '.join(names)} | {status} | {remark} |" for (_, status, remark), names in table.items()]
         text.append("")
     for remark, names in missing.items():
         listed = textwrap.fill(", ".join(dict.fromkeys(names)), 120, break_on_hyphens=False)
