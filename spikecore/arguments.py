@@ -111,7 +111,7 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
 
 
 def numbered(values: Any) -> str:
-    """The end of an error message about strings in the place of numbers: how to number them; "" for other values."""
+    """The end of an error message about strings instead of numbers: how to number them; "" for other values."""
     if hasattr(values, "columns") and hasattr(values, "dtypes"):  # a data frame, of which a column holds text
         return "; leave out the columns of text: x.select_dtypes('number')"
     kind = getattr(getattr(values, "dtype", None), "kind", None)

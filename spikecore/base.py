@@ -1,4 +1,4 @@
-"""What code of your own stands on: classes to derive from, what their methods get and return, and the types of results.
+"""The base of your own code: classes to derive from, arguments and results of their methods, and types of results.
 
 from spikecore.base import Membrane, Param, Params, State    # a neuron, docs/write_a_neuron.md
 from spikecore.base import Stateless                         # a layer, docs/adding.md

@@ -118,7 +118,7 @@ def _new_draft(target: Path, mode: int) -> Iterator[Path]:
 
 
 def _status(path: Any) -> Optional[os.stat_result]:
-    """What there is at ``path``, links followed; None if there is nothing."""
+    """The status of ``path``, links followed; None if there is nothing."""
     try:
         old = os.stat(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How initial weights and parameters are drawn; see ``spikecore.api.core.initialisers`` and ``weight_initialisers``.
+"""Initialisers of weights and parameters; see ``spikecore.api.core.initialisers`` and ``weight_initialisers``.
 
 For the fields ``weight_init`` and ``bias_init`` of layers, ``recurrent_init`` of ``RLeaky`` and ``RSynaptic``, and for
 ``sc.learn`` and ``sc.learn_tau``. The numbers depend on the model's seed and the parameter's name, not on the engine.

@@ -1,4 +1,4 @@
-"""What to type where a package is missing: the commands in messages.
+"""Commands that install a missing package, for messages.
 
 No index has spikecore before its first release, and anybody may take a name that is free. pyproject.toml says that this
 is so by a classifier, with which an index refuses the package. As long as it stands there, messages name the packages

@@ -1,4 +1,4 @@
-"""What others call it: names of other libraries for what this one has under another name, or does not need.
+"""Names of other libraries for features that this one has under another name, or does not need.
 
 One table for each place where a user can write such a name: the package, a ``Model``, the arguments of a function.
 """

@@ -1,4 +1,4 @@
-"""How objects print: dataclasses with the fields that matter, arrays by shape, and tables for notebooks."""
+"""Printed forms of objects: dataclasses with the fields that matter, arrays by shape, and tables for notebooks."""
 
 from __future__ import annotations
 

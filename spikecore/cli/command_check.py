@@ -52,7 +52,7 @@ TABLE = typer.Option(
 
 
 def targets(incomplete: str) -> List[str]:
-    """What ``check`` knows by name that begins with ``incomplete``, for the completion of a shell."""
+    """Names that ``check`` knows and that begin with ``incomplete``, for the completion of a shell."""
     return [name for name in (IPU, *chips()) if name.startswith(incomplete)]
 
 

@@ -75,7 +75,7 @@ def sweep(
     end early. The test set is used once, for the best trial.
 
     Writes a table of the trials, a run file with the best values and pictures into a directory. A sweep that is
-    interrupted or killed can be continued with --resume; trials that were running go on from their last epoch.
+    interrupted or killed can be continued with --resume; trials that were running continue from their last epoch.
     """
     optuna()
     if worker:

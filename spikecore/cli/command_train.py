@@ -114,7 +114,7 @@ def train(
 def _job(
     ranks: Ranks, run: Path, engine: Optional[str], sets: List[str], out: Optional[Path], resume: bool
 ) -> Tuple[Run, bool]:
-    """What to train, and whether a run is continued.
+    """The run to train, and whether it is continued.
 
     Raises:
         ConfigError: on all ranks, if their run files or their data differ.
@@ -235,7 +235,7 @@ def _resumable(job: Run) -> Iterator[None]:
 
 
 def _saved(job: Run) -> str:
-    """How much of the run the files in its directory hold."""
+    """The part of the run that the files in its directory hold."""
     assert job.directory is not None
     epochs, path = job.config.train.epochs, job.directory / MODEL
     if not path.exists():

@@ -58,6 +58,6 @@ def known(name: str) -> Card:
 
 
 def _told(card: Card) -> Dict[str, Any]:
-    """What is known of an architecture, for scripts."""
+    """Facts about an architecture, for scripts."""
     own = ("name", "summary", "paper", "year", "link", "sample", "num_steps", "parameters", "operations")
     return {name: getattr(card, name) for name in own}

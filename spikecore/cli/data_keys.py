@@ -53,11 +53,11 @@ class Data(Section):
         raise NotImplementedError
 
     def trained_on(self, data: Any) -> Any:
-        """What is trained on of the training samples."""
+        """The training samples without those held back for validation."""
         return data
 
     def judged_by(self, data: Any) -> Any:
-        """What is evaluated of samples that are not trained on."""
+        """The samples for validation, on which the network is not trained."""
         return data
 
     def for_training(self) -> Dict[str, Any]:

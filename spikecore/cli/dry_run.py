@@ -1,4 +1,4 @@
-"""What ``spikecore train --dry-run`` shows: data, network, steps and memory of a run, without training it."""
+"""The output of ``spikecore train --dry-run``: data, network, steps and memory of a run, without training it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spikecore.printing import in_bytes
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training run would do.
+    """The plan of a training run.
 
     Args:
         engine: name of the engine.

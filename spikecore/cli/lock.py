@@ -73,7 +73,7 @@ def _locked(path: Path) -> int:
 
 
 def _owner(handle: int, patience: float = 2.0) -> str:
-    """Who holds the lock, as text. An owner writes its name after it has the lock, so an empty file is read again."""
+    """Owner of the lock, as text. It writes its name after it has the lock, so an empty file is read again."""
     end = time.monotonic() + patience
     while True:
         os.lseek(handle, 0, os.SEEK_SET)

@@ -50,7 +50,7 @@ def check_range(path: Path, inputs: np.ndarray) -> None:
 
 
 def neurons(start: Start) -> int:
-    """How many neurons share the samples."""
+    """Number of neurons that share the samples."""
     return 100 if start.features <= 100 else 400
 
 
@@ -94,7 +94,7 @@ def _network(start: Start) -> List[str]:
 
 
 def learning_tables(start: Start) -> List[str]:
-    """What each spike changes."""
+    """Tables of the rules that spikes trigger."""
     first = int(start.flatten)
     rate = WINS / (neurons(start) * STEPS)
     return [

@@ -286,7 +286,7 @@ def _keys(model: Any, chosen: Dict[str, Any], without: Tuple[str, ...] = ()) -> 
 
 
 def _allowed(field: Any) -> Iterator[str]:
-    """What a field may be, in words: its limits, its texts or its kinds."""
+    """Allowed values of a field, in words: its limits, its texts or its kinds."""
     for limit in field.metadata:
         for name, sign in LIMITS.items():
             if hasattr(limit, name):

@@ -1,4 +1,4 @@
-"""What the commands share: arguments and options, the examples in their help, and their output as JSON."""
+"""Shared parts of the commands: arguments and options, the examples in their help, and their output as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each value of a run file comes from: a line of the file, the command line, the environment, or a default."""
+"""Origin of each value of a run file: a line of the file, the command line, the environment, or a default."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def leaves(value: Any, path: str = "", whole_lists: bool = False) -> Dict[str, A
 
 
 def marked(value: Any, origins: Dict[str, str], other: str, path: str = "") -> Any:
-    """Nested dicts and lists of the same form as ``value``, with the origin in the place of each single value.
+    """Nested dicts and lists of the same form as ``value``, with the origin instead of each single value.
 
     Args:
         value: the dict, list or value.

@@ -42,7 +42,7 @@ def restarted() -> bool:
 
 
 def restarts() -> int:
-    """How often torchrun starts the processes again after a failure."""
+    """Number of times that torchrun starts the processes again after a failure."""
     return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
 
 
@@ -93,7 +93,7 @@ def device_of(name: Optional[str]) -> Optional[str]:
 
 
 def everywhere(ranks: Ranks, function: Callable[[], Result]) -> Result:
-    """What a function returns; if it fails on one rank, all fail.
+    """The result of a function; if it fails on one rank, all fail.
 
     Raises:
         Exception: that of the function, on the ranks on which it has failed.

@@ -1,4 +1,4 @@
-"""What is checked of a run before it begins: that run file, network, data and engine fit each other."""
+"""Checks of a run before it begins: whether run file, network, data and engine fit each other."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def check_training(run: Run, model: Model) -> None:
 
 
 def memory_plan(run: Run, model: Model) -> Any:
-    """How training will keep the run file's memory budget; None without one.
+    """The plan by which training keeps the run file's memory budget; None without one.
 
     Raises:
         ValueError: it cannot be kept.

@@ -286,7 +286,7 @@ class Run:
         )
 
     def trackers(self) -> List[Tracker]:
-        """What the table ``[track]`` describes; nothing for a run that writes no files, and on ranks that write none.
+        """The trackers of the table ``[track]``; none for a run that writes no files, and on ranks that write none.
 
         Raises:
             ImportError: a package is missing; the message names the extra that brings it.
@@ -317,7 +317,7 @@ class Run:
         return self.directory is not None and self.ranks.rank == 0
 
     def _saves(self, name: str, model: Model) -> Optional[Path]:
-        """Where this process calls ``model.save``: if the weights are divided, all do, and the first writes."""
+        """Whether this process calls ``model.save``: if the weights are divided, all do, and the first writes."""
         return self._file(name) if self.writes or model.trainer.executor.divided is not None else None
 
     def _keep(self, model: Model) -> None:

@@ -140,7 +140,7 @@ def resolved(
 
 
 class Given(NamedTuple):
-    """What a run file and the changes to it say, before it is checked.
+    """The content of a run file and the changes to it, before it is checked.
 
     Args:
         data: the keys that somebody has given, with their values.

@@ -18,7 +18,7 @@ ROWS = 4096  # samples that are read at once
 
 @dataclass(frozen=True)
 class Scale:
-    """How inputs are scaled: (x - subtract) / divide, with "minmax" clipped to [0, 1].
+    """The scaling of inputs: (x - subtract) / divide, with "minmax" clipped to [0, 1].
 
     Args:
         kind: "standard" or "minmax".

@@ -1,4 +1,4 @@
-"""What a run file may name: the library's layers, surrogates, encoders, losses, optimisers and schedules.
+"""Names for run files: the library's layers, surrogates, encoders, losses, optimisers and schedules.
 
 Nothing here is written per class. Each class (or encoder function) becomes a pydantic model whose keys are its own
 fields, with their defaults, and which calls it to check values; a table with a ``kind`` is one of a union of them. A

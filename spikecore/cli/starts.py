@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 @dataclass(frozen=True)
 class Start:
-    """What a run file for a data set begins with.
+    """The beginning of a run file for a data set.
 
     Args:
         what: the data set in a few words.

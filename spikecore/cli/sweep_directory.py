@@ -75,7 +75,7 @@ def opened(directory: Path) -> Sweep:
 
 
 def same(sweep: Sweep, said: Given, space: Space) -> None:
-    """Refuse to go on with a sweep with another run file or another space.
+    """Refuse to continue with a sweep with another run file or another space.
 
     Raises:
         ConfigError: names the file that differs.

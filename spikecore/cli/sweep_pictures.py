@@ -32,7 +32,7 @@ class Axis:
         self.names = [name.replace("(", "\n(", 1) for name in names]  # of tables, in two lines
 
     def place(self, row: Row) -> float:
-        """Where a trial's value lies: a number, or the index of a choice."""
+        """Position of a trial's value: a number, or the index of a choice."""
         return float(row[self.key])
 
     def dress(self, ax: Any) -> None:
@@ -161,7 +161,7 @@ def _span(axis: Axis, rows: List[Row]) -> Tuple[float, float]:
 
 
 def _height(axis: Axis, place: float, span: Tuple[float, float]) -> float:
-    """Where a value lies on an upright axis, between 0 and 1."""
+    """Position of a value on an upright axis, between 0 and 1."""
     low, high, place = (math.log(value) if axis.log else value for value in (*span, place))
     return 0.5 if high == low else (place - low) / (high - low)
 

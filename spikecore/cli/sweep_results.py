@@ -1,4 +1,4 @@
-"""What a sweep writes and prints: a row for each trial, the best values as a run file, and pictures."""
+"""Results of a sweep: a row for each trial, the best values as a run file, and pictures."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def values_of(storage: Storage, trial: Any) -> Dict[str, Any]:
 
 
 def value_of(trial: Any) -> Any:
-    """What a trial is judged by; of a pruned one the value of its last epoch; None if there is none."""
+    """The value that judges a trial; of a pruned one the value of its last epoch; None if there is none."""
     return trial.value if trial.value is not None else trial.intermediate_values.get(trial.last_step)
 
 
 def rows(storage: Storage) -> List[Dict[str, Any]]:
-    """What there is to know of each trial."""
+    """A row for each trial."""
     return [
         {
             "trial": trial.number,

@@ -145,7 +145,7 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """What a sweep varies, and how it searches.
+    """The keys that a sweep varies, and the settings of its search.
 
     Args:
         parameters: the keys.
@@ -226,7 +226,7 @@ def _place(path: Path, lines: Dict[str, int], key: str, table: Any) -> str:
 
 
 def _problems_of(parameter: Parameter, settings: Settings, said: Given) -> List[str]:
-    """What is wrong with the keys and the values of a parameter, by the run file."""
+    """Problems with the keys and the values of a parameter, by the run file."""
     wrong = []
     for key in (parameter.key, *parameter.also):
         table, _, rest = key.partition(".")

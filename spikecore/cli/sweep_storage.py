@@ -39,8 +39,8 @@ def optuna() -> Any:
 
 
 def sampler(settings: Settings, number: int) -> Any:
-    """What chooses the values of one trial. Its draws depend on the seed and on the number of the trial alone, so a
-    sweep that was interrupted goes on as if it had not been.
+    """The sampler of one trial. Its draws depend on the seed and on the number of the trial alone, so a
+    sweep that was interrupted continues as if it had not been.
     """
     samplers = optuna().samplers
     seed = int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0])
@@ -57,7 +57,7 @@ def sampler(settings: Settings, number: int) -> Any:
 
 
 def pruner(settings: Settings) -> Any:
-    """What ends trials early."""
+    """The pruner, which ends trials early."""
     pruners = optuna().pruners
     if settings.pruner == "median":
         return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
@@ -109,7 +109,7 @@ class Storage:
 
     @property
     def total(self) -> int:
-        """How many trials the sweep has when it is done."""
+        """Number of trials of the finished sweep."""
         return int(self.study.user_attrs["trials"])
 
     @contextlib.contextmanager

@@ -22,21 +22,21 @@ def _switch(value: Any) -> Any:
 
 
 class MLflowTable(Section):
-    """Where MLflow logs."""
+    """The store of MLflow."""
 
     experiment: str = Field("spikecore", description="name of the experiment")
     uri: Optional[str] = Field(None, description="the store; default: track/mlflow.db in the run directory")
 
 
 class WandBTable(Section):
-    """Where Weights & Biases logs."""
+    """The options of Weights & Biases."""
 
     project: str = Field("spikecore", description="name of the project")
     offline: bool = Field(False, description="write to the disk alone, for `wandb sync`")
 
 
 class Track(Section):
-    """Where to log."""
+    """The places of the log."""
 
     tensorboard: bool = Field(False, description="event files for TensorBoard, in track/tensorboard")
     csv: bool = Field(False, description="a table, track/log.csv")

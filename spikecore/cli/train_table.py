@@ -42,7 +42,7 @@ def _with_costs(loss: Any, regularisers: List[Any]) -> Any:
 
 
 class Train(Section):
-    """How to train."""
+    """The options of training."""
 
     #: Keys of before, and the tables in which they are now.
     moved: ClassVar[Dict[str, str]] = {
@@ -96,7 +96,7 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _local(self) -> Train:
-        """What is for gradients is refused with local rules, and what is for these without them."""
+        """Refuse keys for gradients with local rules, and keys for these without them."""
         if not self.plastic:
             if self.voting is not None:
                 raise ValueError("metric.kind = 'accuracy_vote' is for learning.kind = 'Plasticity'")
@@ -122,7 +122,7 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _keeps_zeros(self) -> Train:
-        """What takes connections away needs an optimiser, or local rules, that do not bring them back."""
+        """Refuse pruning and rewiring with an optimiser, or local rules, that bring connections back."""
         place = "learning" if self.plastic else "optimizer"
         for name in ("pruning", "rewiring"):
             if getattr(self, name) is not None and not getattr(self, place).keep_zeros:
@@ -159,7 +159,7 @@ class Train(Section):
 
     @property
     def computing(self) -> Compute:
-        """How it is computed."""
+        """The processes, memory and compilation of the training."""
         compute: Compute = self.compute.make()
         return compute
 

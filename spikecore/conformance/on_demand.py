@@ -1,4 +1,4 @@
-"""What pytest loads wherever spikecore is installed: it adds the suite's options to a call that names the suite."""
+"""A plugin of pytest that adds the suite's options to a call that names the suite, wherever spikecore is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a case is about: the words, layers, neurons, losses, ... among the arguments that a test is called with."""
+"""The subjects of a case: the words, layers, neurons, losses, ... among the arguments of its test."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ VERDICTS = ("passed", "failed", "skipped")
 
 
 class Outcome(NamedTuple):
-    """What became of one test on one engine."""
+    """The result of one test on one engine."""
 
     engine: str  # its label
     test: str
@@ -140,7 +140,7 @@ def _names(found: Mapping[str, Any], kind: str, verdict: str) -> List[str]:
 
 
 def badge(data: Mapping[str, Any]) -> Dict[str, Any]:
-    """What shields.io draws (https://shields.io/badges/endpoint-badge): green if every case of the suite passed."""
+    """Data for a badge of https://shields.io/badges/endpoint-badge: green if every case of the suite passed."""
     counts = {verdict: sum(found[verdict] for found in data["engines"].values()) for verdict in VERDICTS}
     total = counts["passed"] + counts["failed"]
     message = f"{counts['failed']} of {total} fail" if counts["failed"] else f"{counts['passed']} passed"

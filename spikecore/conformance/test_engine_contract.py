@@ -1,4 +1,4 @@
-"""What every engine promises besides its words: host and engine, dtypes, names; and which engines are not here."""
+"""The contract of engines besides words: host and engine, dtypes, names; and the engines that are not here."""
 
 from __future__ import annotations
 

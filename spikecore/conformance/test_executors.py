@@ -45,7 +45,7 @@ def assert_states_close(a, b, limit):
 
 
 def test_a_step_is_a_gradient_and_its_application(engine):
-    """What ``value_and_grad`` and ``apply`` of a model do; two batches make the mean of their gradients."""
+    """``value_and_grad`` and ``apply`` of a model; two batches make the mean of their gradients."""
     if not compiled(engine).gradients:
         pytest.skip("the gradient stays on the device")
     whole, parts = compiled(engine), compiled(engine)

@@ -245,7 +245,7 @@ def test_golden_traces(engine, row):
     ids=lambda one: type(one).__name__,
 )
 def test_a_time_constant_is_the_decay_per_step(engine, layer, name):
-    """What is learned is log tau, and what a step multiplies by is exp(-dt / tau)."""
+    """The parameter is log tau, and the factor of a step is exp(-dt / tau)."""
     params = layer.init(Key((0,)), (3,)).params
     assert params.beta == np.log(4.0)
     ready = layer.prepare(engine, on(engine, params))

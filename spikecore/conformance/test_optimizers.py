@@ -203,7 +203,7 @@ def test_zeros_are_kept(engine, spec):
 
 
 def check_old_moments(engine, spec):
-    """Where a connection has gone, what is left of its moments neither moves it nor stays."""
+    """The rest of a removed connection's moments neither moves it nor stays."""
     spec, network = dataclasses.replace(spec, keep_zeros=True), Connected()
     init = network.init(None, None)
     executor = engine.compile(network, Params(weight=START), init.buffers, distance, spec)
@@ -238,7 +238,7 @@ def test_no_weight_becomes_zero(engine):
 
 
 def test_zeros_of_other_parameters_are_trained(engine):
-    """What is no connection, such as a bias that begins at zero, is trained as ever."""
+    """A parameter that is no connection, such as a bias that begins at zero, is trained as before."""
     network = sc.Linear(3, 2, bias_init=sc.init.constant(0.0))
     init = network.init(Key((0,)), (3,))
     executor = engine.compile(network, init.params, init.buffers, sc.functional.mse_membrane_loss(),

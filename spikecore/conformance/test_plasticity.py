@@ -40,7 +40,7 @@ def kernel(gaps, tau, nearest=False):
 
 
 def ago(train, t, before=False):
-    """How many steps before t the spikes of a train were; ``before``: those before t alone."""
+    """Number of steps since the spikes of a train, at t; ``before``: of those before t alone."""
     return [t - s for s in range(t + (not before)) if train[s] > 0]
 
 

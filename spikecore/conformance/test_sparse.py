@@ -20,7 +20,7 @@ def model(engine):
 
 
 def smallest(weights, count):
-    """Where the ``count`` smallest of several weights are: a mask for each."""
+    """Places of the ``count`` smallest of several weights: a mask for each."""
     order = sorted((abs(x), name, i) for name, w in weights.items() for i, x in enumerate(w.reshape(-1)))
     gone = {(name, i) for _, name, i in order[:count]}
     return {name: np.array([(name, i) in gone for i in range(w.size)]).reshape(w.shape) for name, w in weights.items()}

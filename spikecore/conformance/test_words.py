@@ -92,7 +92,7 @@ def check_gradient(engine, case):
 
 
 def smooth(case):
-    """What finite differences look at: for a spike, the oracle's antiderivative of its surrogate."""
+    """The function for finite differences: for a spike, the oracle's antiderivative of its surrogate."""
     if case.word != "spike":
         return case.numpy
     return lambda u, surrogate: reference.SURROGATES[type(surrogate).__name__][1](u, **vars(surrogate))

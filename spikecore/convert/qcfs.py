@@ -13,7 +13,7 @@ class QCFS(nn.Module):
 
         y = theta clip(floor(levels x / theta + 1/2), 0, levels) / levels
 
-    Train a network with it in the place of ``nn.ReLU``; the converted network then has little left to approximate, also
+    Train a network with it instead of ``nn.ReLU``; the converted network then has little left to approximate, also
     for a number of steps other than ``levels``. The threshold theta is learned. The derivative of the floor is taken to
     be 1, so dy/dx = 1 between 0 and theta, else 0.
 

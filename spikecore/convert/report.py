@@ -1,4 +1,4 @@
-"""How close a converted network is to the network that it was made of, by the number of time steps."""
+"""Agreement of a converted network with the network it was made of, by the number of time steps."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ConversionReport:
 
 
 def report(conversion: Conversion, data: Iterable[Any], most: int) -> ConversionReport:
-    """What ``Conversion.report`` returns."""
+    """The result of ``Conversion.report``."""
     times = tuple(sorted({2**i for i in range(most.bit_length())} | {most}))
     counts = _Counts(len(times))
     layers: Tuple[LayerError, ...] = ()
@@ -124,7 +124,7 @@ def report(conversion: Conversion, data: Iterable[Any], most: int) -> Conversion
 
 
 class _Counts:
-    """How many samples were classified right, and like the ANN does, after each number of steps."""
+    """Number of samples classified right, and like the ANN does, after each number of steps."""
 
     def __init__(self, times: int) -> None:
         self.correct, self.same = np.zeros(times), np.zeros(times)

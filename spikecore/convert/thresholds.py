@@ -22,7 +22,7 @@ CANDIDATES = 4 * PER_OCTAVE  # thresholds that "mse" compares: those from a sixt
 
 
 class Histogram:
-    """How often positive activations of each size occur, for each group of channels.
+    """Frequency of positive activations of each size, for each group of channels.
 
     Args:
         groups: number of channels that are told apart; 1: all together.
@@ -74,7 +74,7 @@ class Largest(Concise):
 
 @dataclass(frozen=True)
 class Percentile(Concise, Checked):
-    """What so many percent of the positive activations of a layer do not exceed, to the width of a bin of 1.1 %.
+    """The value that a given percentage of a layer's positive activations does not exceed, to a bin of 1.1 %.
 
     Args:
         percent: in [1, 100]; default 99.9.
@@ -97,7 +97,7 @@ class Percentile(Concise, Checked):
 
 @dataclass(frozen=True)
 class LeastError(Concise, Checked):
-    """Where the squared error of what neurons make of the activations is smallest.
+    """The threshold with the smallest squared error between activations and the rates of the neurons.
 
     Args:
         num_steps: number of time steps that the network will run for; default 16.

@@ -86,7 +86,7 @@ class Home:
         )
 
     def _offer(self, root: PathLike) -> str:
-        """What download=True would do, for a message."""
+        """The effect of download=True, for a message."""
         by_hand = {remote.name for remote in self.remotes.values() if not remote.url}
         if by_hand:
             archives = " and ".join(sorted(by_hand))

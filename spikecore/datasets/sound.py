@@ -114,7 +114,7 @@ def _count(seconds: float, rate: int) -> int:
 
 
 def _reach(up: int, down: int) -> int:
-    """How many old samples on either side have a part in a new one."""
+    """Number of old samples on either side that contribute to a new one."""
     return math.ceil(CROSSINGS / (ROLLOFF * min(1.0, up / down)))
 
 

@@ -1,4 +1,4 @@
-"""What the torch and NumPy engines have for learning rules, which run step by step: the derivatives of a step.
+"""Derivatives of a step on the torch and NumPy engines, for learning rules, which run step by step.
 
 The step of a neuron is traced once per run, and its derivatives are then a few operations on arrays at each step, in
 place of a tape and a run backwards for the output and for every state.
@@ -20,7 +20,7 @@ MOST = 256  # programs that are kept: a filter of spikes is a new neuron after e
 
 
 class SingleSteps(StepwiseLearning):
-    """What the torch and NumPy engines have where kernels are not switched off. A subclass of such an engine with
+    """Derivatives of single steps, for engines whose kernels are not switched off. A subclass of such an engine with
     derivatives of its own, see ``instead_of``, takes them from there.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the torch and NumPy engines do with neighbouring layers at once.
+"""Neighbouring layers that the torch and NumPy engines run at once.
 
 A neuron and the Linear behind it can be one kernel, which multiplies spikes where they are made. Layers over maps can
 take some time steps at a time, so that what lies between them stays in the cache.
@@ -108,7 +108,7 @@ class Neighbours(Stages):
 
 
 class Scans:
-    """What ``Neighbours`` asks of an engine: a class to inherit before ``Engine``."""
+    """The needs of ``Neighbours``: a class to inherit before ``Engine``."""
 
     def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
         """A function of a sequence that treats every step by itself; it may be called with some steps at a time.

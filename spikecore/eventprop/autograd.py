@@ -83,7 +83,7 @@ def gradients(
 def _sample(
     network: Network, params: List[Dict[str, Any]], entering: Any, spikes: Spikes, run: Run, row: int, loss: EventLoss
 ) -> Any:
-    """What the loss reads of one sample, (neurons,)."""
+    """The value that the loss reads of one sample, (neurons,)."""
     count = int(spikes.present[row].sum())
     times, sources = entering[:count], spikes.sources[row, :count].tolist()
     duration = torch.tensor(network.duration, dtype=torch.float64)

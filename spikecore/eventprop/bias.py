@@ -1,4 +1,4 @@
-"""How a surrogate gradient differs from the exact gradient of the same network, loss and batch."""
+"""Comparison of a surrogate gradient with the exact gradient of the same network, loss and batch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BiasCase(NamedTuple):
 
     @property
     def cosine(self) -> Dict[str, float]:
-        """Of the angle between both gradients, by name: 1 for the same direction."""
+        """The cosine of the angle between both gradients, by name: 1 for the same direction."""
         return {row.name: row.cosine for row in self.rows}
 
     @property
@@ -64,7 +64,7 @@ class BiasCase(NamedTuple):
 
 @dataclass(frozen=True)
 class SurrogateBias:
-    """How surrogate gradients differ from the exact gradient: print it for a table.
+    """Comparison of surrogate gradients with the exact gradient: print it for a table.
 
     Attributes:
         cases: one for each time step and surrogate.

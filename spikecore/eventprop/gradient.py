@@ -34,7 +34,7 @@ class Gradient(NamedTuple):
 
 
 def values_of(network: Network, run: Run, loss: EventLoss) -> np.ndarray:
-    """What a loss reads of a run, (batch, neurons).
+    """The values of a run that a loss reads, (batch, neurons).
 
     Raises:
         ValueError: the last layer fires and the loss reads membranes, or the other way round; or a loss of your own
@@ -57,12 +57,12 @@ def values_of(network: Network, run: Run, loss: EventLoss) -> np.ndarray:
 
 
 def _left(network: Network, run: Run) -> np.ndarray:
-    """How long before the end the spikes of the last layer happen, (batch, spikes); 0 where there is none."""
+    """Time from the spikes of the last layer to the end, (batch, spikes); 0 where there is none."""
     return network.duration - np.minimum(run.spikes[-1].times, network.duration)
 
 
 def _shares(loss: EventLoss, left: np.ndarray, by_shares: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """What spikes count, and from the derivatives by that those by the time left, by the rules of the words."""
+    """The shares of spikes in the count, and the derivatives by the time left, by the rules of the words."""
     engine = get_engine("numpy", dtype="float64")
 
     def objective(lifted: Any, constant: Any) -> Tuple[Any, Any]:

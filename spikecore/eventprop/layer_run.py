@@ -50,7 +50,7 @@ class Intervals(NamedTuple):
 
 
 class Arrivals(NamedTuple):
-    """What reaches a layer.
+    """The arrivals at a layer.
 
     Attributes:
         spikes: the input, delayed.
@@ -68,7 +68,7 @@ class Arrivals(NamedTuple):
 
 
 class LayerRun(NamedTuple):
-    """What a layer did with its input.
+    """The run of a layer on its input.
 
     Attributes:
         spikes: of its neurons; none if it has no threshold.

@@ -32,7 +32,7 @@ class EventLoss(Concise, Checked):
         raise NotImplementedError
 
     def share(self, engine: Engine, left: Array) -> Any:
-        """What spikes count that happen so long before the end, in words, for a loss that reads "counts"."""
+        """Share with which a spike counts, by its time before the end, in words, for a loss that reads "counts"."""
         raise NotImplementedError
 
     def code(self, targets: Any, batch: int, neurons: int) -> np.ndarray:

@@ -28,7 +28,7 @@ NOT_FOUND = "eventprop: a spike time was not found; please report the network an
 
 
 class Flow(NamedTuple):
-    """How the state at the beginning of a time without events determines that at its end."""
+    """The map from the state at the beginning of a time without events to that at its end."""
 
     beta: Any  # of V by V
     gain: Any  # c, of V by I

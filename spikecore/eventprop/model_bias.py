@@ -29,7 +29,7 @@ def model_bias(
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
 ) -> SurrogateBias:
-    """How a model's surrogate gradient differs from the exact gradient of the same network, loss and batch.
+    """Compare a model's surrogate gradient with the exact gradient of the same network, loss and batch.
 
     The exact gradient is EventProp's, of the network in continuous time with the model's weights and constants. The
     loss is the cross-entropy of the highest membranes: ``ce_max_membrane_loss`` in time steps. The model's own time

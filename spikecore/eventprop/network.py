@@ -97,7 +97,7 @@ class Layer(Concise, Checked):
 
 
 class Run(NamedTuple):
-    """What a network did with a batch.
+    """The simulation of a batch.
 
     Attributes:
         spikes: the spikes of each layer, the last one's at the end.

@@ -72,7 +72,7 @@ class Spikes(Checked):
 
     @checked
     def counts(self, neurons: Size) -> np.ndarray:
-        """How often each neuron fires, (batch, neurons)."""
+        """Number of spikes of each neuron, (batch, neurons)."""
         rows, _ = np.nonzero(self.present)
         flat = np.bincount(rows * neurons + self.sources[self.present], minlength=len(self.times) * neurons)
         return flat.reshape(len(self.times), neurons)
@@ -84,7 +84,7 @@ class Spikes(Checked):
         return flat.reshape(len(self.times), neurons)
 
     def delayed(self, delay: Optional[np.ndarray]) -> Tuple[Spikes, np.ndarray]:
-        """The spikes with the delay of each source added, in their new order, and what order that is."""
+        """The spikes with the delay of each source added, in their new order, and the indices of that order."""
         if delay is None:
             return self, np.broadcast_to(np.arange(self.times.shape[1]), self.times.shape)
         return in_order(self.times + delay[self.sources], self.sources)

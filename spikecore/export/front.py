@@ -39,7 +39,7 @@ SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 @dataclass(frozen=True)
 class Draft:
-    """What a writer has made: everything in memory.
+    """The draft of a writer: everything in memory.
 
     Args:
         contents: the contents of each file, by its name within the folder of ``path``.
@@ -60,7 +60,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Exported:
-    """What has been written.
+    """The written files, the main one first, and notes on them.
 
     Args:
         to: the target.

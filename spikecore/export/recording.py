@@ -240,7 +240,7 @@ class Recorder(Tape):
         return Value(found.slot)
 
     def graph(self, network: Layer, x: Var, output: Any, after: Tree) -> StepGraph:
-        """What has been written down, simplified."""
+        """The recorded graph, simplified."""
         names, final = [name for name, _, _ in self.states], flatten(after)
         if set(names) != set(final):
             raise ExportError(f"{layer_name(network)}: the states after a step are {tuple(final)}, expected {names}")

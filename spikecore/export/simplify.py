@@ -1,4 +1,4 @@
-"""What a forward step does not need: derivatives' words, repeated views, values that nobody reads."""
+"""Removal of the parts that a forward step does not need: derivatives' words, repeated views, unread values."""
 
 from __future__ import annotations
 

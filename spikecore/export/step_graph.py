@@ -102,7 +102,7 @@ class StepGraph:
         return self.shapes[self.x][0]
 
     def ends(self) -> List[Value]:
-        """What the step must compute: the output and the states after it."""
+        """The results that the step must compute: the output and the states after it."""
         return [self.output, *(state.after for state in self.states)]
 
     def rest(self) -> List[np.ndarray]:
@@ -142,7 +142,7 @@ class StepGraph:
 
 
 def whole_layer(x: Any, engine: Any, layer: Any, params: Any, buffers: Any, **_: Any) -> Any:
-    """What the word "layer" means: a step of a layer without state that a target has an operator of its own for."""
+    """The word "layer": a step of a layer without state that a target has an operator of its own for."""
     y, _ = layer.apply(engine, params, buffers, engine.xp.expand_dims(x, axis=0), train=False, key=None)
     return engine.xp.reshape(y, y.shape[1:])
 

@@ -158,7 +158,7 @@ class _Buffer(NamedTuple):
 
 
 def _said(node: Node, given: List[Any]) -> Any:
-    """What a word gives."""
+    """The result of a word."""
     if node.word == "constant":
         return given[0].clone()
     if node.word == "spike":

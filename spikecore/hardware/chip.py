@@ -67,7 +67,7 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Chip:
-    """What is publicly known of a chip. ``hardware.chip`` reads one from a file.
+    """The public facts about a chip. ``hardware.chip`` reads them from a file.
 
     Args:
         name: its name.
@@ -108,7 +108,7 @@ class Chip:
         return None if known is None else known.value
 
     def can(self, name: str) -> Optional[Any]:
-        """What the chip supports: a tuple of names, or True or False; None if it is not known."""
+        """A feature that the chip supports: a tuple of names, or True or False; None if it is not known."""
         known = self.supports.get(name)
         return None if known is None else known.value
 

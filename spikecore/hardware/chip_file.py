@@ -26,7 +26,7 @@ def chips() -> Tuple[str, ...]:
 
 @checked
 def chip(name: PathLike) -> Chip:
-    """What is publicly known of a chip.
+    """Read the public facts about a chip.
 
     Args:
         name: one of ``hardware.chips()``, or the path of a chip file, which ends in .toml.

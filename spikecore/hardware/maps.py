@@ -10,7 +10,7 @@ from spikecore.hardware.report import Objection
 
 
 def map_objections(chip: Chip, need: Need) -> List[Objection]:
-    """What a chip objects to in a convolution; limits that are not known are not checked."""
+    """A chip's objections to a convolution; limits that are not known are not checked."""
     layer: Any = need.layer
     sizes = {
         "kernel_size": (layer.kernel_size, "Use smaller kernels, several in a row for a large field of view"),

@@ -1,4 +1,4 @@
-"""What a network needs of a chip, layer by layer: neurons, states, inputs and targets of a neuron, weights."""
+"""Needs of a network on a chip, layer by layer: neurons, states, inputs and targets of a neuron, weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which num
 
 @dataclass(frozen=True)
 class Need:
-    """What one layer needs. A recurrent neuron has a row of its own for its connection; a quantised layer is the one
+    """The needs of one layer. A recurrent neuron has a row of its own for its connection; a quantised layer is the one
     inside, with the rounded weights.
 
     Args:
@@ -65,7 +65,7 @@ class Need:
 
 
 def needs_of(model: Model) -> Tuple[Need, ...]:
-    """What each layer of a model needs, in the order in which the layers run.
+    """The needs of each layer of a model, in the order in which the layers run.
 
     A connection belongs to the next neurons in this order, which is exact for layers in a row.
     """

@@ -35,7 +35,7 @@ class Objection(NamedTuple):
 
 
 class LayerRow(NamedTuple):
-    """What one layer needs, and whether the chip has it.
+    """The needs of one layer, and whether the chip meets them.
 
     Args:
         name: dotted name of the layer.
@@ -81,7 +81,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class HardwareReport:
-    """What ``sc.hardware.check`` returns: print it; ``report.ok``, ``report.objections``, ``report.json``.
+    """The result of ``sc.hardware.check``: print it; ``report.ok``, ``report.objections``, ``report.json``.
 
     Args:
         chip: name of the chip.
@@ -111,7 +111,7 @@ class HardwareReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is known that keeps the network from running on the chip."""
+        """True if no known number of the chip speaks against the network."""
         return not any(one.error for one in self.objections)
 
     @property

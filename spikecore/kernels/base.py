@@ -1,4 +1,4 @@
-"""What all kernels of a run over time do, whatever they are written in."""
+"""The interface of all kernels of a run over time, in whichever language they are written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What a run returns.
+    """The result of a run.
 
     Args:
         outputs: (time, batch, ...).
@@ -67,7 +67,7 @@ class Results(NamedTuple):
 
 
 class Upstream(NamedTuple):
-    """What a run backwards starts from: gradients by a run's results, and what the run saved.
+    """The start of a run backwards: gradients by a run's results, and the arrays that the run saved.
 
     Args:
         outputs, recorded, final: gradients by what ``Results`` calls so; None in place of one by a final state is zero.
@@ -95,7 +95,7 @@ class Wanted(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What a run backwards returns; ``inputs`` is None where it was not asked for."""
+    """The result of a run backwards; ``inputs`` is None where it was not asked for."""
 
     inputs: Any
     state: List[Any]
@@ -141,7 +141,7 @@ class Kernels(ABC):
         return shape
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
-        """What a run needs compiled, and the run backwards if there is one; None where that shows only as it runs.
+        """Recipes of a run, and of the run backwards if there is one; None where they show only as it runs.
 
         Args:
             wanted: the gradients that will be asked for; None if there will be no run backwards.
@@ -168,7 +168,7 @@ class Kernels(ABC):
 
     @classmethod
     def missing(cls) -> str:
-        """What is not installed that these kernels need; empty if all is there."""
+        """The packages that these kernels need and that are not installed; empty if all are."""
         return ""
 
     @classmethod

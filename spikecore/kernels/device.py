@@ -50,7 +50,7 @@ class OnDevice(Kernels):
 
     @abstractmethod
     def stride(self, a: Any) -> int:
-        """How far the first rows of an array lie apart; 0 where all are the same memory."""
+        """Distance of the first rows of an array; 0 where all are the same memory."""
 
     @abstractmethod
     def start(self, kernel: Kernel, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:

@@ -38,12 +38,12 @@ class Elementwise(NamedTuple):
 
 
 def workers(threads: bool) -> int:
-    """How many threads a program takes."""
+    """Number of threads for a program."""
     return most_threads() if threads else 1
 
 
 def address_of(a: Any) -> int:
-    """Where an array begins."""
+    """Address of an array."""
     return int(a.__array_interface__["data"][0])
 
 

@@ -31,7 +31,7 @@ VALUES, NUMBER, ZERO = "values", "number", "zero"  # what a coefficient is: one 
 
 
 class Form(NamedTuple):
-    """What the code of a pass depends on.
+    """The properties that the code of a pass depends on.
 
     Args:
         moves: for each trace, what its coefficients are: by the traces, by those that are shared, and by the input.

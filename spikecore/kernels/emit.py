@@ -88,7 +88,7 @@ def constant_lines(program: Program, array: str = "constants") -> List[str]:
 
 
 def loads_of(program: Program, leaves: Any, places: Dict[str, str]) -> Dict[int, str]:
-    """Where the values of inputs are that are read: at ``places`` by name, and constants under their own names."""
+    """Places of the inputs that are read: at ``places`` by name, and constants under their own names."""
     places = {**places, **{name: name for name in constants_in(program)}}
     return {value: places[name] for name, value in program.inputs.items() if value in leaves and name in places}
 

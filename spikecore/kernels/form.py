@@ -1,4 +1,4 @@
-"""What compiled code depends on: a step and its derivative without the numbers and the names in them.
+"""The parts of a program that compiled code depends on: a step and its derivative without numbers and names.
 
 A constant is an input, like a parameter that is one number: another value needs no other code. States and parameters
 are numbered, so that generated code has no names of the user's, which may look alike, collide or be no identifiers.
@@ -64,12 +64,12 @@ class Step:
 
     @cached_property
     def before(self) -> Dict[str, int]:
-        """What a step is computed from: the inputs that are no constants."""
+        """The inputs of a step that are no constants."""
         return {name: value for name, value in self.trace.program.inputs.items() if not name.startswith(CONSTANT)}
 
     @cached_property
     def known(self) -> Dict[str, int]:
-        """What a step backwards is computed from: the states after the step, ``a_<state>``, and the same."""
+        """The inputs of a step backwards: the states after the step, ``a_<state>``, and the same."""
         inputs = self.trace.program.inputs.values()
         after = {f"a_{s}": v for s, v in zip(self.trace.states, self.trace.after) if v not in inputs}
         return {**after, **self.before}
@@ -132,7 +132,7 @@ def step_of(
 
 
 def without_constants(program: Program) -> Tuple[Program, Tuple[float, ...]]:
-    """The program with inputs in the place of constants, and their values.
+    """The program with inputs instead of constants, and their values.
 
     Each place has an input of its own: which values happen to be equal changes nothing.
     """
@@ -159,7 +159,7 @@ def _stays(word: str, place: int, value: float) -> bool:
 
 
 def numbers_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
-    """What ``some`` of the names are called in a step."""
+    """The names in a step of ``some`` of the names."""
     return tuple(str(names.index(name)) for name in some)
 
 

@@ -75,12 +75,12 @@ def jacobian(stepper: Any, constants: Constants, sparse_backward: float = 0.0) -
 
 
 def _in(known: Dict[int, Arg], value: Any) -> Arg:
-    """What a value is called once numbers are known; a derivative that is not there is zero."""
+    """The name of a value once numbers are known; a derivative that is not there is zero."""
     return 0.0 if value is None else known.get(value, value) if type(value) is int else float(value)
 
 
 def _folded(program: Program) -> Tuple[Dict[int, Arg], List[Op]]:
-    """What values are that turn out to be numbers or other values, where ``ONE`` is one; and the other operations."""
+    """Values that turn out to be numbers or other values, where ``ONE`` is one; and the other operations."""
     known: Dict[int, Arg] = {program.inputs[ONE]: 1.0}
     ops = []
     for op in program.ops:

@@ -125,7 +125,7 @@ def add_channel_line(g: Any, x: Any, slope: Any, constant: Any, last: bool) -> N
 
 
 def _places(most: int, channels: int, last: bool) -> int:
-    """How many of the places of a sample make a row: where channels are last so many that it is read at once."""
+    """Number of places of a sample in a row: where channels are last so many that it is read at once."""
     if not last:
         return most
     return max(n for n in range(1, max(1, COLUMNS // channels) + 1) if most % n == 0)

@@ -32,7 +32,7 @@ PARTS = 32  # how many threads a run can use, and sums of the weight's size it m
 
 @dataclass(frozen=True)
 class Multiply(Sink):
-    """Products of the spikes with a weight, plus a bias, in the place of the spikes.
+    """Products of the spikes with a weight, plus a bias, instead of the spikes.
 
     Args:
         outs: rows of the weight.
@@ -102,7 +102,7 @@ class Multiply(Sink):
         return (*shape[:-1], self.outs)
 
     def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
-        """How many neurons a run does at once: whole rows, four or more where they are not too long."""
+        """Number of neurons of a run at once: whole rows, four or more where they are not too long."""
         inner = shape[1]
         rows = CHUNK // inner // ROWS * ROWS
         return (rows or max(1, CHUNK // inner)) * inner

@@ -2,7 +2,7 @@
 
     P[t] = S[t-1] W^T,   (S[t], U[t]) = step(U[t-1], I[t] + (P[t] + b))
 
-Given P the rest is elementwise, so it is traced and emitted like any other step, with P in the place of the fed-back
+Given P the rest is elementwise, so it is traced and emitted like any other step, with P instead of the fed-back
 spikes. Backward goes from step to step as well; with G[t] the gradient by P[t],
 
     by S[t-1], through the recurrence: G[t] W,     by W: sum over t of G[t]^T S[t-1], one product over time x batch
@@ -37,7 +37,7 @@ THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second th
 
 @dataclass(frozen=True)
 class Shift(Stateless):
-    """What is left of a Linear once its product is given: y = x + b."""
+    """The rest of a Linear once its product is given: y = x + b."""
 
     bias: bool
 
@@ -180,7 +180,7 @@ class Recurrence(Kernels):
         return Gradients(by_product if wanted.inputs else None, carry, by_params)
 
     def _rows(self, request: Request, products: Any, kept: Sequence[Any]) -> Dict[str, Rows]:
-        """What a step reads, by name. P is in the place of the spikes before the step."""
+        """The rows that a step reads, by name. P replaces the spikes before the step."""
         step = self.step
         params = dict(zip(step.trace.params, arrays_of(step, request.params, request.shape)))
         numbers = {**{f"p_{p}": value for p, value in params.items()}, "constants": step.constant_array}

@@ -30,7 +30,7 @@ _said: Set[str] = set()
 
 
 class Terms(NamedTuple):
-    """What an engine asks of kernels.
+    """An engine's policy for kernels.
 
     Args:
         mode: "auto" takes kernels for runs of at least ``least`` neuron-steps, and for smaller ones see ``any_size``;
@@ -152,7 +152,7 @@ def recipes_of(
     weight: Tuple[int, ...] = (),
     dtype: str = "float32",
 ) -> List[build.Recipe]:
-    """What runs of a neuron on the CPU are compiled from; arguments as for ``choose``.
+    """Recipes of the runs of a neuron on the CPU; arguments as for ``choose``.
 
     Raises:
         ValueError: there can be no kernels that are known before they run; says why.
@@ -208,7 +208,7 @@ def _remembered(
 
 
 def _constants(params: Dict[str, Any]) -> Constants:
-    """What a trace needs to know of parameters: floats are constants, arrays become inputs."""
+    """The parameters for a trace: floats are constants, arrays become inputs."""
     return tuple((name, value if type(value) is float else None) for name, value in params.items())
 
 

@@ -117,7 +117,7 @@ class SequenceNumba(Kernels):
         return in_rows(a, self.step.dtype)
 
     def first(self, state: Any) -> Any:
-        """What a run, a run back, or its only block begins with in one row: states, or gradients by them. Where all are
+        """The first row of a run, a run back, or its only block: states, or gradients by them. Where all are
         zero, also as None, one chunk for all.
         """
         if state is None or state.size and not any(state.strides) and not state.item(0):
@@ -202,14 +202,14 @@ def _chunk_of_zeros(dtype: str) -> Any:
 
 @Remembered
 def recipe_forward(kernels: SequenceNumba) -> Recipe:
-    """What the forward run is compiled from."""
+    """The recipe of the forward run."""
     sink = kernels.sink
     return recipe_of_run(forward_source(kernels.step, sink), "forward", kernels.step.dtype, sink.every)
 
 
 @Remembered
 def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> Recipe:
-    """What the backward run is compiled from; its chunks, in which it computes the states again, stay in cache."""
+    """The recipe of the backward run; its chunks, in which it computes the states again, stay in cache."""
     source = backward_source(kernels.step, sink, by_x, by_params)
     return recipe_of_run(source, "backward", kernels.step.dtype, sink.every)
 

@@ -182,7 +182,7 @@ def backward_kernel(
 
 
 def _opening(body: _Body, leaves: Any, sums: Any, ahead: Any, constant: bool) -> None:
-    """What a backward kernel does before its loop."""
+    """The code of a backward kernel before its loop."""
     for s in body.step.trace.states:
         body.write("variable", name=f"carry_{s}", value=body.load(f"c_{s}", "i"))
     for array in sums:

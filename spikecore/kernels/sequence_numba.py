@@ -222,7 +222,7 @@ def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> Non
 
 
 def _place(sink: Sink, array: str, k: int, t: str) -> str:
-    """Where the k-th step backwards, step t of the run, reads or writes."""
+    """The place that the k-th step backwards, step t of the run, reads or writes."""
     kind, state = array[:2], array[2:]
     if kind in ("s_", "a_"):
         return _state(state, f"i - {k}" if kind == "s_" else f"i + 1 - {k}")

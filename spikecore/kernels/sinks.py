@@ -1,4 +1,4 @@
-"""What becomes of spikes where they are made: a part of the kernels of whole runs."""
+"""Sinks, which store or multiply the spikes of a chunk where they are made: a part of the kernels of whole runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CORES = os.cpu_count() or 1
 
 
 def workers(shape: Tuple[int, ...]) -> int:
-    """How many threads a run over a layer of ``shape``, batch included, is worth: one where it is a single chunk."""
+    """Number of threads that a run over a layer of ``shape``, batch included, is worth: one where it is one chunk."""
     return most_threads() if several(math.prod(shape), CHUNK + 1) else 1
 
 
@@ -49,7 +49,7 @@ class Sink:
         return []
 
     def spikes(self, array: str, k: int, t: str) -> str:
-        """Where the spikes are ("out"), or the gradients by them ("g")."""
+        """The place of the spikes ("out"), or of the gradients by them ("g")."""
         return row(array, t)
 
     def made(self, k: int, t: str) -> List[str]:
@@ -85,7 +85,7 @@ class Sink:
         return allocator.empty((steps, *self.out_shape(shape)), dtype)
 
     def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
-        """How many neurons a run does at once. Forwards rows are read and written, so the longer, the better, if there
+        """Number of neurons of a run at once. Forwards rows are read and written, so the longer, the better, if there
         are some for each core; backwards a chunk's states must fit the cache.
         """
         return LONG if not back and math.prod(shape) >= 2 * LONG * CORES else CHUNK
@@ -99,7 +99,7 @@ class Sink:
         return []
 
     def room(self, shape: Tuple[int, ...]) -> int:
-        """How many elements of scratch memory it needs for each worker, before the states."""
+        """Number of elements of scratch memory for each worker, before the states."""
         return 0
 
     def arrays(self, params: Dict[str, Any], shape: Tuple[int, ...], dtype: str, back: bool) -> List[Any]:

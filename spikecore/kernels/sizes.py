@@ -16,7 +16,7 @@ LONGEST = 128  # operations of a step and its derivative; twice as many take Num
 
 @lru_cache(maxsize=1)
 def no_numba() -> str:
-    """What to say where Numba is missing."""
+    """The message where Numba is missing."""
     from spikecore.installing import to_install
 
     return f"Numba is not installed ({to_install('kernels')})"

@@ -1,4 +1,4 @@
-"""What a GPU language must spell so that sequence_gpu.py can write kernels in it."""
+"""The words of a GPU language that sequence_gpu.py needs to write kernels in it."""
 
 from __future__ import annotations
 

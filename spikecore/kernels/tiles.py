@@ -29,7 +29,7 @@ PAGE = 1024  # elements: rows so far apart are in each other's way
 
 
 def wide(inner: int) -> int:
-    """How far apart the rows of by_weight's result are."""
+    """Distance of the rows of by_weight's result."""
     width = -(-inner // VECTOR) * VECTOR
     return width + VECTOR if width % PAGE == 0 else width
 
@@ -44,7 +44,7 @@ def tile(name: str, outs: int, dtype: str) -> CFunction:
 
 @lru_cache(maxsize=None)
 def recipe_of(name: str, outs: int, dtype: str) -> Recipe:
-    """What it is compiled from."""
+    """The recipe of the product."""
     most, size = AT_ONCE[name]
     source, write = Source(), {"product": _product, "by_rows": _by_rows, "by_weight": _by_weight}[name]
     source.add(0, f"def {name}({', '.join(ARGUMENTS[name])}, rows, inner, wide):")

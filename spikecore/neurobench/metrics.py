@@ -46,7 +46,7 @@ class SynapticOperations(NamedTuple):
 
 @dataclass(frozen=True)
 class Metrics:
-    """What ``measure`` returns: print it, read the fields, or take all as NeuroBench names them from ``results``.
+    """The result of ``measure``: print it, read the fields, or take all as NeuroBench names them from ``results``.
 
     Args:
         parameter_count: entries of all parameters.

@@ -32,7 +32,7 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Resets:
-    """How neurons reset, and their surrogate, where the graph does not say it.
+    """Reset and surrogate of neurons, for graphs that do not name them.
 
     Args:
         reset_mechanism, reset_delay: as in ``Membrane``.

@@ -99,7 +99,7 @@ def _below_one(name: str, neuron: Any, field: str, decay: Any) -> None:
 
 
 def _facts(neuron: Any, params: Any) -> Dict[str, Any]:
-    """What NIR has no place for: the class, options, the surrogate, and which fields are learned."""
+    """Facts that NIR has no place for: the class, options, the surrogate, and which fields are learned."""
     parametric = [name for name in neuron.parameter_names() if name != "initial_mem"]  # NIR has no place for it
     options = {
         f.name: describe(getattr(neuron, f.name))
@@ -123,7 +123,7 @@ def _surrogate(neuron: Any) -> Any:
 
 
 def losses_of(place: str, neuron: Any) -> List[str]:
-    """What of a neuron gets lost: for all who read the graph, or for all but us."""
+    """The losses of a neuron: for all readers of the graph, or for all but us."""
     losses = [_reset_loss(place, neuron)]
     if getattr(neuron, "initial_mem", 0.0):
         losses.append(f"{place}: initial_mem={neuron.initial_mem!r}: NIR's neurons begin at 0, so others fire later")
@@ -133,7 +133,7 @@ def losses_of(place: str, neuron: Any) -> List[str]:
 
 
 def _reset_loss(place: str, neuron: Any) -> Optional[str]:
-    """What other libraries will not know of a neuron's reset; None if they know all.
+    """The facts of a neuron's reset that other libraries will not know; None if they know all.
 
     NIR's reset puts the membrane to v_reset at once. A delayed "zero" of a first-order neuron that spares the input is
     the same, but for its gradient; where it clears the input as well, it is not.

@@ -1,4 +1,4 @@
-"""What is raised for data that cannot be used, and the check of arguments that raises it."""
+"""The error for data that cannot be used, and the check of arguments that raises it."""
 
 from __future__ import annotations
 

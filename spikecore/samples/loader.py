@@ -18,7 +18,7 @@ Batch = Tuple[np.ndarray, ...]  # two or three, the second None without targets:
 
 
 class Part(NamedTuple):
-    """What a loader reads of a batch: some of its rows, and the number of steps to fill up to, if it is known."""
+    """The part of a batch that a loader reads: some of its rows, and the number of steps to fill up to, if known."""
 
     rows: np.ndarray
     epoch: int
@@ -246,7 +246,7 @@ class Loader:
         self._epoch = epoch + 1
 
     def _parts(self, epoch: int) -> Iterator[Part]:
-        """What is read of each batch of an epoch."""
+        """The parts of each batch of an epoch that are read."""
         if self._weights is not None:
             order = drawn(self._weights, self.seed, epoch)
         else:

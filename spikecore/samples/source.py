@@ -1,4 +1,4 @@
-"""Where a loader's samples come from: arrays, sequences of unequal length, or files that are read in parts."""
+"""Sources of a loader's samples: arrays, sequences of unequal length, or files that are read in parts."""
 
 from __future__ import annotations
 

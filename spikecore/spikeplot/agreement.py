@@ -1,4 +1,4 @@
-"""How close gradients are to the exact ones: of learning rules by parameter, of surrogates by their slope."""
+"""Agreement of gradients with the exact ones: of learning rules by parameter, of surrogates by their slope."""
 
 from __future__ import annotations
 

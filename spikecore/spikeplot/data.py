@@ -31,7 +31,7 @@ def neurons_of(name: str, values: Any, batch_index: Optional[int]) -> np.ndarray
 
 
 def fired(name: str, values: np.ndarray, graded: bool) -> np.ndarray:
-    """Where there are spikes, as booleans; unless they are `graded`, values other than 0, 1 and -1 are refused."""
+    """The spikes as booleans; unless they are `graded`, values other than 0, 1 and -1 are refused."""
     spikes: np.ndarray = values != 0
     odd = spikes & (np.abs(values) != 1)
     if not graded and odd.any():

@@ -1,4 +1,4 @@
-"""What each neuron of a layer looks at: its weights, as an image."""
+"""The weights of each neuron of a layer, as an image."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def show_once(figure: Any) -> None:
 
 
 def _display(figure: Any) -> None:
-    """What IPython calls before it shows a figure: pyplot drops the figure, so it is not shown once more."""
+    """A function for IPython before it shows a figure: pyplot drops the figure, so it is not shown once more."""
     from matplotlib_inline.config import InlineBackend
 
     if InlineBackend.instance().close_figures:  # else the user wants figures to stay open

@@ -1,4 +1,4 @@
-"""What the neurons of a model do for a few samples: their states, firing rates, a raster and membranes as figures."""
+"""The activity of a model's neurons for a few samples: states, firing rates, a raster and membranes as figures."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class MLflow(Tracker):
     """Tracker that writes a run into an MLflow store.
 
     Every column of the history is a metric of that name, in 64-bit floats, with the epoch as its step. Settings are
-    parameters with dotted names. Texts and pictures are artifacts. A fit that continues an earlier one goes on in the
+    parameters with dotted names. Texts and pictures are artifacts. A fit that continues an earlier one continues in the
     run of that fit, which it finds in the experiment by the first epoch. Needs the extra ``mlflow``.
 
     Args:

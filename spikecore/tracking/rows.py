@@ -1,4 +1,4 @@
-"""The rows that a log has, beside those of a model that goes on training."""
+"""The rows that a log has, beside those of a model that continues training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def numbers_of(row: Row) -> Row:
 
 
 def continued(held: Mapping[int, Row], past: Iterable[Row], exact: Callable[[float], float] = float) -> Optional[int]:
-    """How many rows of ``past``, from the first, a log has; None if the log is that of another training.
+    """Number of rows of ``past``, from the first, that a log has; None if the log is that of another training.
 
     Args:
         held: the rows in the log, by epoch.
@@ -40,7 +40,7 @@ def own_rows(
     overwrite: bool,
     exact: Callable[[float], float] = float,
 ) -> int:
-    """How many rows of ``past``, from the first, a log has; 0 for the log of another training that is overwritten.
+    """Number of rows of ``past``, from the first, that a log has; 0 for another training's log that is overwritten.
 
     Args:
         log: what to call the log in a message.

@@ -24,7 +24,7 @@ RATE = "rate/"  # in front of a layer's name: the column of its firing rate
 
 
 class Seen(NamedTuple):
-    """What a ``Sample`` shows after an epoch: firing rates by column, pictures (PNG) by name."""
+    """The results of a ``Sample`` after an epoch: firing rates by column, pictures (PNG) by name."""
 
     rates: Row
     pictures: Dict[str, bytes]

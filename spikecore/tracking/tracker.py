@@ -103,7 +103,7 @@ class Tracker:
         self.text("config", json_text(config, indent=2))
 
     def flush(self) -> None:
-        """Bring what was logged to its place, so that a process that is killed loses nothing; after each epoch."""
+        """Write all logged data to its place, so that a killed process loses nothing; called after each epoch."""
 
     def stop(self, failed: bool) -> None:
         """Close the log.

@@ -28,7 +28,7 @@ class WandB(Tracker):
     Texts are files of the run, and so is ``history.jsonl``, which has the same rows and is written after each epoch.
     Needs the extra ``wandb``.
 
-    A fit that continues an earlier one goes on in the run of that fit, under the same id, if ``folder`` still has its
+    A fit that continues an earlier one continues in the run of that fit, under the same id, if ``folder`` still has its
     files. A run that was not closed may lack its last rows, because W&B writes every few seconds only; the fit then
     begins another run, which has the whole history.
 
@@ -84,7 +84,7 @@ class WandB(Tracker):
         return len(self._rows)
 
     def _found(self, past: Sequence[Row]) -> Tuple[Optional[str], List[Row]]:
-        """The id of the run to go on with, and the rows that it has; None and nothing for a new one."""
+        """The id of the run to continue with, and the rows that it has; None and nothing for a new one."""
         best: Tuple[Optional[str], List[Row]] = (None, [])
         for file in sorted((self.folder / "wandb").glob(f"*run-*/files/{ROWS}")) if past else ():
             first, *rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -20,7 +20,7 @@ Names = Union[str, Tuple[str, ...]]  # of one layer, or of several that divide i
 
 @dataclass(frozen=True, repr=False)
 class Card(Checked):
-    """What is known of one architecture of ``spikecore.zoo``.
+    """Facts about one architecture of ``spikecore.zoo``.
 
     Args:
         build: the function that returns the network.

@@ -28,7 +28,7 @@ def list() -> Cards:  # noqa: A001  (the name that users of other zoos look for)
 
 @checked
 def card(name: str) -> Card:
-    """What is known of one architecture: paper, sizes, time steps, whose weights it takes.
+    """Facts about one architecture: paper, sizes, time steps, whose weights it takes.
 
     Args:
         name: name of the function, e.g. "sew_resnet18".

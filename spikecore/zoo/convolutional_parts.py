@@ -1,4 +1,4 @@
-"""What residual networks and VGGs share: their neuron, and how the weights of convolutions begin."""
+"""Shared parts of residual networks and VGGs: their neuron, and the initial weights of convolutions."""
 
 from __future__ import annotations
 

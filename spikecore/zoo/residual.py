@@ -218,7 +218,7 @@ def spiking_resnet18(
     stem: Stem = "imagenet",
     neuron: Stepper = HARD_IF,
 ) -> Sequential:
-    """Spiking ResNet-18: ResNet-18 with neurons in the place of ReLUs, so that blocks add currents.
+    """Spiking ResNet-18: ResNet-18 with neurons instead of ReLUs, so that blocks add currents.
 
     Args:
         num_classes, in_channels, width, stem, neuron: as in ``sew_resnet18``.

@@ -190,7 +190,7 @@ def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:
 
 
 def _amiss(given: Placed, arrays: Mapping[str, Any]) -> List[str]:
-    """What keeps a state dict from being the network's, in words."""
+    """The faults by which a state dict is not the network's, in words."""
     return [
         *(f"{key} has no place" for key in given.unknown),
         *(f"{key} has no place: the network has no {own}" for own, key in given.keys.items() if own not in arrays),

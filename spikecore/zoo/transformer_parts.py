@@ -1,4 +1,4 @@
-"""What spiking transformers are made of: projections, attention with its neurons, feed-forward parts, heads.
+"""Parts of spiking transformers: projections, attention with its neurons, feed-forward parts, heads.
 
 Samples are maps (channels, height, width) throughout: their positions are the tokens, and a convolution of size 1 is
 the dense layer that all tokens share.

@@ -1,1 +1,1 @@
-"""What everything else is written in: words and their rules, engines, trees of arrays, layers, draws."""
+"""The base of all other parts: words and their rules, engines, trees of arrays, layers, draws."""

@@ -31,7 +31,7 @@ argument_kind(Engine)
 
 
 class EngineEntry(NamedTuple):
-    """Where an engine is and what it needs. An entry point can name one; the engine is imported at first use."""
+    """The place of an engine and its needs. An entry point can name one; the engine is imported at first use."""
 
     target: str  # "module:class", imported at first use
     needs: Tuple[str, ...] = ()  # packages that must be importable
@@ -128,13 +128,13 @@ def _maker(entry: Any) -> Type[Engine]:
 
 
 def _object(path: str) -> Any:
-    """What "module:name" names, imported."""
+    """The imported object that "module:name" names."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
-    """What is known of an engine. Only names that are not ours take a look at all installed packages, which is slow.
+    """The entry of an engine. Only names that are not ours take a look at all installed packages, which is slow.
 
     Raises:
         ValueError: no engine has this name; if it is that of a device, the message tells the remedy.
@@ -227,7 +227,7 @@ def _importable(package: str) -> bool:
 
 
 def entry_points_of(group: str) -> Dict[str, Any]:
-    """What installed packages add to a group of entry points, by name; nothing is imported."""
+    """The additions of installed packages to a group of entry points, by name; nothing is imported."""
     import importlib.metadata as metadata  # takes 30 ms to import, so not at the top
 
     points: Any = metadata.entry_points()

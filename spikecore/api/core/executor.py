@@ -39,7 +39,7 @@ class Executor(abc.ABC):
 
     @property
     def divided(self) -> Optional[Divided]:
-        """What ranks do together where each holds a part of the weights; None, the default: each has all of them."""
+        """Joint work of ranks that each hold a part of the weights; None, the default: each has all of them."""
         return None
 
     @abc.abstractmethod
@@ -103,7 +103,7 @@ class Executor(abc.ABC):
         """Set the learning rate from the next step on."""
 
     def close(self) -> None:  # noqa: B027  (most executors hold no device of their own)
-        """Release the device, if the executor holds one; what needs it again takes it again."""
+        """Release the device, if the executor holds one; the next use takes it again."""
 
 
 class Gradients(abc.ABC):
@@ -192,10 +192,10 @@ class Divided(abc.ABC):
 
     @abc.abstractmethod
     def own_weights(self) -> Dict[str, Any]:
-        """What this rank holds of all weights, as NumPy arrays by name."""
+        """This rank's part of all weights, as NumPy arrays by name."""
 
 
 def changes(executor: Executor) -> int:
-    """How many times training has changed the weights, also by rules that make no step of an optimiser."""
+    """Number of changes of the weights by training, also by rules that make no step of an optimiser."""
     gradients = executor.gradients
     return executor.steps_done + (0 if gradients is None else gradients.assigned)

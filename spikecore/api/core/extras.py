@@ -1,4 +1,4 @@
-"""What only some engines have, beside the members of ``Engine``: extras, one object for each kind.
+"""Extras: features that only some engines have, beside the members of ``Engine``, one object for each kind.
 
 ``Engine.extras`` lists an engine's objects. Code asks for them in one way, ``extra(engine, kind)``, and gets the
 engine's own or else one of the kind itself. The methods of the kind are what every other engine does, so an engine
@@ -35,7 +35,7 @@ class Extra:
 
 
 def extra(engine: Engine, kind: Type[Kind]) -> Kind:
-    """What an engine has of a kind of extra: the first of that kind in its ``extras``, or else ``kind()``."""
+    """The engine's extra of a kind: the first of that kind in its ``extras``, or else ``kind()``."""
     for one in engine.extras:
         if isinstance(one, kind):
             return one
@@ -54,7 +54,7 @@ class Stages(Extra):
 
 
 class StepwiseLearning(Extra):
-    """What helps rules that learn forward in time, such as e-prop, which run step by step."""
+    """Help for rules that learn forward in time, such as e-prop, which run step by step."""
 
     def stepwise(self, engine: Engine, plain: Engine) -> Engine:
         """The engine that runs a rule: ``plain``, which is ``engine`` without kernels, or one with help of its own."""
@@ -134,7 +134,7 @@ class Variants(Extra):
 
 
 class UserProgram(Extra):
-    """What the program around may have set in the array library, and what it may expect of it."""
+    """Settings of the user's program in the array library, and the program's expectations of it."""
 
     def fresh_seed(self) -> int:
         """A random number for ``uniform``'s key, from the global generator that users of these arrays seed.
@@ -162,7 +162,7 @@ class Processes(Extra):
         return Ranks()
 
     def whole_batch(self, samples: int) -> int:
-        """How many samples the batch has of which this process computes ``samples``."""
+        """Number of samples of the whole batch, of which this process computes ``samples``."""
         return samples
 
 

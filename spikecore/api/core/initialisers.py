@@ -1,4 +1,4 @@
-"""How initial values are drawn, as descriptions: the base, and those that draw each value by itself.
+"""Initialisers, which describe how initial values are drawn: the base, and those that draw each value by itself.
 
 The draws are the same on every engine. ``weight_initialisers.py`` has those that look at inputs and outputs.
 """

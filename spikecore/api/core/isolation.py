@@ -1,4 +1,4 @@
-"""Where calls of users enter: shielded from modes of the array library, see ``Engine.isolated``; errors explained."""
+"""The entrance of users' calls: shielded from modes of the array library (``Engine.isolated``); errors explained."""
 
 from __future__ import annotations
 

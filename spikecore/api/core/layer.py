@@ -26,7 +26,7 @@ EMPTY = Tree()
 
 
 class Init(NamedTuple):
-    """What ``Layer.init`` returns: the weights and buffers of a new layer, and the shape of its output."""
+    """The result of ``Layer.init``: the weights and buffers of a new layer, and the shape of its output."""
 
     params: Params  # NumPy arrays by name
     buffers: Tree  # NumPy arrays by name, carried from batch to batch (running statistics)
@@ -34,7 +34,7 @@ class Init(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What ``Layer.run`` returns."""
+    """The result of ``Layer.run``."""
 
     outputs: Any  # (time or 1, batch, *features)
     buffers: Tree = EMPTY
@@ -189,7 +189,7 @@ class Stateless(Layer):
 
 
 def applied(layer: Stateless, *given: Any, **options: Any) -> Any:
-    """What ``layer.apply`` returns, which may be of the user's own.
+    """The result of ``layer.apply``, checked: the layer may be the user's own.
 
     Raises:
         TypeError: it is not an output together with buffers.
@@ -204,7 +204,7 @@ def applied(layer: Stateless, *given: Any, **options: Any) -> Any:
 
 
 def initialised(layer: Layer, key: Key, shape: Shape) -> Init:
-    """What ``layer.init`` returns, which may be of the user's own.
+    """The result of ``layer.init``, checked: the layer may be the user's own.
 
     Raises:
         TypeError: it is no ``Init`` of NumPy arrays and a shape.
@@ -228,7 +228,7 @@ def initialised(layer: Layer, key: Key, shape: Shape) -> Init:
 
 
 def shapes_of(layer: Layer, shape: Shape) -> Init:
-    """What ``layer.init`` returns for samples of ``shape``, but with arrays that take no memory: only shapes count."""
+    """The result of ``layer.init`` for samples of ``shape``, but with arrays that take no memory: only shapes count."""
     return initialised(layer, Key((0,), blank=True), shape)
 
 

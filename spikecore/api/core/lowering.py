@@ -40,7 +40,7 @@ class Stage(abc.ABC):
         """
 
     def explain(self, engine: Engine) -> str:
-        """How the stage runs on an engine, in one line."""
+        """Description of how the stage runs on an engine, in one line."""
         return "layer by layer"
 
 

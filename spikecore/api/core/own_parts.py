@@ -149,7 +149,7 @@ REMEDIES: Tuple[Tuple[str, str, Union[str, Callable[[Match[str], str], str]]], .
 
 
 def _disagreement(frames: Frames) -> str:
-    """What to say if a layer of the user's own gave another shape than its ``init`` says, and the next one failed."""
+    """Message for a layer of the user's own that gave another shape than its ``init`` says, and the next one failed."""
     for (frame, _), (inside, _) in zip(frames, frames[1:]):
         if frame.f_code.co_name != "run" or inside.f_code.co_name != "flow" or _module(frame) not in RUNNERS:
             continue

@@ -81,7 +81,7 @@ def philox(counter: Words, key: Tuple[int, int], signed: bool = False, rounds: i
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array of draws is distributed over the generator's blocks."""
+    """Distribution of an array of draws over the generator's blocks."""
 
     samples: int
     size: int  # draws per sample

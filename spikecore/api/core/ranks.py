@@ -17,7 +17,7 @@ LAUNCHERS = {
 
 
 class RankError(RuntimeError):
-    """Processes that train one model together cannot go on, because they differ or because one of them has failed."""
+    """Processes that train one model together cannot continue: they differ, or one of them has failed."""
 
 
 class RankLost(RankError):
@@ -82,7 +82,7 @@ class Ranks:
         return [row[1:] for row in rows]
 
     def alike(self, function: Callable[[], Value]) -> Value:
-        """What a function returns; if it fails on one rank, all fail, as in ``meet``."""
+        """The result of a function; if it fails on one rank, all fail, as in ``meet``."""
         error, result = None, None
         try:
             result = function()
@@ -92,7 +92,7 @@ class Ranks:
         return result  # type: ignore[return-value]  # no error, so there is a result
 
     def compare(self, what: Dict[str, str]) -> None:
-        """Refuse, on all ranks alike, to go on if the texts of a rank are not those of rank 0.
+        """Refuse, on all ranks alike, to continue if the texts of a rank are not those of rank 0.
 
         Raises:
             RankError: names what differs, with the values of both ranks.
@@ -111,7 +111,7 @@ class Ranks:
                 )
 
     def versions(self) -> Dict[str, str]:
-        """What else must be the same in all ranks, by name: versions of the libraries below."""
+        """Further values that must be equal in all ranks, by name: versions of the libraries below."""
         return {}
 
 

@@ -276,7 +276,7 @@ def _transposed_weight(
     xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
     dilation: Any, groups: int,
 ) -> Any:  # fmt: skip
-    """That of the ``conv`` from the result to x: g is its input, x the cotangent of its result."""
+    """The derivative by the weight of the ``conv`` from the result to x: g is its input, x its result's cotangent."""
     return _conv_weight(xp, x, None, g, weight, None, stride, padding, dilation, groups)
 
 

@@ -61,7 +61,7 @@ class Stream(abc.ABC):
     @property
     @abc.abstractmethod
     def states(self) -> Dict[str, State]:
-        """What the layers to be recorded have after the last step, as in ``Output.states`` without the axis of time.
+        """Spikes and states of the recorded layers after the last step, as ``Output.states`` without the axis of time.
 
         ``stream.states["1"].mem`` is (batch_size, *neurons), and so is ``.spikes``. Before the first step it is empty.
         """

@@ -26,7 +26,7 @@ def remade(engine: Kind, **changes: Any) -> Kind:
 
 @functools.lru_cache(maxsize=None)
 def _signature(kind: Any) -> inspect.Signature:
-    """That of the constructor; one that hands on ``*arguments`` has the options of the class above."""
+    """The constructor's signature; one that passes on ``*arguments`` has the options of the class above."""
     makers = (inspect.signature(base.__init__) for base in kind.__mro__ if "__init__" in vars(base))
     return next(s for s in makers if all(p.kind is not p.VAR_POSITIONAL for p in s.parameters.values()))
 

@@ -14,7 +14,7 @@ BLOCK = 64  # vectors that are made orthogonal to all earlier ones at once
 
 
 def fans(shape: Shape) -> Tuple[int, int]:
-    """How many inputs each output of a weight has, and how many outputs each input."""
+    """Number of inputs of each output of a weight, and number of outputs of each input."""
     return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
 
 

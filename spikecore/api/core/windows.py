@@ -9,7 +9,7 @@ Sizes = Sequence[int]
 
 
 def window_counts(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Tuple[int, ...]:
-    """How many windows fit along each axis: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1."""
+    """Number of windows along each axis: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1."""
     sizes = zip(space, kernel, stride, padding, dilation)
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
 

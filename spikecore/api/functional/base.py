@@ -34,7 +34,7 @@ REDUCTIONS = get_args(Reduction)
 
 
 class LossFunction(Protocol):
-    """What training makes small: a loss of ``spikecore.functional``, or any function (out, targets) -> scalar.
+    """The objective of training: a loss of ``spikecore.functional``, or any function (out, targets) -> scalar.
 
     A function that reads hidden layers in ``out.states`` names them in an attribute, ``loss.layers = ("1",)``.
     """

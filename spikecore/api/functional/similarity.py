@@ -23,7 +23,7 @@ ROUNDING = 1e-6  # similarities of "bce" stay this far from 0 and 1, whose logar
 
 @dataclass(frozen=True)
 class spike_similarity_loss(Loss):
-    """Distance of the similarity of all pairs of samples from what labels say: 1 for equal labels, 0 for others.
+    """Distance of the similarities of all pairs of samples from their targets: 1 for equal labels, 0 for others.
 
         P_ij = <x_i, x_j> / (|x_i| |x_j|)         kernel="linear"
         P_ij = 1 / (1 + exp(-scale <x_i, x_j>))   kernel="sigmoid"

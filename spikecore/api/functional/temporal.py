@@ -70,7 +70,7 @@ class mse_temporal_loss(Loss):
         return self._reduced(engine, engine.xp.mean(off_by * off_by, axis=0), code)
 
     def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
-        """How much closer each neuron's spike times are to the target of the right class than to that of the others."""
+        """Distance of each neuron's spike times from the target of the other classes minus that of the right class."""
         right = engine.xp.ones_like(values[0, ...])
         distances = []
         for code in (right, 0.0 * right):

@@ -29,7 +29,7 @@ class _AdaptivePool(Resizing):
         return (shape[0], *cast(Whole, self.output_size))
 
     def windows(self, space: Shape) -> List[List[Tuple[int, int]]]:
-        """Where the windows along each axis begin and end: from floor(i n / out) up to ceil((i + 1) n / out)."""
+        """Begin and end of the windows along each axis: from floor(i n / out) up to ceil((i + 1) n / out)."""
         sizes = zip(space, cast(Whole, self.output_size))
         return [[(i * n // out, -(-(i + 1) * n // out)) for i in range(out)] for n, out in sizes]
 

@@ -22,7 +22,7 @@ class Branches(Container):
 
     @abc.abstractmethod
     def merge(self) -> Merge:
-        """How their outputs are merged, in the order of the children."""
+        """The merge of their outputs, in the order of the children."""
 
     def nodes(self) -> Tuple[Node, ...]:
         children = tuple(self.children())

@@ -65,7 +65,7 @@ class Linear(Stateless):
         return Init(Params(params), EMPTY, (self.out_features,))
 
     def _remedy(self, shape: Shape) -> str:
-        """What to write for samples that do not fit."""
+        """The remedy for samples that do not fit."""
         fitting = f"Linear({math.prod(shape)}, {self.out_features})"
         if len(shape) < 2:
             return f"write {fitting}"
@@ -93,7 +93,7 @@ class Flatten(Stateless):
 
 @dataclass(frozen=True)
 class Identity(Stateless):
-    """Gives what it gets: for the place of a layer that a network does without."""
+    """Returns its input: for the place of a layer that a network does not need."""
 
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, shape)

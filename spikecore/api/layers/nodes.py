@@ -81,7 +81,7 @@ def flow(
 
 
 def staged(wires: Sequence[Wire], stages: Sequence[Stage]) -> List[Wire]:
-    """The wires with stages in the place of the layers that these cover."""
+    """The wires with stages instead of the layers that these cover."""
     firsts = {stage.covers[0]: stage for stage in stages}
     found: List[Wire] = []
     for wire in wires:

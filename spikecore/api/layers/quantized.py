@@ -21,7 +21,7 @@ class Quantized(Stateless):
     """A connection whose weights are integers times a scale: it trains them in floating point and computes with the
     rounded ones.
 
-        y = q_out(layer(q_in(x)))   with q_w(weight) and q_b(bias) in the place of weight and bias
+        y = q_out(layer(q_in(x)))   with q_w(weight) and q_b(bias) instead of weight and bias
 
     The gradients go through the rounding as if it were not there (straight-through estimator; see ``ScaledInteger``).
     The parameters have the names and values of the layer inside, so weights that were trained without quantisation fit.

@@ -144,7 +144,7 @@ def _along(xp: Vocabulary, maps: Array, weight: Array, axis: int) -> Any:
 
 @lru_cache(maxsize=64)
 def _interpolation(mode: str, n: int, out: int, align_corners: bool) -> Any:
-    """What each of ``out`` positions takes of each of n, as a NumPy array (out, n)."""
+    """Share of each of n positions in each of ``out`` positions, as a NumPy array (out, n)."""
     rows = []
     for i in range(out):
         row = [0.0] * n

@@ -1,4 +1,4 @@
-"""What layers with delays share: taps, the weights of earlier inputs, and the line of inputs that a layer keeps.
+"""Shared parts of layers with delays: taps, the weights of earlier inputs, and the line of inputs that a layer keeps.
 
 A delay is a real number of time steps: the delayed input is a weighted mean of the inputs around that time, whose
 weights, the *taps*, have a derivative by the delay.

@@ -33,7 +33,7 @@ class Derivatives:
     rows: Mapping[str, Tree]
 
     def read(self, names: Iterable[str]) -> Tuple[str, ...]:
-        """Those of the states that the output or a new state depends on."""
+        """The states that the output or a new state depends on."""
         return tuple(n for n in names if not all(is_zero(row.state[n]) for row in self.rows.values()))
 
 

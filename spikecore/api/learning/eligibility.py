@@ -98,7 +98,7 @@ def reduced(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
 
 
 def entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
-    """What enters the trace of one state: ``entry`` of its row of derivatives."""
+    """The term that enters the trace of one state: ``entry`` of its row of derivatives."""
     return entry(d.rows[name])
 
 
@@ -240,7 +240,7 @@ class Synapses:
         return self.xp.expand_dims(postsynaptic(self.xp, self.layer, derivative), axis=3)
 
     def entered(self, d: Derivatives, name: str) -> Any:
-        """What the inputs of the step add to the trace of one state."""
+        """The term that the inputs of the step add to the trace of one state."""
         by_current = d.rows[name].x
         if is_zero(by_current):
             return by_current

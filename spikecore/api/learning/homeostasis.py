@@ -1,4 +1,4 @@
-"""What keeps a network in balance: inhibitory plasticity, synaptic scaling, adaptive thresholds, limits of weights."""
+"""Rules that keep a network in balance: inhibitory plasticity, synaptic scaling, adaptive thresholds, limits."""
 
 from __future__ import annotations
 

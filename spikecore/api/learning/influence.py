@@ -86,7 +86,7 @@ class Influence:
         return Tree(after), sums
 
     def _enter(self, engine: Any, key: str, current: Any) -> Enter:
-        """What a parameter adds at a step, by the derivative of the current by it and, if it is the neuron's, by it."""
+        """A parameter's effect at a step, from the derivative of the current and, for the neuron's own, of its step."""
         wide = partial(_wide, engine)
         if key not in self.own:
             return lambda row: wide(row.x) * current

@@ -167,7 +167,7 @@ class Learning(Concise, Checked):
         """
 
     def carried(self, executor: Any, loss: Any, shape: Shape, samples: int) -> Optional[int]:
-        """How many numbers are carried from step to step for a batch, whatever the number of steps; None: this way of
+        """Number of values carried from step to step for a batch, whatever the number of steps; None: this way of
         learning keeps outputs of all steps of a piece instead. Arguments as for ``check_network``.
         """
         return None

@@ -35,7 +35,7 @@ class LearningRule(Learning):
     """
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
-        """What runs over the steps of a batch.
+        """The stepper that runs over the steps of a batch.
 
         Args:
             network: the layers.
@@ -55,7 +55,7 @@ class LearningRule(Learning):
         run.rule.prepare(run.engine, run.params, run.engine.xp.zeros((1, *shape)))
 
     def carried(self, executor: Any, loss: Any, shape: Shape, samples: int) -> Optional[int]:
-        """How many numbers a batch carries from step to step: states, traces and sums of gradients.
+        """Number of values that a batch carries from step to step: states, traces and sums of gradients.
 
         The rule begins with one and with two samples, and the rest is in proportion.
         """
@@ -169,7 +169,7 @@ class EProp(_PerSynapse):
         decay: of the difference between B and W with "adaptive" feedback, per update, in [0, 1]; default 0.01. Updates
             are those of the optimiser: with a new one, the difference is again as at first.
         seed: names the random weights; default 0.
-        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+        update_every: update the weights every so many steps; traces and states continue. None, the default: once per
             batch.
 
     Raises:
@@ -264,7 +264,7 @@ class SLTT(LearningRule):
     that runs step by step.
 
     Args:
-        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+        update_every: update the weights every so many steps; traces and states continue. None, the default: once per
             batch.
 
     Source: Meng et al., Towards memory- and time-efficient backpropagation for training spiking neural networks, 2023.
@@ -288,7 +288,7 @@ class DECOLLE(LearningRule):
         trace: "factorised", the default: one trace per input and sample, as in the paper; the neurons of a layer must
             have the same linear leak. "exact": one per synapse, as in ``EProp``.
         seed: names the random weights; default 0.
-        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+        update_every: update the weights every so many steps; traces and states continue. None, the default: once per
             batch.
 
     Raises:
@@ -315,7 +315,7 @@ class RTRL(LearningRule):
     """Real-time recurrent learning, which leaves nothing out: the exact gradient, carried forward.
 
     Args:
-        update_every: update the weights every so many steps; traces and states go on. None, the default: once per
+        update_every: update the weights every so many steps; traces and states continue. None, the default: once per
             batch.
 
     Memory: samples x states x parameters. Source: Williams & Zipser, A learning algorithm for continually running fully

@@ -57,7 +57,7 @@ class Trace(NamedTuple):
         return recurrence(engine, self.decay, signal if self.kind == "sum" else (1.0 - self.decay) * signal, before)
 
     def left(self, trace: Any) -> Any:
-        """What the next step finds of a trace before its own spikes: a sum has decayed, a mean has not."""
+        """The trace before the spikes of the next step: a sum has decayed, a mean has not."""
         return trace if self.kind == "mean" else self.decay * trace
 
 
@@ -68,7 +68,7 @@ def fading(tau: float) -> float:
 
 @dataclass(frozen=True)
 class Signals:
-    """What the synapses of a layer see at each step: arrays (time, batch, *features).
+    """The signals at the synapses of a layer at each step: arrays (time, batch, *features).
 
     Args:
         pre, post: spikes of the inputs and of the neurons.
@@ -88,7 +88,7 @@ class Signals:
         return State({name: x[-1, ...] for name, x in self.after.items()})
 
     def of_sample(self, i: int) -> Signals:
-        """What one sample of the batch gives, as a batch of one."""
+        """The signals of one sample of the batch, as a batch of one."""
 
         def own(x: Any) -> Any:
             return None if x is None else x[:, i : i + 1, ...]

@@ -1,4 +1,4 @@
-"""What a rule leaves out of the gradient: for which parameters, and in words."""
+"""The parts of the gradient that a rule leaves out: for which parameters, and in words."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Omission(NamedTuple):
 
 
 def omissions_of_window(network: Layer, window: Optional[int], steps: int) -> List[Omission]:
-    """What BPTT with a window leaves out of a sequence of ``steps`` steps."""
+    """The parts that BPTT with a window leaves out of a sequence of ``steps`` steps."""
     layers = _up_to_the_last_state(network)
     if window is None or window >= steps or not layers:
         return []
@@ -59,7 +59,7 @@ def _up_to_the_last_state(network: Layer) -> Tuple[str, ...]:
 
 
 def omissions_of(rule: Rule, engine: Any, params: Params, x: Any, steps: int) -> List[Omission]:
-    """What a rule that learns forward in time leaves out.
+    """The parts that a rule that learns forward in time leaves out.
 
     Args:
         rule: what runs over the steps.
@@ -86,7 +86,7 @@ def omissions_of(rule: Rule, engine: Any, params: Params, x: Any, steps: int) ->
 
 
 def _of_signals(stack: Stack, way: Symmetric) -> Iterator[Omission]:
-    """What another way of the learning signals takes the place of."""
+    """The part that another kind of learning signal replaces."""
     replaced = REPLACED[type(way)]
     layers = [*(name for block in stack.blocks if block.path in stack.hidden for name in _names(block))]
     if isinstance(way, Aligned):  # behind the last neurons, too, there are signals from connection to connection
@@ -129,7 +129,7 @@ def _names(block: Block) -> Tuple[str, ...]:
 
 
 def _of_shared_traces(stack: Stack, looks: Dict[str, _Look]) -> Iterator[Omission]:
-    """What one trace per input leaves out within a block."""
+    """The part that one trace per input leaves out within a block."""
     for block in stack.blocks:
         look = looks[block.path]
         for path, before in look.curved.items():
@@ -144,7 +144,7 @@ def _of_shared_traces(stack: Stack, looks: Dict[str, _Look]) -> Iterator[Omissio
 
 
 def _of_dynamics(stack: Stack) -> Iterator[Omission]:
-    """What NDOT has in place of a neuron's leak: the dynamics of the neurons that its inputs come from."""
+    """NDOT's substitute for a neuron's leak: the dynamics of the neurons that its inputs come from."""
     for sender, block in zip((None, *stack.blocks), stack.blocks):
         entering = [] if sender is None else [(sender, block.chain)]
         returning = [] if block.back is None else [(block, (block.back,))]
@@ -162,7 +162,7 @@ def _of_dynamics(stack: Stack) -> Iterator[Omission]:
 
 
 class _Look(NamedTuple):
-    """What was seen of a block.
+    """The findings on a block.
 
     Attributes:
         weighted: the layers with weights before the neuron.

@@ -162,7 +162,7 @@ class Online(Rule):
     def _inputs(
         self, engine: Any, stack: Stack, params: Params, state: State, seen: Dict[str, Any], outputs: Dict[str, Any]
     ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-        """What the traces of blocks take for the inputs of layers at a step, and further traces after the step.
+        """The traces of blocks that replace the inputs of layers at a step, and further traces after the step.
 
         Args:
             engine, stack, params, state: the engine, the network, prepared parameters, the state before the step.

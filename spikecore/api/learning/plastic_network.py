@@ -46,7 +46,7 @@ class Plasticity(Learning):
     and ``model.stream(learning=Plasticity(...))``.
 
     The network runs with constant parameters; then each rule adds its change, and the limits are applied. In ``fit``
-    this is done once per batch, or every ``update_every`` steps; in a stream at each step. States and traces go on.
+    this is done once per batch, or every ``update_every`` steps; in a stream at each step. States and traces continue.
     Layers run as in ``model(x)``, so ``Dropout`` does nothing.
 
     Args:
@@ -144,7 +144,7 @@ class Plasticity(Learning):
         return any(getattr(entry, "rewarded", False) for entries in self.by_layer().values() for entry in entries)
 
     def sites(self, network: Layer) -> List[Site]:
-        """Where the rules are in a network.
+        """The places of the rules in a network.
 
         Raises:
             ValueError: there is no such layer, or its rules are not for it.

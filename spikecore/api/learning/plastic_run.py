@@ -140,7 +140,7 @@ class PlasticRun:
         return neuron.mem
 
     def _pre(self, site: Site, post: Any) -> Any:
-        """What enters the layer at each step: (time, batch, *inputs)."""
+        """The input of the layer at each step: (time, batch, *inputs)."""
         x, state, out = self.seen
         xp, steps = self.executor.engine.xp, int(post.shape[0])
         if site.recurrent:

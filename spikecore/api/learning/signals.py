@@ -215,7 +215,7 @@ def _readout(engine: Any, seed: int, path: str, x: Any, y: Any) -> Any:
 
 
 def _read(engine: Any, weight: Any, spikes: Any, y: Any) -> Any:
-    """What a readout makes of the spikes of a layer; shaped like y."""
+    """The output of a readout for the spikes of a layer; shaped like y."""
     xp = engine.xp
     flat = xp.reshape(spikes, (spikes.shape[0], -1))
     return xp.reshape(xp.linear(flat, weight), tuple(y.shape))

@@ -60,7 +60,7 @@ def vote(counts: ArrayLike, labels: ArrayLike, num_classes: Size) -> Any:
 
 @checked
 def neuron_shares(counts: ArrayLike, targets: ArrayLike, num_classes: Size) -> Any:
-    """How much each neuron says about each class: its mean number of spikes for the class, as a share of those for all.
+    """Share of each class in each neuron's spikes: its mean number for the class, divided by the sum over classes.
 
     Args:
         counts: spikes of each neuron for each sample, (samples, neurons).

@@ -1,4 +1,4 @@
-"""What all neurons share: parameters that are constant or learned, and the spike."""
+"""Shared parts of all neurons: parameters that are constant or learned, and the spike."""
 
 from __future__ import annotations
 

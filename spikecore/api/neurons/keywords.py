@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**options: Any) -> Any:
-        """What it says is for type checkers."""
+        """A decorator for type checkers."""
         return lambda kind: kind
 
 

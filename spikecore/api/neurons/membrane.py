@@ -20,7 +20,7 @@ Reset = Literal["subtract", "subtract_decayed", "zero", "none"]
 
 
 class Quantiser(Protocol):
-    """What brings states to the levels that are allowed: ``functional.quant.state_quant`` or ``FixedPoint``."""
+    """A quantiser, which brings states to allowed levels: ``functional.quant.state_quant`` or ``FixedPoint``."""
 
     def apply(self, engine: Engine, state: Array, /) -> Any: ...
 

@@ -76,7 +76,7 @@ class ILIF(Membrane):
         return engine.xp.clip(mem / params.threshold, 0.0, float(self.max_spikes))
 
     def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
-        """How far the membrane is from where the number of spikes changes, before a reset or after."""
+        """Distance of the membrane from the nearest level at which the number of spikes changes."""
         threshold = value_at(fields.threshold, states.mem, place)
         level = float(states.mem[place]) / threshold
         return abs(level - math.floor(level) - 0.5) * threshold

@@ -133,7 +133,7 @@ class Parallel(Neuron):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Any:
-        """What ``Engine.scan`` returns, computed without a loop over time."""
+        """The result of ``Engine.scan``, computed without a loop over time."""
         if window is not None:
             raise ValueError(f"{type(self).__name__}: window={window!r} has no effect with parallel=True; leave it out")
         if steps is not None:

@@ -1,4 +1,4 @@
-"""Parallel spiking neurons (PSN): learned weights over time in the place of leak and reset."""
+"""Parallel spiking neurons (PSN): learned weights over time instead of leak and reset."""
 
 from __future__ import annotations
 

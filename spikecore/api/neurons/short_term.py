@@ -52,7 +52,7 @@ class TsodyksMarkram(Neuron):
     spiking: ClassVar[bool] = False  # type: ignore[misc]  # not a field: equal for all instances
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        """Nothing used, everything there."""
+        """The state at rest: no resource is used."""
         return State(util=engine.xp.zeros_like(x), res=engine.xp.ones_like(x))
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:

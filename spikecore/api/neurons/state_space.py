@@ -123,7 +123,7 @@ class StateSpace(Parallel):
         return self._output(engine, params, states.mem)
 
     def _driven(self, engine: Engine, params: Params, x: Array) -> Tuple[Any, Any]:
-        """What the input adds to the states."""
+        """The input's addition to the states."""
         x = engine.xp.expand_dims(x, axis=-1)
         return params.drive_real * x, params.drive_imag * x
 

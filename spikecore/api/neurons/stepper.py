@@ -1,4 +1,4 @@
-"""What runs over time: the run through ``Engine.scan``, its checks, and the noise of stochastic surrogates."""
+"""A run over time: the run through ``Engine.scan``, its checks, and the noise of stochastic surrogates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Begun(NamedTuple):
-    """What a run over time starts from."""
+    """The start of a run over time."""
 
     params: Params  # prepared
     state: State  # before the first step
@@ -86,7 +86,7 @@ class Stepper(Layer):
         return self.over_time(run, self.begin(run, params, state, x))
 
     def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> Begun:
-        """What a run over time starts from."""
+        """The start of a run over time."""
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
@@ -184,7 +184,7 @@ class Noisy(Fed):
 
 
 def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
-    """What to scan instead of ``neuron`` and its input, and the number of steps of a constant input (None: all there).
+    """The stepper and input to scan instead of ``neuron`` and its own, and the steps of a constant input (None: all).
 
     Raises:
         ValueError: no random key, or a neuron whose membrane is not shaped like its input.

@@ -12,7 +12,7 @@ from spikecore.api.surrogate.base import Surrogate
 
 @dataclass(frozen=True)
 class Truncated(Surrogate):
-    """Another surrogate, with zero in the place of derivatives of at most ``least`` in magnitude.
+    """Another surrogate, with zero instead of derivatives of at most ``least`` in magnitude.
 
         derivative      h(u) where |h(u)| > least, else 0,  h the derivative of ``surrogate``
 

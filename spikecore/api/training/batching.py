@@ -19,7 +19,7 @@ Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
 
 
 class Encoder(Protocol):
-    """What turns a batch into a sequence, like those of ``spikecore.spikegen``."""
+    """A function from a batch to a sequence, like those of ``spikecore.spikegen``."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 

@@ -60,7 +60,7 @@ def budget_of(engine: Any, learning: Learning, compute: Compute) -> Dict[str, An
 
 
 def plan_of(model: Any, batch: Any, loss: Any, optimizer: Any, feed: Feed, budget: Dict[str, Any], window: Any) -> Any:
-    """How a model keeps a budget when it trains on a batch like this one; nothing is trained.
+    """The plan by which a model keeps a budget when it trains on a batch like this one; nothing is trained.
 
     Args:
         model: the model, which has weights.

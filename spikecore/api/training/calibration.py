@@ -1,4 +1,4 @@
-"""What data and weights say about the grids that suit them: ranges of inputs and states, scales of least error."""
+"""Grids that suit data and weights: ranges of inputs and states, scales of least error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``fit`` calls after each epoch or each step: any function of model and row, and ``EarlyStopping``."""
+"""Callbacks, which ``fit`` calls after each epoch or step: any function of model and row, and ``EarlyStopping``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Callback(Protocol):
-    """What is called after each epoch with the model and the epoch's row of the history; True stops training.
+    """A function that ``fit`` calls after each epoch with the model and the epoch's row; True stops training.
 
     A callback with a method ``begin(model)`` is also told before the first epoch.
     """
@@ -25,7 +25,7 @@ class Callback(Protocol):
 
 @dataclass(frozen=True)
 class Step(Concise):
-    """What ``fit`` reports of one update of the weights.
+    """The report of ``fit`` on one update of the weights.
 
     Attributes:
         epoch: number of the epoch, from 1, as in the history.

@@ -118,7 +118,7 @@ def read(path: Any, classes: Classes = (), modules: Iterable[Any] = (), check_fi
 
 
 def progress_of(path: Any) -> Tuple[int, int]:
-    """How far the model in a file has been trained: whole epochs, and batches of the next one."""
+    """Progress of the training of the model in a file: whole epochs, and batches of the next one."""
     about, _ = _read(pathlib.Path(path))
     return about["epochs_done"], (about["unfinished"] or {"batches": 0})["batches"]
 

@@ -1,4 +1,4 @@
-"""What is said of samples that cannot judge a classifier: all of one class, or of a class that is not trained on."""
+"""Warnings of samples that cannot judge a classifier: all of one class, or of a class that is not trained on."""
 
 from __future__ import annotations
 

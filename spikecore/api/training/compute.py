@@ -15,7 +15,7 @@ from spikecore.printing import Concise
 
 @dataclass(frozen=True)
 class Compute(Concise, Checked):
-    """How ``Model.fit`` computes: with which processes, in how much memory, compiled or not, checked or not.
+    """Processes, memory, compilation and checks of ``Model.fit``.
 
     Args:
         parallel: "data", the default: in a process group of torch.distributed each process takes its part of every

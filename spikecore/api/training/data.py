@@ -87,7 +87,7 @@ def are_arrays(pair: Any) -> bool:
 
 
 def check_batches(name: str, data: Any) -> None:
-    """Refuse data that cannot be iterated over, and arrays or samples in the place of batches.
+    """Refuse data that cannot be iterated over, and arrays or samples instead of batches.
 
     Raises:
         TypeError: the message names the argument and the value.

@@ -133,7 +133,7 @@ def describe(thing: Any) -> Any:
 
 
 def readable(thing: Any) -> Any:
-    """What ``describe`` returns, after a check that ``build`` restores the same object from it.
+    """The result of ``describe``, after a check that ``build`` restores the same object from it.
 
     Raises:
         TypeError: ``describe`` refuses ``thing``, or a class cannot be built from its fields.
@@ -154,7 +154,7 @@ def _names() -> Dict[Type[Any], str]:
 
 
 def _described(thing: Any, names: Dict[Type[Any], str]) -> Any:
-    """What ``describe`` returns; classes that are not in ``names`` are added to it."""
+    """The result of ``describe``; classes that are not in ``names`` are added to it."""
     if isinstance(thing, Fixed):
         return {"array": thing.tolist()}
     if isinstance(thing, Learn):

@@ -1,4 +1,4 @@
-"""What ``fit`` says of a training that runs, but cannot learn well; and where a loss that is not finite comes from.
+"""Warnings of a training that runs but cannot learn well; and the origin of a loss that is not finite.
 
 A few samples of a batch are looked at after the first epoch, and in long trainings after the last one, without kernels
 and without any effect on the training. A look costs about as much as one training step.
@@ -178,7 +178,7 @@ class Diagnosis:
         return [(name, layer) for name, layer in layers if layer.spiking and (spikes or name != last)]
 
     def _gradients(self, value: float, grads: Dict[str, Any], silent: bool) -> Iterator[Tuple[str, str]]:
-        """What to say of gradients; ``silent``: whether a layer never fires, which explains small ones."""
+        """Warning of gradients; ``silent``: whether a layer never fires, which explains small ones."""
         xp, host = self.model.engine.xp, self.model.engine.to_numpy
         top = {name: float(host(xp.max(abs(g)))) for name, g in grads.items() if math.prod(g.shape)}
         if not top or not all(map(math.isfinite, top.values())):
@@ -209,7 +209,7 @@ class Diagnosis:
 
 
 def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[Tuple[str, str]]:
-    """What to say of layers that never fire, or always."""
+    """Warning of layers that never fire, or always."""
     for name, layer in layers:
         if name not in out.states or "spikes" not in out.states[name]:
             continue
@@ -233,7 +233,7 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
 
 
 def origin(model: Any, loss: Any, kept: Placed) -> str:
-    """Where a loss that is not finite comes from: a weight, or a layer with its time step; "" if nothing says."""
+    """Origin of a loss that is not finite: a weight, or a layer with its time step; "" if none is found."""
     executor = model.trainer.executor
     if executor.gradients is None or executor.divided is not None:
         return ""

@@ -69,7 +69,7 @@ def fit(
             loss of the last ``fit``, else ``functional.ce_rate_loss()``.
         optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default: that of the last ``fit``, else
             ``Adam(lr=5e-4)``. If it is of the same kind as that of the last ``fit``, and trains no parameter that was
-            frozen there, its moments go on, whatever else has changed; else they start at zero.
+            frozen there, its moments continue, whatever else has changed; else they start at zero.
         epochs: how many more times to go through ``data``; default 1.
         batch_size: number of samples in a batch of arrays; default 64.
         num_steps: number of time steps of inputs (batch, *features), which are a constant current or are encoded.
@@ -96,7 +96,7 @@ def fit(
         compute: with which processes, in how much memory, compiled or not: ``sc.Compute``.
         callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. A
             callback with a method ``after_step(model, step)`` is told of each update of the weights, see
-            ``base.Step``; if it returns True, training ends there, and ``resume=True`` goes on with the next batch.
+            ``base.Step``; if it returns True, training ends there, and ``resume=True`` continues with the next batch.
         resume: True continues the last fit of this model or of the file it was loaded from, after Ctrl-C with the next
             batch. ``epochs`` then includes those that this fit has done already, so that the same call with
             ``resume=True`` ends what was interrupted, and the optimiser must equal the one so far, but for ``lr`` and
@@ -110,7 +110,7 @@ def fit(
 
     Raises:
         ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
-        RankError: processes that train together differ or cannot go on; the message names the rank.
+        RankError: processes that train together differ or cannot continue; the message names the rank.
         DivergedError: the loss of a batch, or a weight at the end of an epoch, is NaN or infinite; the message says in
             which layer and at which time step it begins. On engines whose weights are on the host's side, the weights
             are those before this batch.

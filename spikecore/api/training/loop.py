@@ -184,7 +184,7 @@ class Training:
         return f"epoch {epoch + 1}/{self.epochs}"
 
     def _check_finite(self, epoch: int) -> None:
-        """Refuse to go on after an epoch after which weights are not finite.
+        """Refuse to continue after an epoch after which weights are not finite.
 
         The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
@@ -342,7 +342,7 @@ class Training:
             raise
 
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
-        """Refuse to go on after a loss that is not finite; ``changed``: whether it has changed the weights."""
+        """Refuse to continue after a loss that is not finite; ``changed``: whether it has changed the weights."""
         if not self.feed.check_finite or loss is None or math.isfinite(loss):
             return
         x, steps, targets, lengths, key = self.last
@@ -355,7 +355,7 @@ class Training:
         )
 
     def _origin(self, kept: Placed) -> str:
-        """Where a loss that is not finite comes from, by the rank in whose part of the batch it has arisen."""
+        """Origin of a loss that is not finite, by the rank in whose part of the batch it has arisen."""
         own = self.together and math.isfinite(self.pending.sums["loss"])
         causes = self.ranks.gathered("" if own else origin(self.model, self.loss, kept))
         return next(filter(None, causes), "")

@@ -259,7 +259,7 @@ class Model:
 
         The spikes are those of ``model(x)`` on the frames of ``ToFrames(window=window, steps=num_steps, start=start)``.
         It runs on the NumPy engine, for networks whose streams are compiled (``model.stream().explain()``). For a
-        recording that arrives in pieces, use ``model.stream().run_events(...)``, which goes on where it ended.
+        recording that arrives in pieces, use ``model.stream().run_events(...)``, which continues where it ended.
 
         Args:
             events: ``Events``; a list of them, one per sample; or a sequence (time, batch, *features), mostly zeros.
@@ -327,7 +327,7 @@ class Model:
         return other
 
     def __getstate__(self) -> Dict[str, Any]:
-        """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
+        """The content of a pickle, which another process may read: the weights as NumPy arrays, not the executor."""
         return {**vars(self), "weights": self.state() if self.built else None, "trainer": self.trainer.copied()}
 
     def __setstate__(self, kept: Dict[str, Any]) -> None:

@@ -22,12 +22,12 @@ def summary(model: Model) -> str:
 
 
 def line(model: Model) -> str:
-    """What ``repr`` says."""
+    """The text of ``repr``."""
     return call("Model", [repr(model.network), f"{_size(model)} parameters", repr(model.engine)])
 
 
 def html(model: Model) -> str:
-    """What a notebook shows."""
+    """The HTML for notebooks."""
     title = f"Model: {_size(model)} parameters, {model.engine!r}, {model.epochs_done} epochs trained"
     if not model.built:
         return table(title, [(name, repr(layer)) for name, layer in walk(model.network)], ("layer", "kind"))

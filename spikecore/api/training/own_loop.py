@@ -49,7 +49,7 @@ def train_step(
 
     Repeated with the same options it costs little more than the update itself; ``metric={}`` and
     ``check_finite=False`` save most of that. Other options are taken from the next call on. To change the learning
-    rate, give the optimiser with another one: its moments go on.
+    rate, give the optimiser with another one: its moments continue.
 
     Args:
         x: the samples: (batch, *features) with ``num_steps`` or an encoder, else (time, batch, *features).

@@ -20,7 +20,7 @@ REASON = "its weights change at each step"
 class PlasticStream(StepwiseStream):
     """A stream that changes its parameters after each step by local rules; ``Model.stream(learning=...)`` makes one.
 
-    The parameters are copies: the model keeps its own. To go on with those of the stream, give them to a model:
+    The parameters are copies: the model keeps its own. To continue with those of the stream, give them to a model:
     ``model.load_state({**model.state(), "params": stream.params()})``.
 
     Args:

@@ -106,7 +106,7 @@ def _groups(weights: Dict[str, Any], scope: str) -> List[List[str]]:
 
 
 def wanted(names: List[str], weights: Dict[str, Any], amount: float) -> int:
-    """How many connections of some weights must not exist; 0 if as many do not exist already."""
+    """Number of further connections to remove from some weights; 0 if enough do not exist already."""
     count = round(amount * sum(weights[name].size for name in names))
     return count if sum(int((weights[name] == 0).sum()) for name in names) < count else 0
 
@@ -159,7 +159,7 @@ class Pruning(Concise, Checked):
         amount: fraction of the connections that do not exist from ``end`` on, in [0, 1); default 0.9.
         start: when pruning begins, >= 1, in epochs or updates of this ``fit``, counted from 1; a ``fit`` that resumes
             another counts on; default 1. The first cut is at ``start + every``.
-        end: when the last cut is made, >= ``start``; default 10. Let training go on behind it.
+        end: when the last cut is made, >= ``start``; default 10. Let training continue behind it.
         every: distance of two cuts, >= 1; default 1.
         each: "epoch", the default, or "step": what ``start``, ``end`` and ``every`` count.
         scope, layers: as in ``prune``.

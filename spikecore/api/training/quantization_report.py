@@ -1,4 +1,4 @@
-"""What is quantised in a model: a report of ranges and errors, and the integers for programs without floating point."""
+"""Report on a quantised model, with ranges and errors; and the integers for programs without floating point."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def quantization_report(
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
 ) -> QuantizationReport:
-    """What is quantised in a model: each array with its grid, range, rounding error and share at the bounds.
+    """Report on the quantised arrays of a model, each with its grid, range, rounding error and share at the bounds.
 
     Args:
         model: a ``Model``, mostly from ``sc.compression.quantize``.
@@ -197,7 +197,7 @@ def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any, Any]]:
 
 
 def _own_arrays(layer: Layer, engine: Any, params: Params) -> Iterator[Tuple[str, Grid, Any, Any, Any]]:
-    """Those of one layer, by the arithmetic that it computes with."""
+    """The arrays of one layer, by the arithmetic that it computes with."""
     if isinstance(layer, Quantized):
         own, scales = layer.split(params)
         for name, value in layer.layer.prepare(engine, own).items():

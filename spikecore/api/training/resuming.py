@@ -1,4 +1,4 @@
-"""Whether a fit can go on where the last one has ended, and with the arrays of its optimiser."""
+"""Whether a fit can continue where the last one has ended, and with the arrays of its optimiser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spikecore.api.training.optimizers import Optimizer
 
 
 class FitStart(NamedTuple):
-    """What a model had done when its last ``fit`` began that did not resume another: schedules count from there."""
+    """The state of a model when its last ``fit`` began that did not resume another: schedules count from there."""
 
     epochs: int = 0
     updates: int = 0  # as the optimiser counts them, which may begin anew
@@ -23,7 +23,7 @@ def same_training(before: Any, after: Any) -> bool:
 
 
 def keeps_moments(before: Optional[Optimizer], after: Optimizer, names: Iterable[str]) -> bool:
-    """Whether the arrays of an optimiser go on in another one, for parameters of these names.
+    """Whether the arrays of an optimiser continue in another one, for parameters of these names.
 
     They do if both are of one kind with the same arrays, and ``after`` trains no parameter that ``before`` has frozen:
     such a parameter has no moments, and the number of steps, by which Adam corrects them, would be wrong for it.

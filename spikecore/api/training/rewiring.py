@@ -132,7 +132,7 @@ class Rewiring(Concise, Checked):
             raise ValueError(f"Rewiring: end={self.end!r} must be greater than start={self.start!r}, or None")
 
     def begin(self, model: Model) -> None:
-        """Make the network sparse, if it is not; refuse a schedule that is over before it is."""
+        """Make the network sparse, if it is not; refuse a schedule that ends before it begins."""
         check_zeros_stay("Rewiring", model, self.each)
         weights = weights_in(model, self.layers, model.params())
         if self.end is not None and any(wanted([name], weights, self.amount) for name in weights):
@@ -149,7 +149,7 @@ class Rewiring(Concise, Checked):
         return self.fraction * (1.0 + math.cos(math.pi * done)) / 2.0
 
     def after_step(self, model: Model, step: Step) -> None:
-        """Move the connections whose time it is."""
+        """Move connections, if a move is due."""
         time = now(model, step, self.each)
         if time is not None and self.moving(time) > 0.0:
             drawn = (

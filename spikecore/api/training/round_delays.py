@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RoundedLayer(NamedTuple):
-    """How far the delays of one layer moved."""
+    """The change of the delays of one layer."""
 
     name: str
     kind: str
@@ -31,7 +31,7 @@ class RoundedLayer(NamedTuple):
 
 @dataclass(frozen=True)
 class RoundedDelays:
-    """The result of ``round_delays``: print it, and go on with ``model``.
+    """The result of ``round_delays``: print it, and continue with ``model``.
 
     Attributes:
         model: the ``Model`` with delays of whole steps.

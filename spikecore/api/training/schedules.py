@@ -187,7 +187,7 @@ class reduce_on_plateau(_Schedule):
 
     It is torch's ``ReduceLROnPlateau``. It reads the history of this ``fit``, of which one that resumes another is a
     part; where pruning has made the network sparser, it begins anew. It keeps nothing itself, so that a run which is
-    interrupted and resumed goes on as it would have.
+    interrupted and resumed continues as it would have.
 
     Args:
         factor: in (0, 1); default 0.1.

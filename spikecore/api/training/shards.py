@@ -111,7 +111,7 @@ def sharded(data: Any, ranks: Ranks, empty: bool = False) -> Any:
 
 
 def too_small(count: int, ranks: Ranks) -> RankError:
-    """What to say of a batch that is too small for all ranks to have a part."""
+    """Message for a batch that is too small for all ranks to have a part."""
     return RankError(
         f"a batch has {count} sample{'s' * (count != 1)}, and {ranks.size} processes train together, each on a part of "
         "it: choose a larger batch_size, leave a smaller last batch out with drop_last=True, or start fewer processes"
@@ -221,7 +221,7 @@ def _input_axis(inputs: Any, whole: int, feed: Feed) -> int:
 
 
 def unequal(ended: Sequence[float]) -> str:
-    """What to say where ranks do not have the same batches; ``ended``: for each rank whether it has no more."""
+    """Message for ranks that have different batches; ``ended``: for each rank whether it has no more."""
     if any(ended) and not all(ended):
         ranks = ", ".join(str(rank) for rank, end in enumerate(ended) if end)
         return f"rank {ranks} has no more batches, and others have: give each rank as many, e.g. by drop_last=True"

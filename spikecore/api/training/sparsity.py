@@ -167,7 +167,7 @@ def check_each(owner: str, each: str) -> None:
 
 
 def check_time(owner: str, model: Any, each: str, end: int) -> None:
-    """Refuse a schedule that is over before a resumed ``fit`` goes on.
+    """Refuse a schedule that is over before a resumed ``fit`` continues.
 
     Raises:
         ValueError: names the callback.
@@ -183,7 +183,7 @@ def check_time(owner: str, model: Any, each: str, end: int) -> None:
 
 
 def now(model: Any, step: Any, each: str) -> Optional[int]:
-    """Where a ``fit`` has come to, for callbacks that act in some epochs, behind their first update, or updates.
+    """The position of a ``fit``, for callbacks that act in some epochs, after their first update, or at updates.
 
     Returns:
         the number of the epoch or of the update in this ``fit``, both from 1; None later in an epoch.

@@ -33,7 +33,7 @@ def copied(network: Layer, engine: Engine, executor: Executor, shape: Shape) -> 
 
 
 def samples_of(events: Any) -> Tuple[int, Shape]:
-    """How many samples events, a list of events or an array (time, batch, *features) are, and the shape of one.
+    """Number of samples of events, a list of events or an array (time, batch, *features), and the shape of one.
 
     Raises:
         TypeError: they are something else.

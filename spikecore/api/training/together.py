@@ -81,7 +81,7 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
 
 
 def check_weights(model: Any, ranks: Ranks) -> None:
-    """Refuse, on all ranks alike, to go on with weights that callbacks have changed on some ranks only.
+    """Refuse, on all ranks alike, to continue with weights that callbacks have changed on some ranks only.
 
     Raises:
         RankError: names a rank whose weights differ from those of rank 0.

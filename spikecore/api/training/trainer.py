@@ -38,7 +38,7 @@ def alone(function: Function) -> Function:
 
 @dataclass
 class Trainer:
-    """How a model was trained last, how far, and for what its executor is compiled.
+    """The last training of a model: its options, its progress, and the compiled executor.
 
     Attributes:
         optimizer, loss, metric, learning, time_axis: those of the last training; None, and the time axis 0, before it.
@@ -98,7 +98,7 @@ class Trainer:
         return ce_rate_loss() if self.loss is None else self.loss
 
     def with_defaults(self, loss: Any, optimizer: Optional[Optimizer]) -> Tuple[Any, Optimizer]:
-        """Loss and optimiser; in the place of None those of the last update.
+        """Loss and optimiser; instead of None those of the last update.
 
         Raises:
             TypeError: the loss is something else.

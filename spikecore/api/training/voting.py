@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Votes(Checked):
-    """What the neurons of the last layer say about the class of a sample. ``votes_of`` makes it.
+    """Votes of the neurons of the last layer for the class of a sample. ``votes_of`` makes them.
 
     It is a metric: ``model.evaluate(x, y, metric={"accuracy": votes})`` gives the fraction of samples whose class has
     the most votes.

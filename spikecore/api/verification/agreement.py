@@ -1,4 +1,4 @@
-"""How close one gradient is to another: the angle between them, their sizes and their difference."""
+"""Agreement of one gradient with another: the angle between them, their sizes and their difference."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class ClearMaximum(Stateless):
 
 
 def with_clear_maxima(layer: Layer) -> Layer:
-    """The network with ``ClearMaximum`` in the place of max pooling, itself if it has none; names stay.
+    """The network with ``ClearMaximum`` instead of max pooling, itself if it has none; names stay.
 
     Raises:
         TypeError: a container's layers cannot be replaced.

@@ -202,7 +202,7 @@ class _Point:
 
 
 def directions(engine: Any, name: str, g: Any) -> Iterator[Any]:
-    """Where to look at the slope of one parameter: along its gradient, and along a random direction."""
+    """Directions for the slope of one parameter: along its gradient, and along a random direction."""
     norm = _norm(engine, g)
     if norm > 0:
         yield g / norm

@@ -81,7 +81,7 @@ def _kinds(found: Mapping[str, Any], exact: Mapping[str, Any]) -> Dict[str, str]
 
 
 def _figures(row: Agreement, kind: Optional[str]) -> Agreement:
-    """Those of two zeros where there is rounding, which has no direction; none of a gradient that is not finite."""
+    """Figures of two zeros for rounding, which has no direction; none for a gradient that is not finite."""
     difference = {ZERO: 0.0, FAIL: math.nan}
     return row._replace(cosine=math.nan, ratio=math.nan, difference=difference[kind]) if kind else row
 
@@ -93,7 +93,7 @@ def _largest(array: Any) -> float:
 def _omissions(
     model: Any, rule: Optional[LearningRule], window: Optional[int], loss: Any, exact: Gradient
 ) -> List[Omission]:
-    """What the rule leaves out; ``model`` is on an engine of words that computes Jacobians."""
+    """The parts that the rule leaves out; ``model`` is on an engine of words that computes Jacobians."""
     assert exact.out is not None  # None is of engines that run a whole step; this one runs words
     steps, samples = (int(n) for n in exact.out.spikes.shape[:2])
     if rule is None:

@@ -29,7 +29,7 @@ class LearningRow(NamedTuple):
 
 @dataclass(frozen=True)
 class LearningReport:
-    """How close the gradient of a learning rule is to the exact one: print it for a table.
+    """Agreement of the gradient of a learning rule with the exact one: print it for a table.
 
     Both gradients are those of the same loss, batch, weights and surrogate, in float64.
 

@@ -152,7 +152,7 @@ class Report:
         return f"NOT VERIFIED: {', '.join(found)}"
 
     def _checked(self) -> str:
-        """What agreed with what, and how closely."""
+        """The comparisons that agreed, and how closely."""
         between = {row.check: "" for row in self._compared() if row.check not in (DIFFERENCES, APPROXIMATION)}
         figures = [f"{_largest(self._of(check, OK, 'gradient')):.1g} in {check}" for check in between]
         sentences = []
@@ -201,7 +201,7 @@ class Report:
         return str(self)
 
     def _unchecked(self) -> List[str]:
-        """What was not compared, the rows with the same reason together."""
+        """The rows that were not compared, those with the same reason together."""
         by_reason: Dict[Tuple[str, str], List[str]] = {}
         for row in self.rows:
             silence = self.silent and row.name.startswith("gradient")  # the verdict says so

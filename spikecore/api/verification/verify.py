@@ -172,7 +172,7 @@ def _independent_of(engine: Engine) -> Any:
 
 
 def _same_engine(engine: Engine) -> str:
-    """What to say if the reference is the engine under test, whose results are no independent evidence."""
+    """Message for a reference that is the engine under test, whose results are no independent evidence."""
     same = f"finite differences only: both sides of the comparison are engine {engine.name!r}"
     other = _independent_of(engine)
     if isinstance(other, Engine):

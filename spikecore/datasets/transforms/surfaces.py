@@ -47,7 +47,7 @@ class VoxelGrid(Transform):
 
 @dataclass(frozen=True)
 class TimeSurface(Bins, Transform):
-    """How recently each pixel has fired, at the end of each step: (time, polarity, height, width), float32 in [0, 1].
+    """The recency of each pixel's last event, at the end of each step: (time, polarity, height, width), in [0, 1].
 
         S[k] = exp(−(Tₖ − t_last)/τ)      Tₖ: end of step k; t_last: the pixel's last event before Tₖ, of this polarity
 
@@ -82,7 +82,7 @@ class TimeSurface(Bins, Transform):
 
 @dataclass(frozen=True)
 class LocalTimeSurfaces(Transform):
-    """How recently the neighbours of each event have fired: (events, 2 radius + 1, 2 radius + 1), float32 in [0, 1].
+    """The recency of the events around each event: (events, 2 radius + 1, 2 radius + 1), float32 in [0, 1].
 
         Sᵢ(u) = exp(−(tᵢ − t_last(xᵢ + u))/τ)      |u| ≤ radius along each axis, of the event's own polarity
 

@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass
 class CheckReport:
-    """What ``check`` returns: the findings and the size of the graph. ``print(report)`` shows them.
+    """The result of ``check``: the findings and the size of the graph. ``print(report)`` shows them.
 
     Args:
         title: name of the module that was checked.

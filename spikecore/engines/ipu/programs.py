@@ -90,7 +90,7 @@ class Program:
 
 
 def shapes_of(x: Any, y: Any, steps: Optional[int]) -> Any:
-    """What every batch must have in common: time steps, features, shape and placement of targets, steps."""
+    """Properties that all batches must share: time steps, features, shape and placement of targets, steps."""
     placed = placement(x, y, steps)
     return x.shape[0], tuple(x.shape[2:]), tuple(y.shape[PLACEMENTS[placed] :]), placed, steps
 

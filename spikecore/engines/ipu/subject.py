@@ -106,7 +106,7 @@ def check_network(subject: Subject, x: Any, y: Any, steps: Optional[int] = None,
 
 
 def _per_step(subject: Subject, x: Any, y: Any, steps: Optional[int], report: CheckReport) -> Optional[int]:
-    """How many aten calls one more time step adds; the mean per step if the network fixes the number of steps."""
+    """Number of aten calls of one more time step; the mean per step if the network fixes the number of steps."""
     longer: Any = (x, y, steps + 1) if steps is not None else (torch.cat([x, x[-1:]]), y, None)
     if placement(x, y, steps) == "time":
         longer = (longer[0], torch.cat([y, y[-1:]]), longer[2])

@@ -214,7 +214,7 @@ def _place(device: Any) -> str:
 
 
 def _default(name: str, given: bool) -> Optional[str]:
-    """Where PopTorch puts the result of a function without ``device=``; None for the device of its arguments."""
+    """PopTorch's place for the result of a function without ``device=``; None for the device of its arguments."""
     if name in ON_DEVICE:
         return "device"
     return "host" if name in ON_HOST and not given else None

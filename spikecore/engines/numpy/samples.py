@@ -78,7 +78,7 @@ def _parts(word: str, x: Any, options: Tuple[Any, ...], named: Dict[str, Any]) -
 
 
 def _joined(tasks: Sequence[Callable[[], Any]], parts: Sequence[slice], count: int) -> Any:
-    """What the tasks make of their samples, as one array."""
+    """The results of the tasks for their samples, as one array."""
     first = tasks[0]()
     out = allocator.empty((count, *first.shape[1:]), first.dtype)
     out[parts[0]] = first

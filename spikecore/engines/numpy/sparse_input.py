@@ -16,7 +16,7 @@ MOST = 1 << 31  # steps of a run: a wrong unit of time is noticed
 
 
 class Sparse(NamedTuple):
-    """What is not zero of a sequence.
+    """The entries of a sequence that are not zero.
 
     Args:
         steps: number of time steps.
@@ -112,6 +112,6 @@ def _begin(events: Any, start: Optional[int]) -> int:
 
 
 def _steps_of(events: Any, window: int, start: Optional[int]) -> int:
-    """How many steps a stream needs; at least one."""
+    """Number of steps of a stream; at least one."""
     begin = _begin(events, start)
     return max(1, -(-(int(events.t[-1]) + 1 - begin) // window)) if len(events) else 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def spiking(conv: Callable[..., Any]) -> Callable[..., Any]:
-    """The word ``conv`` with lists in the place of a dense convolution where they are faster."""
+    """The word ``conv`` with lists instead of a dense convolution where they are faster."""
 
     def word(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
         from spikecore.kernels.sparse.maps import spike_maps_of  # networks without convolutions do not need it

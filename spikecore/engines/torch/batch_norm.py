@@ -76,7 +76,7 @@ def normalized(
     eps: float,
     others: Optional[Tuple[Any, int]] = None,
 ) -> Tuple[Any, Any]:
-    """What ``batch_norm`` gives, and the moments; None makes them. For sequences that ``by_rows`` takes.
+    """The result of ``batch_norm``, and the moments; None makes them. For sequences that ``by_rows`` takes.
 
     ``others``: where x is a part of what the moments are of, the ranks that have the other parts, and over how many
     values of all parts a moment is.
@@ -87,7 +87,7 @@ def normalized(
 
 
 class Order:
-    """Where the channels of a sample are.
+    """The place of the channels of a sample.
 
     Args:
         shape: (time, batch, channels, *space).
@@ -143,7 +143,7 @@ def _room(rows: Any) -> Any:
 
 
 def _at(row: Any, part: slice) -> Any:
-    """What belongs to some steps, of a row for each step or of one for all."""
+    """The entries for some steps, of a row for each step or of one for all."""
     return row if row.ndim == 1 else row[part]
 
 

@@ -34,7 +34,7 @@ FEW_PARTS = 8  # of a batch; more are tried where nothing else helps, since smal
 
 
 class Means(NamedTuple):
-    """What saves memory in a step, and costs time."""
+    """A method that saves memory in a step, and costs time."""
 
     layers: Optional[int] = None  # in each group that is computed again
     every: Optional[int] = None  # steps of a loop that are computed again
@@ -60,7 +60,7 @@ class Means(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a training step keeps a budget.
+    """The plan by which a training step keeps a budget.
 
     Args:
         budget: bytes that were allowed.
@@ -84,7 +84,7 @@ class BudgetError(ValueError):
 
 
 class Held(NamedTuple):
-    """What else is in memory during a training step."""
+    """The other contents of memory during a training step."""
 
     slots: int  # arrays that the optimiser keeps for each parameter
     waits: bool  # whether gradients of earlier batches wait meanwhile
@@ -157,7 +157,7 @@ def mixes_samples(network: Any) -> bool:
 
 
 class WithoutData:
-    """What a torch engine does with tensors without data: what needs values gives any."""
+    """A torch engine for tensors without data: code that needs values gets arbitrary ones."""
 
     fused: Any
     dtype: str

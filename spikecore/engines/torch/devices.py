@@ -20,7 +20,7 @@ FEWEST, MOST = 1 << 14, 1 << 28
 def on_device(x: Any, device: str, dtype: Any) -> Any:
     """An array of NumPy, or a tensor, on a device.
 
-    To a CUDA device it goes through pinned memory: the GPU fetches it from there while this process goes on, in the
+    To a CUDA device it goes through pinned memory: the GPU fetches it from there while this process continues, in the
     order of the device's other work. ``x`` may be changed as soon as this returns, since the pinned memory is a copy,
     and torch does not use that again before the GPU has fetched it.
 

@@ -70,7 +70,7 @@ class TorchExecutor(NetworkExecutor):
         return map_leaves(self._copied, params)  # type: ignore[no-any-return]
 
     def _reduced(self, weights: List[Any]) -> Optional[Reduction]:
-        """What sums the gradients of weights over all ranks, behind the backward pass."""
+        """The function that sums the gradients of weights over all ranks, behind the backward pass."""
         return Reduction(weights)
 
     @property
@@ -80,7 +80,7 @@ class TorchExecutor(NetworkExecutor):
 
     @property
     def skipped(self) -> int:
-        """How many updates were left out because a gradient in float16 overflowed."""
+        """Number of updates that were left out because a gradient in float16 overflowed."""
         return 0 if self.scaler is None else self.scaler.skipped
 
     def _build(self, trained: Dict[str, Any]) -> torch.optim.Optimizer:
@@ -164,7 +164,7 @@ class TorchExecutor(NetworkExecutor):
         return super().collect(figures)
 
     def plan_of(self, inputs: Any, targets: Any, steps: Optional[int]) -> Any:
-        """How a step on a batch like this one will keep the budget, a ``MemoryPlan``.
+        """The plan by which a step on a batch like this one will keep the budget, a ``MemoryPlan``.
 
         Raises:
             BudgetError: no plan keeps it.

@@ -1,4 +1,4 @@
-"""What the torch engine has beside the members of ``Engine``: see ``api/core/extras.py``."""
+"""Features of the torch engine beside the members of ``Engine``: see ``api/core/extras.py``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spikecore.kernels.runtime.openmp import use_threads
 
 
 class TorchStages(Neighbours):
-    """Those of ``Neighbours``, normalised layers, compiled ones, weights gathered, groups that are computed again."""
+    """Stages of ``Neighbours``, normalised layers, compiled ones, weights gathered, groups that are computed again."""
 
     def lower_chain(self, engine: Any, chain: Chain) -> Tuple[Stage, ...]:
         stages = super().lower_chain(engine, chain)
@@ -78,7 +78,7 @@ class TorchProgram(UserProgram):
 
 
 class TorchProcesses(Processes):
-    """Those of torch.distributed."""
+    """Processes of torch.distributed."""
 
     together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
 

@@ -29,7 +29,7 @@ def can_pass(stepper: Any) -> bool:
 
 
 class OverTime(NamedTuple):
-    """How a run goes over time; see ``Engine.scan``."""
+    """The way of a run over time; see ``Engine.scan``."""
 
     steps: int
     record: Tuple[str, ...] = ()
@@ -48,7 +48,7 @@ def fused_scan(
     apply: Optional[Callable[..., Any]] = None,
 ) -> Optional[Tuple[Any, State, State]]:
     """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.readout_scan``. None
-    where something else is to run. ``apply`` is called in the place of ``FusedScan.apply``.
+    where something else is to run. ``apply`` is called instead of ``FusedScan.apply``.
 
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.

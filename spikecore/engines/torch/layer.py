@@ -76,7 +76,7 @@ class Torch(Stateless):
 
     @property
     def lacks(self) -> str:
-        """What a file says of the module where there is none yet; "" where there is one."""
+        """The file's description of the module, while there is no module; "" if there is one."""
         return "" if self._module is not None else self.wraps
 
     def fill(self, module: Any) -> None:
@@ -130,7 +130,7 @@ class Torch(Stateless):
         return Init(params, Tree(buffers), tuple(y.shape[1:]))
 
     def _tried(self, x: Any) -> Any:
-        """What the module makes of ``x``.
+        """The module's result for ``x``.
 
         Raises:
             TypeError: it keeps something that is another at the next call: the state of a neuron, a count of steps.

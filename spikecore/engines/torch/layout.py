@@ -25,7 +25,7 @@ def channels_last(x: Any) -> Any:
 
 
 def pooled(pool: Callable[[Any], Any], x: Any) -> Any:
-    """What a pooling makes of maps. Its gradient is put into the memory order of ``x``: if it comes in another one, as
+    """The pooling of maps. Its gradient is put into the memory order of ``x``: if it comes in another one, as
     from behind a Flatten, torch's backward pass copies the whole map twice, which is larger.
     """
     y = pool(x)

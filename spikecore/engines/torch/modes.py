@@ -26,7 +26,7 @@ exporting = getattr(_compiler, "is_exporting", lambda: compiling() and not read_
 
 
 def written_down() -> Any:
-    """What writes the call down for later use, by ``torch.export`` or a trace of ``torch.jit``; None: nothing does.
+    """The function that records the call for later use, by ``torch.export`` or a trace of ``torch.jit``; None: none.
 
     It is another object for each export, but True where Dynamo reads the code.
     """

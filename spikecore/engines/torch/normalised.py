@@ -67,7 +67,7 @@ def _samples(x: Any) -> Any:
 
 
 class _How(NamedTuple):
-    """What a ``NormalisedScan`` is, besides tensors."""
+    """The options of a ``NormalisedScan``, besides tensors."""
 
     eps: float
     last: bool  # whether the channels are the last axis of x

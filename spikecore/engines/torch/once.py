@@ -1,4 +1,4 @@
-"""What can be differentiated once only says so when somebody differentiates it twice."""
+"""Functions that can be differentiated once only, and raise at the second derivative."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _request(kernels: Kernels, inputs: Any, operands: Any, steps: int) -> Reques
 
 
 def _array(x: Any) -> Any:
-    """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
+    """The argument of kernels: on the CPU a NumPy array that shares the tensor's memory."""
     return x.numpy(force=True) if x.is_cpu else x.detach()
 
 

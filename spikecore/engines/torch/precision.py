@@ -111,7 +111,7 @@ class Scaler:
         return not overflowed
 
     def state(self) -> Dict[str, Any]:
-        """What a checkpoint needs."""
+        """The state for a checkpoint."""
         own = self.scaler.state_dict()
         return {"scale": own["scale"], "steps": own["_growth_tracker"], "skipped": self.skipped}
 

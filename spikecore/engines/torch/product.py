@@ -87,7 +87,7 @@ def _multiplied(a: Any, b: Any) -> Any:
 
 
 def _room(a: Any, b: Any) -> Any:
-    """Where the product of two matrices may lie; None leaves it to torch."""
+    """The memory for the product of two matrices; None leaves it to torch."""
     return fresh((a.shape[0], b.shape[1]), a.dtype) if a.device.type == "cpu" and a.dtype in KEPT else None
 
 

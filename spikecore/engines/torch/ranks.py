@@ -27,7 +27,7 @@ def divides() -> bool:
 
 
 def collective(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator of functions that wait for other ranks: says that one has ended in the place of what torch says."""
+    """Decorator of functions that wait for other ranks: says that one has ended instead of what torch says."""
 
     @functools.wraps(method)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -42,7 +42,7 @@ def collective(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _short(error: Exception) -> str:
-    """What a library says of a lost connection, without the place in its source and its advice."""
+    """A library's message of a lost connection, without the place in its source and its advice."""
     return re.sub(r"^\[[^\]]*\] *", "", str(error).strip().splitlines()[-1]).split(". ")[0]
 
 
@@ -150,7 +150,7 @@ class Reduction:
 
     @collective
     def finish(self) -> None:
-        """Put the sums over all ranks in the place of gradients."""
+        """Put the sums over all ranks instead of gradients."""
         while len(self.under_way) < len(self.buckets):
             self._begin()
         for weights, (both, work) in zip(self.buckets, self.under_way):

@@ -22,7 +22,7 @@ from spikecore.engines.torch.modes import compiling
 
 
 def again(function: Any, *operands: Any) -> Any:
-    """What a function gives; nothing between is kept, and the way back calls it once more."""
+    """The result of a function; nothing between is kept, and the backward pass calls it once more."""
     if not torch.is_grad_enabled() or compiling():
         return function(*operands)
     return checkpoint(function, *operands, use_reentrant=False, preserve_rng_state=False)

@@ -1,4 +1,4 @@
-"""How many threads torch's functions take when they are called from this Python thread.
+"""Number of threads that torch's functions take when they are called from this Python thread.
 
 torch gives work to other threads without asking how much it is: MKL for a product of 16 rows, its fused Adam for ten
 numbers. Where the cores are not idle, the calling thread then waits for another one to get its turn, milliseconds for

@@ -1,4 +1,4 @@
-"""What is known of values without running the network: which are spikes, 0 or 1."""
+"""Facts about values that need no run of the network: which are spikes, 0 or 1."""
 
 from __future__ import annotations
 

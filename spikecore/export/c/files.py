@@ -156,7 +156,7 @@ def repeats(array: np.ndarray) -> bool:
 
 
 def title(graph: StepGraph) -> str:
-    """What the network is, in a line."""
+    """The network's title, in a line."""
     kinds = [kind for name, kind in graph.layers if name and "." not in name] or [graph.layers[0][1]]
     shown = kinds if len(kinds) <= 8 else [*kinds[:7], "..."]
     return remark(f"A spiking network, written by spikecore: {', '.join(shown)}.")

@@ -14,7 +14,7 @@ FOLLOWING = {"multiply": "add", "add": "floor", "floor": "clip"}  # the words of
 
 
 def input_format(graph: StepGraph, inputs: Any = None) -> Fixed:
-    """What the input of a step is.
+    """The format of the input of a step.
 
     Args:
         graph: the step.

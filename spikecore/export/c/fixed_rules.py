@@ -41,7 +41,7 @@ class Call:
 
     @property
     def count(self) -> int:
-        """How many numbers of the operand a reduction makes one of."""
+        """Number of the operand's numbers that a reduction makes one of."""
         return self.task.views()[0].size // max(self.task.to.size, 1)
 
 
@@ -125,7 +125,7 @@ def _minimum(call: Call) -> Fixed:
 
 
 def bounds(task: Task, given: Fixed) -> Tuple[Optional[Fixed], Optional[Fixed]]:
-    """Those bounds of ``clip`` that can be reached; None for one that cannot."""
+    """The bounds of ``clip`` that can be reached; None for one that cannot."""
     least, largest = (Fraction(n) / Fraction(2) ** given.fraction for n in (given.low, given.high))
     low, high = float(task.options["low"]), float(task.options["high"])
     return (

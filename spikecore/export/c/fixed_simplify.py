@@ -1,4 +1,4 @@
-"""What integers need not compute: the rounding of whole numbers, and quantisers of numbers that are on their grid."""
+"""Simplifications for integers: the rounding of whole numbers, and quantisers of numbers that are on their grid."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class FixedSource(StepSource):
         lines.add(*writes)
 
     def _computed(self, lines: Lines, names: Names, task: Task, given: List[Number]) -> Number:
-        """What a task gives; lines that must stand before it are added."""
+        """The result of a task; lines that must precede it are added."""
         result, known = self.step.results[task], self.step.calls[task]
         if task.word != "clip":
             return Number(self.fixed_words(task.word, known, given, result), result)

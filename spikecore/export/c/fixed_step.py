@@ -156,7 +156,7 @@ def _doubled(part: Fixed) -> Fixed:
 
 
 def _refuse_growth(graph: StepGraph, before: List[Fixed], after: List[Fixed]) -> NoReturn:
-    """Say which state has no grid or no bound: the first that goes on growing."""
+    """Say which state has no grid or no bound: the first that keeps growing."""
     growing = (found for found in zip(graph.states, before, after) if found[1].union(found[2]) != found[1])
     state, old, new = next(growing)
     if new.fraction > old.fraction:
@@ -224,7 +224,7 @@ class _Rules:
 
 @lru_cache(maxsize=None)
 def _kind(operand: Union[float, int], dtype: str) -> Fixed:
-    """What a number of Python is."""
+    """The format of a number of Python."""
     try:
         return fixed(number(operand, dtype))
     except ValueError:

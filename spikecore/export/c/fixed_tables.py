@@ -52,7 +52,7 @@ class Weights:
 
     @property
     def bytes(self) -> np.ndarray:
-        """What is stored of a matrix that is not sparse: (inputs, bytes or integers of a row)."""
+        """The stored form of a matrix that is not sparse: (inputs, bytes or integers of a row)."""
         return packed(self.rows, self.bits) if self.bits < 8 else self.rows.astype(f"int{self.bits}")
 
 

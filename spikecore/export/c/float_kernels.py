@@ -160,7 +160,7 @@ class Kernels:
         lines.close(axes + 1 + 1 + len(space) + (batch > 1))
 
     def _contribution(self, lines: Lines, task: Task, rows: np.ndarray, row: str, places: int) -> None:
-        """What an input adds at one place: a row of weights, for all filters."""
+        """An input's addition at one place: a row of weights, for all filters."""
         names, stride = self._tables(task, stored(rows)), "" if places == 1 else f"{places} * "
         if len(names) > 1:
             self._sparse_contribution(lines, task, names, row, stride)
@@ -255,17 +255,17 @@ class Kernels:
         return self.step.type_of(value)
 
     def pooled(self, task: Task) -> Tuple[str, str]:
-        """How pooling begins, and what it does with each number ``v`` of a window."""
+        """The beginning of a pooling, and its step for each number ``v`` of a window."""
         if task.options["kind"] == "max":
             return "float whole = -INFINITY;", "whole = v > whole || v != v ? v : whole;"
         return "float whole = 0.0f;", "whole += v;"
 
     def multiplied(self, task: Task, first: str, second: str) -> str:
-        """What a product of two computed matrices does with each pair of numbers."""
+        """The step of a product of two computed matrices for each pair of numbers."""
         return f"whole += {first} * {second};"
 
     def reduced(self, task: Task) -> Tuple[Sequence[str], Sequence[str]]:
-        """How a reduction begins, and what it does with each number ``v``."""
+        """The beginning of a reduction, and its step for each number ``v``."""
         kind = self.step.type_of(task.out if task.word == "sum" else task.views()[0].root)
         return REDUCED[task.word](kind)
 

@@ -161,7 +161,7 @@ class StepSource:
         return Text(name)
 
     def variable_name(self, task: Task) -> str:
-        """What a variable is called that holds the result of a task."""
+        """The name of the variable that holds the result of a task."""
         after = {s.after: s.name.rpartition(".")[2] for s in self.plan.tasks.states}
         return after.get(task.out, BASES.get(task.word, "v"))
 

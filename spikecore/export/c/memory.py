@@ -1,4 +1,4 @@
-"""Where arrays are: in the caller's arrays, in states, or in scratch memory that values share one after the other."""
+"""Places of arrays: the caller's arrays, states, or scratch memory that values share one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spikecore.export.step_graph import StepState, Value
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array is.
+    """The place of an array.
 
     Args:
         kind: "in", "out", "state", "constant", "scratch", or "local" for numbers that a loop uses at once.

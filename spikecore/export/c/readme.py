@@ -109,7 +109,7 @@ def operations(plan: Plan) -> Dict[str, Tuple[int, int]]:
 
 
 def _weighed(task: Task) -> int:
-    """How many weights a task adds up, where all inputs differ from zero; borders of maps are counted as inside."""
+    """Number of weights that a task adds up if all inputs differ from zero; borders of maps are counted as inside."""
     if task.word == "product":
         weight = task.options["weight"]
         return int((weight != 0).sum()) * (task.to.size // weight.shape[1])

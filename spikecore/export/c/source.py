@@ -1,4 +1,4 @@
-"""How C is put together: expressions with as few brackets as their order allows, loops over axes, names."""
+"""Parts of C sources: expressions with as few brackets as their order allows, loops over axes, names."""
 
 from __future__ import annotations
 

@@ -93,9 +93,9 @@ class TaskList:
     labels: Dict[Value, str] = field(default_factory=dict)
 
     def size(self, value: Value) -> int:
-        """How many numbers an array has."""
+        """Number of entries of an array."""
         return int(np.prod(self.shapes[value], dtype=np.int64))
 
     def ends(self) -> List[Value]:
-        """What the step must compute."""
+        """The results that the step must compute."""
         return [self.output, *(state.after for state in self.states)]

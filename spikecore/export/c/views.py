@@ -36,7 +36,7 @@ class View:
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Number of entries."""
         return int(self.places.size)
 
     @property

@@ -85,7 +85,7 @@ def row_function(form: str, spikes: bool, words: Mapping[str, str]) -> str:
 
 
 def sparse_rows(values: np.ndarray, size: int, starts: Any = None) -> Optional[Tuple[np.ndarray, ...]]:
-    """Where each row begins, and the columns and values of what is not zero.
+    """The beginning of each row, and the columns and values of entries that are not zero.
 
     Args:
         values: a matrix.

@@ -48,7 +48,7 @@ def _unary(kind: str, c: Call, x: Operand) -> str:
 
 
 def _rounded(kind: str, c: Call, x: Operand) -> str:
-    """What leaves whole numbers as they are."""
+    """The functions that leave whole numbers unchanged."""
     return c.op(kind if c.dtype.kind == "f" else "Identity", c.read(x, c.dtype))
 
 

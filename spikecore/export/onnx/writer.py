@@ -224,7 +224,7 @@ def _shape(typed: onnx.ValueInfoProto) -> List[Any]:
 def _facts(
     model: Model, made: onnx.ModelProto, graph: StepGraph, sequence: bool, num_steps: Optional[int]
 ) -> List[onnx.StringStringEntryProto]:
-    """What a reader of the file may want to know, as JSON by key."""
+    """Facts for a reader of the file, as JSON by key."""
     facts = {
         "network": repr(model.network),
         "layers": dict(graph.layers),

@@ -1,1 +1,1 @@
-"""What kernels need of the machine: memory, threads, matrix products, a compiler, and a place for compiled code."""
+"""Code about the machine: memory, threads, matrix products, a compiler, and a place for compiled code."""

@@ -2,7 +2,7 @@
 
 Not by a thread: Numba compiles in Python, and a loop of small operations gives Python's lock away at each of them.
 While a kernel was compiled, such a loop stood still for half a second at a time; beside a process it does not notice.
-The process goes on when its parent ends: what it has begun serves the next one.
+The process continues when its parent ends: what it has begun serves the next one.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _say_failed(process: Optional[_Compiler]) -> None:
 
 
 def work() -> int:
-    """What the process does: compile what it reads, one kernel after the other, until there is nothing left.
+    """The process's work: compile the recipes it reads, one kernel after the other, until there is nothing left.
 
     Returns:
         an exit status: 0, or 1 if a kernel could not be compiled.

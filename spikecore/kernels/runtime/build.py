@@ -70,7 +70,7 @@ SLOW = 1.0  # seconds of compilation worth mentioning
 
 
 class Recipe(NamedTuple):
-    """What a C function is compiled from.
+    """The recipe of a C function, from which it is compiled.
 
     Args:
         text: of the generated module.

@@ -106,7 +106,7 @@ def code_around() -> str:
 
 @lru_cache(maxsize=None)
 def _machine() -> Any:
-    """What machine code depends on besides its source: versions, and the processor that Numba compiles for."""
+    """The properties that machine code depends on besides its source: versions, and Numba's processor."""
     from llvmlite import __version__, binding
 
     numba = sys.modules.get("numba")

@@ -54,7 +54,7 @@ class Kept(NullCache):
 
 
 def c_function(signature: str, **options: Any) -> Callable[[Any], machine_code.CFunction]:
-    """What ``numba.cfunc`` compiles, as machine code that is kept on disk; compiled at once if it is not there."""
+    """The code of ``numba.cfunc``, kept on disk as machine code; compiled at once if it is not there."""
 
     def compiled(function: Any) -> machine_code.CFunction:
         entry = machine_code.entry(function.__module__, function.__qualname__)

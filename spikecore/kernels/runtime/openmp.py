@@ -42,7 +42,7 @@ def launch() -> None:
 
 @lru_cache(maxsize=None)
 def turn() -> ContextManager[Any]:
-    """What a kernel with several threads runs in.
+    """A context for a kernel with several threads.
 
     Numba's layer "workqueue", which it takes where there is no OpenMP, ends the process if two Python threads use it at
     once: there they take turns.
@@ -71,7 +71,7 @@ def _impatient(first: bool) -> Iterator[None]:
 
 
 def _levels() -> Optional[int]:
-    """How deep parallel regions may nest; None if there is no OpenMP yet."""
+    """Depth to which parallel regions may nest; None if there is no OpenMP yet."""
     library = loaded()
     return None if library is None else int(library.omp_get_max_active_levels())
 
@@ -98,7 +98,7 @@ def follow(count: int) -> None:
 
 
 def most_threads() -> int:
-    """How many threads a kernel called from this Python thread may use: one in a process that was forked."""
+    """Number of threads that a kernel called from this Python thread may use: one in a process that was forked."""
     return 1 if _forked else int(getattr(_own, "most", None) or _limit())
 
 

@@ -36,7 +36,7 @@ def places() -> List[pathlib.Path]:
 
 
 def load(name: str) -> Optional[bytes]:
-    """What was saved under a name, from the first place that has it whole; None if there is none."""
+    """The saved bytes of a name, from the first place that has them whole; None if there are none."""
     for place in places():
         try:
             _check_folder(place)

@@ -118,7 +118,7 @@ class ProductBehind(Kernels):
         return by_spikes
 
     def _where_read(self, request: Request) -> Bits:
-        """Where the gradients by the spikes of a run are read."""
+        """The place from which the gradients by the spikes of a run are read."""
         return self._spikes(_reading(self).forward(request, keep=False).outputs, request).bits
 
     def _few(self, bits: Bits, g: Any) -> bool:

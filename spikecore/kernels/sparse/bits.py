@@ -16,7 +16,7 @@ from spikecore.kernels.sparse.words import WORD, digest
 
 @dataclass(frozen=True)
 class Bits:
-    """Where a matrix is not zero.
+    """The entries of a matrix that are not zero.
 
     Args:
         words: (rows, words of a row), uint64: bit k of word w is element 64 w + k.
@@ -92,7 +92,7 @@ def count(worker, workers, table):
 
 
 def count(words: Any) -> int:
-    """How many bits of words are set."""
+    """Number of bits of words that are set."""
     workers = most_threads()
     found = np.zeros(workers, np.uint64)
     _kernel("count", "float32")(workers, (words.size, address(words), address(found)), ())
@@ -119,12 +119,12 @@ def unpack(bits: Bits, dtype: Any) -> Any:
 
 
 def address(a: Any) -> int:
-    """Where an array begins."""
+    """Address of an array."""
     return int(a.__array_interface__["data"][0])
 
 
 def recipe(name: str, dtype: str) -> Recipe:
-    """What "pack", "unpack" or "count" is compiled from."""
+    """The recipe of "pack", "unpack" or "count"."""
     source = {"pack": PACK, "unpack": UNPACK, "count": COUNT}[name]
     return recipe_of_run(source, name, dtype, before=BEFORE.format(digest=digest()))
 

@@ -199,7 +199,7 @@ def _panels(weight: Any, plan: Plan, groups: int) -> Any:
 def _shared(
     bits: Bits, x: Any, plan: Plan, groups: int, filters: int, workers: int, dtype: Any
 ) -> Tuple[Tuple[int, ...], Tuple[Any, ...], Any]:
-    """What both kernels get: numbers, the first array, and what must live as long as they run."""
+    """The arguments of both kernels: numbers, the first array, and objects that must live as long as they run."""
     room = FEW * plan.rows + 4
     begin, placed = (
         allocator.empty((workers, FEW + 1), np.int64),
@@ -224,7 +224,7 @@ def _kernel(name: str, dtype: str, weighted: bool) -> Any:
 
 
 def recipe(name: str, dtype: str, weighted: bool) -> Recipe:
-    """What "convolve" or "by_weight", with factors if ``weighted``, is compiled from."""
+    """The recipe of "convolve" or "by_weight", with factors if ``weighted``."""
     source = {"convolve": CONVOLVE, "by_weight": BY_WEIGHT}[name]
     before = FUNCTIONS.format(digest=digest(), weighted=weighted, add=ADD.format(weighted=weighted))
     return recipe_of_run(source.format(few=FEW, many=MANY, weighted=weighted), name, dtype, before=before)

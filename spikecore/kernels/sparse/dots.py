@@ -86,7 +86,7 @@ def dots(lists: Lists, left: Any, right: Any) -> Any:
 
 
 def recipe(dtype: str) -> Recipe:
-    """What the dot products are compiled from."""
+    """The recipe of the dot products."""
     before = BEFORE.format(digest=digest(), block=BLOCK, width=WIDTH)
     return recipe_of_run(SOURCE, "dots", dtype, before=before)
 

@@ -106,7 +106,7 @@ def feedback(weight: Any, samples: int) -> Optional[Callable[[Any, Any], bool]]:
 
 
 def recipe(dtype: str) -> Recipe:
-    """What the product of a step is compiled from."""
+    """The recipe of the product of a step."""
     return recipe_of_run(SOURCE, "feedback", dtype, before=BEFORE.format(digest=digest()))
 
 

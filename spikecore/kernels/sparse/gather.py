@@ -106,7 +106,7 @@ def sums(lists: Lists, matrix: Any, start: Any = None, out: Any = None) -> Any:
 
 
 def recipe(dtype: str, weighted: bool) -> Recipe:
-    """What the sums, with factors if ``weighted``, are compiled from."""
+    """The recipe of the sums, with factors if ``weighted``."""
     before = BEFORE.format(digest=digest(), block=BLOCK, add=ADD.format(weighted=weighted))
     return recipe_of_run(SOURCE, "gather", dtype, before=before)
 

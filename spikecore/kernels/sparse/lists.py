@@ -126,7 +126,7 @@ def _nothing(dtype: str) -> Any:
 
 
 def recipe(name: str, dtype: str, count: bool) -> Recipe:
-    """What "by_rows" or "by_columns" is compiled from: what counts, or what lists."""
+    """The recipe of "by_rows" or "by_columns": the function that counts, or the one that lists."""
     source = {"by_rows": BY_ROWS, "by_columns": BY_COLUMNS}[name].format(block=BLOCK, count=count)
     before = BEFORE.format(digest=digest()) + 'whole, numbers = pointer_to("int64"), pointer_to("uint16")\n'
     return recipe_of_run(source, name, dtype, before=before)

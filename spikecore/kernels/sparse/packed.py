@@ -83,7 +83,7 @@ def per_row(inner: int) -> int:
 
 
 def recipe(dtype: str) -> Recipe:
-    """What the function that packs rows is compiled from."""
+    """The recipe of the function that packs rows."""
     return recipe_of_tile(PACK_ROWS, "pack_rows", dtype, 5, BEFORE.format(digest=digest()))
 
 

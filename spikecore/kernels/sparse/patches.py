@@ -21,7 +21,7 @@ MOST = 1 << 14  # taps; so many lists of positions are still of some megabytes
 
 
 class Geometry(NamedTuple):
-    """What a convolution does with one sample.
+    """The geometry of a convolution on one sample.
 
     Args:
         shape: (channels, height, width); (channels, 1, length) in one dimension.

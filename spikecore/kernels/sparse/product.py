@@ -94,7 +94,7 @@ def is_worth(multiplications: int) -> bool:
 
 
 def watched() -> ContextManager[List[str]]:
-    """What products in here found: a list of one line for each that looked."""
+    """Findings of the products inside this context: a list of one line for each that looked."""
     return _Watch()
 
 
@@ -124,7 +124,7 @@ def sampled_rate(matrix: Any) -> float:
 
 
 def relative_time(rows: int, columns: int, outs: int, rate: float, transposed: bool = False) -> float:
-    """How long a product by lists takes, with lists made first: a part of the time of the dense product.
+    """Time of a product by lists, with lists made first: a part of the time of the dense product.
 
     Args:
         rows, columns: of the spikes.

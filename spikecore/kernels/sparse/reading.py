@@ -1,4 +1,4 @@
-"""Where the gradient by a spike is read: a step that says so.
+"""The step that names the place from which the gradient by a spike is read.
 
 The way back through a step is linear in the gradient by its spike. Its factors are what is left when that gradient is
 one and everything else that comes from later steps is zero. Where all of them are zero, whatever the gradient is makes

@@ -1,4 +1,4 @@
-"""What products with spikes are compiled from, all of it: for whoever compiles ahead."""
+"""Recipes of all products with spikes, for programs that compile ahead."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def spread(context: Any, word: Any, row: Any) -> Any:
 
 @intrinsic
 def ones(context: Any, word: Any) -> Any:
-    """How many bits of a word are set."""
+    """Number of bits of a word that are set."""
     return types.int64(word), lambda context, builder, signature, args: builder.ctpop(args[0])
 
 

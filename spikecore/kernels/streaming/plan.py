@@ -89,12 +89,12 @@ class Plan:
         return self.signals[-1]
 
     def address(self, array: Any) -> int:
-        """Where a copy of an array is, one without gaps in the engine's dtype."""
+        """Address of a copy of an array, one without gaps in the engine's dtype."""
         self.held.append(np.array(array, self.engine.dtype, order="C"))
         return int(self.held[-1].ctypes.data)
 
     def integers(self, count: int) -> int:
-        """Where ``count`` new integers are, all zero."""
+        """Address of ``count`` new integers, all zero."""
         self.held.append(np.zeros(count, np.int64))
         return int(self.held[-1].ctypes.data)
 

@@ -1,4 +1,4 @@
-"""What passes from layer to layer within a step: values, and where they differ from what they are without any input.
+"""The signal from layer to layer within a step: values, and the places where they differ from those without input.
 
 ``idle`` is what a layer gives when nothing arrives, e.g. its bias. Its neighbours look at the rest alone: a product
 reads the list of what is not zero, a neuron the blocks of values that are ``touched``.
@@ -97,7 +97,7 @@ class Signal:
 
     @property
     def address(self) -> int:
-        """Where kernels find it."""
+        """Address for kernels."""
         return int(self.head.ctypes.data)
 
     def listed(self) -> int:

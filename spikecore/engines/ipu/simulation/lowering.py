@@ -148,7 +148,7 @@ def _max_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None, pad
 
 
 def _beyond(extent: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """How many entries a last window needs behind the end, if it begins before it (``ceil_mode``)."""
+    """Number of entries that a last window needs behind the end, if it begins before it (``ceil_mode``)."""
     more = -(extent + 2 * padding - dilation * (kernel - 1) - 1) % stride
     return more if padding + more <= dilation * (kernel - 1) else 0
 

@@ -25,7 +25,7 @@ class Machine:
 
     @property
     def held(self) -> int:
-        """How many IPUs programs hold."""
+        """Number of IPUs that programs hold."""
         return sum(self._held.values())
 
     def acquire(self, executor: Any, count: int) -> None:
@@ -48,7 +48,7 @@ MACHINE = Machine()
 
 
 def needed(options: Any, ipus: int) -> int:
-    """How many IPUs a program of ``ipus`` stages holds with these options.
+    """Number of IPUs that a program of ``ipus`` stages holds with these options.
 
     Raises:
         Error: it would not be a power of two, and the options do not allow to reserve more.

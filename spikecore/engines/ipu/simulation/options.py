@@ -22,7 +22,7 @@ class ConnectionType(enum.IntEnum):
 
 
 class ReductionType(enum.IntEnum):
-    """How gradients are reduced over parts of a batch."""
+    """The reduction of gradients over parts of a batch."""
 
     Sum, Mean, NoReduction = range(3)
 

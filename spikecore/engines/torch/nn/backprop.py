@@ -30,7 +30,7 @@ def TBPTT(  # noqa: N802  (snnTorch's name)
     """Truncated backpropagation through time over one epoch: an update of the weights every K steps.
 
     For every batch the network starts at rest. After each K steps, and after what is left at the end, the loss of these
-    steps is differentiated, the optimiser makes a step, and the states go on as constants.
+    steps is differentiated, the optimiser makes a step, and the states continue as constants.
 
     Args:
         net: an ``nn.Module`` that takes one time step; its neurons keep their state (``init_hidden=True``). It is moved
@@ -100,7 +100,7 @@ def RTRL(  # noqa: N802
     regularization: Union[bool, Callable[..., Any]] = False,
     device: Any = "cpu",
 ) -> Any:
-    """What snnTorch calls real-time recurrent learning: ``TBPTT`` with an update at every step, K = 1.
+    """Real-time recurrent learning as snnTorch names it: ``TBPTT`` with an update at every step, K = 1.
 
     No gradient crosses a step, so this is not the algorithm of that name; ``backprop.rtrl`` is.
 
@@ -115,7 +115,7 @@ def RTRL(  # noqa: N802
 
 
 class _Epoch(NamedTuple):
-    """What stays the same over one epoch."""
+    """The values that stay the same over one epoch."""
 
     net: Any
     optimizer: Any

@@ -47,6 +47,6 @@ class Call:
         return self.name in _SHARED and len(self.args) + len(self.kwargs) == 1
 
     def on(self, rows: Dict[int, Any]) -> Any:
-        """What the function makes of other tensors in the place of the stand-ins, by their ``id``."""
+        """The function's result for other tensors instead of the stand-ins, by their ``id``."""
         args, kwargs = tree_map(lambda x: rows.get(id(x), x), (self.args, self.kwargs))
         return self.func(*args, **kwargs)

@@ -44,7 +44,7 @@ def _is_plain(neuron: Any) -> bool:
 
 
 def run_chain(named: Dict[str, Any], x: Any, steps: int, state: Optional[Mapping[str, Any]], fused: bool) -> Any:
-    """What the network returns at each step; its neurons keep their last states. None where ``x`` is no plain batch.
+    """The network's results at each step; its neurons keep their last states. None where ``x`` is no plain batch.
 
     Args:
         named: of ``chain_of``.

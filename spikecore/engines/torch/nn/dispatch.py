@@ -1,4 +1,4 @@
-"""What torch's functions do with stand-ins for all steps (``torch.overrides.TorchFunctionMode``)."""
+"""Torch's functions on stand-ins for all steps (``torch.overrides.TorchFunctionMode``)."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Over(TorchFunctionMode):
         return tree_map(lambda y: holding(self, y.unflatten(0, x.seq.shape[:2])), result)
 
     def _each_step(self, call: Call) -> Any:
-        """What ``torch.vmap`` makes of a call over time; where it cannot, one call per step."""
+        """The result of ``torch.vmap`` for a call over time; where it cannot, one call per step."""
         if call.name == "batch_norm":
             if call.training is None:
                 raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
@@ -302,7 +302,7 @@ class Over(TorchFunctionMode):
         return "forward, or torch.utils.checkpoint in it, keeps a tensor beyond the step" if alive else ""
 
     def whole(self, result: Any) -> Any:
-        """What ``forward`` returned, over time."""
+        """The results of ``forward``, over time."""
 
         def expand(y: Any) -> Any:
             if isinstance(y, OverTime):

@@ -75,7 +75,7 @@ def read_free(net: nn.Module, shape: Any, layer_of: Callable[[Call, str, Weights
 
 
 def _read(net: nn.Module, shape: Any) -> Tuple[Reading, Optional[int]]:
-    """What ``forward`` does in training and in evaluation, which must be the same, and the axis of time."""
+    """The calls of ``forward``, equal in training and in evaluation, and the axis of time."""
     first: Optional[Unreadable] = None
     for axis in (None, 0, 1):
         x = samples(shape, axis, net)
@@ -126,7 +126,7 @@ def graph_of(reading: Reading, layer_of: Callable[[Call, str], Any]) -> Graph:
 
 
 def _difference(reading: Reading, axis: Optional[int], graph: Graph, shape: Any, weights: Weights, x: Any) -> str:
-    """What differs between a network and its graph on samples, in words; "" for nothing."""
+    """The difference between a network and its graph on samples, in words; "" for none."""
     leaves = [p for p in reading.net.parameters() if p.requires_grad]
     theirs = _theirs(reading, axis, x)
     ours = _ours(reading, axis, graph, shape, weights, x)
@@ -146,7 +146,7 @@ def _difference(reading: Reading, axis: Optional[int], graph: Graph, shape: Any,
 
 
 def _theirs(reading: Reading, axis: Optional[int], x: Any) -> Any:
-    """What ``forward`` gives, with time first if it gives steps."""
+    """The results of ``forward``, with time first if it gives steps."""
     reset(reading.net)
     if axis is None and reading.steps == 1:
         return torch.stack([_first(reading.net(x * (1.0 + step))) for step in range(STEPS)])
@@ -162,7 +162,7 @@ def _first(out: Any) -> Any:
 
 
 def _ours(reading: Reading, axis: Optional[int], graph: Graph, shape: Any, weights: Weights, x: Any) -> Any:
-    """What the graph gives for the same samples, as ``forward`` returns it."""
+    """The graph's results for the same samples, as ``forward`` returns them."""
     engine, like = get_engine("torch", dtype="float64", fused=False, device=str(x.device)), shapes_of(graph, shape)
     trees = [
         unflatten({name: weights[kind][name].reshape(part.shape) for name, part in flatten(tree).items()}, tree)

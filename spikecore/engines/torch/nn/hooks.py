@@ -1,4 +1,4 @@
-"""Who listens to calls of modules."""
+"""Listeners to calls of modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reader of torch's modules knows of a tensor while ``forward`` runs, what it writes down, what it refuses."""
+"""The labels of tensors while the reader of torch's modules runs ``forward``; its records and refusals."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class UnknownCall(Unreadable):
 
 
 class Signal(NamedTuple):
-    """What a call gives at one step; None: at every step the same."""
+    """The result of a call at one step; None: the same at every step."""
 
     name: str
     step: Optional[int]
 
 
 class Steps(NamedTuple):
-    """What a call gives at these steps, along an axis; without an axis: their sum or mean."""
+    """The result of a call at these steps, along an axis; without an axis: their sum or mean."""
 
     name: str
     steps: Tuple[int, ...]
@@ -60,7 +60,7 @@ class State(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """What no layer gives."""
+    """A result that no layer gives."""
 
     place: str
     why: str = ""

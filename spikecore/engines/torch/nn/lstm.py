@@ -18,7 +18,7 @@ HIDDEN = f"{FIRING} init_hidden inhibition learn_threshold {RESETTING}"
 
 
 class _Gated(CurrentSpared, Inner):
-    """What both LSTMs share: states ``syn`` (the cell) and ``mem`` (the output), weights in a module of torch."""
+    """Shared parts of both LSTMs: states ``syn`` (the cell) and ``mem`` (the output), weights in a module of torch."""
 
     words: ClassVar[str] = "a cell"
     bias: bool

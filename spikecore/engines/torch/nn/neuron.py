@@ -1,4 +1,4 @@
-"""What all stepwise spiking modules share: the making of a module, and the call that hands one step to ``api/``.
+"""Shared parts of all stepwise spiking modules: the making of a module, and the call that passes a step to ``api/``.
 
 A subclass says in a row which neuron of ``spikecore.api`` it is and how it is called (``face``). The arithmetic is the
 neuron's ``step`` on the torch engine; nothing is computed here.
@@ -169,7 +169,7 @@ class SpikingNeuron(Protocol):
         )
 
     def _refuse_lost(self, given: Tuple[Any, ...]) -> None:
-        """Refuse to write down a call that goes on from a state of before: the graph would hold it as a constant."""
+        """Refuse to write down a call that continues from a state of before: the graph would hold it as a constant."""
         if len(given) < len(self.states) or any(value is None for value in given):
             raise RuntimeError(LOST.format(self._owner()))
 
@@ -195,7 +195,7 @@ class SpikingNeuron(Protocol):
         return () if hidden else tuple(name for name in self.states if name != "spk")
 
     def _returned(self, spk: Any, states: Any, before: Optional[Dict[str, Any]] = None) -> Any:
-        """What a call returns; with the states ``before`` the step, a second backward pass through them is refused."""
+        """The results of a call; a second backward pass through the states ``before`` the step is refused."""
         if before is not None and (spk.requires_grad or states[self.states[-1]].requires_grad):
             self._follow(spk, states, before)
         names = self.returned_states()
@@ -204,7 +204,7 @@ class SpikingNeuron(Protocol):
     # ---- a whole sequence ----
 
     def explained(self, fused: bool = True) -> str:
-        """How the engine runs a whole sequence."""
+        """Description of how the engine runs a whole sequence."""
         engine = engine_for(self._place().device, torch.float32)
         return (engine if fused else unfused(engine)).explain(self._neuron)
 

@@ -38,7 +38,7 @@ class NeuronRun:
         self.last: Optional[Dict[str, Any]] = None
 
     def returned(self) -> Any:
-        """What the module's call returns, in stand-ins; the module's states are stand-ins as well."""
+        """The results of the module's call, in stand-ins; the module's states are stand-ins as well."""
         module, x = self.module, self.x
         like = working(torch.empty(0, dtype=x.dtype, device=x.device))
         alone = x.dim() == module.sample_axes  # a sample without batch axis
@@ -61,7 +61,7 @@ class NeuronRun:
         return self.outputs[what]
 
     def readout(self, weight: Any, bias: Any = None) -> Any:
-        """What a Linear makes of the spikes where that is faster together; None where it is not, or they are wanted."""
+        """A Linear's result for the spikes, if both are faster together; None if not, or if the spikes are wanted."""
         taken = self.all_states or self.missed or self.last is not None
         return None if taken else self._scan((), (weight, bias))
 

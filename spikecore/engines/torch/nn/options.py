@@ -156,7 +156,7 @@ class Described(Faced, Hidden):
         return {**{name: p for name, p in own if name in self.kind.parameter_names()}, **self._weights()}
 
     def _weights(self) -> Dict[str, torch.Tensor]:
-        """What the neuron takes besides its fields, by its names."""
+        """The neuron's arguments besides its fields, by its names."""
         return {}
 
     # ---- options ----

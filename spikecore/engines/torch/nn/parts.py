@@ -66,7 +66,7 @@ class Parts(Described):
         return self.fire(mem) * torch.zeros_like(mem).scatter(1, best, 1.0)
 
     def mem_reset(self, mem: Any) -> Any:
-        """What a delayed reset is multiplied by: the spikes of a membrane, neither graded nor differentiated."""
+        """The factor of a delayed reset: the spikes of a membrane, neither graded nor differentiated."""
         if isinstance(self._surrogate, FunctionSurrogate):
             return self._fired(working(mem) - self.threshold).detach().to(mem.dtype)
         return (mem > self.threshold).to(mem.dtype)

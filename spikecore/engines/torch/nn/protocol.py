@@ -86,7 +86,7 @@ class Protocol(Parts):
         return written is not None and any(self._begun.get(name) is not written for name in self.states)
 
     def overridden(self) -> str:
-        """What of a step is the user's code, in words; "" if nothing is."""
+        """The parts of a step that are the user's code, in words; "" if there are none."""
         return f"{', '.join(self._own)} of its own" if self._own else ""
 
     def by_protocol(self) -> str:
@@ -169,7 +169,7 @@ class Protocol(Parts):
             self.mem = self.mem - fired * self.mem
 
     def _seen(self, mem: Any) -> Any:
-        """What of the membrane is compared with the threshold."""
+        """The value of the membrane that is compared with the threshold."""
         return mem
 
 

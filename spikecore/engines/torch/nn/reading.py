@@ -142,7 +142,7 @@ def place_of(path: str, module: Any) -> str:
 
 
 def takes_one(net: nn.Module) -> str:
-    """What ``forward`` takes besides one input, in words; "" for nothing that must be given."""
+    """The arguments that ``forward`` needs besides one input, in words; "" for none."""
     needed = [p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty]
     named = [p.name for p in needed if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return "" if len(named) == 1 or (not named and needed) else ", ".join(named) or "no input"
@@ -350,7 +350,7 @@ class _Recorder(TorchFunctionMode):
         return calls[::-1]
 
     def reading(self, net: nn.Module, out: Any) -> Reading:
-        """What was written down, for what ``forward`` has returned."""
+        """The record of the calls, for the results of ``forward``."""
         if isinstance(out, dict):
             raise Unreadable("forward", "it returns a dict: return the output alone, or (output, ...)")
         several = isinstance(out, (tuple, list)) and len(out) > 0

@@ -1,4 +1,4 @@
-"""What torch's functions are to the reader: the module that computes the same, a merge, a number, an order of steps."""
+"""Torch's functions for the reader: the module that computes the same, a merge, a number, an order of steps."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class RecurrentOneToOne(nn.Module):
 
 
 class _Recurrent(Inner, LIF):
-    """What RLeaky and RSynaptic share: the connection, and where its weights are.
+    """Shared parts of RLeaky and RSynaptic: the connection, and the place of its weights.
 
     The connection is ``recurrent``: an ``nn.Linear`` or ``nn.Conv2d``, or with ``all_to_all=False`` a product with
     ``V``. A module that was put in its place, or that has hooks, is called at every step.

@@ -171,7 +171,7 @@ def _steps(x: Any, num_steps: Optional[int]) -> int:
 def _at_once(
     verdict: Any, net: Any, modules: Any, data: Any, steps: int, state: Any, names: Any, fused: bool, explain: bool
 ) -> Tuple[Any, Any, Dict[str, Any]]:
-    """What the network returned at once and what was recorded, and what ran how; its first call is checked.
+    """The network's results at once, the records, and the report of each layer; its first call is checked.
 
     Raises:
         StepByStep: why it is not known to give the same as the loop.

@@ -11,7 +11,7 @@ both ways, and outputs, last states and gradients must agree. Two choices make a
   there from nearly all of some states.
 
 Parameters and buffers are replaced by copies meanwhile, and generators of random numbers put back. So hooks on tensors
-hear nothing, and running means and dropout go on as if there had been no check.
+hear nothing, and running means and dropout continue as if there had been no check.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def cannot_check(modules: Dict[str, nn.Module], data: Any) -> str:
 
 
 def _begun(net: Any, modules: Dict[str, nn.Module], data: Any, fused: bool) -> Tuple[_Pair, Dict[str, Any]]:
-    """What to compare: two samples, or the whole batch where ``forward`` wants it; and the states of that, from rest.
+    """The samples to compare: two, or the whole batch where ``forward`` needs it; and their states, from rest.
 
     Raises:
         Unchecked: ``forward`` waits for other processes.
@@ -269,7 +269,7 @@ class _Pair:
             return results
 
     def named(self, found: List[str], wanted: Dict[str, Any], start: Dict[str, Any], wide: bool) -> str:
-        """What differs, and the function of torch that it comes from if one does it."""
+        """The values that differ, and the function of torch that they come from, if one does it."""
         by_params = [name for name in found if name.startswith("gradient by") and " state " not in name]
         what = found[0] if not found[0].startswith("gradient") else (by_params or found)[-1]
         for function in sorted(self.mapped):

@@ -60,7 +60,7 @@ class StepPlan:
         return spikes, State(zip(self.states, after))
 
     def arrays(self, names: Tuple[str, ...], tensors: Any) -> Dict[str, Any]:
-        """What a kernel is called with: arrays that share the tensors' memory where they can, and numbers."""
+        """The arguments of a kernel: arrays that share the tensors' memory where they can, and numbers."""
         arguments = dict(self.numbers)
         for name, tensor in zip(names, tensors):
             if name[:2] == "p_":
@@ -109,7 +109,7 @@ class Next:
 
 
 def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next]:
-    """What a module's calls have in common from now on; None where every call is to be looked at as a whole.
+    """The step that a module's calls share from now on; None where every call is to be looked at as a whole.
 
     Args:
         module: a spiking module whose states are plain attributes.
@@ -170,7 +170,7 @@ def _plain(x: Any) -> bool:
 
 
 def _kinds(params: Params, shape: Tuple[int, ...]) -> Any:
-    """What a kernel depends on: which parameters are 1, which have one value per neuron; None if there can be none."""
+    """The kinds of parameters that a kernel depends on: 1, or one value per neuron; None if there can be no kernel."""
     constants: List[Tuple[str, Any]] = []
     rows: List[str] = []
     for name, value in params.items():

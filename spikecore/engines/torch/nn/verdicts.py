@@ -1,4 +1,4 @@
-"""What ``run`` knows of a network from earlier calls: that it equals the loop, or why it has to go step by step."""
+"""Knowledge of ``run`` from earlier calls of a network: that it equals the loop, or why it must go step by step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KNOWN = weakref.WeakKeyDictionary()
 
 
 class Verdict:
-    """What is known of a network in one setting.
+    """The knowledge of a network in one setting.
 
     Attributes:
         equal: what was compared with the loop, in words; "" if nothing was.
@@ -53,7 +53,7 @@ class Verdict:
 
 
 def verdict_on(net: nn.Module, modules: Dict[str, nn.Module], data: Any, fused: bool) -> Verdict:
-    """What is known of a network for such an input; a new verdict is kept from now on.
+    """The knowledge of a network for such an input; a new verdict is kept from now on.
 
     It depends on the code and the plain attributes of all modules, training or not among them, on dtype, device and
     number of axes of the input, on whether it is constant, and on torch's modes.
@@ -114,7 +114,7 @@ class _Last:
 
 
 def _of_others(found: Dict[Any, Verdict]) -> Verdict:
-    """What is said of attributes that change from call to call: the loop, if one of their values has led to it."""
+    """The verdict on attributes that change from call to call: the loop, if one of their values has led to it."""
     return max(found.values(), key=lambda verdict: (verdict.reason is not None, bool(verdict.equal)))
 
 
@@ -123,7 +123,7 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 def _code(module: nn.Module) -> Any:
-    """What ``forward`` is made of, or a number for it: the function itself may hold the network."""
+    """The code of ``forward``, or a number for it: the function itself may hold the network."""
     forward = vars(module).get("forward", type(module).forward)
     return getattr(forward, "__code__", id(forward))
 
