@@ -158,7 +158,7 @@ class Space:
     text: str
 
     def base(self, said: Given) -> Given:
-        """The run file of every trial, but for the keys that the sweep varies."""
+        """The run file of every trial, except for the keys that the sweep varies."""
         epochs = self.settings.epochs
         return said if epochs is None else said.changed("train.epochs", epochs, "[sweep] epochs")
 

@@ -126,8 +126,8 @@ def convert(
     of the ANN's last layer at every step; their mean over time approximates its output, and ``predict``, ``evaluate``
     and ``fit`` with the losses of spikes read their sum.
 
-    Dense connections and convolutions keep their weights, but for factors: the threshold of the neurons before them,
-    divided by that of those behind. Batch norms become a part of them. Average pooling stays; max pooling is that of
+    Dense connections and convolutions keep their weights, except for factors: the threshold of the neurons before them,
+    divided by that of those behind. Batch norms become a part of them. Average pooling is kept; max pooling is that of
     the spike counts, ``sc.CountMaxPool2d``. Dropout is left out; sums and ``torch.cat`` of channels become ``Residual``
     and ``Concat``. A module that is called twice becomes two layers.
 

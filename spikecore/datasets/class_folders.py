@@ -10,7 +10,7 @@ from spikecore.datasets.errors import DataError, DataFileError
 
 
 def classes_of(folder: Path, what: str, absent: str = "") -> Tuple[str, ...]:
-    """The names of the folders of a folder, but for those that begin with "_" or ".": its classes.
+    """The names of the folders of a folder, except for those that begin with "_" or ".": its classes.
 
     Args:
         folder: the folder.

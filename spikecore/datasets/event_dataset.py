@@ -64,7 +64,7 @@ class EventDataset(Checked, Samples):
         model.fit(Loader(frames, batch_size=32), ...)
 
     Batches are time first, (time, batch, *features). A sample that has fewer steps than the longest sample of its batch
-    is filled up with empty steps at its end; `Loader(frames, lengths=True)` keeps these from counting. A torch
+    is filled up with empty steps at its end; with `Loader(frames, lengths=True)` these do not count. A torch
     DataLoader takes the dataset, too. Its batches are (batch, time, *features): pass `time_axis=1` to `fit`.
 
     Args:

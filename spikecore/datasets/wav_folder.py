@@ -36,20 +36,20 @@ def wav_folder(
 ) -> Tuple[EventDataset, EventDataset, EventDataset]:
     """Read sounds from WAV files in a folder per class, as (train, validation, test).
 
-    This is how Speech Commands are given out, by Google at http://download.tensorflow.org/data/: 105,829 recordings of
-    35 words in version 0.02, 84,843 of them to train, 9,981 to validate and 11,005 to test. A recording is a `Sound`
+    Speech Commands have this form (http://download.tensorflow.org/data/): version 0.02 has 105,829 recordings of 35
+    words, 84,843 of them to train, 9,981 to validate and 11,005 to test. A recording is a `Sound`
     until a transform makes an array of it. It is read and transformed at each access; `in_memory()` and `Cached` keep
     the results.
 
     Args:
-        path: the folder. Its folders are the classes, but for those whose names begin with "_" or ".", as
+        path: the folder. Its folders are the classes, except for those whose names begin with "_" or ".", as
             ``_background_noise_`` does; files in these whose names begin with "." are left out, too.
-        split: "lists", the default: what ``validation_list.txt`` and ``testing_list.txt`` in the folder name, and the
-            rest to train. "speakers": by a hash of the speaker's name, the file's name up to "_nohash_" or its end, as
-            Speech Commands publish it: all recordings of a speaker are in one part, and stay there as others are added.
-            "files": shares of the files of each class, by a hash of their names, for a folder of your own; at least one
-            file of each class is in each part. Recordings of one speaker or animal are then in several parts, and the
-            results are too good by what the network knows of it.
+        split: "lists", the default: ``validation_list.txt`` and ``testing_list.txt`` in the folder name the recordings
+            to validate and to test; all others are to train. "speakers": by the hash that Speech Commands publish, of
+            the speaker's name, which is the file's name up to "_nohash_" or its end. All recordings of a speaker are in
+            one part, also if more are added. "files": shares of the files of each class, by a hash of their names, for
+            a folder of your own. At least one file of each class is in each part. Recordings of one speaker or animal
+            are then in several parts, and the results are better than for a new speaker.
         shares: parts of the speakers or files to validate and to test, each in [0, 1]; default (0.1, 0.1). Not for
             "lists".
         classes: names of the folders to read, in the order of their labels; None, the default: all, by name.
@@ -57,7 +57,7 @@ def wav_folder(
             None: each keeps its own, on which the bands of ``LogMel`` depend unless its ``high`` is given.
         seconds: duration, > 0: longer recordings are cut, shorter ones get silence at their end; default 1.0. None:
             each keeps its own.
-        transform: what is applied to each Sound, such as ``transforms.LogMel()``; None, the default: `map` adds it.
+        transform: a function for each Sound, such as ``transforms.LogMel()``; None, the default: `map` adds it.
 
     Source: P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, 2018, arXiv:1804.03209.
 

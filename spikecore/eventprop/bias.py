@@ -149,7 +149,7 @@ def surrogate_bias(
 
     The loss is the cross-entropy of the highest membranes, which both forms of the network have: in time steps
     ``ce_max_membrane_loss``, exactly ``max_membrane_loss``. The gradient of the last layer's weights passes no spike of
-    its own and differs only by the time step; those of earlier layers show what the surrogate does.
+    its own and differs only by the time step; those of earlier layers show the effect of the surrogate.
 
     For a ``sc.Model`` there is ``model_bias``.
 

@@ -24,7 +24,7 @@ class Gradient(NamedTuple):
         loss: the mean over the batch.
         grads: its derivatives by the parameters, by name.
         inputs: its derivatives by the times of the input's spikes, in the order of ``Spikes``: (batch, spikes).
-        run: what the network did.
+        run: the simulation of the network.
     """
 
     loss: float

@@ -20,7 +20,7 @@ FORMULAS = "membrane.py", "layer_adjoint.py"  # whose functions are compiled wit
 
 
 class Crossings(NamedTuple):
-    """The spikes of a layer, those of one neuron after those of the other; (batch, spikes) but for the last.
+    """The spikes of a layer, those of one neuron after those of the other; (batch, spikes) except for the last.
 
     Attributes:
         after: time since the arrival, or the neuron's own spike, before.

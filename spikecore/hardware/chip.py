@@ -72,13 +72,13 @@ class Chip:
     Args:
         name: its name.
         maker: who makes it.
-        about: what it is, in a line.
+        about: a description, in a line.
         sources: papers, manuals and pages by key.
-        limits: numbers by name, see docs/hardware.md; what is not known is absent.
+        limits: numbers by name, see docs/hardware.md; unknown numbers are absent.
         supports: layers, neurons, resets and abilities by name.
         energy: joules by operation.
         conditions: process, voltage and method of the energies.
-        notes: what a user should know beside the numbers.
+        notes: facts for users, beside the numbers.
 
     Raises:
         ValueError: a limit, an ability or an energy has an unknown name, or names a source that is none of ``sources``.

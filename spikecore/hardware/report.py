@@ -17,10 +17,10 @@ class Objection(NamedTuple):
 
     Args:
         layer: dotted name of the layer; "" for the whole network.
-        what: what it is about, e.g. "fan-in".
-        reason: what the layer needs and what the chip has.
+        what: the subject, e.g. "fan-in".
+        reason: the needs of the layer and the limit of the chip.
         remedy: what to write instead.
-        error: whether it keeps the network from running on the chip; else it is a note.
+        error: True if the network cannot run on the chip because of it; else it is a note.
     """
 
     layer: str
@@ -85,15 +85,15 @@ class HardwareReport:
 
     Args:
         chip: name of the chip.
-        rows: what each layer needs.
-        objections: what does not fit, and notes.
+        rows: the needs of each layer.
+        objections: everything that does not fit, and notes.
         neurons, weights, synapses: of the whole network; weights and synapses that are not zero.
         operations: products of a weight and an input in one time step if no input is zero.
         cores: cores that the network takes at least; None if that is not known.
         memory: of a processor: bytes in floating point and in integers; empty for other chips.
         energy: of the samples that were passed; None without samples.
         unknown: limits of the chip that are not known, which were not checked.
-        notes: what the chip file says beside numbers.
+        notes: remarks of the chip file.
     """
 
     chip: str

@@ -33,7 +33,7 @@ class SynapticOperations(NamedTuple):
     """Products of a weight and an input, per sample.
 
     Args:
-        effective_macs: multiply-accumulates, neither of whose factors is zero: in steps in which some input of the
+        effective_macs: multiply-accumulates without a factor of zero, in the steps in which some input of the
             connection is neither 0 nor 1 nor -1.
         effective_acs: accumulates, as many as there are such products in all other steps.
         dense: products if nothing were zero.

@@ -136,7 +136,7 @@ def _reset_loss(place: str, neuron: Any) -> Optional[str]:
     """The facts of a neuron's reset that other libraries will not know; None if they know all.
 
     NIR's reset puts the membrane to v_reset at once. A delayed "zero" of a first-order neuron that spares the input is
-    the same, but for its gradient; where it clears the input as well, it is not.
+    the same, except for its gradient; where it clears the input as well, it is not.
     """
     if not isinstance(neuron, Membrane) or neuron.reset_mechanism == "none":
         return None

@@ -192,9 +192,9 @@ class Loader:
     def shard(self, rank: int, size: int) -> Loader:
         """The part of each batch that one of several processes trains on; only this part is read.
 
-        Of a batch of n samples, it is the samples from rank * n // size up to, but without, (rank + 1) * n // size: all
-        parts together are the batch, in its order, and their sizes differ by at most one. Number of batches, order and
-        epochs are those of the whole loader. Sequences of known lengths are filled up as in the whole batch.
+        Of a batch of n samples, it has the samples from rank * n // size up to (rank + 1) * n // size - 1. All parts
+        together are the batch, in its order, and their sizes differ by at most one. Number of batches, order and epochs
+        are those of the whole loader. Sequences of known lengths are padded as in the whole batch.
 
         Args:
             rank: number of the process, from 0 to size - 1.
@@ -202,8 +202,7 @@ class Loader:
 
         Raises:
             DataError: a batch has fewer samples than there are processes, or the loader is a shard. While batches are
-                read: recordings differ in number of steps, which no part can know of the others; with `lengths=True` it
-                need not.
+                read: recordings differ in number of steps, and the loader has no `lengths=True`.
         """
         size = integer("size", size, at_least=1)
         rank = integer("rank", rank, at_least=0)

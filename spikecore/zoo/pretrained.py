@@ -64,7 +64,7 @@ def pretrained(name: str, engine: Union[None, EngineName, Engine] = None, **opti
         **options: passed to the engine if it is given by name.
 
     Returns:
-        the ``Model``. ``model.notes`` has what is known of it, e.g. ``model.notes["inputs"]``, what a sample must be,
+        the ``Model``. ``model.notes`` has facts about it, e.g. ``model.notes["inputs"]``, the form of a sample,
         and ``model.notes["num_steps"]``, the number of time steps that it was trained with.
 
     Raises:

@@ -40,7 +40,7 @@ MS_LEAKY = Leaky(beta=0.25, threshold=0.5, reset_mechanism="zero", surrogate=rec
 
 
 def conv(ins: int, outs: int, kernel: int, stride: int = 1) -> Normed:
-    """A convolution without bias that keeps the size of maps but for its stride, and its batch norm."""
+    """A convolution without bias that keeps the size of maps except for its stride, and its batch norm."""
     weights = he_normal(outs, kernel)
     return Conv2d(ins, outs, kernel, stride, kernel // 2, bias=False, weight_init=weights), BatchNorm2d(outs)
 

@@ -63,7 +63,7 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
     A state dict has weights only: build the network with the options of the module (sizes, neuron, join) yourself. The
     architecture is recognised by its names. SpikingJelly's neurons fire at U >= threshold, ours above it, so each
     threshold of ``model.network`` becomes the next lower number of the engine's dtype; ``model.notes["thresholds"]``
-    says so, and if it is there already, they stay.
+    says so. Thresholds with this note are not changed again.
 
     Args:
         model: of a network of ``spikecore.zoo``, on any engine. It has weights, since it was given ``input_shape``.

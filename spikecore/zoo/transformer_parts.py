@@ -42,7 +42,7 @@ POOL = MaxPool2d(3, 2, 1)  # halves maps
 
 
 def conv(ins: int, outs: int, kernel: int, stride: int = 1, bias: bool = False) -> Tuple[Conv2d, BatchNorm2d]:
-    """A convolution that keeps the size of maps but for its stride, and its batch norm."""
+    """A convolution that keeps the size of maps except for its stride, and its batch norm."""
     first = {"weight_init": normal(std=0.02), "bias_init": constant(0.0) if bias else None}
     return Conv2d(ins, outs, kernel, stride, kernel // 2, bias=bias, **first), BatchNorm2d(outs)  # type: ignore[arg-type]
 

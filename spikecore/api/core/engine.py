@@ -39,7 +39,7 @@ class Engine(abc.ABC):
         device: the device of its arrays, as text, e.g. "cpu".
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
-        lacks: what it does not do, each with the reason: "float64", "gradients" (it only evaluates), "groups" and
+        lacks: features that are missing, each with the reason: "float64", "gradients" (it only evaluates), "groups" and
             "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (functions of the gradient as
             surrogates). It raises ``NotImplementedError`` with the reason in the message; the conformance suite then
             skips the case and reports the reason.

@@ -15,7 +15,7 @@ Kind = TypeVar("Kind", bound="Engine")
 
 
 def remade(engine: Kind, **changes: Any) -> Kind:
-    """An engine of the same class with the options that this one was made with, but for ``changes``."""
+    """An engine of the same class with the options that this one was made with, except for ``changes``."""
     kind, (arguments, options) = type(engine), engine._made_of
     signature = _signature(kind)
     given = signature.bind(None, *arguments, **options).arguments  # None stands for self

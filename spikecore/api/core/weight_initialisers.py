@@ -167,7 +167,7 @@ def _orthonormal(vectors: Any) -> Any:
 
 @dataclass(frozen=True)
 class identity(Initialiser):
-    """``gain`` on the diagonal of a matrix, zero elsewhere: what a recurrent connection remembers best.
+    """``gain`` on the diagonal of a matrix, zero elsewhere: the recurrent connection with the longest memory.
 
     Args:
         gain: default 1.
@@ -206,7 +206,7 @@ class lateral(Initialiser):
 
 @dataclass(frozen=True)
 class fluctuation(Initialiser):
-    """Normal weights by which the membrane fluctuates as wanted, so that the neuron fires now and then from the start.
+    """Normal weights for a given fluctuation of the membrane, so that the neuron fires now and then from the start.
 
     For n inputs that spike independently with probability p at each step, and a neuron that never fires, the membrane
     has the mean and the standard deviation that are asked for, taken over time:

@@ -30,7 +30,7 @@ Every engine follows these conventions:
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
 * Python's operators on arrays are those of the array's library. Their values are those of the words, and so are their
-  derivatives, but for one: some libraries differentiate ``abs`` at 0 as 1. What is differentiated takes ``xp.abs``.
+  derivatives, except for one: some libraries differentiate ``abs`` at 0 as 1. What is differentiated takes ``xp.abs``.
 """
 
 from __future__ import annotations

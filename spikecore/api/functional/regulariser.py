@@ -136,7 +136,7 @@ class event_rate_loss(Regulariser):
 
 @dataclass(frozen=True)
 class silence_loss(Regulariser):
-    """A cost of neurons that hardly fire: the square of what is missing, averaged over neurons.
+    """A cost of neurons that hardly fire: the square of the missing spikes, averaged over neurons.
 
         n_i = mean over samples of sum_t S_i[t]
         Lambda mean_i max(0, min_spikes - n_i)^2

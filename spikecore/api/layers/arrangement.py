@@ -17,7 +17,7 @@ class Reshape(Stateless):
     """Gives each sample another shape, entries in row-major order: (channels, height, width) to (channels, tokens).
 
     Args:
-        shape: the sizes of one sample, without time and batch; one of them may be -1 and is what is left.
+        shape: the sizes of one sample, without time and batch; one of them may be -1: it follows from the others.
 
     Raises:
         ValueError: an entry of ``shape`` is neither an int >= 1 nor a single -1.

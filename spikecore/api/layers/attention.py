@@ -260,7 +260,7 @@ class HeadSum(Stateless):
 
 @dataclass(frozen=True)
 class PositionSum(Stateless):
-    """Sum over all positions: how often each channel fires. The axes of the positions stay, with size 1.
+    """Sum over all positions: the number of spikes of each channel. The axes of the positions are kept, with size 1.
 
     Shapes: x (time, batch, channels, *positions), y (time, batch, channels, 1, ..., 1).
 

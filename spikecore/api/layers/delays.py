@@ -34,7 +34,7 @@ class Delay(Delayed):
 
     Args:
         delay: d, in time steps, >= 0; a number, an array that broadcasts to the neurons, or learned. Default 1.
-        max_delay: the longest possible delay, an int >= 1; what is learned stays in [0, max_delay], see
+        max_delay: the longest possible delay, an int >= 1; a learned delay stays in [0, max_delay], see
             ``DelayedLinear``. None, the default: the delay itself, rounded up; a delay that is learned needs it.
         kernel: "linear" (the default) or "gaussian".
         sigma: width of Gaussian taps, in steps, > 0; default 0.5.

@@ -169,7 +169,7 @@ class AdaptiveThreshold(Concise, Checked):
 
 @dataclass(frozen=True)
 class Bounds(Concise, Checked):
-    """Keeps weights in a range: after each change, what is outside is set to its border.
+    """Keeps weights in a range: after each change, a weight outside is set to the nearest bound.
 
     Args:
         low, high: the borders; default 0 and 1. None: there is none on this side.

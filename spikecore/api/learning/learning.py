@@ -121,7 +121,7 @@ class Learning(Concise, Checked):
         """Refuse, before training, an engine, loss or option of ``fit`` that this way of learning cannot use.
 
         Args:
-            engine, executor: what the model is on.
+            engine, executor: those of the model.
             loss: of the training.
             compute: how it is computed.
             processes: how many train together.

@@ -153,21 +153,20 @@ class EProp(_PerSynapse):
         e[t] = J[t] e[t-1] + B[t] z[t]        of weights from inputs z, and of recurrent ones from z = S[t-1]
 
     A recurrent layer (``RLeaky``, ``RSynaptic``, ``Recurrent`` with a ``Linear`` or a convolution) takes the spikes
-    that it feeds back as constants: their effect on other neurons is what e-prop leaves out, and ``OSTL`` does not.
+    that it feeds back as constants. So e-prop leaves out their effect on other neurons, and ``OSTL`` does not.
 
     Args:
-        feedback: where learning signals come from. "symmetric", the default: through the true derivatives of the later
-            layers. "random": back through these layers with other weights, which are random and fixed (feedback
-            alignment; with one hidden layer, random e-prop). "adaptive": likewise, with weights B that are W plus
-            random ones at first and change as W does, B <- B + dW - decay (B - W) at each update. "direct": the error
-            of the last connection reaches each layer of neurons through a random matrix of its own (direct feedback
-            alignment).
-        kappa: the filter of the traces of hidden layers, in [0, 1): what a leaky readout remembers of their spikes,
+        feedback: the way of the learning signals to hidden layers. "symmetric", the default: through the true
+            derivatives of the later layers. "random": through these layers with random, fixed weights (feedback
+            alignment; with one hidden layer, random e-prop). "adaptive": through weights B that begin as W plus random
+            ones and follow W, B <- B + dW - decay (B - W) at each update. "direct": from the error of the last
+            connection, through one random matrix per layer (direct feedback alignment).
+        kappa: the filter of the traces of hidden layers, in [0, 1), for the memory of a leaky readout,
             e'[t] = kappa e'[t-1] + dS[t]/dw. "readout": the decay of the last layer of neurons, which must have one
-            state and the same decay for all neurons; before an ``LI``, the last hidden layer then has the exact
-            gradient, but for its own recurrence. 0, the default: no filter.
-        decay: of the difference between B and W with "adaptive" feedback, per update, in [0, 1]; default 0.01. Updates
-            are those of the optimiser: with a new one, the difference is again as at first.
+            state and the same decay for all neurons. Before an ``LI``, the last hidden layer then has the exact
+            gradient, except for its own recurrence. 0, the default: no filter.
+        decay: decay of the difference between B and W with "adaptive" feedback, per update, in [0, 1]; default 0.01.
+            A new optimiser begins with the first difference again.
         seed: names the random weights; default 0.
         update_every: update the weights every so many steps; traces and states continue. None, the default: once per
             batch.
@@ -189,12 +188,11 @@ class OSTL(_PerSynapse):
         dI[t] = V dS[t-1] + z[t]              by a weight from inputs z; V: the recurrent weights, if there are some
         da[t] = J[t] da[t-1] + B[t] dI[t]     a: the states of the layer's neurons
 
-    What is left out is the effect of a layer's earlier spikes on the states of later layers. So the gradient of the
-    last layer of neurons is exact, recurrent or not, and so is that of earlier ones if no later layer remembers
-    anything, or if ``kappa`` is the memory of the one that does. A layer without recurrent weights learns as by
-    ``EProp``. One with them has a trace for each pair of a parameter and a neuron: for n neurons with m inputs these
-    are n (n m + n n) numbers per sample and state, and each takes n multiplications per step, by the weights V: for
-    layers of about a hundred neurons.
+    The rule leaves out the effect of a layer's earlier spikes on the states of later layers. So the gradient of the
+    last layer of neurons is exact, recurrent or not. Earlier layers have an exact gradient if no later layer has a
+    memory, or if ``kappa`` is that memory. A layer without recurrent weights learns as by ``EProp``. A recurrent layer
+    has a trace for each pair of a parameter and a neuron: n (n m + n n) numbers per sample and state for n neurons with
+    m inputs. Each takes n multiplications per step. So the rule is for layers of about a hundred neurons.
 
     Args:
         feedback, kappa, decay, seed, update_every: as in ``EProp``. With ``kappa="readout"`` before an ``LI``, the last

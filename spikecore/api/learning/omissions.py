@@ -206,7 +206,7 @@ def _output(engine: Any, layer: Any, params: Params, x: Any) -> Any:
 
 
 def _is_linear(engine: Any, function: Callable[[Any], Any], x: Any) -> bool:
-    """Whether a layer is linear, but for a constant, in inputs like ``x``."""
+    """Whether a layer is linear, except for a constant, in inputs like ``x``."""
     a, b = (2.0 * engine.uniform(("linear", name), tuple(x.shape)) - 1.0 for name in "ab")
     zero = function(engine.xp.zeros_like(a))
     return not _differ(engine, function(a + b) - function(a), function(b) - zero)

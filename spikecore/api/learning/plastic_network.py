@@ -55,7 +55,7 @@ class Plasticity(Learning):
             Rules for weights are for a ``Linear``, ``Conv1d`` or ``Conv2d`` that a neuron follows, or for the
             connection of a ``Recurrent``, ``RLeaky`` or ``RSynaptic``, as "1.connection". ``AdaptiveThreshold`` is for
             a neuron. The network is a stack of layers (``Sequential``, nested or not).
-        reduction: what the changes of a batch's samples become: their "mean", the default, or their "sum". The sum is
+        reduction: for the changes of a batch's samples: their "mean", the default, or their "sum". The sum is
             close to presenting the samples one after the other, as long as the changes are small.
         reward: for ``RewardSTDP``, in ``fit``: a function ``(out, targets) -> (batch,)`` or a number, called after each
             run with its ``Output``; targets are None if ``fit`` has none. A stream gets its rewards by

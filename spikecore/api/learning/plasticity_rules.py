@@ -92,7 +92,7 @@ class VoltageSTDP(LocalRule):
             1 / tau_x.
         theta_minus, theta_plus: thresholds of the means and of the membrane; default 0 and 1.25 (-70.6 and -45.3 mV).
         tau_x, tau_minus, tau_plus: time constants in steps, >= 1; default 15, 10 and 7.
-        peak: what a spike counts as; default 5, the paper's 30 mV. None: the neuron's own membrane.
+        peak: the membrane at a spike; default 5, the paper's 30 mV. None: the neuron's own membrane.
         target: homeostasis: depression is scaled by (m / target)^2, where m is a running mean of the membrane with the
             time constant ``tau_mean``; > 0. None, the default: it is not scaled.
         tau_mean: time constant of m in steps, >= 1; default 1000.

@@ -20,7 +20,7 @@ class Lapicque(Membrane):
 
         F[t] = (1 - dt / (R C)) U[t-1] + (dt / C) I[t],  then the reset of ``Membrane``
 
-    Give R and C, or ``beta`` with one of them, or ``beta`` alone (then R = 1). What is missing follows from R C = dt /
+    Give R and C, or ``beta`` with one of them, or ``beta`` alone (then R = 1). The others follow from R C = dt /
     ln(1 / beta). As in snnTorch, the membrane then decays by 1 + ln beta per step, the first-order approximation of
     beta, and not by beta itself.
 

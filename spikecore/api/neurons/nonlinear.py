@@ -162,7 +162,7 @@ class AdEx(_Nonlinear):
             learned, as in ``Leaky``.
         rho: 1 - dt/tau_w in [0, 1], tau_w the time constant of the adaptation; default 0.9, learned like beta.
         a: coupling of the adaptation to the membrane; default 0.1.
-        b: what a spike adds to the adaptation; default 0.2.
+        b: a spike's addition to the adaptation; default 0.2.
         v_rest: resting potential; default 0.
         delta_T: width of the exponential, > 0, in the unit of the potential; default 0.5.
         theta_rh: rheobase threshold, from which the exponential drives the membrane; default 0.8.

@@ -39,7 +39,7 @@ class ResonateAndFire(Parallel, Membrane):
     Args:
         beta: decay per step in [0, 1]; default 0.9. A number, an array that broadcasts to the neurons,
             ``sc.learn(...)`` or ``sc.learn_tau(...)``.
-        omega: angle per step in radians; default 0.5, a period of 2 pi / 0.5, about 12.6 steps. Like beta, but for
+        omega: angle per step in radians; default 0.5, a period of 2 pi / 0.5, about 12.6 steps. Like beta, except for
             ``learn_tau``. Angles beyond pi mean the same as smaller ones.
         parallel: compute all steps at once; needs reset_mechanism "none"; default False.
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see

@@ -28,9 +28,9 @@ class custom_surrogate(Surrogate):
     Args:
         function: ``function(xp, u)`` returns the derivative, written in vocabulary words; or, as in snnTorch,
             ``function(input_, grad_input, spikes)`` returns the gradient by the potential, mostly the derivative times
-            ``grad_input``. It gets the gradient by the spikes and may do anything with it, such as clip it. Where only
-            a derivative helps (the IPU engine, learning forward in time, ``sparse_backward``, forward mode) it is
-            tried on some numbers, and refused if it is not linear in ``grad_input``.
+            ``grad_input``. It gets the gradient by the spikes and may change it, for example clip it. The IPU engine,
+            learning forward in time, ``sparse_backward`` and forward mode need a derivative: they refuse a function
+            that is not linear in ``grad_input``.
         integral: ``integral(xp, u)`` returns the antiderivative; only finite-difference checks need it. Default None.
 
     It can be pickled if the functions can. It cannot be saved in a model file; for that, write a dataclass.

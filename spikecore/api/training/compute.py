@@ -19,18 +19,18 @@ class Compute(Concise, Checked):
 
     Args:
         parallel: "data", the default: in a process group of torch.distributed each process takes its part of every
-            batch, as docs/parallel.md describes; without a group, this process trains alone. "fsdp": like "data", but
-            each process keeps only its part of weights, gradients and moments, and gathers a layer's weights when it
-            computes this layer; until the next ``fit``, all processes must make the same calls of the model. "none":
-            this process trains alone in any case.
-        memory: how much memory a training step may take, e.g. "512MB", "8GB", or a number of bytes; None, the default:
-            as much as it needs. It counts weights, gradients, the optimiser's slots, the batch and all that is computed
-            between, not the program and the data set. Before the first step the peak is computed from shapes. Where it
-            is too high, groups of layers or steps are computed again, or the batch goes in parts; the gradient stays
-            that of the whole batch. For the torch engine; see docs/memory.md.
-        accumulate: how many batches make one update of the weights, by the mean gradient of all their samples: like
-            batches that are so many times larger, in the memory of one. Batch normalisation takes its statistics from
-            each batch. Default 1.
+            batch (docs/parallel.md). Without a group, this process trains alone. "fsdp": like "data", but each process
+            keeps only its part of weights, gradients and moments. It gathers a layer's weights when it computes this
+            layer. Until the next ``fit``, all processes must make the same calls of the model. "none": this process
+            trains alone in any case.
+        memory: most memory of a training step, e.g. "512MB", "8GB", or a number of bytes; None, the default: no limit.
+            It counts weights, gradients, the optimiser's slots, the batch and all intermediate arrays, not the program
+            and the data set. The peak is computed from shapes before the first step. If it is too high, layers or steps
+            are computed again, or the batch is divided; the gradient is still that of the whole batch. For the torch
+            engine; see docs/memory.md.
+        accumulate: number of batches for one update of the weights, by the mean gradient of all their samples. This has
+            the effect of larger batches in the memory of small ones. Batch normalisation takes its statistics from each
+            batch. Default 1.
         compile: whether neighbouring layers without state, such as convolution, normalisation and pooling, go through
             ``torch.compile`` in training; default False. Results are the same up to rounding, and draws are the same.
             For the torch engine with a C++ compiler; see docs/memory.md.

@@ -57,7 +57,7 @@ def fit(
     """Train the network. Another call continues the training.
 
     ``fit(x, y, ...)`` takes two arrays with the samples along axis 0. It is short for
-    ``fit(Loader(x, y, seed=model.seed), ...)``: the samples are shuffled anew for each epoch, by the model's seed.
+    ``fit(Loader(x, y, seed=model.seed), ...)``: the samples are shuffled again for each epoch, by the model's seed.
 
     Args:
         data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list; or,
@@ -68,8 +68,8 @@ def fit(
         loss: callable ``(out, targets) -> scalar``, for batches with lengths ``(out, targets, lengths)``; default: the
             loss of the last ``fit``, else ``functional.ce_rate_loss()``.
         optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default: that of the last ``fit``, else
-            ``Adam(lr=5e-4)``. If it is of the same kind as that of the last ``fit``, and trains no parameter that was
-            frozen there, its moments continue, whatever else has changed; else they start at zero.
+            ``Adam(lr=5e-4)``. An optimiser of the same kind as the last one keeps the moments, unless it trains a
+            parameter that was frozen. Otherwise moments start at zero.
         epochs: how many more times to go through ``data``; default 1.
         batch_size: number of samples in a batch of arrays; default 64.
         num_steps: number of time steps of inputs (batch, *features), which are a constant current or are encoded.
@@ -83,25 +83,25 @@ def fit(
             ``(out, targets) -> number``, a list of these, or a dict of these by column. Default: "accuracy", decoded as
             the loss decodes, if it compares with labels.
         schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``. It counts the epochs
-            of this ``fit``, from 0, so that each ``fit`` begins it anew, unless it resumes another. One with ``each`` =
-            "step" is asked before each update, with a number such as 2.25 for the epoch, so ``data`` needs a length;
-            the history then has the rate of an epoch's last update.
-        learning: how gradients are made. "bptt" (the default), backwards through time, or ``sc.BPTT(window=...,
-            update_every=...)`` over parts of a sequence; or forward in time, with memory that does not depend on the
-            number of steps: "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl", or one of these with options,
-            such as ``sc.EProp(feedback="random")``; docs/learning.md compares them. Or local rules,
-            ``plasticity.Plasticity``: then targets may be left out, ``fit(x, learning=...)``. The rules have the
-            learning rates, which a schedule scales; there is no optimiser. A loss is reported if it is given, and by
-            default the metric is "rate", the spikes per step of a neuron of the last layer.
+            of this ``fit`` from 0; a ``fit`` that resumes another counts on. A schedule with ``each`` = "step" sets the
+            rate before each update: the epoch is then a number such as 2.25, ``data`` needs a length, and the history
+            has the rate of an epoch's last update.
+        learning: how gradients are computed. Backwards through time: "bptt" (the default), or
+            ``sc.BPTT(window=..., update_every=...)`` over parts of a sequence. Forward in time, with memory that does
+            not depend on the number of steps: "eprop", "ostl", "ottt", "ndot", "sltt", "decolle", "rtrl", or one of
+            these with options, such as ``sc.EProp(feedback="random")``; docs/learning.md compares them. Without
+            gradients, by local rules: ``plasticity.Plasticity``. Then targets may be left out, the rules have the
+            learning rates, and there is no optimiser. A schedule scales the rates. A loss is reported if it is given;
+            the default metric is "rate", the spikes per step of a neuron of the last layer.
         compute: with which processes, in how much memory, compiled or not: ``sc.Compute``.
-        callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. A
-            callback with a method ``after_step(model, step)`` is told of each update of the weights, see
-            ``base.Step``; if it returns True, training ends there, and ``resume=True`` continues with the next batch.
+        callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. If
+            a callback has a method ``after_step(model, step)``, that is called after each update of the weights, see
+            ``base.Step``. If it returns True, training ends there; ``resume=True`` continues with the next batch.
         resume: True continues the last fit of this model or of the file it was loaded from, after Ctrl-C with the next
-            batch. ``epochs`` then includes those that this fit has done already, so that the same call with
-            ``resume=True`` ends what was interrupted, and the optimiser must equal the one so far, but for ``lr`` and
-            ``clip_norm``. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e
-            alone, as those of a ``Loader`` or a list do. False resets the optimiser's moments.
+            batch. ``epochs`` then includes the epochs that are done, so the same call with ``resume=True`` completes
+            the fit. The optimiser must be the same, except for ``lr`` and ``clip_norm``. The result is
+            bit-identical to an uninterrupted run if the batches of epoch e depend on e alone, as in a ``Loader`` or a
+            list. False resets the optimiser's moments.
         progress: True or False forces a progress bar over all epochs on or off; it has the epoch, the loss, the metrics
             and the time left, and needs tqdm. None, the default, shows one on a terminal and in a notebook.
 
@@ -112,8 +112,8 @@ def fit(
         ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
         RankError: processes that train together differ or cannot continue; the message names the rank.
         DivergedError: the loss of a batch, or a weight at the end of an epoch, is NaN or infinite; the message says in
-            which layer and at which time step it begins. On engines whose weights are on the host's side, the weights
-            are those before this batch.
+            which layer and at which time step it begins. On the NumPy and torch engines, the weights are those before
+            this batch.
 
     Warns:
         TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255 or make currents far above the

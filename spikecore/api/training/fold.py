@@ -39,7 +39,7 @@ def fold_batch_norm(model: Model) -> Model:
         model: a trained ``Model``. It does not change.
 
     Returns:
-        another ``Model`` on the same engine. Its optimiser starts anew.
+        another ``Model`` on the same engine. Its optimiser starts again.
 
     Raises:
         RuntimeError: the model has no weights yet.

@@ -290,9 +290,9 @@ class Model:
     def close(self) -> None:
         """Give back the device, where the model holds one: on the IPU engine, its IPUs and its compiled programs.
 
-        The weights and the training state stay, and the model stays usable: what needs the device again takes it again,
-        and compiles anew. Other engines hold no device, and there ``close`` does nothing. A model that is dropped
-        (``del model``) gives its IPUs back by itself. ``with sc.Model(...) as model:`` closes it at the end of the
+        The weights and the training state are kept. The model can be used again: it then takes the device and compiles
+        again. Other engines hold no device, and there ``close`` does nothing. A model that is deleted (``del model``)
+        gives its IPUs back by itself. ``with sc.Model(...) as model:`` closes it at the end of the
         block.
         """
         if self.trainer.held is not None:
@@ -342,9 +342,9 @@ class Model:
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
-        The file replaces an older one in a single step: if the process dies meanwhile, the old file stays complete. The
-        mode of the file stays; a new file gets its mode from the umask. Symbolic links are followed and stay. A pipe or
-        a device is written to.
+        The file replaces an older one in a single step: if the process dies meanwhile, the old file is still complete.
+        The file keeps its mode; a new file gets its mode from the umask. A symbolic link is followed and kept. A pipe
+        or a device is written to.
 
         Args:
             path: the file.

@@ -54,9 +54,9 @@ def prune(
         scope: "global", the default, chooses among the connections of all layers together; "layer" takes the same
             fraction of each.
         layers: which layers, as in ``sparsity``; default: all.
-        by: "magnitude", the default, takes the smallest absolute weights; "random" draws, which makes a sparse network
-            of one that is not trained: of n connections k stay, and their weights grow by sqrt(n / k), so that sums of
-            inputs keep their variance.
+        by: "magnitude", the default, removes the smallest absolute weights. "random" draws them, for a network that is
+            not trained: of n connections k remain, and their weights grow by sqrt(n / k), so that sums of inputs keep
+            their variance.
         seed: names the draws of "random".
 
     Returns:

@@ -1,4 +1,4 @@
-"""Rewiring: a sparse network looks for its connections in training, while their number stays."""
+"""Rewiring: a sparse network looks for its connections in training; their number is constant."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @checked
 def rewire(model: Model, fraction: float = 0.3, *, layers: Sequence[str] = ALL, seed: Seed = 0) -> None:
-    """Replace a fraction of the connections of each weight by new ones; their number stays.
+    """Replace a fraction of the connections of each weight by new ones; their number is constant.
 
     The connections with the smallest absolute weights go, and as many new ones come, at places that are drawn among
     those without a connection. A new connection gets the weight that the layer's initialiser draws for its place.
@@ -83,22 +83,22 @@ def _check_fraction(owner: str, fraction: float) -> None:
 class Rewiring(Concise, Checked):
     """Callback that trains a sparse network from the beginning: weak connections move to other places.
 
-    If the model has more connections, ``fit`` begins with taking some away at random, the same fraction of each weight.
-    From then on their number is the same after every update: now and then the weakest go and as many new ones come, as
-    in ``rewire``, and between that the optimiser leaves zeros as they are. The training never needs more than these
-    weights, in contrast to pruning, which begins with a dense network. With an ``end``, fewer and fewer move:
+    If the model has more connections, ``fit`` first removes some at random, the same fraction of each weight. From then
+    on their number is constant: from time to time the weakest are removed and as many new ones are drawn, as in
+    ``rewire``. Between, the optimiser keeps zeros. The training never needs more than these weights; pruning begins
+    with a dense network. If ``end`` is given, the fraction of connections that move falls:
 
         fraction(t) = fraction (1 + cos(pi (t - start) / (end - start))) / 2        at t = start, start + every, ...
 
-    The draws are named by the model's seed and by the epoch or update as the history or the optimiser counts it, so
-    they are the same on every engine and in a run that is interrupted and resumed with the same callback.
+    The draws depend on the model's seed and on the number of the epoch or update alone. So they are the same on every
+    engine, and in a run that is interrupted and resumed with the same callback.
 
     Args:
         amount: fraction of the connections that do not exist, in [0, 1); default 0.9.
         fraction: how many of the connections move, in [0, 1]; default 0.3.
-        start: when connections move for the first time, >= 1, in epochs (behind the first update of one) or updates of
+        start: when connections move for the first time, >= 1, in epochs (after the first update of one) or updates of
             this ``fit``, counted from 1; a ``fit`` that resumes another counts on; default 2.
-        end: when they stay, > ``start``; None, the default: they move until training ends.
+        end: when they no longer move, > ``start``; None, the default: they move until training ends.
         every: distance of two times, >= 1; default 1.
         each: "epoch", the default, or "step": what ``start``, ``end`` and ``every`` count.
         layers: as in ``sparsity``.

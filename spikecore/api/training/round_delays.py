@@ -74,7 +74,7 @@ def round_delays(
         num_steps, encoder: for ``x``, as in ``Model.fit``.
 
     Returns:
-        ``RoundedDelays``, whose ``model`` is another ``Model`` on the same engine; its optimiser starts anew.
+        ``RoundedDelays``, whose ``model`` is another ``Model`` on the same engine; its optimiser starts again.
 
     Raises:
         RuntimeError: the model has no weights yet.

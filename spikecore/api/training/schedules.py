@@ -196,7 +196,7 @@ class reduce_on_plateau(_Schedule):
         mode: "min" if the column should fall, "max" if it should rise; "auto", the default, means "min" for losses and
             "max" for accuracies.
         min_delta: smallest change that counts as an improvement, >= 0; default 0.
-        cooldown: epochs after a reduction that do not count as without improvement, >= 0; default 0.
+        cooldown: epochs after a reduction in which a lack of improvement does not count, >= 0; default 0.
         floor: smallest factor, in [0, 1]; default 0.
 
     Raises:

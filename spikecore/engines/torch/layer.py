@@ -27,22 +27,22 @@ COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer
 class Torch(Stateless):
     """A layer of torch's, for networks on the torch engine.
 
-    It is applied to time and batch as one batch, as ``sc.Linear`` is: for its batch norm all steps count, its dropout
-    draws anew at every step. Its parameters are trained under the names that they have in the module; parameters with
-    ``requires_grad=False`` stay as they are. In training the module is in training mode, else in evaluation mode.
+    It is applied to time and batch as one batch, like ``sc.Linear``: its batch norm counts all steps, and its dropout
+    draws again at every step. Its parameters are trained under the names that they have in the module; parameters with
+    ``requires_grad=False`` are not trained. In training the module is in training mode, else in evaluation mode.
 
     Args:
-        module: the module, without a state of its own from step to step, called with one tensor (batch, *features).
-            The layer takes a copy, whose weights are the first weights of the model: one module in two layers becomes
-            two, which do not share what they learn.
-        wraps: what a file says of the module; ``sc.load`` gives it.
+        module: the module, without a state that passes from step to step. It is called with one tensor (batch,
+            *features). The layer takes a copy; its weights are the first weights of the model. One module in two layers
+            becomes two, which are trained separately.
+        wraps: the description of the module in a file; ``sc.load`` passes it.
 
-    Shapes: x (time, batch, *features), y (time, batch, *what the module makes of a sample).
+    Shapes: x (time, batch, *features), y (time, batch, *the module's result for a sample).
 
     Raises:
-        TypeError: no ``nn.Module``; one with neurons in it, whose states nobody would carry; weights of half precision;
-            one that cannot be copied; when its weights are made, also a module that keeps something from call to call,
-            such as a membrane or a generator of its own.
+        TypeError: no ``nn.Module``; a module with spiking neurons in it; weights of half precision; one that cannot be
+            copied; when its weights are made, also a module that keeps values from call to call, such as a membrane
+            or a generator.
         ValueError: a module whose weights have no shape yet (``nn.LazyLinear``).
 
     Examples:
@@ -83,7 +83,7 @@ class Torch(Stateless):
         """Take the module that a file does not hold.
 
         Raises:
-            TypeError: it is not what the file says.
+            TypeError: it does not fit the file's description.
         """
         _check(module)
         if described(module) != self.wraps:

@@ -60,14 +60,14 @@ def from_torch(
 ) -> Model:
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
-    ``net`` is a Sequential, possibly nested, or a class with a ``forward`` of its own: a single step, with states as
-    arguments or in the neurons, or a loop over time, over a sample that is constant or over an axis of the input.
+    ``net`` is a Sequential, possibly nested, or a class with a ``forward`` of its own. ``forward`` is either a single
+    step, with states as arguments or in the neurons, or a loop over time.
     ``forward`` may call layers, add, multiply and concatenate their outputs, and call functions that are layers
     (``F.max_pool2d``, ``flatten``, ``dropout``). It runs on random samples to be read, and is then compared with the
     model: outputs and gradients must be equal.
 
     Args:
-        net: the module, of layers that exist on both sides, and what ``to_torch`` made.
+        net: the module, of layers that exist on both sides, or a module that ``to_torch`` made.
         input_shape: shape of one sample, without time and batch; only needed where the first layer does not fix it.
         engine, seed, options: as in ``spikecore.Model``.
 
@@ -77,9 +77,9 @@ def from_torch(
         (``requires_grad=False``) is not taken over.
 
     Raises:
-        ValueError: a layer without counterpart, or one that shares weights or a state with another, named by its place
-            in ``net``; a ``forward`` that does what no network of layers does, named by the call; no ``input_shape``
-            where it is needed.
+        ValueError: a layer has no counterpart, or shares weights or a state with another (the message names its place
+            in ``net``); no network of layers can do the same as a call of ``forward`` (the message names the call);
+            ``input_shape`` is needed.
 
     Warns:
         UserWarning: ``forward`` returns the sum, the mean or the last of its steps; the model returns all of them.

@@ -39,8 +39,8 @@ class SpikingNeuron(Protocol):
     """Base of the spiking modules (snnTorch ``SpikingNeuron``).
 
     A module holds parameters, options and its state. The state is a set of plain attributes (``mem``, ``syn``, ...):
-    not in ``state_dict``, moved by ``.to()``, copied detached by ``deepcopy`` and ``pickle``. Before the first call and
-    after ``reset_mem()`` they are empty, which means at rest: zeros of whatever shape comes.
+    they are not in ``state_dict``, ``.to()`` moves them, and ``deepcopy`` and ``pickle`` detach them. Before the first
+    call and after ``reset_mem()`` they are empty, which means at rest: zeros, for an input of any shape.
 
     Called as ``spk, mem = lif(x, mem)``, the module starts from the states it is given; states left out continue from
     the stored ones. With ``init_hidden=True`` it always continues from its own and returns ``spk`` alone, or with
@@ -50,7 +50,7 @@ class SpikingNeuron(Protocol):
 
     ``fused`` is True: on the CPU, a call with 2^14 values or more is one kernel. Set it to False to look at gradients
     by states (``mem.retain_grad()``, a hook, ``autograd.grad`` by ``mem``): a kernel makes spikes and states at once,
-    so that the gradient by a state would lack what goes through the spikes of its step.
+    so the gradient by a state would lack the part through the spikes of its step.
 
     Args:
         threshold: membrane potential above which (strictly) the neuron fires; a number or a tensor that broadcasts.

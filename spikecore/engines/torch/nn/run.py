@@ -80,7 +80,7 @@ def run(
     a single function that needs it (batch norm in training mode, say).
 
     The first call of a network compares both ways on three steps, forwards and backwards. Where they differ, the
-    network runs step by step from then on, with a ``TrainingWarning``. ``explain`` says what was compared.
+    network runs step by step from then on, with a ``TrainingWarning``. ``explain`` lists the compared values.
 
     Args:
         net: a Sequential or any module whose ``forward`` is one time step; its neurons keep their state

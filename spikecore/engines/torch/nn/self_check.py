@@ -328,7 +328,7 @@ def _weighed(y: Any) -> Any:
 
 def _differences(wanted: Dict[str, Any], found: Dict[str, Any], strict: bool = True) -> List[str]:
     """The names of results that differ by more than rounding does: as compared with their largest value, or with a part
-    of the largest gradient of all, for some gradients are zero but for rounding.
+    of the largest gradient of all, for some gradients are zero except for rounding.
     """
     gradients = [float(g.abs().max()) for name, g in wanted.items() if name.startswith("gradient") and g.numel()]
     largest = max((g for g in gradients if math.isfinite(g)), default=0.0)
