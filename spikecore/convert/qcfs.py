@@ -18,8 +18,8 @@ class QCFS(nn.Module):
     be 1, so dy/dx = 1 between 0 and theta, else 0.
 
     Args:
-        levels: number of steps above 0, >= 1; the number of time steps that the network shall need, or a half or a
-            quarter of it.
+        levels: number of steps above 0, >= 1; the number of time steps that you want the network to need, or a half
+            or a quarter of it.
         threshold: first value of theta, > 0; default 4, which few outputs of a batch norm exceed.
 
     Shapes: x and y of any shape; ``threshold`` is a scalar parameter.

@@ -96,8 +96,8 @@ def adding(train: Size = 1000, test: Size = 200, *, steps: Size = 100, seed: int
 
     Inputs are (samples, steps, 2), float32: pass ``time_axis=1`` to `fit`. Feature 0 is a value, uniform in [0, 1).
     Feature 1 marks two of the steps with 1, one drawn from the first half and one from the second; it is 0 elsewhere.
-    Targets are float32 (samples, 1): the sum of the two marked values. Who always answers 1 has a mean squared error of
-    1/6 = 0.167.
+    Targets are float32 (samples, 1): the sum of the two marked values. A network that always answers 1 has a mean
+    squared error of 1/6 = 0.167.
 
     Args:
         train: number of training samples, at least 1; default 1000.

@@ -55,8 +55,8 @@ def model_bias(
 
     Raises:
         TypeError: ``model`` is something else.
-        ShapeError, ValueError: bad input; the network has something that EventProp's neurons do not have, which the
-            message names with its remedy; a surrogate is stochastic.
+        ShapeError, ValueError: bad input; the network has something that EventProp cannot model (the message says
+            what, and what to do); a surrogate is stochastic.
 
     Source: Wunderlich & Pehle, Event-based backpropagation can compute exact gradients for spiking neural networks,
     2021.

@@ -111,7 +111,7 @@ class HardwareReport:
 
     @property
     def ok(self) -> bool:
-        """True if no known number of the chip speaks against the network."""
+        """True if the network breaks no known limit of the chip."""
         return not any(one.error for one in self.objections)
 
     @property

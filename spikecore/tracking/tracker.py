@@ -28,12 +28,12 @@ def writes(model: Model) -> bool:
 class Tracker:
     """Base of callbacks that log a training: pass them to ``Model.fit`` as ``callbacks``.
 
-    What is logged: each row of the history; with a ``Sample`` firing rates and pictures; once the settings and the
-    network's summary; the report of ``verify`` if you ask for it. A subclass is where it goes. It must write
-    ``scalars``, and may write the other methods below it. All that is logged is on the disk, or sent, after each epoch.
+    It logs each row of the history; with a ``Sample`` firing rates and pictures; once the settings and the network's
+    summary; the report of ``verify`` if you ask for it. A subclass sends the data to its place: it must define
+    ``scalars``, and may define the methods after it. After each epoch all data are on the disk, or sent.
 
-    A fit that continues an earlier one (``resume=True``, a model that was loaded) goes on where the log ends: rows that
-    it lacks are added, and none is written twice. A callback that saves the model should stand before the trackers. Of
+    A fit that continues an earlier one (``resume=True``, a model that was loaded) continues the log: missing rows are
+    added, and none is written twice. A callback that saves the model should stand before the trackers. Of
     several processes that train one model, only the first logs: rank 0, by the engine and by ``$RANK``.
 
     A tracker is also a context manager, which closes the log at the end. Otherwise ``close`` does.

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class Engine(abc.ABC):
     """Arrays, spikes, time and gradients: the only interface that the code under ``api/`` computes with.
 
-    Its class takes the option ``dtype``. What only some engines have besides is in ``extras``.
+    Its class takes the option ``dtype``. ``extras`` has everything else, which only some engines
+    have.
 
     Attributes:
         name: its name for ``get_engine`` and for messages; no code branches on it.

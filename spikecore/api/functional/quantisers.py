@@ -157,7 +157,7 @@ class ScaledInteger(Grid):
     - ``"max"``: max |w| / n of the weights as they are now, so that nothing is clipped; rounded up to a power of two
       unless ``power_of_two=False``. The derivative by the largest weight takes the scale into account; a power of two
       is constant.
-    - ``"learned"``: a parameter named like the weight, with ``_scale`` behind it, that begins at 2 mean |w| / sqrt(n).
+    - ``"learned"``: a parameter named like the weight, with ``_scale`` appended, that begins at 2 mean |w| / sqrt(n).
       Its derivative is floor(w / s + 1/2) - w / s inside the range and the bound outside it, times 1 / sqrt(n N) for a
       weight of N entries. With ``power_of_two`` the nearest power of two is used, and the derivative goes to s as if it
       were s.

@@ -117,7 +117,7 @@ class AdaptiveMaxPool2d(_AdaptivePool):
 class GlobalAvgPool(Resizing):
     """The mean of each channel of a map: (channels, *space) -> (channels,), for any number of axes of space.
 
-    It is ``AdaptiveAvgPool2d(1)`` with a ``Flatten`` behind it, as before the last Linear of a ResNet.
+    It is ``AdaptiveAvgPool2d(1)`` followed by ``Flatten``, as before the last Linear of a ResNet.
     """
 
     def out_shape(self, shape: Shape) -> Shape:

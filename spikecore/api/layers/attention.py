@@ -132,7 +132,7 @@ class SpikingSelfAttention(_Named):
         Y = scale Q K^T V        in each head; rows of Q, K and V are positions
 
     All three branches receive the input and give spikes; entries of Q K^T count coincidences, so they are not negative
-    and need no softmax. Y is no spikes: a neuron comes behind it, in the paper with a threshold of 0.5. The product
+    and need no softmax. Y is not spikes: a neuron follows, in the paper with a threshold of 0.5. The product
     is (Q K^T) V or Q (K^T V), whichever takes fewer operations; for spikes both are the same numbers.
 
     Args:

@@ -23,7 +23,7 @@ from spikecore.arguments import Size
 
 @dataclass(frozen=True)
 class Delay(Delayed):
-    """Delays each neuron's signal: axonal delays, before a connection, or dendritic ones, behind it.
+    """Delays each neuron's signal: axonal delays, before a connection, or dendritic ones, after it.
 
         y[t] = sum_k h[k] x[t - k],   k = 0 ... max_delay        inputs before the first step are zero
         h[k] = max(0, 1 - |k - d|)                               kernel "linear"

@@ -174,7 +174,7 @@ class ThresholdDependentBatchNorm1d(_ThresholdDependent):
 
     Args:
         num_features: size of the feature (or channel) axis.
-        threshold: that of the neurons behind it, > 0; default 1.
+        threshold: that of the neurons after it, > 0; default 1.
         alpha: a factor, > 0; default 1. The paper takes 1 / sqrt(2) where two branches of a residual block are added.
         eps: added to the variance, > 0; default 1e-5.
         momentum: weight of the current batch in the running statistics, in [0, 1]; default 0.1.

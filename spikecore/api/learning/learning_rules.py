@@ -279,8 +279,8 @@ class DECOLLE(LearningRule):
     """Local losses (DECOLLE): each hidden layer learns from the loss of a fixed random readout of its own spikes.
 
     No signal goes from layer to layer. The readout is a random ``Linear`` from the layer's spikes to the network's
-    outputs; the loss takes its output for spikes and membrane. What is behind the last hidden layer learns from the
-    network's own loss, which is the one that training reports.
+    outputs; the loss takes its output for spikes and membrane. Layers after the last hidden layer learn from the
+    network's own loss, which training reports.
 
     Args:
         trace: "factorised", the default: one trace per input and sample, as in the paper; the neurons of a layer must

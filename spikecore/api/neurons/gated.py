@@ -83,7 +83,7 @@ class GLIF(Neuron):
         return Init(made.params.replace(conduct=every), made.buffers, made.shape)
 
     def prepare(self, engine: Engine, params: Params) -> Params:
-        """With ``time_steps``, the conductances have names of their own: a step takes one of them by its clock."""
+        """With ``time_steps``, one conductance per step, each under a name of its own."""
         ready = super().prepare(engine, params)
         if self.time_steps == 1:
             return ready

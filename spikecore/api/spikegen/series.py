@@ -145,7 +145,7 @@ def on_off(spikes: ArrayLike) -> Any:
 
         on_off(S) = (max(S, 0), max(-S, 0))
 
-    For what `delta(off_spike=True)`, `level_crossing` and `threshold_crossing` return. With `level_crossing` it gives
+    For the outputs of `delta(off_spike=True)`, `level_crossing` and `threshold_crossing`. With `level_crossing` it gives
     the code of Speech2Spikes for spectrograms.
 
     Args:

@@ -45,7 +45,7 @@ class heaviside(Surrogate):
 
 @dataclass(frozen=True)
 class LSO(Surrogate):
-    """Leaky spike operator: the gradient passes neurons that fired in full, and the others scaled by k.
+    """Leaky spike operator: derivative 1 where the neuron fired, k elsewhere.
 
         derivative      1 for u > 0, else k
         antiderivative  u for u > 0, else k u

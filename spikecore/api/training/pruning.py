@@ -44,7 +44,7 @@ def prune(
     """Take connections away, so that a fraction ``amount`` of all possible ones does not exist: their weights are zero.
 
     Connections that do not exist already are counted, so pruning twice by the same amount changes nothing. To train on,
-    give an optimiser that lets them stay away, ``sc.Adam(keep_zeros=True)``. Files, copies on other engines, exports
+    give an optimiser that keeps zeros, ``sc.Adam(keep_zeros=True)``. Files, copies on other engines, exports
     and conversions have the same zeros, since they have the same weights. Moments of connections that are gone are
     zero.
 
@@ -159,7 +159,7 @@ class Pruning(Concise, Checked):
         amount: fraction of the connections that do not exist from ``end`` on, in [0, 1); default 0.9.
         start: when pruning begins, >= 1, in epochs or updates of this ``fit``, counted from 1; a ``fit`` that resumes
             another counts on; default 1. The first cut is at ``start + every``.
-        end: when the last cut is made, >= ``start``; default 10. Let training continue behind it.
+        end: when the last cut is made, >= ``start``; default 10. Let training continue after it.
         every: distance of two cuts, >= 1; default 1.
         each: "epoch", the default, or "step": what ``start``, ``end`` and ``every`` count.
         scope, layers: as in ``prune``.
@@ -190,7 +190,7 @@ class Pruning(Concise, Checked):
             raise ValueError(f"Pruning: end={self.end!r} must be at least start={self.start!r}")
 
     def begin(self, model: Model) -> None:
-        """Refuse learning that brings connections back, and a schedule whose last cut is over and was not made."""
+        """Refuse learning that brings connections back, and a schedule whose last cut was missed."""
         check_zeros_stay("Pruning", model, self.each)
         weights = weights_in(model, self.layers, model.params())
         if any(wanted(group, weights, self.amount) for group in _groups(weights, self.scope)):

@@ -66,8 +66,8 @@ def quantize(
 
     Batch norms are not quantised: call ``fold_batch_norm`` before. All layers keep their names, and their parameters
     as well, so the state of a model that was trained without quantisation loads into the quantised network, unless
-    scales are learned: these are parameters of their own. What is on a grid already, e.g. a ``Quantized`` of your own,
-    stays as it is, whatever ``weights`` says: to try other bits, quantise the model that it was made of.
+    scales are learned: these are parameters of their own. A ``Quantized`` of your own keeps its bits, whatever
+    ``weights`` says: to try other bits, quantise the model that it was made of.
 
     Args:
         model: a ``Model``, which does not change; or a network without weights.

@@ -96,7 +96,7 @@ def run(
         record: names of layers, as in ``net.named_modules()``, whose spikes and states (or outputs) to return.
 
     Returns:
-        What ``net`` returns at each step, stacked over time; with ``record`` a pair of that and
+        The outputs of ``net`` at each step, stacked over time; with ``record`` a pair of that and
         ``{layer: {"spk": ..., "mem": ...}}``, ``{"output": ...}`` for other layers.
 
     The final states stay on the modules, detached.
