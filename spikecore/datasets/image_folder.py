@@ -31,8 +31,8 @@ def image_folder(
 
     Inputs are float32 (samples, channels, height, width) in [0, 1], with 1 channel, or 3 in colour. Targets are int64,
     `classes` the names of the folders in alphabetical order. Which files are for the test follows from a hash of their
-    names: it is the same in each run. If there are several images of one individual, write a split of your own, or the
-    results are too good by what the network knows of it.
+    names: it is the same in each run. If there are several images of one individual, write a split of your own: with
+    images of it in both parts, the results are too good.
 
     Args:
         path: the folder. Its folders are the classes, but for those whose names begin with "_" or "."; files are PNG,

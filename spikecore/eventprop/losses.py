@@ -19,9 +19,9 @@ Reads = Literal["times", "counts", "maxima", "means"]
 class EventLoss(Concise, Checked):
     """Base of the losses of ``spikecore.eventprop``.
 
-    A subclass says what it reads, "times" (first spikes, (batch, neurons); the network's duration for a neuron that
-    does not fire), "counts" (of spikes, each with its ``share``), "maxima" (the highest membranes) or "means" (those
-    over time), and writes ``per_sample`` in words.
+    A subclass writes ``per_sample`` in words, and ``reads`` one of these (batch, neurons): "times" of first spikes (the
+    network's duration for a neuron that does not fire), "counts" of spikes, each with its ``share``, "maxima" of
+    membranes, or their "means" over time.
     """
 
     reads: ClassVar[Reads] = "times"
@@ -120,8 +120,8 @@ class spike_count_loss(EventLoss):
 
         c_n = sum_k 1 - exp(-(duration - t_k) / tau)
 
-    A spike counts nothing at the network's end, and the more the earlier it happens, up to 1. So a count does not jump
-    where a spike passes the end, and has a derivative by each spike's time. It does jump where a peak touches the
+    Early spikes count almost 1; at the network's end a spike counts 0. So a count does not jump where a spike passes
+    the end, and has a derivative by each spike's time. It does jump where a peak touches the
     threshold. ``accuracy`` asks for the largest of these counts.
 
     Args:
@@ -169,8 +169,8 @@ class max_membrane_loss(EventLoss):
 class mean_membrane_loss(EventLoss):
     """Cross-entropy of the mean membrane over time of neurons that do not fire: -log softmax(mean_t V)_y.
 
-    The last layer needs ``threshold=None``. Every spike of the layer before counts at all times after it, where
-    ``max_membrane_loss`` asks for those before the highest membrane alone.
+    The last layer needs ``threshold=None``. All spikes of the layer before count. For ``max_membrane_loss`` only
+    those before the highest membrane count.
 
     Source: Nowotny, Turner & Knight, Loss shaping enhances exact gradient learning with EventProp in spiking neural
     networks, 2022.

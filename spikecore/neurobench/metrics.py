@@ -125,9 +125,9 @@ class Metrics:
 def measure(model: Model, x: ArrayLike, num_steps: Optional[Size] = None, encoder: Optional[Encoder] = None) -> Metrics:
     """Measure a model by NeuroBench's definitions, on any engine, without NeuroBench and without torch.
 
-    The numbers are those that NeuroBench gets for ``to_neurobench(model)`` on one batch ``x``, with one exception: the
-    footprint has the constants of all neurons, and NeuroBench sees those that are buffers of a module, which neurons
-    that snnTorch does not have are without; its Lapicque also holds two that follow from others.
+    The numbers are those that NeuroBench gets for ``to_neurobench(model)`` on one batch ``x``, except for
+    the footprint. Here it has the constants of all neurons; NeuroBench sees only constants that are buffers of a
+    module, which are those of snnTorch's neurons, and two more in Lapicque.
 
     Two things differ from ``functional.activity``, which counts what spikecore computes: an input that is constant
     in time is multiplied at every step; and one step of a connection is all accumulates or all multiply-

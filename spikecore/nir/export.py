@@ -53,7 +53,7 @@ def export_to_nir(
         ignore_dims: axes of ``sample_data`` that are not features. Default: the first axis, the batch, unless the
             network takes samples of the whole shape.
         dt: duration of a step, > 0, usually in seconds. Default 1e-4, as in snnTorch; 1 if no neuron and no delay has a
-            time, so that the r of ``IF`` is 1, which is all that some libraries read.
+            time constant: then the r of ``IF`` is 1, the only value that some libraries read.
         subgraphs: write a recurrent layer "rnn" as a subgraph "rnn", input -> lif -> output and lif -> w_rec -> lif.
             By default it becomes two nodes "rnn.lif" and "rnn.w_rec", as in snnTorch.
 

@@ -124,8 +124,8 @@ class Layer(Concise, Checked, abc.ABC):
         """Initial parameters and buffers, and the output's shape, for samples of ``shape``.
 
         Args:
-            key: names the random draws of the initial weights. If it is blank, only shapes are asked for, which may be
-                of any size, since a file may name it: ``first_weight`` of ``host.py`` then makes nothing of that size.
+            key: names the random draws of the initial weights. With a blank key only shapes are wanted. They may
+                be of any size, since files name them: ``first_weight`` of ``host.py`` then makes no array of that size.
             shape: shape of one input sample, without time and batch.
 
         Raises:

@@ -220,7 +220,7 @@ class fluctuation(Initialiser):
         beta: decay of the membrane of the neuron behind the weight, in [0, 1); default 0.9.
         alpha: decay of the synaptic current, in [0, 1), for ``sc.Synaptic``; default 0, which is ``sc.Leaky``.
         mem_mean: mean of the membrane; default 0.
-        mem_std: standard deviation of the membrane, > 0; default 1: the threshold, if that is 1.
+        mem_std: standard deviation of the membrane, > 0; default 1, the usual threshold.
 
     Raises:
         ValueError: an argument is out of range; or the mean alone makes the membrane fluctuate more than that.

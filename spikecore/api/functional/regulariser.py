@@ -68,7 +68,7 @@ class Regulariser(LossBase):
         return self.cost(engine, spikes, Steps(engine, spikes, lengths))
 
     def cost(self, engine: Engine, spikes: Array, steps: Steps) -> Any:
-        """The cost of one layer's spikes (time, batch, ...), before the factor ``Lambda``; ``steps`` that count."""
+        """The cost of one layer's spikes (time, batch, ...), before ``Lambda``; ``steps`` says which count."""
         raise NotImplementedError
 
 

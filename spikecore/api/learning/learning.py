@@ -128,8 +128,8 @@ class Learning(Concise, Checked):
 
         Raises:
             NotImplementedError: the engine computes a batch in one step and keeps gradients or weights on the device.
-            ValueError: the loss needs whole sequences; or several batches are to make one update, and a batch makes
-                several.
+            ValueError: the loss needs whole sequences; or ``accumulate`` asks for one update per several batches, and
+                this way of learning makes several updates per batch.
         """
         if processes > 1 and not self.whole:
             raise ValueError(

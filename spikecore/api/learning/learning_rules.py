@@ -57,7 +57,7 @@ class LearningRule(Learning):
     def carried(self, executor: Any, loss: Any, shape: Shape, samples: int) -> Optional[int]:
         """Number of values that a batch carries from step to step: states, traces and sums of gradients.
 
-        The rule begins with one and with two samples, and the rest is in proportion.
+        It is counted for one and for two samples; more samples add in proportion.
         """
         run = _begun(executor, self._rule(executor, loss, Targets(None, False), 1))
         counts = []
@@ -234,8 +234,8 @@ class NDOT(_WithFeedback):
         a^[t] = e[t-1] a^[t-1] + S[t]                   one per neuron and sample
         dL/dW += g[t] a^[t]^T                           W: weights behind them; g[t]: of the currents of this step
 
-    These are the equations of the paper, as a summary of it gives them, with U - I for lambda (U - theta S) of the step
-    before, so that they hold for each kind of reset. The paper's neuron is
+    The equations are from a summary of the paper. They hold for each kind of reset, because U[t] - I[t] replaces the
+    summary's lambda (U[t-1] - theta S[t-1]). The paper's neuron is
     ``Leaky(reset_mechanism="subtract_decayed")``. Inputs of the network have no membranes, and biases no inputs: their
     traces are those of ``OTTT``. Neurons must have a membrane as their only state, fire by it, and share one linear
     leak per layer (``Leaky``, ``IF``, ``LI``); between neurons there may be average pooling.

@@ -21,10 +21,10 @@ class SigmaDelta(Neuron):
         out[t] = Theta(|e[t]| - theta) e[t]                encode; else out[t] = y[t]
         sent[t] = sent[t-1] + out[t]
 
-    The sum that its receiver forms differs from y by at most theta, at every step. A network of such neurons computes what
-    one of f computes, and where its input changes slowly it sends little. Layers between them must have no bias, which
-    would be added at every step: give ``bias`` here. The first neuron takes values (``decode=False``), the last one
-    gives them (``encode=False``). Theta is differentiated by the surrogate.
+    The sum that its receiver forms differs from y by at most theta, at every step. A network of such neurons computes
+    what one of f computes, and where its input changes slowly it sends little. Layers between them must have no bias,
+    which would be added at every step: give ``bias`` here. The first neuron takes values (``decode=False``), the last
+    one gives them (``encode=False``). Theta is differentiated by the surrogate.
 
     Args:
         threshold: theta >= 0, the change that must be exceeded (strictly) to be sent; default 0.1. A number, an array

@@ -69,8 +69,8 @@ def level_crossing(
 
         gap = x[t] - level      S[t] = sign(gap) floor(|gap| / threshold), at most 1      level += threshold S[t]
 
-    Unlike ``delta``, this code also detects slow changes: threshold times the cumulative sum of the spikes follows the
-    signal, within one threshold if ``multiple`` or if the signal changes by at most one threshold per step.
+    Unlike ``delta``, this code also detects slow changes. The cumulative sum of the spikes, times the threshold,
+    follows the signal within one threshold if ``multiple``, or if the signal changes by at most one threshold per step.
 
     Args:
         data: (time, ...).
@@ -145,8 +145,8 @@ def on_off(spikes: ArrayLike) -> Any:
 
         on_off(S) = (max(S, 0), max(-S, 0))
 
-    For the outputs of `delta(off_spike=True)`, `level_crossing` and `threshold_crossing`. With `level_crossing` it gives
-    the code of Speech2Spikes for spectrograms.
+    For the outputs of `delta(off_spike=True)`, `level_crossing` and `threshold_crossing`. With `level_crossing` it
+    gives the code of Speech2Spikes for spectrograms.
 
     Args:
         spikes: (..., features), of both signs.

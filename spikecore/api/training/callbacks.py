@@ -60,9 +60,9 @@ Callbacks = Tuple[Union[Callback, StepCallback], ...]
 class EarlyStopping(Concise, Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
-    It begins again with each ``fit`` that does not resume another, if an epoch does not follow the last one (e.g. in a
-    loop of your own with another model), and if the network has become sparser, as with ``Pruning``. Earlier weights
-    are then not restored.
+    It begins again with each ``fit`` that does not resume another. It also begins again if an epoch does not follow the
+    last one (e.g. in a loop of your own with another model), or if the network has become sparser, as with ``Pruning``.
+    Earlier weights are then not restored.
 
     Args:
         patience: epochs without improvement, >= 1; default 5.

@@ -59,8 +59,8 @@ def train_step(
         learning: "bptt", the default, or truncated, ``sc.BPTT(window=...)``.
         lengths: how many steps of each sample count, (batch,); None, the default: all.
         seed: names the random draws of dropout and encoder; default: others at each step, from the model's seed
-            and the number of the step. A ``Key`` of the samples that ``first`` says: batches with
-            ``Key(path, first=0)``, ``Key(path, first=32)``, ... draw as one batch does.
+            and the number of the step. To draw for parts of a batch as for the whole batch, give a ``Key`` with the
+            number of the part's first sample: ``Key(path, first=0)``, ``Key(path, first=32)``, ...
         check_finite: whether NaN and infinity in the input, and a loss that is not finite, are refused.
 
     Returns:

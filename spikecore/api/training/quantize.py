@@ -64,10 +64,10 @@ def quantize(
     quantisation), and ``fit`` trains it further (quantisation-aware training). ``quantization_report`` lists what is
     rounded, and by how much.
 
-    Batch norms are not quantised: call ``fold_batch_norm`` before. All layers keep their names, and their parameters
-    as well, so the state of a model that was trained without quantisation loads into the quantised network, unless
-    scales are learned: these are parameters of their own. A ``Quantized`` of your own keeps its bits, whatever
-    ``weights`` says: to try other bits, quantise the model that it was made of.
+    Batch norms are not quantised: call ``fold_batch_norm`` before. Layers and parameters keep their names, so the state
+    of a model that was trained without quantisation loads into the quantised network, unless scales are learned. A
+    ``Quantized`` of your own keeps its bits, whatever ``weights`` says: to try other bits, quantise the model that it
+    was made of.
 
     Args:
         model: a ``Model``, which does not change; or a network without weights.

@@ -20,7 +20,7 @@ class LogMel(Transform):
     """The log-mel spectrogram of a Sound: how strong each band of frequencies is over time, (time, mels), float32.
 
     The sound is cut into windows, one every ``hop`` seconds, with a step of the result for each. The power spectrum of
-    each is summed in bands that are triangles on the mel scale, 2595 log10(1 + f / 700 Hz), overlap by half and have a
+    each is summed in triangular bands on the mel scale, 2595 log10(1 + f / 700 Hz), which overlap by half and have a
     peak of 1:
 
         P[t, m] = sum_f T_m(f) |FFT(hann * window t)(f)|^2 / sum hann^2

@@ -45,8 +45,8 @@ def BatchNormTT2d(
 class GradedSpikes(nn.Module):
     """Spikes of a learned size: one weight per feature.
 
-    The weight belongs to the features of (batch, size) and to the channels of (batch, size, height, width); an input
-    whose second axis is not ``size`` is multiplied by the weights as they are, (size, 1).
+    The input is (batch, size) or (batch, size, height, width): a weight for each feature or channel. An input of
+    another shape is multiplied by the weights as they are, (size, 1).
 
     Args:
         size: number of features.

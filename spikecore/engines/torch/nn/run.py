@@ -90,9 +90,9 @@ def run(
         state: states to start from, as ``utils.get_state`` returns them; None starts at rest, whatever earlier calls
             left.
         explain: True prints what ran how; a function is called with that text.
-        fused: whether neurons may run in kernels, which have no second derivative. Small runs take those that are
-            compiled, and gradients may change in their last bits when that happens. False always differentiates a loop
-            over the neuron's step.
+        fused: whether neurons may run in kernels, which have no second derivative. Small runs use a
+            kernel as soon as it is compiled; gradients may then change in their last bits. False always differentiates
+            a loop over the neuron's step.
         record: names of layers, as in ``net.named_modules()``, whose spikes and states (or outputs) to return.
 
     Returns:
