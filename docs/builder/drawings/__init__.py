@@ -1,6 +1,6 @@
 """Drawings of the tutorials, ``docs/tutorials/drawings``: each is a function of a module here, and a file of its name.
 
-``make pictures`` writes them, in no time, so nothing records what they were made from.
+``make pictures`` writes them and the chart of Home, in no time, so nothing records what they were made from.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Dict, List, Tuple
 
 from . import codes, deploy, events, learning, networks, neurons  # noqa: F401  each registers its drawings
 from .canvas import COLOURS, DRAWINGS, SHOWN, SIZE, WIDTH
+from .chart import chart
 
-__all__ = ["COLOURS", "DRAWINGS", "FOLDER", "SHOWN", "SIZE", "WIDTH", "build", "files", "pages"]
+__all__ = ["COLOURS", "DRAWINGS", "FOLDER", "SHOWN", "SIZE", "WIDTH", "build", "chart", "files", "pages"]
 
-FOLDER = Path(__file__).resolve().parents[2] / "tutorials" / "drawings"
+DOCS = Path(__file__).resolve().parents[2]
+FOLDER = DOCS / "tutorials" / "drawings"
+CHART, BENCHMARKS = DOCS / "images" / "chart.svg", DOCS / "benchmarks.md"
 IMAGE = re.compile(r"!\[([^\]]*)\]\((?:tutorials/)?drawings/(\w+)\.svg\)")
 
 
@@ -35,7 +38,7 @@ def build(folder: Path = FOLDER) -> int:
     return len(drawn)
 
 
-def pages(docs: Path = FOLDER.parents[1]) -> Dict[str, List[Tuple[str, str]]]:
+def pages(docs: Path = DOCS) -> Dict[str, List[Tuple[str, str]]]:
     """For each page that shows drawings, their names and what is said of them to those who do not see them."""
     texts = {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in sorted(docs.rglob("*.md"))}
     found = {page: [(name, alt) for alt, name in IMAGE.findall(text)] for page, text in texts.items()}
