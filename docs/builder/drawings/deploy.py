@@ -198,3 +198,49 @@ def c_memory(d: Canvas) -> None:
     d.arrow((404, 122), (404, 162), colour="orange")
     d.text(312, 172, "input", "orange", "end")
     d.text(414, 172, "spikes", "orange", "start")
+
+
+@drawing(height=206)
+def three_engines(d: Canvas) -> None:
+    """One description of a network is trained on torch, verified by NumPy, checked for the IPU, and saved once."""
+    d.box(8, 74, 112, 56, "**network**\nwritten once", "blue", 0.2)
+    engines = (
+        ("torch", "for training", "green"),
+        ("numpy", "gradients by hand", "green"),
+        ("ipu", "checked, simulated", "purple"),
+    )
+    for row, (name, note, colour) in enumerate(engines):
+        y = 12 + 72 * row
+        d.arrow((120, 102), (188, y + 20), colour=colour)
+        d.box(190, y, 84, 40, name, colour)
+        d.text(286, y + 25, note, colour, "start")
+    d.arrow((232, 52), (232, 82), colour="orange")
+    d.arrow((232, 84), (232, 54), colour="orange")
+    d.text(242, 73, "verify: equal gradients?", "orange", "start")
+
+
+@drawing(height=222)
+def quantization_grid(d: Canvas) -> None:
+    """A number is rounded to the nearest value of a grid; numbers beyond its range are put on its bounds."""
+    to = d.axes(110, 20, 250, 170, "", "")
+    d.text(360, 210, "number", anchor="end")
+    d.text(102, 30, "on the grid", anchor="end")
+    low, high, steps = 0.16, 0.84, 7
+    size = (high - low) / (steps - 1)
+    d.line(to(0, 0), to(1, 1), dash="4 3", width=1)
+    points = [to(0, low)]
+    for level in range(steps - 1):
+        edge = low + size * (level + 0.5)
+        points += [to(edge, low + size * level), to(edge, low + size * (level + 1))]
+    d.line(*points, to(1, high), colour="blue", width=2.2)
+    for level in range(steps):
+        x, y = to(0, low + size * level)
+        d.line((x - 5, y), (x + 5, y))
+    x, y = to(0, low + size * 3)
+    d.line((x - 14, y), (x - 14, y - 170 * size), colour="green", width=2)
+    d.text(x - 22, y - 85 * size + 5, "step", "green", "end")
+    d.text(376, to(0, high)[1] + 5, "upper bound", "orange", "start")
+    d.text(to(0.34, 0)[0], to(0, low)[1] + 5, "lower bound", "orange", "start")
+    for start, end, level in ((0, low - size / 2, low), (high + size / 2, 1, high)):
+        d.line(to(start, level), to(end, level), colour="orange", width=3.5)
+    d.text(376, 96, "few bits:\nlarge steps", "green", "start")

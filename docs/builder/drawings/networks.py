@@ -149,3 +149,27 @@ def target_counts(d: Canvas) -> None:
     d.text(14, 206, "the right neuron", "orange", "start")
     d.text(160, 206, "the others", "blue", "start")
     d.text(466, 206, "spikes in 10 steps", anchor="end")
+
+
+@drawing(height=216)
+def delays(d: Canvas) -> None:
+    """Two spikes that come one after the other have delays with which they arrive together, and the neuron fires."""
+    for row, (when, length) in enumerate(((0.12, 0.6), (0.46, 0.26))):
+        y = 44 + 58 * row
+        x, end = 96 + 280 * when, 96 + 280 * (when + length)
+        d.text(86, y - 4, f"input {row + 1}", "green", "end")
+        d.spikes(96, y, 280, [when], "green")
+        d.arrow((x + 4, y - 8), (end, y - 8), colour="purple", width=2)
+        d.text((x + end) / 2, y - 15, f"*d*_{{{row + 1}}}", "purple")
+        d.line((end, y), (end, y - 16), colour="purple", width=2.5)
+    end = 96 + 280 * 0.72
+    d.line((end, 44), (end, 86), width=1, dash="3 3")
+    d.line((end, 102), (end, 130), width=1, dash="3 3")
+    d.text(86, 166, "membrane", "blue", "end")
+    d.line((96, 176), (376, 176), width=1, fade=0.6)
+    d.line((96, 138), (376, 138), width=1.2, dash="5 4")
+    d.line((96, 176), (end, 176), (end, 128), (end + 12, 128), (end + 12, 172), (376, 175), colour="blue", width=2)
+    d.text(384, 133, "it fires", "orange", "start")
+    d.text(384, 61, "they arrive", "purple", "start")
+    d.text(384, 81, "together", "purple", "start")
+    d.text(376, 204, "time", anchor="end")

@@ -214,7 +214,7 @@ def two_stages(d: Canvas) -> None:
     for column, (name, factor, curve) in enumerate(stages):
         left = 6 + 160 * column
         colour = ("green", "purple", "blue")[column]
-        d.text(left + 70, 18, f"**{name}**" if column == 0 else name, colour)
+        d.text(left + 70, 18, name, colour)
         d.box(left, 62, 136, 84, colour=colour, fade=0.06)
         if curve is None:
             d.line((left + 10, 136), (left + 126, 136), width=1)
