@@ -78,6 +78,12 @@ def test_a_drawing_is_a_small_picture_that_needs_nothing_else(name):
     assert re.findall(r"url\(|href|@import", text) == []
 
 
+def test_all_pictures_of_the_documentation_stay_small():
+    pictures = [path for path in DOCS.rglob("*") if path.suffix in {".svg", ".png", ".gif"}]
+    assert 100 < len(pictures)
+    assert sum(path.stat().st_size for path in pictures) < 8_000_000
+
+
 FAULTS = """(() => {
     const {width, height} = document.documentElement.viewBox.baseVal
     const all = [...document.querySelectorAll('text')].map(one => [one.textContent, one.getBBox()])
