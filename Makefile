@@ -119,7 +119,7 @@ stub: .venv/extras-test  ## spikecore/nn/__init__.pyi, which says to editors how
 tutorials: .venv/extras-docs  ## the tutorials' pages and notebooks; executes those whose code has changed
 	$(BIN)/python docs/builder/tutorials.py $(NAMES)
 
-pictures: .venv/extras-docs  ## docs/pictures, of the pages whose code has changed
+pictures: .venv/extras-docs  ## docs/pictures of the pages whose code has changed; the drawings of tutorials
 	$(BIN)/python docs/builder/pictures.py $(NAMES)
 
 tutorials-check: .venv/extras-docs .venv/extras-test  ## execute tutorials and gallery, and compare with the pages

@@ -2,7 +2,8 @@
 
 The Python blocks of a page run in one namespace in an empty folder, so that what ``savefig("raster.png")`` writes is
 what ``![…](pictures/raster.png)`` shows. ``python docs/builder/pictures.py [PAGE ...]`` draws those of pages whose code
-has changed, and of those that are named.
+has changed, and of those that are named; and ``drawings``, which are no plots, and the chart of Home, in any
+case.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ def main() -> int:
         parser.error(f"{', '.join(unknown)}: shows no picture of its code; these do: {', '.join(shown(DOCS))}")
     pages = named or changed(DOCS)
     build(DOCS, pages)
-    print(f"{len(pages)} pages drawn{': ' if pages else ''}{', '.join(pages)}")
+    import drawings  # beside this file, from where it is run
+
+    drawings.CHART.write_text(drawings.chart(drawings.BENCHMARKS.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"{len(pages)} pages drawn{': ' if pages else ''}{', '.join(pages)}; {drawings.build()} drawings")
     return 0
 
 

@@ -49,8 +49,11 @@ print(sc.verify(model, test.inputs[:8], test.targets[:8], num_steps=5))
 # %% [markdown]
 # ## Export
 #
-# One call writes the network as a header and a source, with an example around them. `net` is the stem of the files and
-# the prefix of the names in them.
+# One call writes the network, with an example around it. `net` is the stem of the files and the prefix of the names in
+# them.
+#
+# ![The model is exported as net.h, net.c, main.c and net.md; the first three become a program that reads pixels and
+# writes counts](drawings/c_files.svg)
 
 # %%
 done = sc.export(model, FOLDER / "net", to="c")
@@ -72,8 +75,10 @@ source = (FOLDER / "net.c").read_text()
 print(source[source.index("void net_step") :])
 
 # %% [markdown]
-# No memory is allocated while it runs. All that lives between two steps is in `net_state`, so its size is the RAM that
-# the network needs; the weights are constants and stay in flash.
+# No memory is allocated while it runs. The size of `net_state` is the RAM that the network needs.
+#
+# ![Flash holds weights and code, RAM holds states and scratch memory; input goes into the RAM, spikes come
+# out](drawings/c_memory.svg)
 
 # %% alt="Bytes of the states, of the scratch memory, and of the weights"
 words = [line.split() for line in (FOLDER / "net.h").read_text().splitlines() if "_BYTES" in line]

@@ -31,8 +31,10 @@
 # $$U[t] = \underbrace{\beta\, U[t-1]}_{\text{leak}} + \underbrace{W X[t]}_{\text{input}} -
 # \underbrace{S[t-1]\, \theta}_{\text{reset}} , \qquad S[t] = \Theta(U[t] - \theta) . \qquad (2)$$
 #
-# One decay, one threshold, and weights: it is a recurrent network in which each neuron listens to nobody but itself.
-# How large is $\beta$?
+# ![The neuron as a loop: weighted input, what is left of the membrane and the reset are added; the sum is compared with
+# the threshold](drawings/neuron_loop.svg)
+#
+# One decay, one threshold, and weights. How large is $\beta$?
 
 # %%
 import math
@@ -140,8 +142,11 @@ fig.tight_layout()
 # $$U_1[t] = \beta U_1[t-1] + W_1 X[t] + b_1 - \theta S_1[t-1] , \qquad
 # U_2[t] = \beta U_2[t-1] + W_2 S_1[t] + b_2 - \theta S_2[t-1] .$$
 #
-# Note the order: within one step the spikes pass through *all* layers, as in snnTorch and in most libraries. Time
-# passes between steps, not between layers.
+# ![Input and two layers over three steps: spikes go up through all layers within a step, membranes go on to the next
+# step](drawings/network_in_time.svg)
+#
+# Within one step the spikes pass through *all* layers, as in snnTorch and in most libraries. Time passes between steps,
+# not between layers.
 #
 # We let the library draw the weights, and run the network with the function from above.
 
@@ -299,8 +304,11 @@ assert (in_torch != output.spikes).mean() < 0.01
 # %% [markdown]
 # ## What goes wrong
 #
-# Random weights have a size, the threshold has a size, and $\beta$ amplifies. If they do not fit, neurons are silent or
-# fire at every step. Both are useless: a neuron that is always silent, or always on, says the same whatever it sees.
+# Random weights have a size, the threshold has a size, and $\beta$ amplifies. They must fit:
+#
+# ![Rasters of neurons whose weights are too small, fitting, and too large: silent, telling inputs apart, always
+# on](drawings/too_quiet_too_loud.svg)
+#
 # The next picture has the rates of both layers for thresholds over two orders of magnitude.
 
 # %% alt="Firing rates of hidden and output layer against the threshold: high at the left, falling to zero at the right"

@@ -141,10 +141,11 @@ _ = ax.legend(frameon=False)
 # what we look for: the change of the loss per change of the membrane at step $t$, *everything later included*. To
 # find it, ask where $U[t]$ goes:
 #
-# 1. into the spike $S[t]$, with the derivative $\sigma'(U[t] - \theta)$;
-# 2. into the next membrane $U[t+1]$, with the derivative $\beta$;
-# 3. into the next reset $R[t+1]$. This path is cut. The reset is treated as a constant, as in snnTorch and most other
-#    libraries: how far the neuron fell was decided by whether it fired, not by how far it was above the threshold.
+# ![Membranes and spikes of three steps: gradients come back from the spike by the surrogate and from the next membrane
+# by beta; the path of the reset is cut](drawings/bptt_graph.svg)
+#
+# The reset is treated as a constant, as in snnTorch and most other libraries: how far the neuron fell was decided by
+# whether it fired, not by how far it was above the threshold.
 #
 # Hence, from the last step to the first,
 #
@@ -302,6 +303,9 @@ _ = ax.legend(frameon=False)
 # lower training loss: it is too long, which acts like a larger learning rate. Nobody who looks at these curves would
 # suspect anything. On a task in which time matters, the price is paid in accuracy, and there is no message either. So
 # a gradient has to be compared with something. There are three witnesses.
+#
+# ![The forward pass is differentiated by finite differences, by PyTorch and by the library's engines; each is compared
+# with your gradient](drawings/three_witnesses.svg)
 #
 # ### First witness: finite differences in smooth mode
 #

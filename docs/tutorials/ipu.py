@@ -24,6 +24,9 @@
 # - **Weights and gradients live on the device.** They come back when somebody asks.
 # - **Time is unrolled**: a run of 25 steps is 25 copies of the step in one program.
 #
+# ![Host and IPU: the network is recorded and compiled once; the program has a copy of each step, forwards and
+# backwards, and the optimiser](drawings/ipu_lowering.svg)
+#
 # snnTorch met this with a package of its own for the IPU, in an environment of its own. Here it is one more engine.
 
 # %%
@@ -79,7 +82,12 @@ assert report.ok
 # $$S = \Theta(u) + h(u)_{\text{detached}} \cdot (u - u_{\text{detached}}),$$
 #
 # where $h$ is the surrogate's derivative. The second term is exactly 0, so the value is the spike; its derivative is
-# $h(u)$, by torch's own rules. The next cell shows both on one vector.
+# $h(u)$, by torch's own rules.
+#
+# ![A custom backward is lost on the way to the device; the engine's spike keeps its
+# derivative](drawings/dropped_backward.svg)
+#
+# The next cell shows both on one vector.
 
 # %%
 import torch
@@ -223,8 +231,10 @@ for steps in (5, 15, 45):
     print(f"{steps} steps: {grown}".splitlines()[0])
 
 # %% [markdown]
-# `sc.BPTT(update_every=10)` compiles a program of ten steps, calls it for each part of a sequence, and keeps the states
-# on the device in between. The gradient does not cross the parts: this is truncated backpropagation through time.
+# `sc.BPTT(update_every=10)` compiles a program of ten steps, and calls it for each part of a sequence:
+#
+# ![Four parts of ten steps: states pass from part to part, gradients go back within a part
+# only](drawings/parts_of_a_sequence.svg)
 
 # %%
 long = sc.Model(network, engine="ipu", simulate=True, seed=0)

@@ -12,13 +12,13 @@
 #
 # How much of a nerve cell belongs in a model? There is a wide range.
 #
-# - **Hodgkin and Huxley** (1952) describe the channels in the membrane of a squid's nerve by four differential
-#   equations. They reproduce the shape of a spike, and they are too slow and have too many constants for large
-#   networks.
-# - **The artificial neuron** of deep learning is a weighted sum and a nonlinear function. It has no time at all.
-# - **The leaky integrate-and-fire neuron** (LIF) lies between. It adds up its input, it forgets with time, and when the
-#   sum reaches a threshold it fires. The shape of a spike is left out, since all spikes look alike: what counts is
-#   *when* they happen. This is one differential equation and one comparison.
+# ![Three models: Hodgkin and Huxley's with the shape of a spike, the LIF neuron with its times, and the artificial
+# neuron without time](drawings/lif_between.svg)
+#
+# **Hodgkin and Huxley** (1952) described a squid's nerve by four differential equations: too slow, and with too many
+# constants, for large networks. The **leaky integrate-and-fire neuron** (LIF) leaves the shape of a spike out, since
+# all spikes look alike: what counts is *when* they happen. It adds up its input, it forgets with time, and when the sum
+# reaches a threshold it fires.
 #
 # Louis Lapicque had the idea in 1907, decades before anybody knew how a spike comes about. He stimulated nerves of
 # frogs and found that they behave like a leaking capacitor (N. Brunel and M. van Rossum tell the story in *Lapicque's
@@ -29,19 +29,8 @@
 # A membrane is a thin film of fat between two salt solutions: an insulator between conductors, a capacitor $C$.
 # Channels let some ions through: a resistor $R$ in parallel.
 #
-# ```text
-#         I(t)
-#          │
-#    ┌─────┴─────┐   inside of the cell
-#    │           │
-#   ┌┴┐          │     ▲
-#   │ │ R      ──┴──   │
-#   │ │        ──┬── C │ U(t)
-#   └┬┘          │     │
-#    │           │
-#    └─────┬─────┘   outside
-#         ─┴─
-# ```
+# ![A resistor R and a capacitor C in parallel between the inside and the outside of the cell; the current I(t) leaks
+# through R or charges C, whose voltage is U(t)](drawings/lif_circuit.svg)
 #
 # A current $I(t)$ from a synapse or an electrode splits in two:
 #
@@ -202,10 +191,12 @@ fig.tight_layout()
 #
 # $$S[t] = \Theta(U[t] - \theta) = \begin{cases} 1 & U[t] > \theta \\ 0 & \text{else.} \end{cases}$$
 #
-# A threshold alone is not enough: a membrane above it would fire at every step for ever. After a spike something has to
-# pull it down. The real cell opens potassium channels, the model **resets**: the default subtracts the threshold. In
-# spikecore, as in snnTorch, a spike at step $t$ acts on the membrane at step $t + 1$, so pictures show the membrane
-# above the threshold once.
+# A membrane above the threshold would fire at every step for ever, so after a spike something has to pull it down. The
+# real cell opens potassium channels, the model **resets**: the default subtracts the threshold. In spikecore, as in
+# snnTorch, this happens one step after the spike.
+#
+# ![A membrane jumps at input spikes and leaks between them; when it passes the threshold, the neuron fires, and one
+# step later the membrane loses the threshold](drawings/lif_threshold.svg)
 #
 # $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] - \theta\, S[t] . \qquad (4)$$
 
@@ -304,11 +295,11 @@ fig.tight_layout()
 #
 # ## Three ways to reset
 #
-# - `"subtract"` takes $\theta$ off. What was above the threshold is kept, so no input is lost: this is best for
-#   networks, and the default.
-# - `"zero"` starts again at 0, whatever the excess. It is simple on hardware, and it saves spikes.
-# - `"none"` leaves the membrane alone, for outputs that are read as a voltage
-#   ([Regression with a membrane](regression_membrane.md)).
+# ![The same membrane with three resets: subtract keeps what was above the threshold, zero loses it, none leaves the
+# membrane alone](drawings/lif_resets.svg)
+#
+# `"subtract"` loses no input: this is best for networks, and the default. `"zero"` is simple on hardware, and it saves
+# spikes. `"none"` is for outputs that are read as a voltage ([Regression with a membrane](regression_membrane.md)).
 #
 # The difference shows when input comes in lumps. Here it is a random train of spikes, each of 0.7 A during one step of
 # a neuron with $\tau$ = 5 steps: `rate` draws a spike with the probability 0.4 at each step.
@@ -337,8 +328,10 @@ assert len(trains["subtract"]) > len(trains["zero"])
 # meanwhile, since the reset is one step late.
 #
 # Look at what the neuron does with its input: a spike alone has no effect, and two or three that come close together
-# make it fire. A LIF neuron with a short $\tau$ is a detector of coincidences; with a long one it counts. Everything
-# between is a matter of $\tau$.
+# make it fire. What "close" means is a matter of $\tau$:
+#
+# ![With a short time constant only two spikes close together make the neuron fire; with a long one it fires at every
+# second spike](drawings/lif_coincidence.svg)
 #
 # ## A neuron that counts heartbeats
 #

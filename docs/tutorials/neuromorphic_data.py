@@ -19,8 +19,11 @@
 # $$|\log I(t) - \log I(t_{\text{last}})| \ge C \quad\Rightarrow\quad \text{event } (t, x, y, p),\qquad
 # p = \begin{cases} 1 \text{ (ON)} & \text{brighter}\\ 0 \text{ (OFF)} & \text{darker.}\end{cases}$$
 #
-# So a recording is no stack of pictures but a list of events, with times in microseconds. Where nothing moves, nothing
-# is sent. The logarithm makes the camera see the same edges in sun and in shade.
+# ![The logarithm of a pixel's brightness over time, the level that it remembers, and its ON and OFF
+# events](drawings/event_pixel.svg)
+#
+# So a recording is a list of events, with times in microseconds. Where nothing moves, nothing is sent. The logarithm
+# makes the camera see the same edges in sun and in shade.
 #
 # A digit on a screen does not move, and a camera that stares at it sees nothing. For N-MNIST, a camera was moved in
 # three quick steps (*saccades*) along a triangle, 100 ms each, in front of digits of MNIST on a screen (G. Orchard, A.
@@ -95,8 +98,12 @@ assert len(clean) < len(events)
 # %% [markdown]
 # ## From events to frames
 #
-# A network in discrete time needs steps. `ToFrames` counts the events at each pixel and polarity in each step, and
-# gives an array `(time, polarity, height, width)`. The length of a step is a choice:
+# A network in discrete time needs steps. `ToFrames` counts the events at each pixel and polarity in each step:
+#
+# ![Events on a line of time, cut into four steps; below each step a frame of ON counts and a frame of OFF
+# counts](drawings/events_to_frames.svg)
+#
+# The length of a step is a choice:
 #
 # - short steps (`window=1000`, 1 ms) keep the times. A recording has 300 steps, most entries are 0, and training is
 #   slow;
@@ -146,9 +153,13 @@ print("in epoch 0 and 1:", [int(augmented.item(0, epoch).sum()) for epoch in (0,
 # %% [markdown]
 # ## Recordings of unequal length
 #
-# Without `steps`, recordings give as many frames as they need: a longer recording has more. A `Loader` fills the
-# shorter ones of a batch with empty steps at their end. The network keeps running through these steps, in which
-# nothing comes in. For a loss that should not count them, give lengths; see [training recipes](../training.md).
+# Without `steps`, a longer recording gives more frames. A `Loader` fills the shorter ones of a batch with empty steps,
+# through which the network keeps running:
+#
+# ![Three recordings of a batch with 16, 9 and 12 frames; the shorter ones end in empty
+# steps](drawings/padded_batch.svg)
+#
+# For a loss that should not count them, give lengths; see [training recipes](../training.md).
 
 # %%
 uneven = [recordings[i][0].between(0, stop) for i, stop in enumerate((100_000, 200_000, 300_000))]
@@ -235,9 +246,13 @@ _ = right.set(ylabel="output neuron", yticks=range(10), title=f"most spikes: neu
 # %% [markdown]
 # ## Running on events
 #
-# Frames were needed to train. The trained network can take the events themselves: `run_events` makes the steps, adds up
-# the weights of pixels that fired and leaves out all others. It runs on the NumPy engine, so the model moves there
-# first. The spikes are those of the frames.
+# Frames were needed to train. The trained network can take the events themselves: `run_events` makes the steps, and
+# adds up the weights of pixels that fired alone.
+#
+# ![Two of 64 pixels fired: each adds the kernel around its place, and nothing else is
+# computed](drawings/conv_events.svg)
+#
+# It runs on the NumPy engine, so the model moves there first. The spikes are those of the frames.
 
 # %%
 on_numpy = model.to_engine("numpy")

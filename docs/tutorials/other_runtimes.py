@@ -6,6 +6,8 @@
 # as modules of PyTorch again, and in other spiking libraries. You will check at each border that it is still the same
 # network, spike by spike.
 #
+# ![A trained network and six ways to go on: a file, a stream, events, PyTorch, NIR, C](drawings/runtimes.svg)
+#
 # It needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
 # %%
@@ -108,8 +110,12 @@ assert same > 0.98
 # %% [markdown]
 # ## One time step per call
 #
-# A robot does not have sequences. It has a value *now*, and wants an answer before the next one. `model.stream()`
-# keeps the states of all neurons and runs one step per call. On the NumPy engine the step of the whole network is
+# A robot does not have sequences. It has a value *now*, and wants an answer before the next one.
+#
+# ![A model takes a whole sequence and gives all answers at its end; a stream takes a step, keeps the states, and
+# answers at once](drawings/sequence_or_stream.svg)
+#
+# `model.stream()` is the second of these. On the NumPy engine the step of the whole network is
 # compiled, and one call runs it ([Streaming and events](../streaming.md)). Here the network sees one digit after
 # another, 15 steps each, without a reset in between.
 
@@ -236,6 +242,9 @@ assert np.mean(back(test.inputs, num_steps=STEPS).spikes != ours) < 1e-3
 # instruction set for interoperable brain-inspired computing*, 2024) describes a network as a graph of differential
 # equations. Norse, SpikingJelly, snnTorch, Sinabs and others read it, and so do the tools of several neuromorphic
 # chips. The equations are continuous, so a graph needs the duration of a step, `dt`.
+#
+# ![The network as a graph of NIR: Input, Affine, LIF, Affine, LIF, Output, with their
+# parameters](drawings/nir_graph.svg)
 
 # %%
 import nir

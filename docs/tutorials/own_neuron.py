@@ -53,6 +53,9 @@ from spikecore.base import Membrane, Param, State, cast
 # $$P = \frac{2\pi}{\arccos\!\left(1 - \omega^2 / 2\rho\right)}
 # \qquad\text{or}\qquad \omega = 2 \sqrt{\rho}\, \sin(\pi / P) \text{ steps.}$$
 #
+# ![The state of a resonator as a spiral in the plane with the threshold to its right; beside it the membrane that
+# swings, and a leaky one that only decays](drawings/resonator_plane.svg)
+#
 # If both updates used the old values, the state would change by $\sqrt{\rho^2 + \omega^2}$ per step: above 1 for a
 # fast swing, so that the membrane grows without end (exercise 1).
 #
@@ -92,6 +95,9 @@ def period_of(omega, rho):
 print(Resonator(rho=sc.learn(0.9), omega=sc.learn(0.5)))
 
 # %% [markdown]
+# ![The method step, and what is made from it: training on two engines, verify, a PyTorch module, a
+# kernel](drawings/one_step_many_uses.svg)
+#
 # What the parts do:
 #
 # - **Fields** annotated `Param` take a number, an array with one value per neuron, or `sc.learn(...)`: then they are

@@ -34,9 +34,11 @@ from spikecore.datasets import Loader, mnist_sample
 #
 # Precision by rate takes time: for half the error, wait four times as long. But people recognise an image after about
 # 150 ms (S. Thorpe, D. Fize, C. Marlot, *Speed of processing in the human visual system*, 1996), in which a neuron of
-# the cortex hardly fires more than a few times. A *population code* asks many neurons at once. For $N$ independent
-# neurons and one step, the formula is the same with $N$ in the place of $T$. Neurons and time can be exchanged for each
-# other; only the product $N T$ counts:
+# the cortex hardly fires more than a few times. A *population code* asks many neurons at once. Neurons and time can be
+# exchanged for each other; only the product $N T$ counts:
+#
+# ![Twenty-five tosses of a coin as one neuron over 25 steps, five neurons over five steps, and 25 neurons in one
+# step](drawings/neurons_or_time.svg)
 
 # %% alt="Error of an estimated rate over the number of neurons, for 1, 5 and 25 steps, along the formula's lines"
 p, populations = 0.3, np.array([1, 2, 5, 10, 20, 50, 100])
@@ -133,6 +135,11 @@ assert 0.6 < accuracy < 0.9
 # %% [markdown]
 # Where exactly one neuron fires, the network is usually right. Its weakness is the rest: if none fires, or two, nothing
 # says which is more likely, and `argmax` takes the lowest class.
+#
+# The remedy is a group of neurons for each class:
+#
+# ![A hidden layer, three groups of output neurons with the spikes of each, and their numbers of
+# votes](drawings/population_vote.svg)
 #
 # `SF.mse_count_loss` with `population_code=True` adds up the spikes of a class before it compares them with the target:
 #

@@ -11,22 +11,23 @@
 # A classifier needs one decision at the end of a run, and counting spikes is enough for that. Regression asks for a
 # number $y[t] \in \mathbb{R}$, possibly at every step. There are several ways to read a number from a spiking neuron:
 #
-# - the **number of spikes** in a while. It is a whole number, and a fine resolution needs many steps;
-# - the **time** of a spike, or the time between two spikes. It is fine, but there is one number per spike;
-# - the **membrane potential** of a neuron that does not fire. It is a real number at every step.
+# ![Three readings of a neuron: the count of its spikes, the time of one, the membrane](drawings/readouts.svg)
 #
-# This page takes the membrane. Is that cheating, since a membrane is hidden inside of a neuron? The layers before it
-# still talk in spikes alone, which is where the work of a network is. The last neuron is one accumulator with a leak.
-# A chip has that anyway, and a program can read it.
+# This page takes the membrane of a neuron that does not fire. Is that cheating, since a membrane is hidden inside of a
+# neuron? The layers before it still talk in spikes alone, which is where the work of a network is. The last neuron is
+# one accumulator with a leak. A chip has that anyway, and a program can read it.
 #
 # For a neuron without a reset, the membrane is
 #
 # $$U[t] = \beta\, U[t-1] + W S[t] + b, \qquad 0 \le \beta \le 1,$$
 #
-# where $S[t]$ are the spikes of the layer before. Written out, $U[t] = \sum_{k \ge 0} \beta^k (W S[t-k] + b)$. So the
-# membrane is a weighted count of recent spikes: those of $k$ steps ago count $\beta^k$. If the neuron fired, its reset
-# would tear a hole of the size of the threshold into this sum, and the answer would jump. So the neuron that answers
-# is `sc.LI`, a leaky integrator. `sc.Leaky(reset_mechanism="none")` has the same membrane.
+# where $S[t]$ are the spikes of the layer before. Written out, $U[t] = \sum_{k \ge 0} \beta^k (W S[t-k] + b)$: a
+# weighted count of recent spikes.
+#
+# ![A membrane jumps at each spike and decays; with a reset, the same membrane falls to zero at the
+# threshold](drawings/membrane_sum.svg)
+#
+# So the neuron that answers is `sc.LI`, a leaky integrator. `sc.Leaky(reset_mechanism="none")` has the same membrane.
 
 # %%
 import matplotlib.pyplot as plt

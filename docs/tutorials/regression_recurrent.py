@@ -8,10 +8,14 @@
 # %% [markdown]
 # ## How often should a neuron fire?
 #
-# A classifier of spikes is usually decoded by counts: the class is the output neuron that fires most. With cross
-# entropy on the counts, training pushes the right neuron towards firing at every step and all others towards silence.
-# Both ends are bad. A neuron that fires at every step costs energy at every step. A neuron that never fires is far
-# from its threshold, where surrogate gradients vanish, and it may not come back.
+# A classifier of spikes is usually decoded by counts: the class is the output neuron that fires most.
+#
+# ![With cross entropy the right neuron fires at each of ten steps and the others hardly; with regression it fires eight
+# times and the others twice](drawings/target_counts.svg)
+#
+# Cross entropy on the counts pushes to both ends, and both are bad. A neuron that fires at every step costs energy at
+# every step. A neuron that never fires is far from its threshold, where surrogate gradients vanish, and it may not come
+# back.
 #
 # Regression names the numbers instead. In a run of $T = 10$ steps, let the right neuron fire 8 times and each other
 # neuron 2 times. With $n_c = \sum_t S_c[t]$ spikes of output neuron $c$ and targets $\hat n_c$,
@@ -40,10 +44,18 @@ counts_loss = SF.mse_count_loss(correct_rate=0.8, incorrect_rate=0.2)
 #
 # $$U[t] = \beta\,U[t-1] + I[t] + V S[t-1] - R[t]\,\theta,$$
 #
-# where $R[t]\,\theta$ is the reset. There are three ways to wire it:
+# where $R[t]\,\theta$ is the reset. Unrolled over time, the layer is a chain that shares its weights:
 #
-# - **one to one**: each neuron hears itself. $V$ is one number, or one per neuron: `sc.RLeaky(all_to_all=False)`.
-# - **all to all**: each neuron hears its whole layer. $V$ is a matrix: `sc.RLeaky(linear_features=128)`.
+# ![A recurrent layer, and the same layer unrolled over three steps with the same weights at
+# each](drawings/time_unrolled.svg)
+#
+# There are three ways to wire $V$:
+#
+# ![Spikes of a step and membranes of the next, connected one to one, all to all, and to
+# neighbours](drawings/recurrent_wirings.svg)
+#
+# - **one to one**: `sc.RLeaky(all_to_all=False)`, with one number for all neurons or one per neuron.
+# - **all to all**: `sc.RLeaky(linear_features=128)`.
 # - **by convolution**, for maps: `sc.Recurrent(sc.Leaky(), sc.Conv2d(8, 8, 3, padding=1))`.
 #
 # `sc.Recurrent(neuron, connection)` gives any neuron a feedback; `RLeaky` is short for it. Look at one neuron with a

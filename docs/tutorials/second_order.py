@@ -12,8 +12,10 @@
 #
 # In the leaky neuron of the pages before, a spike that comes in lifts the membrane within one step. In a cell, a spike
 # releases a transmitter, the transmitter opens channels, and the channels close again one by one, over 1 to 100 ms.
-# While they are open, a current flows. So there are *two* leaky stages: the current decays with a time constant
-# $\tau_\text{syn}$, and the membrane that it charges decays with $\tau_\text{mem}$:
+# While they are open, a current flows. So there are *two* leaky stages, with the time constants $\tau_\text{syn}$ and
+# $\tau_\text{mem}$:
+#
+# ![A spike, the synaptic current that jumps and decays, and the membrane that rises and falls](drawings/two_stages.svg)
 #
 # $$\tau_\text{syn} \frac{dI}{dt} = -I + \text{spikes in}, \qquad \tau_\text{mem} \frac{dU}{dt} = -U + R I .$$
 #
@@ -191,12 +193,8 @@ assert np.allclose(tau * (0.8 - 0.7) * same[:-1], alone[1:], atol=1e-5)
 # %% [markdown]
 # ## Which of the three?
 #
-# | | `Leaky` | `Synaptic` | `Alpha` |
-# |---|---|---|---|
-# | states per neuron | 1 | 2 | 3 |
-# | answer to a spike | at once, then decays | rises, then decays | one step later, rises, then decays |
-# | a spike resets | the membrane | the membrane, not the current | everything |
-# | decays | $\beta$ | $\alpha$, $\beta$ | $\alpha > \beta$ |
+# ![Leaky answers at once and has one state, which is reset; Synaptic answers later and resets its membrane, not its
+# current; Alpha answers one step later and resets all three states](drawings/second_order_resets.svg)
 #
 # The rounded answer has a use when *times* of spikes carry the information. The membrane of a leaky neuron jumps when a
 # spike arrives, so a spike that moves a little past another changes much at once. Behind a synaptic current it changes

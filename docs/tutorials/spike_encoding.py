@@ -20,8 +20,18 @@
 # - **Change matters more than what stays.** An eye or an ear reacts mostly to what changes. A code that is silent for a
 #   constant signal gets this for nothing.
 #
+# This page is about three ways to write a number as spikes, and what each costs:
+#
+# ![Three pixels of different brightness as a rate code and as a latency code, and a signal as a code of its
+# changes](drawings/codes.svg)
+#
 # In spikecore, spikes are arrays of zeros and ones with the time axis first: `(time, batch, *features)`. An encoder
-# gets `(batch, *features)` and adds the time axis. Let us take three digits.
+# gets `(batch, *features)` and adds the time axis.
+#
+# ![An array of spikes: a sheet for each time step, with a row for each sample of the batch and a column for each
+# feature](drawings/spike_array.svg)
+#
+# Let us take three digits.
 
 # %% alt="Three handwritten digits, 28 by 28 pixels each: a five, a zero and a four"
 import matplotlib.pyplot as plt
@@ -137,9 +147,13 @@ except ValueError as error:
 #
 # $$t = \tau \ln \frac{x}{x - \theta} ,$$
 #
-# and never if $x \le \theta$. A strong input fires early, a weak one late. This is `spikegen.latency`. The logarithm
-# crowds most brightnesses into the first steps, so there is also a straight line, `linear=True`:
-# $t = \tau (1 - x)$.
+# and never if $x \le \theta$.
+#
+# ![Membranes of a bright, a grey and a dark pixel: the bright one reaches the threshold early, the grey one late, the
+# dark one never](drawings/latency_membrane.svg)
+#
+# This is `spikegen.latency`. The logarithm crowds most brightnesses into the first steps, so there is also a straight
+# line, `linear=True`: $t = \tau (1 - x)$.
 
 # %% alt="Spike time against brightness: the log code falls steeply near the threshold, the linear code is straight"
 x = np.linspace(0.0, 1.0, 201, dtype=np.float32)[:, None]
@@ -231,9 +245,12 @@ print("spikes:", delta.astype(int).tolist())
 assert delta.tolist() == [0, 0, 0, 0, 1, -1, 1, -1, 1, 0, 0]  # as in snnTorch's tutorial
 
 # %% [markdown]
-# `delta` looks at single steps. A signal that rises slowly, by less than $\theta$ per step, never makes it fire, and so
-# the receiver cannot know how far it went. **Level crossing** (send on delta) has a memory: it compares the signal with
-# the level that the receiver has, and corrects this level by $\pm\theta$ with each spike:
+# `delta` looks at single steps: a signal that rises slowly, by less than $\theta$ per step, never makes it fire.
+# **Level crossing** (send on delta) compares the signal with the level that the receiver has, and corrects this level
+# by $\pm\theta$ with each spike:
+#
+# ![A signal rises slowly, then falls at once: delta sees the fall only; level crossing follows
+# both](drawings/level_crossing.svg)
 #
 # $$
 # S[t] = \operatorname{sign}(x[t] - L)\, \Big\lfloor \tfrac{|x[t] - L|}{\theta} \Big\rfloor , \qquad
@@ -353,8 +370,12 @@ assert min(accuracy.values()) > 0.75
 # no noise. Take a rate code if the input must be spikes and robust, a latency code if spikes are what you pay for, and
 # level crossing or an event camera if the data are signals.
 #
-# Outputs need a code as well: which output neuron fires most (rate), or first (latency). That choice is made by the
-# loss; [training recipes](../training.md) says which decoder belongs to which loss, and
+# Outputs need a code as well:
+#
+# ![Data, encoder, network and decoder in a row, with spikes before and behind the
+# network](drawings/coding_pipeline.svg)
+#
+# The loss chooses the decoder; [training recipes](../training.md) says which belongs to which, and
 # [Population coding](population_coding.md) gives each class several neurons.
 
 # %% [markdown]

@@ -29,13 +29,18 @@ print(train)
 # %% [markdown]
 # ## The network
 #
-# The network is written 12C5-MP2-64C5-MP2-FC10: a convolution with 12 kernels of 5 × 5 pixels, a maximum over 2 × 2
-# pixels, a convolution with 64 kernels, another maximum, and a fully connected layer for the ten classes. Behind each
-# of the three stands a layer of leaky neurons.
+# The network is written 12C5-MP2-64C5-MP2-FC10: convolutions with 12 and 64 kernels of 5 × 5 pixels, a maximum over
+# 2 × 2 pixels behind each, and a fully connected layer for the ten classes.
 #
-# The maximum is taken *before* the neurons, of currents. A maximum of spikes is also possible, but then many of the
-# four pixels have the same value, 0 or 1, and the gradient has to choose one of them. (PyTorch and spikecore choose
-# the first.)
+# ![The maps of the network: one of 28 by 28 pixels, 12 of 24 by 24 and 12 by 12, 64 of 8 by 8 and 4 by 4, ten
+# neurons](drawings/conv_network.svg)
+#
+# Behind each of the three stands a layer of leaky neurons. The maximum is taken *before* the neurons, of currents:
+#
+# ![The maximum of four currents is one of them; the maximum of four spikes is several of them, and one must be
+# chosen](drawings/pool_currents.svg)
+#
+# (PyTorch and spikecore choose the first.)
 #
 # A short memory, $\beta = 0.5$, is enough: the image does not move. The surrogate is the fast sigmoid,
 #

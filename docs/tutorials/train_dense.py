@@ -68,14 +68,17 @@ print("a comparison in torch: spikes", spk.tolist(), "- has a gradient:", spk.re
 # ## Surrogate gradients
 #
 # The remedy keeps the spike in the forward pass and lies in the backward pass: where the chain rule needs $\partial
-# S/\partial U$, it takes the derivative of a smooth curve that looks like a step from far away. It is called a
-# *surrogate gradient* (E. Neftci, H. Mostafa, F. Zenke, *Surrogate gradient learning in spiking neural networks*,
-# 2019). The default of spikecore, as of snnTorch, is the arctangent with $\alpha = 2$:
+# S/\partial U$, it takes the derivative of a smooth curve.
+#
+# ![Forwards the spike is a step; backwards the slope of a smooth curve takes the place of the step's slope, which is
+# zero or infinite](drawings/surrogate_step.svg)
+#
+# It is called a *surrogate gradient* (E. Neftci, H. Mostafa, F. Zenke, *Surrogate gradient learning in spiking neural
+# networks*, 2019). The default of spikecore, as of snnTorch, is the arctangent with $\alpha = 2$:
 #
 # $$\frac{\partial S}{\partial U} \;\leftarrow\; \frac{\alpha/2}{1 + (\pi \alpha u / 2)^2}, \qquad u = U - \theta$$
 #
-# It is largest for a neuron at the threshold, which a small change of a weight can make fire, and it is small for a
-# neuron far away. Spikes are the same with every surrogate.
+# It is largest for a neuron at the threshold, which a small change of a weight can make fire.
 
 # %% alt="Derivatives of five surrogates over the distance from the threshold: all have their peak at the threshold"
 u = np.linspace(-1.5, 1.5, 601)
@@ -115,6 +118,9 @@ assert current.grad[0, 1] > 0.9  # next to the threshold: nearly alpha/2
 # The membrane has a memory, so a weight acts on the loss by every step at which it was used. The gradient is the sum
 # over all of these paths (backpropagation through time, BPTT):
 #
+# ![One weight feeds the membranes of four steps; gradients go back from the loss of each step through earlier membranes
+# to the weight](drawings/weight_over_time.svg)
+#
 # $$\frac{\partial L}{\partial W} = \sum_t \sum_{s \le t}
 #   \frac{\partial L[t]}{\partial U[t]}\;\frac{\partial U[t]}{\partial U[s]}\;
 #   \left.\frac{\partial U[s]}{\partial W}\right|_{\text{direct}}$$
@@ -141,9 +147,11 @@ _ = ax.legend(frameon=False)
 #
 # ## The network, in PyTorch
 #
-# 784 pixels, 1000 hidden neurons, 10 output neurons, 25 steps. The image is not encoded as spikes: each pixel is a
-# constant current for all 25 steps, and the first layer of neurons turns it into spikes (*direct encoding*; the page
-# on [spike encoding](spike_encoding.md) has others). A module of `spikecore.nn` takes the arguments of the snnTorch
+# ![784 pixels as a constant current, a weight matrix, 1000 neurons over 25 steps, a weight matrix, 10
+# neurons](drawings/dense_network.svg)
+#
+# The image is not encoded: the first layer of neurons turns it into spikes (*direct encoding*; the page on [spike
+# encoding](spike_encoding.md) has others). A module of `spikecore.nn` takes the arguments of the snnTorch
 # module of the same name, so this class runs with either import.
 
 # %%
@@ -302,11 +310,13 @@ assert found["membrane, summed over time"][1] > found["membrane, summed over tim
 assert min(found["squared spike counts"][0], found["spikes at each step"][0]) > 0.85
 
 # %% [markdown]
-# Three things can be read from the table:
+# ![The loss and the decoder each read membranes or spikes of the output neurons; they should read the
+# same](drawings/loss_and_decoder.svg)
 #
-# - A loss on membranes wants its membranes decoded. Counting spikes instead throws away what the network has learned.
-# - A loss on spikes is decoded by spikes as well as by anything else. Hardware that gives spikes alone needs such a
-#   loss.
+# From the table:
+#
+# - A loss on membranes wants its membranes decoded: counting spikes throws away what the network has learned.
+# - Hardware that gives spikes alone needs a loss on spikes.
 # - Sum and mean over time hardly differ, because Adam divides the size of a gradient out again. With SGD, a sum over 25
 #   steps is a learning rate that is 25 times as large.
 #

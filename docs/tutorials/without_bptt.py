@@ -41,8 +41,10 @@ print(len(train), "training images,", len(test), "test images")
 # \underbrace{\sigma'(U[t] - \theta)}_{\text{postsynaptic}} \cdot
 # \underbrace{e_j[t]}_{\text{presynaptic}} .$$
 #
-# Nothing in it looks back. At each step, the synapse knows its own recent input, the neuron knows how close it is to
-# its threshold, and a signal from outside says whether more spikes would be better or worse. This is **e-prop**
+# ![A synapse with its recent input, a neuron close to its threshold or not, and the learning signal from
+# outside](drawings/three_factors.svg)
+#
+# Nothing in it looks back. This is **e-prop**
 # (Bellec et al., *A solution to the learning dilemma for recurrent networks of spiking neurons*, 2020), and
 # neuroscience calls rules of this form *three-factor rules*.
 #
@@ -108,10 +110,13 @@ _ = axes[3].set_xlabel("time step")
 # %% [markdown]
 # ## What is left out
 #
-# With more than one layer there is a gap. A weight of the *first* layer changes the spikes of this layer, these
-# change the membranes of the second layer, and these remember. So an early spike of layer 1 acts on a late loss
-# through the memory of layer 2. The learning signal of step $t$ goes back through the layers, and not through time,
-# so this path is missing. For the last layer of neurons the gradient stays exact. How bad is it? Train with BPTT, and
+# With more than one layer there is a gap: an early spike of layer 1 acts on a late loss through the memory of layer 2,
+# and this path is missing.
+#
+# ![Two layers over four steps: the learning signal goes down through the layers of its step; the memory of layer 2 is
+# left out](drawings/missing_path.svg)
+#
+# For the last layer of neurons the gradient stays exact. How bad is it? Train with BPTT, and
 # ask for the cosine between its gradient and another one: 1 is the same direction, 0 is none in common.
 #
 # To see it, time must matter. We show each digit row by row, from the top to the bottom, two steps per row. The
@@ -186,8 +191,12 @@ assert np.allclose(at_last["e-prop"]["0.weight"], at_last["OTTT"]["0.weight"], r
 # them. The last line of the cell checks that both give the same numbers. e-prop also works where this shortcut does
 # not: different decays, adaptive thresholds, your own neuron.
 #
-# The last row is *truncated* BPTT, the usual answer to a lack of memory. The gradient is cut every four steps. What
-# the upper six rows have to do with the answer is then missing.
+# The last row is *truncated* BPTT, the usual answer to a lack of memory.
+#
+# ![BPTT goes back over all twelve steps; with a window of four, the gradient is cut after every fourth
+# step](drawings/truncated_bptt.svg)
+#
+# What the upper six rows of the digit have to do with the answer is then missing.
 #
 # ## What it costs in accuracy
 #
@@ -289,9 +298,13 @@ assert worst < 1e-12
 # %% [markdown]
 # ## No gradient at all: STDP
 #
-# A synapse in the brain sees two things: the spikes that come in and the spikes that its neuron sends. If the input
-# came shortly *before* the neuron's spike, it may have caused it, and the synapse grows. If it came *after*, it had
-# no part in it, and the synapse shrinks (Bi and Poo, *Synaptic modifications in cultured hippocampal neurons*, 1998).
+# A synapse in the brain sees the spikes that come in and the spikes that its neuron sends. An input *before* the
+# neuron's spike may have caused it, one *after* it had no part in it (Bi and Poo, *Synaptic modifications in cultured
+# hippocampal neurons*, 1998).
+#
+# ![Traces of input and neuron: with the input first, the weight grows by the input's trace; with the input later, it
+# shrinks by the neuron's](drawings/stdp_traces.svg)
+#
 # With a decaying trace on each side this is
 #
 # $$
@@ -319,10 +332,14 @@ _ = ax.set(xlabel="spike of the neuron after the input's, steps", ylabel="weight
 
 # %% [markdown]
 # STDP needs a code in which time says something. In a latency code ([Spike encoding](spike_encoding.md)) each pixel
-# fires once, the bright ones first. A neuron that fires early has then seen the bright pixels and not the dark ones;
-# its synapses from the bright ones grow, those from pixels that come later shrink. Let 40 neurons look at each image.
-# The first to fire wins and silences the others, so only the winner learns. Its threshold then rises a little, and
-# those of all others fall, so that every neuron gets its turn. Nobody tells the network what a digit is.
+# fires once, the bright ones first. Let 40 neurons look at each image. The first to fire wins, and only the winner
+# learns:
+#
+# ![The brightest pixels fire first; the first neuron to fire silences the others, and its synapses from pixels that
+# came before grow](drawings/winner_takes_all.svg)
+#
+# Its threshold then rises a little, and those of all others fall, so that every neuron gets its turn. Nobody tells the
+# network what a digit is.
 
 # %%
 MOMENTS, NEURONS = 12, 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,14 @@ def test_every_picture_has_its_block_and_every_function_its_picture():
         assert f'("{name}"' in code, name
     for name in spikeplot.__all__:
         assert not name.islower() or f"spikeplot.{name}(" in code, name
+
+
+def test_each_thumbnail_of_the_gallery_leads_to_the_section_of_its_picture():
+    table, *sections = re.split(r"^## ", (DOCS / "gallery.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    anchors = {section.split("\n")[0].lower().replace(",", "").replace(" ", "-"): section for section in sections}
+    thumbnails = re.findall(r"\[!\[[^\]]+\]\(pictures/([^)]+)\)<br>(\w+)\]\(#([^)]+)\)", table)
+    assert len(thumbnails) >= 12
+    for picture, function, anchor in thumbnails:
+        assert f"(pictures/{picture})" in anchors[anchor], picture
+        assert f"spikeplot.{function}(" in anchors[anchor], function
+    assert {anchor for _, _, anchor in thumbnails} == set(anchors)
