@@ -2,6 +2,7 @@
 
 from spikecore.api.functional.accuracy import accuracy_membrane as accuracy_membrane
 from spikecore.api.functional.accuracy import accuracy_rate as accuracy_rate
+from spikecore.api.functional.accuracy import accuracy_step as accuracy_step
 from spikecore.api.functional.accuracy import accuracy_temporal as accuracy_temporal
 from spikecore.api.functional.ctc import ctc_decode as ctc_decode
 from spikecore.api.functional.ctc import ctc_loss as ctc_loss
@@ -24,5 +25,10 @@ from spikecore.api.functional.regulariser import sparsity_loss as sparsity_loss
 from spikecore.api.functional.similarity import spike_similarity_loss as spike_similarity_loss
 from spikecore.api.functional.spike_time import SpikeTime as SpikeTime
 from spikecore.api.functional.spikemax import spikemax_loss as spikemax_loss
+from spikecore.api.functional.step_labels import ce_step_loss as ce_step_loss
 from spikecore.api.functional.temporal import ce_temporal_loss as ce_temporal_loss
 from spikecore.api.functional.temporal import mse_temporal_loss as mse_temporal_loss
+from spikecore.api.functional.values import bce_value_loss as bce_value_loss
+from spikecore.api.functional.values import huber_value_loss as huber_value_loss
+from spikecore.api.functional.values import mse_value_loss as mse_value_loss
+from spikecore.api.functional.values import quantile_value_loss as quantile_value_loss
