@@ -10,6 +10,7 @@ from spikecore import functional as F
 from spikecore.conformance.rig import normal
 from spikecore.conformance.test_tasks import *  # noqa: F403
 from spikecore.conformance.test_tasks import EVERY, LENGTHS, STEPS, TASKS, X, network
+from spikecore.samples import Loader
 
 METRICS = {"class": ["accuracy", "f1"], "labels": ["accuracy", "f1"], "value": ["mae", "mse", "r2"]}
 
@@ -106,7 +107,7 @@ def test_sequences_of_unequal_length_with_labels_at_each_step():
     pairs = [(X[:n, i], STEPS[:n, i]) for i, n in enumerate(LENGTHS)]
     x, y = [a for a, _ in pairs], [b for _, b in pairs]
     results = []
-    for data in ([(np.moveaxis(X, 0, 1), STEPS.T, LENGTHS)], sc.datasets.Loader(x, y, batch_size=7, shuffle=False)):
+    for data in ([(np.moveaxis(X, 0, 1), STEPS.T, LENGTHS)], Loader(x, y, batch_size=7, shuffle=False)):
         model = sc.Model(network(3), "numpy", seed=0)
         model.fit(data, loss=F.ce_step_loss(), time_axis=1, progress=False)
         results.append(model.history[-1]["loss"])

@@ -2,7 +2,6 @@
 
 from spikecore.api.functional.accuracy import accuracy_membrane as accuracy_membrane
 from spikecore.api.functional.accuracy import accuracy_rate as accuracy_rate
-from spikecore.api.functional.accuracy import accuracy_step as accuracy_step
 from spikecore.api.functional.accuracy import accuracy_temporal as accuracy_temporal
 from spikecore.api.functional.ctc import ctc_decode as ctc_decode
 from spikecore.api.functional.ctc import ctc_loss as ctc_loss
@@ -17,6 +16,7 @@ from spikecore.api.functional.loss import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional.loss import mse_count_loss as mse_count_loss
 from spikecore.api.functional.loss import mse_membrane_loss as mse_membrane_loss
 from spikecore.api.functional.loss import tet_loss as tet_loss
+from spikecore.api.functional.metrics import accuracy_step as accuracy_step
 from spikecore.api.functional.regulariser import Regulariser as Regulariser
 from spikecore.api.functional.regulariser import event_rate_loss as event_rate_loss
 from spikecore.api.functional.regulariser import l1_rate_sparsity as l1_rate_sparsity

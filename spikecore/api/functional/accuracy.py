@@ -116,31 +116,3 @@ def hit_rate(engine: Engine, scores: Any, targets: Any) -> float:
         )
     hits = predicted == labels
     return hits.mean()  # type: ignore[no-any-return]  # a NumPy float, so that callers can use .item()
-
-
-@checked
-def accuracy_step(
-    membrane: Union[ArrayLike, Output],
-    targets: ArrayLike,
-    lengths: Optional[ArrayLike] = None,
-    ignore_index: int = -1,
-) -> float:
-    """The fraction of steps at which the membrane of the right class is the highest. Ties go to the lowest class.
-
-    Args:
-        membrane: (time, batch, classes), an array of any engine, or an ``Output``.
-        targets: class labels (time, batch).
-        lengths: how many steps of each sample count (batch,); None, the default: all.
-        ignore_index: label of steps that do not count; default -1.
-
-    Returns:
-        A number in [0, 1].
-
-    Raises:
-        ShapeError: there is not one label for each step and sample.
-    """
-    from spikecore.api.functional.metrics import Decided
-    from spikecore.api.functional.step_labels import ce_step_loss
-
-    check_sequence("membrane", getattr(membrane, "membrane", membrane))
-    return Decided(ce_step_loss(ignore_index=ignore_index))(membrane, targets, lengths)

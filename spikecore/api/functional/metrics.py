@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
@@ -12,11 +12,13 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal
 from spikecore.api.functional.base import Loss, decoder_of, lengths_option, of_arrays
 from spikecore.api.functional.ctc import label_error_rate
-from spikecore.api.functional.step_labels import ce_step_loss
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, targets_on
+from spikecore.api.functional.targets import as_numbers, check_sequence, targets_on
 from spikecore.api.functional.tasks import CLASS_BY_STEP, DEFAULT, MEASURES, TOLD, Sums
-from spikecore.arguments import shown
+from spikecore.arguments import ArrayLike, checked, shown
+
+if TYPE_CHECKING:
+    from spikecore.api.layers.network import Output
 
 OWN = "accuracy"  # the metric that decodes as the loss does
 BY_STEP = "accuracy_step"  # the same with a label at every step
@@ -108,6 +110,33 @@ class Decided:
         if kind == "value":  # sums of squares need more digits than float32 has
             predicted, wanted = predicted.astype("float64"), wanted.astype("float64")
         return MEASURES[self.measure].sums(predicted, wanted, int(scores.shape[-1]))
+
+
+@checked
+def accuracy_step(
+    membrane: Union[ArrayLike, Output],
+    targets: ArrayLike,
+    lengths: Optional[ArrayLike] = None,
+    ignore_index: int = -1,
+) -> float:
+    """The fraction of steps at which the membrane of the right class is the highest. Ties go to the lowest class.
+
+    Args:
+        membrane: (time, batch, classes), an array of any engine, or an ``Output``.
+        targets: class labels (time, batch).
+        lengths: how many steps of each sample count (batch,); None, the default: all.
+        ignore_index: label of steps that do not count; default -1.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ShapeError: there is not one label for each step and sample.
+    """
+    from spikecore.api.functional.step_labels import ce_step_loss
+
+    check_sequence("membrane", getattr(membrane, "membrane", membrane))
+    return Decided(ce_step_loss(ignore_index=ignore_index))(membrane, targets, lengths)
 
 
 def metrics_of(metric: Any, loss: Any) -> Metrics:
@@ -208,6 +237,8 @@ def _named(name: str, loss: Any) -> Callable[..., Any]:
         return NAMED[name]  # type: ignore[return-value]
     own = decoder_of(loss)
     if name == BY_STEP:
+        from spikecore.api.functional.step_labels import ce_step_loss
+
         return Decided(own if own is not None and own.task == CLASS_BY_STEP else ce_step_loss())
     if own is None or own.task is None:
         raise ValueError(
