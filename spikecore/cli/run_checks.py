@@ -34,9 +34,10 @@ def tried(run: Run) -> Model:
         run.columns = tuple(run.judge(model, [first], labelled=[first]))
         if run.config.train.voting is not None:
             labels = targets_on(model.engine, run.labelled_set.targets)
-            check_labels(model.engine, labels, len(run.labelled_set), None)
+            check_labels(model.engine, labels, (len(run.labelled_set),), None)
+        targets = Feed(**run.feeding).aims(model.engine, run.loss, run.train_set.targets)
         for term in comparing(run.loss):
-            term.check_targets(model.engine, run.train_set.targets, len(run.train_set.targets), model.classes)
+            term.check_targets(model.engine, targets, len(run.train_set), model.classes)
         memory_plan(run, model)
     except NotImplementedError as error:
         raise ConfigError([f"{run.name}: train.{error}"]) from None

@@ -43,7 +43,7 @@ from typing_extensions import Annotated
 
 from spikecore import Compute, EarlyStopping, Group, functional, learn, learn_tau, schedule, spikegen
 from spikecore.api.core.parameters import Learn
-from spikecore.api.functional.metrics import NAMED, OWN
+from spikecore.api.functional.metrics import DECODED, NAMED, OWN
 from spikecore.api.functional.quant import state_quant
 from spikecore.api.functional.quantisers import Grid
 from spikecore.api.layers.containers import Listed
@@ -319,9 +319,9 @@ def _sequence(time_axis: int = 0) -> Dict[str, Any]:
 # ---- metrics -------------------------------------------------------------------------------------------------------
 
 
-def _own_accuracy() -> str:
-    """The accuracy of the loss's own decoder: whether the loss would be smallest with the right class."""
-    return OWN
+def _by_name(name: str) -> Callable[..., Any]:
+    """A metric that has no options: what the loss's own decoder predicts is compared, or nothing is."""
+    return lambda: name
 
 
 def _by_votes(weighted: bool = True) -> Callable[..., Any]:
@@ -385,7 +385,8 @@ AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss", own
 AnyRegulariser = tagged(named(functional.Regulariser, functional), own=(functional.Regulariser,))
 AnyMetric = tagged(
     {
-        **{OWN: _own_accuracy, VOTE: _by_votes, "rate": lambda: "rate"},
+        **{name: _by_name(name) for name in (*DECODED, "rate")},
+        VOTE: _by_votes,
         **{name: _metric(function) for name, function in NAMED.items() if name != "rate"},
     },
     default=OWN,

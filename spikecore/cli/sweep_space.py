@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from pydantic import Field, ValidationError, model_validator
 from typing_extensions import Literal
 
+from spikecore.api.training.history import FALL, RISE, rises
 from spikecore.cli.messages import ConfigError, problems
 from spikecore.cli.origins import lines_of
 from spikecore.cli.run_file import Given, RunFile, checked, parsed, text_of
@@ -42,16 +43,16 @@ class Settings(Section):
             raise ValueError(
                 f"metric = {self.metric!r}: must be a column of validation, e.g. 'val_accuracy' or 'val_loss'"
             )
-        if self.direction is None and not ("loss" in self.metric or "accuracy" in self.metric):
+        if self.direction is None and not any(word in self.metric for word in (*FALL, *RISE)):
             raise ValueError(
-                f"metric = {self.metric!r} is no loss and no accuracy: add direction = 'minimize' or 'maximize'"
+                f"metric = {self.metric!r} is no loss, error or accuracy: add direction = 'minimize' or 'maximize'"
             )
         return self
 
     @property
     def maximize(self) -> bool:
         """Whether larger values of the metric are better."""
-        return "accuracy" in self.metric if self.direction is None else self.direction == "maximize"
+        return rises("sweep", self.metric, {"minimize": "min", "maximize": "max"}.get(self.direction or "", "auto"))
 
 
 class Limits(Section):

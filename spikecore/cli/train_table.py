@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import Annotated
 
 from spikecore import Compute
-from spikecore.api.functional.metrics import OWN
+from spikecore.api.functional.metrics import OWN, metrics_of
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.learning.steps import stepwise
 from spikecore.backprop import LearningRule
@@ -148,7 +148,9 @@ class Train(Section):
     def columns(self) -> Tuple[List[str], List[str]]:
         """The columns of loss and metrics in a row of the history: those of training, and those of validation."""
         loss = [] if self.loss is None else ["loss"]
-        own = ["accuracy"] if self.metric is None else [metric.kind for metric in self.measured]
+        own = (
+            [*metrics_of(None, self.objective())] if self.metric is None else [metric.kind for metric in self.measured]
+        )
         named = own if self.loss is not None else [metric.kind for metric in self.measured] or ["rate"]
         votes = [] if self.voting is None else [VOTE]
         return [*loss, *named], [f"val_{name}" for name in (*loss, *named, *votes)]

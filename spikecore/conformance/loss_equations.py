@@ -74,3 +74,42 @@ def ctc(values, targets, lengths=None, blank=0, per_label=False):
                 total += np.prod([p[t, c] for t, c in enumerate(path)])
         each.append(-np.log(total) / (max(1, len(wanted)) if per_label else 1))
     return np.mean(each)
+
+
+def value(values, targets, lengths=None, over_time="mean", cost=None, per_value=1):
+    """Costs of single readings and values, by ``cost(reading, value)``; of several quantiles of a value by a list."""
+    each = []
+    for sample, row in zip(cut(values, lengths), np.reshape(targets, (len(targets), -1))):
+        read = sample[-1] if over_time == "last" else getattr(np, over_time)(sample, axis=0)
+        parts = read if per_value == 1 else read.reshape(-1, per_value)
+        each.append(np.mean([cost(u, y) for u, y in zip(parts, row)]))
+    return np.mean(each)
+
+
+def squared(u, y):
+    return (u - y) ** 2
+
+
+def huber(u, y, delta=1.0):
+    e = abs(u - y)
+    return e**2 / 2 if e <= delta else delta * (e - delta / 2)
+
+
+def pinball(u, y, quantiles=(0.1, 0.5, 0.9)):
+    return np.mean([q * (y - one) if y > one else (1 - q) * (one - y) for q, one in zip(quantiles, u)])
+
+
+def binary(u, y):
+    p = 1 / (1 + np.exp(-u))
+    return -np.log(p if y else 1 - p)
+
+
+def step_labels(values, targets, lengths=None, weight=None, normalise=False, ignore_index=-1):
+    each, weights = [], []
+    for i, sample in enumerate(cut(values, lengths)):
+        steps = [t for t in range(len(sample)) if targets[t, i] != ignore_index]
+        factors = [1.0 if weight is None else weight[targets[t, i]] for t in steps]
+        costs = [nll(sample[t][None, None], np.array([targets[t, i]]))[0, 0] for t in steps]
+        each.append(sum(f * c for f, c in zip(factors, costs)) / max(1, len(steps)))
+        weights.append(sum(factors) / max(1, len(steps)))
+    return np.mean(each) / (np.mean(weights) if normalise else 1)

@@ -12,12 +12,14 @@ import pytest
 import spikecore as sc
 from spikecore import functional as F
 from spikecore.api.functional import ctc, spikemax
+from spikecore.api.functional.targets import targets_on
 from spikecore.conformance import loss_equations as equations
 from spikecore.conformance.rig import assert_close, differences, normal
 
 LABELS = np.array([2, 0, 1, 1])
 SEQUENCES = np.array([[1, 1, -1], [2, 1, 2], [-1, -1, -1], [1, 2, -1]])
 LENGTHS = [5, 4, 3, 5]
+WEIGHT = (0.5, 2.0, 1.5)
 RATES = {"max_rate": 0.3, "min_rate": 0.1}
 # loss, its equation, and one mistake: what holds the text, what stands there, and what stands there instead
 CASES = {
@@ -80,17 +82,65 @@ CASES = {
         (ctc._likelihood, "& (ahead != behind)", ""),
     ),
 }
+NUMBERS = normal(4, 3, seed=5)  # values of samples
+STEPS = np.array([[2, 0, -1, 1], [1, 1, -1, 0], [-1, 2, -1, 2], [0, 0, 1, -1], [0, 2, 1, 1]])  # (time, batch)
+TARGETS = {"value": NUMBERS, "value-huber": NUMBERS, "value-quantiles": NUMBERS[:, 0], "labels": (NUMBERS > 0.0) * 1}
+CASES.update(
+    {
+        "value": (
+            F.mse_value_loss(),
+            partial(equations.value, cost=equations.squared),
+            (F.mse_value_loss.cost, "(read - wanted) * ", ""),
+        ),
+        "value-huber": (
+            F.huber_value_loss(delta=0.7, over_time="last"),
+            partial(equations.value, cost=partial(equations.huber, delta=0.7), over_time="last"),
+            (F.huber_value_loss.cost, "0.5 * square", "square"),
+        ),
+        "value-quantiles": (
+            F.quantile_value_loss(over_time="max"),
+            partial(equations.value, cost=equations.pinball, over_time="max", per_value=3),
+            (F.quantile_value_loss.cost, "(q - 1.0)", "-q"),
+        ),
+        "labels": (
+            F.bce_value_loss(over_time="sum"),
+            partial(equations.value, cost=equations.binary, over_time="sum"),
+            (F.bce_value_loss.cost, "(read + softplus)", "read"),
+        ),
+        "steps": (
+            F.ce_step_loss(),
+            equations.step_labels,
+            (F.ce_step_loss.compute, "steps.sum(counted), 1.0", "steps.sum(counted), 4.0"),
+        ),
+        "steps-weights": (
+            F.ce_step_loss(weight=WEIGHT, normalise=True),
+            partial(equations.step_labels, weight=WEIGHT, normalise=True),
+            (F.ce_step_loss.compute, "losses * weights", "losses"),
+        ),
+        "steps-ignored": (
+            F.ce_step_loss(ignore_index=2),
+            partial(equations.step_labels, ignore_index=2),
+            (F.ce_step_loss.compute, " * counted", ""),
+        ),
+    }
+)
 EVERY = pytest.mark.parametrize("name", CASES)
 
 
 def targets_of(name):
-    return SEQUENCES if name.startswith("ctc") else LABELS
+    if name.startswith("steps"):
+        return abs(STEPS) if name == "steps-ignored" else STEPS
+    return SEQUENCES if name.startswith("ctc") else TARGETS.get(name, LABELS)
 
 
 def values_of(name):
     """Values that are positive, as rates and shares of spikes are, where the equation needs it."""
     classes = 4 if name == "ctc-blank" else 3
-    return normal(5, 4, classes) if name.startswith(("ctc", "tet")) else abs(normal(5, 4, classes))
+    return (
+        normal(5, 4, classes)
+        if name.startswith(("ctc", "tet", "value", "labels", "steps"))
+        else abs(normal(5, 4, classes))
+    )
 
 
 def check_equation(engine, name):
@@ -111,7 +161,7 @@ def test_a_loss_follows_its_equation(engine, name):
 def test_gradient_and_padding(engine, name):
     """Finite differences on the engine itself; no gradient reaches the padding, whatever stands there."""
     loss, values, targets = CASES[name][0], values_of(name), targets_of(name)
-    held = engine.asarray(targets, dtype="int64")
+    held = targets_on(engine, targets)
 
     def at(x):
         return float(engine.to_numpy(loss(engine.asarray(x), held, LENGTHS)))

@@ -20,7 +20,8 @@ class Dataset(Checked):
 
     Args:
         inputs: (samples, *features); or a list of sequences (time, *features) of unequal length.
-        targets: (samples, *anything): class indices, values or sequences.
+        targets: (samples, *anything): class indices, values or sequences; or a list of arrays (time, ...) beside a list
+            of sequences, with an entry for each of their steps.
         name: for messages and reports.
         classes: the classes' names in the order of their indices; empty if targets are not classes.
         lengths: number of steps of each sample that count, (samples,), each at least 1; None, the default: all steps,

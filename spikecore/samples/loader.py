@@ -39,7 +39,8 @@ class Loader:
         inputs: (samples, *features); a list of sequences (time, *features) of unequal length, whose batches are
             (batch, time, *features): pass `time_axis=1` to `fit`; a Dataset or StoredDataset; or an EventDataset, whose
             batches are (time, batch, *features).
-        targets: (samples, *anything); without targets a batch is (inputs, None).
+        targets: (samples, *anything); a list of arrays (time, ...), with an entry for each step, beside a list of
+            sequences; without targets a batch is (inputs, None).
         batch_size: number of samples in a batch, ≥ 1; the last batch may be smaller. Default 64.
         shuffle: draw a new order for each epoch; False keeps the order of the data.
         seed: of the order; an integer ≥ 0.
@@ -237,7 +238,7 @@ class Loader:
         for (inputs, lengths), part in zip(found, parts):  # the first of the two is run to its end
             if self._shard is not None and lengths is not None and part.steps is None and not self._gives_lengths:
                 extent = self._same_extent(lengths, extent)
-            targets = None if self._targets is None else self._targets[part.rows]
+            targets = self._samples.targets_of(part.rows, inputs.shape[1] if inputs.ndim > 1 else 0)
             if not self._gives_lengths:
                 yield inputs, targets  # type: ignore[misc]
             else:

@@ -47,6 +47,10 @@ class Samples(ABC):
         """
         return self.batch(rows, epoch), None
 
+    def targets_of(self, rows: np.ndarray, steps: int) -> Any:
+        """The targets of some samples of a batch with so many steps; None without targets."""
+        return None if self.targets is None else self.targets[rows]
+
 
 class Arrays(Samples):
     """Samples in memory: an array with samples along axis 0, or sequences (time, *features) of unequal length.
@@ -68,6 +72,12 @@ class Arrays(Samples):
 
     def batch(self, rows: np.ndarray, epoch: int) -> np.ndarray:
         return self.filled(rows, epoch, None)[0]
+
+    def targets_of(self, rows: np.ndarray, steps: int) -> Any:
+        """The targets of some samples; targets for each step get zeros at their end, up to ``steps``."""
+        if self.targets is None or self.targets.dtype != object:
+            return super().targets_of(rows, steps)
+        return stacked(list(self.targets[rows]), steps, time_axis=1)
 
     def filled(self, rows: np.ndarray, epoch: int, steps: Optional[int]) -> Tuple[np.ndarray, Optional[np.ndarray]]:
         inputs = self.inputs[rows]  # indexing with an array copies: users may change a batch
@@ -102,13 +112,16 @@ def stacked(samples: Sequence[np.ndarray], steps: Optional[int] = None, time_axi
 def pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:
     """Inputs and targets as NumPy arrays of equal length ≥ 1; targets may be None.
 
-    A list of arrays (time, *features) of unequal length becomes an array of objects.
+    A list of arrays (time, *features) of unequal length becomes an array of objects; so do targets for each step.
     """
     where = f"{name}: " if name else ""
     unequal = _unequal(f"{where}inputs", inputs)
     inputs = _host(f"{where}inputs", inputs) if unequal is None else unequal
     if targets is not None:
-        targets = _host(f"{where}targets", targets)
+        by_step = _unequal(f"{where}targets", targets)
+        targets = _host(f"{where}targets", targets) if by_step is None else by_step
+        if by_step is not None and len(inputs) == len(targets):
+            _check_steps(where, inputs, targets)
         if len(inputs) != len(targets):
             raise DataError(
                 f"{where}{len(inputs)} inputs but {len(targets)} targets: axis 0 of both must count the samples "
@@ -117,6 +130,16 @@ def pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:
     if not len(inputs):
         raise DataError(f"{where}no samples: inputs have shape {inputs.shape}")
     return inputs, targets
+
+
+def _check_steps(where: str, inputs: np.ndarray, targets: np.ndarray) -> None:
+    """Refuse targets of unequal length that are not as long as their inputs."""
+    for i, (one, aims) in enumerate(zip(inputs, targets)):
+        if len(one) != len(aims):
+            raise DataError(
+                f"{where}inputs[{i}] has {len(one)} steps and targets[{i}] {len(aims)}: targets of unequal length need "
+                "one entry for each step of their sequence; for one target per sample give an array (samples,)"
+            )
 
 
 def lengths_of(given: Any, inputs: Optional[np.ndarray], samples: int, name: str = "") -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore import backprop
 from spikecore import functional as F
-from spikecore.api.functional import ctc, regulariser, similarity, spikemax
+from spikecore.api.functional import ctc, regulariser, similarity, spikemax, step_labels, values
 from spikecore.conformance import loss_equations as equations
 from spikecore.conformance.rig import assert_close, normal
 from spikecore.conformance.test_loss_equations import *  # noqa: F403
@@ -31,11 +31,12 @@ def test_a_mutant_of_each_loss_is_found(monkeypatch, name):
 
 def test_every_loss_has_a_case_here_or_among_snntorchs():
     ours = {type(loss) for loss, _, _ in CASES.values()}
+    modules = (ctc, regulariser, similarity, spikemax, step_labels, values)
     new = {
-        kind for module in (ctc, regulariser, similarity, spikemax) for kind in vars(module).values()
+        kind for module in modules for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, (F.Loss, F.Regulariser)) and kind.__module__ == module.__name__
     }  # fmt: skip
-    assert new - ours == {F.Regulariser, F.l1_rate_sparsity}
+    assert new - ours == {F.Regulariser, F.l1_rate_sparsity, values.ValueLoss}
 
 
 X = normal(5, 4, 3)

@@ -167,7 +167,7 @@ def test_several_metrics_and_early_stopping(engine):
     assert len(model.history) == 3
     assert isinstance(model.history[0]["val_silent"], float)
     unsaid = sc.EarlyStopping(monitor="silent")
-    with pytest.raises(ValueError, match="monitor='silent' is no loss and no accuracy: say mode='min'"):
+    with pytest.raises(ValueError, match="monitor='silent' is no loss, error or accuracy by its name: say mode='min'"):
         model.fit(DATA, num_steps=STEPS, callbacks=(unsaid,), metric={"silent": silent}, progress=False)
 
 

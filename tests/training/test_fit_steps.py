@@ -213,7 +213,7 @@ def test_epochs_without_the_column_do_not_count(model):
 def test_a_plateau_needs_its_column(model):
     with pytest.raises(KeyError, match="no 'val_loss' in the history"):
         fit(model, epochs=2, schedule=schedule.reduce_on_plateau())
-    with pytest.raises(ValueError, match="monitor='seconds' is no loss and no accuracy"):
+    with pytest.raises(ValueError, match="monitor='seconds' is no loss, error or accuracy"):
         schedule.reduce_on_plateau(monitor="seconds")
 
 

@@ -108,13 +108,15 @@ def test_predict_says_if_samples_came_first_in_fit(engine):
         assert len(model.predict(series, time_axis=1)) == len(model.predict(X, num_steps=3)) == 24
 
 
-def test_predict_says_what_to_do_for_regression(engine):
+def test_predict_reads_a_curve_as_the_loss_does(engine):
+    """Of values at each step it gives the membrane; where a loss decodes nothing, it says what to read."""
     model = sc.Model(net(), engine)
     sequence = np.zeros((6, 4, 12), "float32")
     loss = functional.mse_membrane_loss(time_var_targets=True)
     model.fit([(sequence, np.zeros((6, 4, 5)))], loss=loss, progress=False)
-    with pytest.raises(TypeError, match=r"predict gives class labels, but loss=mse_membrane_loss.*out\.membrane"):
-        model.predict(sequence)
+    np.testing.assert_array_equal(model.predict(sequence), model.engine.to_numpy(model(sequence).membrane))
+    with pytest.raises(TypeError, match=r"loss=ctc_loss.* does not say how to read it.*out\.membrane"):
+        model.predict(sequence, loss=functional.ctc_loss())
     assert model.predict(sequence, loss=functional.ce_rate_loss()).shape == (4,)
     with pytest.raises(TypeError, match="input='x' must be an array of numbers"):
         model.predict("x", loss=functional.ce_rate_loss())

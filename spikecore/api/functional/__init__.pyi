@@ -16,6 +16,7 @@ from spikecore.api.functional.loss import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional.loss import mse_count_loss as mse_count_loss
 from spikecore.api.functional.loss import mse_membrane_loss as mse_membrane_loss
 from spikecore.api.functional.loss import tet_loss as tet_loss
+from spikecore.api.functional.metrics import accuracy_step as accuracy_step
 from spikecore.api.functional.regulariser import Regulariser as Regulariser
 from spikecore.api.functional.regulariser import event_rate_loss as event_rate_loss
 from spikecore.api.functional.regulariser import l1_rate_sparsity as l1_rate_sparsity
@@ -24,5 +25,10 @@ from spikecore.api.functional.regulariser import sparsity_loss as sparsity_loss
 from spikecore.api.functional.similarity import spike_similarity_loss as spike_similarity_loss
 from spikecore.api.functional.spike_time import SpikeTime as SpikeTime
 from spikecore.api.functional.spikemax import spikemax_loss as spikemax_loss
+from spikecore.api.functional.step_labels import ce_step_loss as ce_step_loss
 from spikecore.api.functional.temporal import ce_temporal_loss as ce_temporal_loss
 from spikecore.api.functional.temporal import mse_temporal_loss as mse_temporal_loss
+from spikecore.api.functional.values import bce_value_loss as bce_value_loss
+from spikecore.api.functional.values import huber_value_loss as huber_value_loss
+from spikecore.api.functional.values import mse_value_loss as mse_value_loss
+from spikecore.api.functional.values import quantile_value_loss as quantile_value_loss

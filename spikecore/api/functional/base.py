@@ -22,6 +22,7 @@ from spikecore.api.functional.targets import (
     pool_population,
     targets_on,
 )
+from spikecore.api.functional.tasks import CLASS, Task
 from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array, shown
 from spikecore.printing import Concise, text_of
 
@@ -85,7 +86,8 @@ class Loss(LossBase):
         ValueError: ``reduction`` is something else, or ``population_code`` is used without ``num_classes``.
 
     A subclass defines ``per_sample`` or ``compute``. It also defines ``score`` if it predicts another class than that
-    with the largest sum over time.
+    with the largest sum over time. With targets that are not class labels it defines ``task``, see ``tasks.py``, and
+    ``decide``.
     """
 
     population_code: bool = False
@@ -106,9 +108,9 @@ class Loss(LossBase):
             object.__setattr__(self, "weight", Fixed(self.weight))
 
     @property
-    def takes_labels(self) -> bool:
-        """Whether ``targets`` are class labels (batch,)."""
-        return True
+    def task(self) -> Optional[Task]:
+        """What targets are, here class labels (batch,); None if outputs decide nothing that is like them."""
+        return CLASS
 
     @checked
     def __call__(self, out: Spikes, targets: ArrayLike, lengths: Optional[ArrayLike] = None) -> Any:
@@ -159,8 +161,8 @@ class Loss(LossBase):
             time: number of steps, for messages; None, the default: unknown.
             lengths: how many steps of each sample count; None, the default: unknown.
         """
-        if self.takes_labels:
-            check_labels(engine, targets, batch, self.num_classes or classes, time)
+        if self.task == CLASS:
+            check_labels(engine, targets, (batch,), self.num_classes or classes, time)
 
     def read(self, out: Spikes) -> Any:
         """The array that this loss reads: the output's spikes or membrane, or ``out`` itself."""
@@ -200,13 +202,41 @@ class Loss(LossBase):
         """``scores`` of values (time, batch, classes)."""
         return steps.sum(values)
 
+    def decide(self, engine: Engine, scores: Any) -> Any:
+        """What is predicted by ``scores``: the class with the highest; ties go to the lowest class."""
+        return engine.xp.argmax(scores, axis=-1)
+
+    def compared(self, engine: Engine, scores: Any) -> Any:
+        """What metrics compare with targets, in their shape."""
+        return self.decide(engine, scores)
+
+    def counted(self, targets: Any) -> Any:
+        """Which targets, a NumPy array, metrics count: a mask of their shape; None: all."""
+        return None
+
+    def _refuse_classes(self) -> None:
+        """Refuse what only classes have, in losses whose targets are none."""
+        for name in ("population_code", "num_classes", "weight", "normalise"):
+            if getattr(self, name) not in (None, False, 0):
+                raise ValueError(f"{type(self).__name__}: targets are values and no classes: leave {name} out")
+
+    def _weights(self, engine: Any, code: Any) -> Any:
+        """The weight of the class of each one-hot code (..., classes); None if all are 1."""
+        weight = cast(Optional[Fixed], self.weight)
+        if weight is None:
+            return None
+        self._check_weight(weight, code.shape[-1])
+        return engine.xp.sum(code * engine.asarray(weight.data), axis=-1)
+
     def _reduced(self, engine: Any, losses: Any, code: Any) -> Any:
+        weights = self._weights(engine, code)
+        if weights is not None:
+            losses = losses * (weights if losses.ndim == 1 else engine.xp.expand_dims(weights, axis=1))
+        return self._total(engine, losses, weights)
+
+    def _total(self, engine: Any, losses: Any, weights: Any) -> Any:
+        """Weighted losses (batch, ...) by ``reduction``; ``weights`` (batch,) are those of the samples."""
         xp = engine.xp
-        weights, weight = None, cast(Optional[Fixed], self.weight)
-        if weight is not None:
-            self._check_weight(weight, code.shape[1])
-            weights = xp.sum(code * engine.asarray(weight.data), axis=1)
-            losses = losses * (weights if losses.ndim == 1 else xp.expand_dims(weights, axis=1))
         if self.reduction == "none":
             return losses
         if self.reduction == "sum":
@@ -317,6 +347,11 @@ def lengths_option(argument: str, function: Any, lengths: Any) -> Dict[str, Any]
     return {"lengths": lengths}
 
 
+def decoder_of(loss: Any) -> Optional[Loss]:
+    """The first term of ``loss`` that has a task, so that outputs can be decoded by it; None if there is none."""
+    return next((term for term in comparing(loss) if term.task is not None), None)
+
+
 def varies(loss: Any) -> bool:
     """Whether a term of ``loss`` compares with targets that vary in time."""
     return any(bool(getattr(term, "time_var_targets", False)) for _, term in terms(loss))
@@ -329,4 +364,4 @@ def comparing(loss: Any) -> List[Loss]:
 
 def reads_labels(loss: Any) -> Optional[Loss]:
     """The first term of ``loss`` that is a ``Loss`` and compares with class labels; None if there is none."""
-    return next((term for term in comparing(loss) if term.takes_labels), None)
+    return next((term for term in comparing(loss) if term.task == CLASS), None)

@@ -13,7 +13,7 @@ be a loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Optional
+from typing import Any, ClassVar, List, Literal, Optional
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
@@ -22,12 +22,14 @@ from spikecore.api.functional.base import Loss as Loss
 from spikecore.api.functional.base import LossBase as LossBase
 from spikecore.api.functional.base import WeightedSum as WeightedSum
 from spikecore.api.functional.base import comparing as comparing
+from spikecore.api.functional.base import decoder_of as decoder_of
 from spikecore.api.functional.base import evaluate as evaluate
 from spikecore.api.functional.base import reads_labels as reads_labels
 from spikecore.api.functional.base import scalar as scalar
 from spikecore.api.functional.base import varies as varies
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import one_hot, pool_population, value_hint
+from spikecore.api.functional.targets import check_finite_targets, one_hot, pool_population, value_hint
+from spikecore.api.functional.tasks import CLASS, VALUE_BY_STEP, Task
 from spikecore.arguments import ArrayLike
 
 
@@ -221,8 +223,8 @@ class mse_membrane_loss(Loss):
             raise ValueError("mse_membrane_loss: time_var_targets=True has no classes to weight or to pool")
 
     @property
-    def takes_labels(self) -> bool:
-        return not self.time_var_targets
+    def task(self) -> Optional[Task]:
+        return VALUE_BY_STEP if self.time_var_targets else CLASS
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         if not self.time_var_targets:
@@ -243,6 +245,26 @@ class mse_membrane_loss(Loss):
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         distance = values - (self.off_target + (self.on_target - self.off_target) * code)
         return steps.mean(distance * distance)
+
+    def check_targets(
+        self,
+        engine: Engine,
+        targets: Array,
+        batch: int,
+        classes: Optional[int],
+        time: Optional[int] = None,
+        lengths: Optional[List[int]] = None,
+    ) -> None:
+        if self.time_var_targets:
+            check_finite_targets(engine.to_numpy(targets))
+        super().check_targets(engine, targets, batch, classes, time, lengths)
+
+    def scores(self, engine: Engine, values: Array, lengths: Optional[ArrayLike] = None) -> Any:
+        return values if self.time_var_targets else super().scores(engine, values, lengths)
+
+    def decide(self, engine: Engine, scores: Any) -> Any:
+        """The membrane itself if targets are membrane values, else the class with the highest score."""
+        return scores if self.time_var_targets else super().decide(engine, scores)
 
     def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return steps.mean(values) * (self.on_target - self.off_target)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 from spikecore.api.core.engines import engine_of
+from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.messages import unknown
-from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal, hit_rate
-from spikecore.api.functional.base import Loss, lengths_option, of_arrays, reads_labels
+from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal
+from spikecore.api.functional.base import Loss, decoder_of, lengths_option, of_arrays
 from spikecore.api.functional.ctc import label_error_rate
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers
-from spikecore.arguments import shown
+from spikecore.api.functional.targets import as_numbers, check_sequence, targets_on
+from spikecore.api.functional.tasks import CLASS_BY_STEP, DEFAULT, MEASURES, TOLD, Sums
+from spikecore.arguments import ArrayLike, checked, shown
+
+if TYPE_CHECKING:
+    from spikecore.api.layers.network import Output
 
 OWN = "accuracy"  # the metric that decodes as the loss does
+BY_STEP = "accuracy_step"  # the same with a label at every step
 
 
 def firing_rate(out: Any, targets: Any, lengths: Any = None) -> float:
@@ -36,7 +42,11 @@ COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # columns of the 
 RESERVED = (*COLUMNS, "sparsity")  # names that a metric cannot have
 
 Metrics = Dict[str, Callable[..., Any]]
-Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane", "label_error_rate", "rate"]
+Name = Literal[
+    "accuracy", "f1", "mae", "mse", "r2", "accuracy_step", "accuracy_rate", "accuracy_temporal", "accuracy_membrane",
+    "label_error_rate", "rate",
+]  # fmt: skip
+DECODED = (*MEASURES, BY_STEP)  # metrics of what a loss predicts
 
 
 class MetricFunction(Protocol):
@@ -50,13 +60,17 @@ Metric = Union[Name, MetricFunction, Sequence[Union[Name, MetricFunction]], Mapp
 
 @dataclass(frozen=True)
 class Decided:
-    """Accuracy: the predicted class is the one for which the loss would be smallest. Ties go to the lowest class.
+    """A measure of what an output predicts, decoded as the loss decodes: the class, the labels or the values.
+
+    The predicted class is the one for which the loss would be smallest. Ties go to the lowest class.
 
     Args:
-        loss: a loss that compares with class labels.
+        loss: a loss with a task.
+        measure: a name of ``MEASURES``, for targets of this kind.
     """
 
     loss: Loss
+    measure: str = OWN
 
     @property
     def reads(self) -> str:
@@ -64,17 +78,74 @@ class Decided:
         return self.loss.reads
 
     def __call__(self, out: Any, targets: Any, lengths: Any = None) -> float:
+        return MEASURES[self.measure].of(self.sums(out, targets, lengths))
+
+    def sums(self, out: Any, targets: Any, lengths: Any = None) -> Sums:
+        """The sums of a batch of which the measure is made."""
         values = self.loss.read(out)
         engine = engine_of(values)
-        return hit_rate(engine, self.loss.scores(engine, as_numbers(engine, values), lengths), targets)
+        values = as_numbers(engine, values)
+        scores = self.loss.scores(engine, values, lengths)
+        predicted = engine.to_numpy(self.loss.compared(engine, scores))
+        wanted = engine.to_numpy(targets_on(engine, targets))
+        by_step, kind = self.loss.task.by_step, self.loss.task.kind  # type: ignore[union-attr]
+        if kind == "value" and wanted.size == predicted.size and wanted.shape[:1] == predicted.shape[:1]:
+            wanted = wanted.reshape(predicted.shape)  # (batch, 1) and (batch,)
+        if wanted.shape != predicted.shape:
+            raise ShapeError(
+                f"targets have shape {tuple(wanted.shape)}, expected {tuple(predicted.shape)}: one "
+                f"{'class index' if kind == 'class' else 'entry'} per {'step' if by_step else 'sample'}; outputs are "
+                "(time, batch, classes)"
+            )
+        counted = self.loss.counted(wanted)
+        if by_step and lengths is not None:
+            inside = engine.to_numpy(Steps(engine, values, lengths).counting(2))
+            counted = inside if counted is None else counted & inside
+        if counted is not None:
+            predicted, wanted = predicted[counted], wanted[counted]
+        if kind != "class":
+            predicted, wanted = (
+                x.reshape(-1, predicted.shape[-1] if predicted.ndim > 1 else 1) for x in (predicted, wanted)
+            )
+        if kind == "value":  # sums of squares need more digits than float32 has
+            predicted, wanted = predicted.astype("float64"), wanted.astype("float64")
+        return MEASURES[self.measure].sums(predicted, wanted, int(scores.shape[-1]))
+
+
+@checked
+def accuracy_step(
+    membrane: Union[ArrayLike, Output],
+    targets: ArrayLike,
+    lengths: Optional[ArrayLike] = None,
+    ignore_index: int = -1,
+) -> float:
+    """The fraction of steps at which the membrane of the right class is the highest. Ties go to the lowest class.
+
+    Args:
+        membrane: (time, batch, classes), an array of any engine, or an ``Output``.
+        targets: class labels (time, batch).
+        lengths: how many steps of each sample count (batch,); None, the default: all.
+        ignore_index: label of steps that do not count; default -1.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ShapeError: there is not one label for each step and sample.
+    """
+    from spikecore.api.functional.step_labels import ce_step_loss
+
+    check_sequence("membrane", getattr(membrane, "membrane", membrane))
+    return Decided(ce_step_loss(ignore_index=ignore_index))(membrane, targets, lengths)
 
 
 def metrics_of(metric: Any, loss: Any) -> Metrics:
     """The metrics for ``Model.fit`` and ``Model.evaluate``, by the names of their columns.
 
     Args:
-        metric: None: "accuracy", decoded as the loss decodes, if the loss compares with class labels, else nothing; a
-            name; a function ``(out, targets) -> number``; a list of names and functions; or a dict of them by name.
+        metric: None: what belongs to the loss's targets: "accuracy" of classes and labels, "mae" of values, decoded as
+            the loss decodes, or nothing for a loss that is not decoded; a name; a function ``(out, targets) ->
+            number``; a list of names and functions; or a dict of them by name.
         loss: the loss.
 
     Raises:
@@ -82,7 +153,9 @@ def metrics_of(metric: Any, loss: Any) -> Metrics:
         ValueError: a name is unknown, given twice, or a column of the history that is not a metric.
     """
     if metric is None:
-        return {} if reads_labels(loss) is None else {OWN: _named(OWN, loss)}
+        own = decoder_of(loss)
+        usual = "" if own is None or own.task is None else DEFAULT[own.task.kind]
+        return {usual: _named(usual, loss)} if usual else {}
     given = [*metric.items()] if isinstance(metric, Mapping) else [(None, entry) for entry in _listed(metric)]
     metrics: Metrics = {}
     for name, entry in given:
@@ -104,7 +177,10 @@ def needs_membrane(metrics: Metrics) -> bool:
 
 
 def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> Dict[str, float]:
-    """The values of the metrics for a batch.
+    """The values of the metrics for a batch, as they can be averaged; ``averaged`` makes a row of their means.
+
+    A measure of what is predicted is no mean over samples. In its place stand the means of its sums, by the names
+    "column/measure/0", "column/measure/1", ....
 
     Raises:
         TypeError: a metric does not return a number, lengths are given and it does not take them, or it compares with
@@ -116,10 +192,30 @@ def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> D
         raise TypeError(
             f"metric {wanting[0]!r} compares with targets, and there are none: pass targets, or leave it out"
         )
-    return {
-        name: _number(name, metric(out, targets, **lengths_option("metric", metric, lengths)))
-        for name, metric in metrics.items()
-    }
+    found: Dict[str, float] = {}
+    for name, metric in metrics.items():
+        if isinstance(metric, Decided):
+            sums = metric.sums(out, targets, lengths)
+            count = out.spikes.shape[1]
+            found.update({f"{name}/{metric.measure}/{i}": total / count for i, total in enumerate(sums)})
+        else:
+            found[name] = _number(name, metric(out, targets, **lengths_option("metric", metric, lengths)))
+    return found
+
+
+def averaged(means: Mapping[str, float]) -> Dict[str, float]:
+    """A row of columns from means of what ``measured`` returns."""
+    row: Dict[str, float] = {}
+    sums: Dict[Tuple[str, str], Sums] = {}
+    for name, mean in means.items():
+        column, _, rest = name.rpartition("/")[0].rpartition("/")
+        if rest not in MEASURES:
+            row[name] = mean
+            continue
+        row.setdefault(column, 0.0)  # its place
+        sums.setdefault((column, rest), []).append(mean)
+    row.update({column: MEASURES[measure].of(given) for (column, measure), given in sums.items()})
+    return row
 
 
 _OF_SPIKES = (accuracy_rate, accuracy_temporal, firing_rate)
@@ -135,17 +231,25 @@ def _listed(metric: Any) -> Tuple[Any, ...]:
 
 
 def _named(name: str, loss: Any) -> Callable[..., Any]:
-    if name != OWN:
+    if name not in DECODED:
         if name not in NAMED:
-            raise ValueError(unknown("metric", name, [OWN, *NAMED]))
+            raise ValueError(unknown("metric", name, [*DECODED, *NAMED]))
         return NAMED[name]  # type: ignore[return-value]
-    labels = reads_labels(loss)
-    if labels is None:
+    own = decoder_of(loss)
+    if name == BY_STEP:
+        from spikecore.api.functional.step_labels import ce_step_loss
+
+        return Decided(own if own is not None and own.task == CLASS_BY_STEP else ce_step_loss())
+    if own is None or own.task is None:
         raise ValueError(
-            f"metric='accuracy' is that of the loss's own decoder, which loss={shown(loss)} does not have: say how to "
+            f"metric={name!r} is that of the loss's own decoder, which loss={shown(loss)} does not have: say how to "
             "decide, e.g. metric={'accuracy': spikecore.functional.accuracy_rate}"
         )
-    return Decided(labels)
+    kind = own.task.kind
+    if kind not in MEASURES[name].kinds:
+        others = ", ".join(repr(each) for each, measure in MEASURES.items() if kind in measure.kinds)
+        raise ValueError(f"metric={name!r}: the targets of loss={shown(loss)} are {TOLD[kind]}: take {others}")
+    return Decided(own, name)
 
 
 def _checked(metric: Any) -> Callable[..., Any]:

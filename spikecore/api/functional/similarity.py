@@ -12,6 +12,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_labels, one_hot
+from spikecore.api.functional.tasks import Task
 from spikecore.arguments import ArrayLike
 
 PairKernel = Literal["linear", "sigmoid", "gaussian"]
@@ -66,9 +67,9 @@ class spike_similarity_loss(Loss):
             raise ValueError("spike_similarity_loss: population_code and num_classes have no meaning here")
 
     @property
-    def takes_labels(self) -> bool:
-        """False: targets are labels, but no output stands for a class, so nothing can be decoded."""
-        return False
+    def task(self) -> Optional[Task]:
+        """None: targets are labels, but no output stands for a class, so nothing can be decoded."""
+        return None
 
     def check_targets(
         self,
@@ -79,7 +80,7 @@ class spike_similarity_loss(Loss):
         time: Optional[int] = None,
         lengths: Optional[List[int]] = None,
     ) -> None:
-        check_labels(engine, targets, batch, None, time)
+        check_labels(engine, targets, (batch,), None, time)
         weight = cast(Optional[Fixed], self.weight)
         highest = int(engine.to_numpy(targets).max())
         if weight is not None and highest >= weight.shape[0]:

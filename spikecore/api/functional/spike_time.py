@@ -144,7 +144,7 @@ class SpikeTime(Concise, Checked):
         if self.target_is_time:
             times = engine.to_numpy(targets).reshape(-1).tolist()
         else:
-            check_labels(engine, targets, spikes.shape[1], spikes.shape[2])
+            check_labels(engine, targets, (spikes.shape[1],), spikes.shape[2])
             times = [t for part in self._times for t in part]
         bad = [t for t in times if not -shortest <= t <= shortest]
         if bad:

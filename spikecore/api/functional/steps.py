@@ -81,6 +81,15 @@ class Steps:
             return self.engine.xp.mean(x, axis=0)
         return self.sum(x) / self.counts(x.ndim - 1)
 
+    def last(self, x: Array) -> Any:
+        """The last of the steps that count."""
+        if self.lengths is None:
+            return x[-1, ...]
+        xp = self.engine.xp
+        counting = xp.astype(self.counting(x.ndim), self.engine.dtype)
+        following = xp.concat([counting[1:, ...], xp.zeros_like(counting[:1, ...])], axis=0)
+        return xp.sum(xp.where(counting > following, x, xp.zeros_like(x)), axis=0)
+
     def max(self, x: Array) -> Any:
         """Maximum over the steps that count."""
         return self.engine.xp.max(self.kept(x, -math.inf), axis=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.host import to_numpy
+from spikecore.api.core.host import not_finite, to_numpy
 from spikecore.api.core.layer import Shape, ShapeError
 
 
@@ -23,50 +23,131 @@ def targets_on(engine: Engine, targets: Any) -> Any:
 
 
 def one_hot(engine: Engine, targets: Any, classes: int) -> Any:
-    """Labels (batch,) as one-hot codes (batch, classes) in the engine's floating-point type."""
+    """Labels (...) as one-hot codes (..., classes) in the engine's dtype; a label that is no class has a code of 0."""
     xp = engine.xp
-    labels = xp.expand_dims(targets, axis=1)
+    labels = xp.expand_dims(targets, axis=-1)
     return xp.astype(labels == xp.arange(classes), engine.dtype)
 
 
 VALUES = (
-    "for values at every step take mse_membrane_loss(time_var_targets=True), for others a function (out, targets) of "
-    "your own"
+    "for values take mse_value_loss(), at every step mse_membrane_loss(time_var_targets=True), or a function (out, "
+    "targets) of your own"
 )
 
 
-def check_labels(engine: Engine, targets: Any, batch: int, classes: Optional[int], time: Optional[int] = None) -> None:
+def check_labels(
+    engine: Engine,
+    targets: Any,
+    shape: Shape,
+    classes: Optional[int],
+    time: Optional[int] = None,
+    ignore_index: Optional[int] = None,
+) -> None:
     """Refuse labels of the wrong shape, kind or range. This copies them to the host.
 
     Args:
         engine: the engine of the targets.
-        targets: the labels, expected as (batch,).
-        batch: number of samples.
+        targets: the labels.
+        shape: their expected shape, (batch,), or (time, batch) for a label at each step.
         classes: number of classes; None: any.
         time: number of steps; if given, the message says whether time and batch look exchanged.
+        ignore_index: label of steps that do not count; None: there is none.
 
     Raises:
-        ShapeError: there is not one label per sample.
+        ShapeError: there is not one label per sample, or per step.
         ValueError: a label is not an integer, or outside [0, classes); the message names its position.
     """
     labels = engine.to_numpy(targets)
-    if labels.shape != (batch,):
+    if labels.shape != shape:
+        by_step = len(shape) == 2
+        hint = _step_hint(labels.shape, shape) if by_step else _shape_hint(labels, shape[0], classes, time)
         raise ShapeError(
-            f"targets have shape {tuple(labels.shape)}, expected ({batch},): one class index per sample"
-            f"{_shape_hint(labels, batch, classes, time)}"
+            f"targets have shape {tuple(labels.shape)}, expected {shape}: one class index per "
+            f"{'step and sample, (time, batch)' if by_step else 'sample'}{hint}"
         )
     if labels.dtype.kind not in "iu":
         raise ValueError(
             f"targets have dtype {labels.dtype}, expected integer class indices: these are compared with classes; "
             f"{VALUES}"
         )
-    for i, label in enumerate(labels.tolist()):
-        if classes is None and label < 0:
-            raise ValueError(f"targets[{i}] = {label} must be >= 0: a class index")
-        if classes is not None and not 0 <= label < classes:
-            raise ValueError(
-                f"targets[{i}] = {label} is out of range: the last layer has {classes} classes (0..{classes - 1})"
-            )
+    wrong = (labels < 0) if classes is None else (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        wrong = wrong & (labels != ignore_index)
+    if not wrong.any():
+        return
+    index = tuple(int(where[0]) for where in wrong.nonzero())
+    told = f"targets[{', '.join(map(str, index))}] = {labels[index]}"
+    if classes is None:
+        raise ValueError(f"{told} must be >= 0: a class index")
+    steps = "" if ignore_index is None else f"; the label of steps that do not count is ignore_index={ignore_index}"
+    raise ValueError(f"{told} is out of range: the last layer has {classes} classes (0..{classes - 1}){steps}")
+
+
+def _step_hint(found: Shape, wanted: Shape) -> str:
+    time, batch = wanted
+    if found == (batch, time):
+        return "; time and batch axes of the input or of the targets look exchanged: pass time_axis=1 for both"
+    if found == (batch,):
+        return "; for one label per sample take ce_rate_loss() or ce_membrane_loss()"
+    if found[:2] == (time, batch):
+        return "; take targets[..., 0]" if found[2:] == (1,) else "; for a one-hot code take targets.argmax(-1)"
+    return ""
+
+
+def check_values(engine: Engine, targets: Any, batch: int, outputs: int, per_value: int = 1) -> None:
+    """Refuse values, one or several for each sample, of the wrong shape or kind. This copies them to the host.
+
+    Args:
+        engine: the engine of the targets.
+        targets: the values, expected as (batch, values); a single one also as (batch,).
+        batch: number of samples.
+        outputs: number of neurons of the last layer.
+        per_value: how many of them stand for one value.
+
+    Raises:
+        ShapeError: there is not a value for each output.
+        ValueError: a value is NaN or infinite; the message names its position.
+    """
+    values, count = engine.to_numpy(targets), outputs / per_value
+    single = count == 1 and values.shape == (batch,)
+    if not single and values.shape != (batch, count):
+        given = 1 if values.ndim == 1 else values.shape[-1]
+        need = f"; for {given} value{'s' * (given != 1)} per sample it needs {given * per_value}"
+        raise ShapeError(
+            f"targets have shape {tuple(values.shape)}, but the last layer has {outputs} outputs for {batch} samples"
+            f"{need if values.shape[:1] == (batch,) else ''}"
+        )
+    check_finite_targets(values)
+
+
+def check_several(engine: Engine, targets: Any, batch: int, classes: Optional[int]) -> None:
+    """Refuse what is not a 0 or 1 for each sample and class. This copies the targets to the host.
+
+    Raises:
+        ShapeError: targets are not (batch, classes).
+        ValueError: one is neither 0 nor 1; the message names its position.
+    """
+    labels = engine.to_numpy(targets)
+    if labels.ndim != 2 or labels.shape != (batch, classes or labels.shape[1]):
+        hint = "; of class indices make spikegen.to_one_hot(targets, classes)" if labels.shape == (batch,) else ""
+        raise ShapeError(
+            f"targets have shape {tuple(labels.shape)}, expected ({batch}, {classes or 'classes'}): 0 or 1 for each "
+            f"class{hint}"
+        )
+    wrong = ~((labels == 0) | (labels == 1))
+    if wrong.any():
+        row, column = (int(where[0]) for where in wrong.nonzero())
+        raise ValueError(f"targets[{row}, {column}] = {labels[row, column]}, expected 0 or 1 for each class")
+
+
+def check_finite_targets(values: Any) -> None:
+    """Refuse NaN and infinity in targets, a NumPy array; the message names the index of the first."""
+    found = not_finite(values)
+    if found:
+        raise ValueError(
+            f"targets[{', '.join(map(str, found[0]))}] is {values[found[0]]}: targets must be finite; leave these "
+            "samples out, keep = np.isfinite(y)"
+        )
 
 
 def _shape_hint(labels: Any, batch: int, classes: Optional[int], time: Optional[int]) -> str:

@@ -12,6 +12,7 @@ from spikecore.api.functional.loss import nll
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
+from spikecore.api.functional.tasks import CLASS, Task
 from spikecore.arguments import ArrayLike, Numbers
 
 Inverse = Literal["negate", "reciprocal"]
@@ -52,8 +53,8 @@ class mse_temporal_loss(Loss):
         return SpikeTime(self.target_is_time, self.on_target, self.off_target, self.tolerance, self.multi_spike)
 
     @property
-    def takes_labels(self) -> bool:
-        return not self.target_is_time
+    def task(self) -> Optional[Task]:
+        return None if self.target_is_time else CLASS
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         super().check(engine, values, targets, lengths)

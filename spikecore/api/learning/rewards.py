@@ -45,7 +45,7 @@ class ClassReward(Concise, Checked):
                 f"ClassReward: targets of shape {tuple(labels.shape)} for spikes of shape {tuple(out.spikes.shape)}, "
                 "expected one class for each sample, and spikes (time, batch, classes)"
             )
-        check_labels(engine, labels, int(counts.shape[0]), int(counts.shape[1]))
+        check_labels(engine, labels, (int(counts.shape[0]),), int(counts.shape[1]))
         fires = xp.max(counts, axis=1) > 0.0
         hits = xp.where(xp.argmax(counts, axis=1) == labels, xp.astype(fires, engine.dtype), 0.0 * counts[:, 0])
         return self.wrong + (self.right - self.wrong) * hits

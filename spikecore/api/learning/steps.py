@@ -13,11 +13,12 @@ from spikecore.api.core.engines import engine_of
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.base import Loss, LossBase, LossFunction, evaluate, terms, varies
 from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss, tet_loss
+from spikecore.api.functional.step_labels import ce_step_loss
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import Output
 from spikecore.arguments import ArrayLike
 
-OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", tet_loss: "mean"}
+OVER_TIME = {ce_rate_loss: "mean", ce_step_loss: "mean", mse_membrane_loss: "mean", tet_loss: "mean"}
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def stepwise(loss: Any) -> StepLoss:
     """The loss of one step of a loss over time.
 
     Args:
-        loss: ``ce_rate_loss``, ``ce_membrane_loss``, ``tet_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity``,
-            ``per_step``, or a weighted sum of these.
+        loss: ``ce_rate_loss``, ``ce_membrane_loss``, ``ce_step_loss``, ``tet_loss``, ``mse_membrane_loss``,
+            ``l1_rate_sparsity``, ``per_step``, or a weighted sum of these.
 
     Raises:
         ValueError: the loss needs the whole sequence, such as ``ce_count_loss``, has ``reduction="none"``, or reads
@@ -126,11 +127,13 @@ def stepwise(loss: Any) -> StepLoss:
         if over is None:
             raise ValueError(
                 f"loss={term!r} is not known step by step, but learning forward in time needs the loss of each step: "
-                "use ce_rate_loss, ce_membrane_loss, tet_loss, mse_membrane_loss or l1_rate_sparsity, or wrap your own "
-                "loss of one step: backprop.per_step(loss, over_time='mean' or 'sum')"
+                "use ce_rate_loss, ce_membrane_loss, ce_step_loss, tet_loss, mse_membrane_loss or l1_rate_sparsity, or "
+                "wrap your own loss of one step: backprop.per_step(loss, over_time='mean' or 'sum')"
             )
         if isinstance(part, Loss) and part.reduction == "none":
             raise ValueError(f"loss={part!r}: reduction='none' gives no scalar; use 'mean' or 'sum'")
+        if isinstance(part, ce_step_loss) and part.normalise:
+            raise ValueError(f"loss={part!r}: normalise divides by weights of all steps: leave it out")
         if isinstance(part, Regulariser) and part.layers:
             raise ValueError(f"loss={part!r}: learning forward in time sees the last layer only: leave out layers")
         parts.append((factor, part, over))

@@ -30,7 +30,7 @@ def to_one_hot(targets: ArrayLike, num_classes: int) -> Any:
     labels: Any = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="float64")
     if "float" in str(labels.dtype) and bool(engine.xp.all(labels == engine.xp.round(labels))):
         labels = engine.asarray(labels, dtype="int64")  # snnTorch, too, accepts floats that are whole numbers
-    check_labels(engine, labels, labels.shape[0] if labels.ndim else 1, num_classes)
+    check_labels(engine, labels, (labels.shape[0] if labels.ndim else 1,), num_classes)
     return one_hot(engine, engine.asarray(labels, dtype="int64"), num_classes)
 
 

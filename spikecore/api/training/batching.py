@@ -11,7 +11,7 @@ from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.core.words import Array
-from spikecore.api.functional.loss import comparing, reads_labels, varies
+from spikecore.api.functional.loss import comparing, decoder_of, varies
 from spikecore.api.functional.targets import targets_on
 from spikecore.arguments import ArrayLike, is_array, shown
 
@@ -208,7 +208,8 @@ def check_targets(
     time, batch = x.shape[:2]
     for term in comparing(loss):
         held = targets_on(engine, targets)
-        term.check_targets(engine, held, batch, classes, lengths=lengths or [steps or time] * batch)
+        counted = lengths or [steps or time] * batch
+        term.check_targets(engine, held, batch, classes, (steps or time) if varies(term) else None, counted)
 
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
@@ -216,8 +217,9 @@ def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
     if targets is None:
         return
     batch, time = x.shape[1], x.shape[0]
-    count, labels = len(targets), reads_labels(loss)
-    per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # other targets may begin with time
+    count, read = len(targets), decoder_of(loss)
+    per_sample = read is not None and not varies(read)  # other targets may begin with time
+    per_sample = per_sample or getattr(targets, "ndim", 1) == 1
     over_time = tuple(getattr(targets, "shape", ()))[:2] == (time, batch)
     if per_sample and not over_time and count != batch and count == time and steps is None:
         raise ShapeError(

@@ -11,7 +11,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import scalar
-from spikecore.api.functional.metrics import COLUMNS, Metric, Metrics, measured, metrics_of
+from spikecore.api.functional.metrics import COLUMNS, Metric, Metrics, averaged, measured, metrics_of
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Encoder, Feed
@@ -33,7 +33,7 @@ class Average:
 
     Attributes:
         samples, batches: how many have been counted.
-        sums: sums over the samples, by column.
+        sums: sums over the samples, by column; of a measure of predictions, those that ``averaged`` makes it of.
         seconds: how long they took.
         cut: whether a step was interrupted half done, so that training cannot continue from there.
     """
@@ -55,7 +55,8 @@ class Average:
 
     def row(self, prefix: str = "") -> Row:
         """The means as columns of the history."""
-        return {f"{prefix}{name}": total / max(1, self.samples) for name, total in self.sums.items()}
+        means = averaged({name: total / max(1, self.samples) for name, total in self.sums.items()})
+        return {f"{prefix}{name}": value for name, value in means.items()}
 
     def shown(self) -> Row:
         """The means as text, for a progress bar."""

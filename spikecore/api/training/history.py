@@ -8,6 +8,7 @@ from spikecore.printing import columns, table
 
 Row = Dict[str, Any]
 LAST = ("lr", "seconds")  # columns that come behind the metrics
+FALL, RISE = ("loss", "mae", "mse", "error"), ("accuracy", "f1", "r2")  # parts of the names of columns
 MOST = 12  # epochs that are printed; of more, the first and the last ones
 
 
@@ -21,18 +22,19 @@ def rises(owner: str, monitor: str, mode: str) -> bool:
 
     Raises:
         TypeError: ``mode`` is something else.
-        ValueError: "auto" for a column that is neither a loss nor an accuracy.
+        ValueError: "auto" for a column that is no loss, error or accuracy by its name.
     """
     if mode not in ("min", "max", "auto"):
         raise TypeError(f"{owner}: mode={mode!r} must be 'min', 'max' or 'auto'")
     if mode != "auto":
         return mode == "max"
-    if not ("loss" in monitor or "accuracy" in monitor):
+    words = [word for word in (*FALL, *RISE) if word in monitor]
+    if not words:
         raise ValueError(
-            f"{owner}: monitor={monitor!r} is no loss and no accuracy: say mode='min' if it should fall, mode='max' if "
-            "it should rise"
+            f"{owner}: monitor={monitor!r} is no loss, error or accuracy by its name: say mode='min' if it should "
+            "fall, mode='max' if it should rise"
         )
-    return "accuracy" in monitor
+    return words[0] in RISE
 
 
 class History(List[Row]):

@@ -12,7 +12,7 @@ from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optiona
 from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
-from spikecore.api.functional.metrics import Metrics, measured
+from spikecore.api.functional.metrics import Metrics, averaged, measured
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import constant
 from spikecore.api.learning.bptt import BPTT
@@ -316,7 +316,7 @@ class Training:
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
             self.waiting += batch.whole if self.together else 0
-            self.told = math.nan if loss is None else loss, figures  # of an update, for callbacks
+            self.told = math.nan if loss is None else loss, averaged(figures)  # of an update, for callbacks
 
     def _update(self, epoch: int, mean: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
@@ -326,8 +326,9 @@ class Training:
             means = {name: total / samples for name, total in zip(names, sums)}
             self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
             executor.gradients.update()
-            self.told = means.pop("loss"), means
-            mean.add(round(samples), *self.told, pending.batches)
+            loss = means.pop("loss")
+            self.told = loss, averaged(means)
+            mean.add(round(samples), loss, means, pending.batches)
             self.pending, self.waiting = Average(), 0
 
     @contextlib.contextmanager

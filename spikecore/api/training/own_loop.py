@@ -9,7 +9,7 @@ from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, flatten
 from spikecore.api.functional.base import LossFunction
-from spikecore.api.functional.metrics import Metric, measured, metrics_of, needs_membrane
+from spikecore.api.functional.metrics import Metric, averaged, measured, metrics_of, needs_membrane
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import constant
 from spikecore.api.learning.bptt import BPTT
@@ -93,7 +93,7 @@ def train_step(
         value, out = executor.step(batch.x, batch.targets, steps=batch.steps, key=batch.key, **option)
     _check_loss(value, check_finite)
     on_engine = targets_on(self.engine, batch.targets)
-    return {"loss": value, **measured(metrics, constant(self.engine, out), on_engine, batch.lengths)}
+    return {"loss": value, **averaged(measured(metrics, constant(self.engine, out), on_engine, batch.lengths))}
 
 
 @checked

@@ -1,4 +1,4 @@
-"""The class labels that a model predicts, decoded as its loss decodes."""
+"""What a model predicts, decoded as its loss decodes: classes, labels or values, for each sample or each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.messages import warn
 from spikecore.api.functional.base import LossFunction
-from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.loss import decoder_of
 from spikecore.api.functional.targets import as_numbers, check_sequence
 from spikecore.api.training.batching import Encoder, Feed, Input, check_numbers
 from spikecore.api.training.data import lengths_of
@@ -33,10 +33,13 @@ def predict(
     lengths: Optional[ArrayLike] = None,
     batch_size: Size = 256,
 ) -> NumpyArray:
-    """The class that the model predicts for each sample.
+    """What the model predicts for each sample: its class, or what else the targets of the loss are.
 
-    It is decoded as the loss decodes: the class for which the loss would be smallest. That is the class with most
+    It is decoded as the loss decodes. A class is the one for which the loss would be smallest: the class with most
     spikes for losses of rates, the highest membrane for losses of membranes, the first spike for temporal losses.
+    Values (``mse_value_loss``, ...) are read as the loss reads them, labels (``bce_value_loss``) are 0 or 1. With a
+    target at each step (``ce_step_loss``, ``mse_membrane_loss(time_var_targets=True)``) there is a prediction for each
+    step.
 
     Args:
         x: the samples, as for a call or ``fit``: (batch, *features) with ``num_steps`` or an encoder, else (time,
@@ -48,10 +51,13 @@ def predict(
         batch_size: how many samples to compute at a time, which bounds the memory; default 256.
 
     Returns:
-        Labels (batch,), a NumPy array of int64.
+        A NumPy array in the shape of the targets, of int64 for classes and labels: (batch,), labels (batch, classes),
+        values (batch,) or (batch, outputs), quantiles (batch, quantiles). Predictions for each step are (time, batch,
+        ...), or have their time axis where ``time_axis`` says; for a list of sequences of unequal length they are a
+        list.
 
     Raises:
-        TypeError: the loss compares with no class labels, as in regression; the message says what to read instead.
+        TypeError: outputs decide nothing for this loss, such as ``ctc_loss``; the message says what to read instead.
         ShapeError, ValueError: bad input, as in ``fit``.
 
     Warns:
@@ -66,17 +72,17 @@ def predict(
 
 
 def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int) -> Any:
-    """The predicted class of each sample as a NumPy array of int64, computed ``batch_size`` samples at a time.
+    """The predictions as a NumPy array, computed ``batch_size`` samples at a time.
 
     Raises:
-        TypeError: the loss compares with no class labels, so that there is nothing to decode by.
+        TypeError: the loss has no task, so that there is nothing to decode by.
     """
-    decoder = reads_labels(loss)
-    if decoder is None:
+    decoder = decoder_of(loss)
+    if decoder is None or decoder.task is None:
         raise TypeError(
-            f"predict gives class labels, but loss={shown(loss)} compares with none. For regression read the output, "
-            "out = model(x, num_steps=...), then out.membrane or out.spikes; for classes say by which loss to decode, "
-            "e.g. predict(x, loss=spikecore.functional.ce_rate_loss())"
+            f"predict gives what the loss compares with targets, but loss={shown(loss)} does not say how to read it. "
+            "Read the output, out = model(x, num_steps=...), then out.membrane or out.spikes; or say by which loss to "
+            "decode, e.g. for classes predict(x, loss=spikecore.functional.ce_rate_loss()), for values mse_value_loss()"
         )
     if lengths is None and _are_sequences(data):
         return _of_sequences(model, data, loss, feed, batch_size)
@@ -88,9 +94,17 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
         values = decoder.read(model.trainer.executor.run(x, steps=steps, record="last"))
         check_sequence(decoder.reads, values)
-        scores = decoder.scores(engine, as_numbers(engine, values), count)
-        found.append(host().asarray(engine.to_numpy(engine.xp.argmax(scores, axis=1)), dtype="int64"))
-    return host().xp.concat(found, axis=0)
+        decided = decoder.decide(engine, decoder.scores(engine, as_numbers(engine, values), count))
+        if decoder.task.kind == "value":
+            found.append(engine.to_numpy(decided))
+        else:
+            found.append(host().asarray(engine.to_numpy(decided), dtype="int64"))
+    if not decoder.task.by_step:
+        return host().xp.concat(found, axis=0)
+    whole = host().xp.concat(found, axis=1)
+    axes = [*range(1, whole.ndim)]
+    axes.insert(feed.time_axis % whole.ndim, 0)  # where the targets have their time
+    return host().xp.permute_dims(whole, tuple(axes))
 
 
 def _are_sequences(data: Any) -> bool:
@@ -108,8 +122,10 @@ def _of_sequences(model: Any, data: Any, loss: Any, feed: Feed, batch_size: int)
     from spikecore.samples import Loader  # NumPy, which `import spikecore` does not load
 
     padded: Any = Loader(data, shuffle=False, batch_size=batch_size)
-    found = [predictions(model, x, loss, feed, counts, batch_size) for x, _, counts in padded]
-    return host().xp.concat(found, axis=0)
+    found = [(predictions(model, x, loss, feed, counts, batch_size), counts) for x, _, counts in padded]
+    if decoder_of(loss).task.by_step:  # type: ignore[union-attr]
+        return [row[:count] for rows, counts in found for row, count in zip(rows, counts.tolist())]
+    return host().xp.concat([rows for rows, _ in found], axis=0)
 
 
 def _say_of_axes(model: Any, data: Any, feed: Feed) -> None:

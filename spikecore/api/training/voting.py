@@ -82,7 +82,7 @@ class Votes(Checked):
         """
         engine, classes = engine_of(out.spikes), int(host().asarray(self.shares).shape[1])
         said, labels = self.classes(out, lengths), targets_on(engine, targets)
-        check_labels(engine, labels, int(said.shape[0]), None)
+        check_labels(engine, labels, (int(said.shape[0]),), None)
         return hit_rate(engine, one_hot(engine, said, classes), labels)
 
     def __repr__(self) -> str:

@@ -44,6 +44,7 @@ class IpuEngine(PlainEngine):
         {
             "groups": "engine 'ipu' trains all parameters with the same options",
             "keep_zeros": "engine 'ipu' updates all weights",
+            "lengths": "engine compiles losses of whole sequences, without lengths",
             "reading": "a program for an IPU reads nothing back",
             "backward": "a program for an IPU multiplies gradients by a surrogate's derivative",
         }
