@@ -1,0 +1,63 @@
+"""Uses of a model that would end in wrong results without a word are refused, with what to do instead."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.samples import Loader
+
+X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
+NO_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+
+
+def model(engine="numpy"):
+    return sc.Model(sc.Sequential(sc.Linear(5, 4), sc.Leaky(), sc.Linear(4, 3), sc.Leaky()), engine)
+
+
+def refused(kind, message):
+    return pytest.raises(kind, match=message)
+
+
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("torch", marks=NO_TORCH)])
+def test_missing_values_of_a_masked_array_are_no_numbers(engine):
+    """No engine leaves them out: torch would take what lies behind the mask."""
+    x = np.ma.masked_array(X, X > 0.9)
+    with refused(TypeError, r"input: a masked array with missing values, .*; give x\.filled\(0\)"):
+        model(engine)(x, num_steps=2)
+    assert model(engine)(np.ma.masked_array(X), num_steps=2).spikes.shape == (2, 6, 3)  # nothing is missing
+
+
+def test_only_one_thread_trains_a_model():
+    """Two would mix their updates, and both would end as if nothing were wrong."""
+    trained, begun, refusals = model(), threading.Event(), []
+
+    def meanwhile():
+        begun.wait(60)
+        try:
+            trained.fit(X, Y, num_steps=2, progress=False)
+        except RuntimeError as error:
+            refusals.append(str(error))
+
+    def wait(model, row):
+        begun.set()
+        second.join(60)
+
+    second = threading.Thread(target=meanwhile)
+    second.start()
+    trained.fit(X, Y, num_steps=2, progress=False, callbacks=[wait])
+    (said,) = refusals
+    assert "another thread trains this model" in said
+    trained.fit(X, Y, num_steps=2, progress=False)  # afterwards it may be trained
+
+
+def test_predict_of_a_loader_and_a_loader_of_sequences_say_what_to_give():
+    sequences = [np.random.default_rng(n).random((5 + n, 5)) for n in range(6)]
+    with refused(TypeError, r"input=Loader\(.* must be an array of numbers: the loader's samples"):
+        model().predict(Loader(X, Y, batch_size=2), num_steps=2)
+    with refused(sc.errors.ShapeError, r"lengths have shape \(2,\), .*; pass time_axis=1 if the inputs"):
+        model().fit(Loader(sequences, Y, batch_size=2), progress=False)
