@@ -30,7 +30,6 @@ class Panel(NamedTuple):
     bars: Tuple[Bar, ...]
 
 
-STEP = "n=512, forward and backward"
 PANELS = (
     Panel(
         "A training step: tutorial 5",
@@ -48,10 +47,10 @@ PANELS = (
         "**Time**: forward and backward, 512 neurons, 500 steps",
         "ms",
         (
-            Bar("spikecore", f"Leaky, {STEP}", "torch engine"),
-            Bar("Spyx (JAX)", f"Spyx's LIF, {STEP}", "Spyx"),
-            Bar("snnTorch", f"Leaky, {STEP}", "snnTorch"),
-            Bar("SpikingJelly", f"Leaky, zero, {STEP}", "SpikingJelly m"),
+            Bar("spikecore", "Leaky", "torch engine"),
+            Bar("Spyx (JAX)", "Spyx's LIF", "Spyx"),
+            Bar("snnTorch", "Leaky", "snnTorch"),
+            Bar("SpikingJelly", "Leaky, zero", "SpikingJelly m"),
         ),
     ),
     Panel(
@@ -59,10 +58,10 @@ PANELS = (
         "**Memory**: a training step of tutorial 5, 100 steps",
         "MB",
         (
-            Bar("spikecore", "Leaky, T=100", "torch engine"),
-            Bar("JAX, by hand", "Leaky, T=100", "JAX by hand", "JAX by hand, hoisted"),
-            Bar("snnTorch", "Leaky, T=100", "snnTorch", "snnTorch, hoisted"),
-            Bar("SpikingJelly", "Leaky, zero; LI, T=100", "SpikingJelly m", "SpikingJelly m, hoisted"),
+            Bar("spikecore", "Leaky", "torch engine"),
+            Bar("JAX, by hand", "Leaky", "JAX by hand", "JAX by hand, hoisted"),
+            Bar("snnTorch", "Leaky", "snnTorch", "snnTorch, hoisted"),
+            Bar("SpikingJelly", "Leaky, zero; LI", "SpikingJelly m", "SpikingJelly m, hoisted"),
         ),
     ),
 )
