@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test core rooms test-jax slow orders mutants faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package clean
+.PHONY: help demo test core rooms test-jax slow orders mutants faults peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,7 +137,11 @@ package: .venv/extras-dev  ## wheel and source distribution, tried in clean envi
 	rm -rf build/package
 	$(BIN)/python -m build --outdir build/package .
 	$(BIN)/twine check --strict build/package/*
-	$(BIN)/python -m pytest -m "slow or not slow" tests/house/test_package.py
+	PACKAGE=build/package $(BIN)/python -m pytest -m "slow or not slow" tests/house/test_package.py
+
+release: package docs  ## wheel, source distribution and site, tried; and what is left for a person to do
+	@ls build/package build/site/index.html
+	@$(BIN)/python hatch_build.py --steps
 
 clean:  ## remove the environment and everything built
 	rm -rf .venv .venv38 build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import shutil
 import sys
+import threading
+import time
 import warnings
-from typing import Any, ContextManager, Dict, Generator, Iterable, Iterator, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, Generator, Iterable, Iterator, Optional, Sequence
 
 from spikecore.printing import in_notebook
 
 _said = False
+_moved = 0.0  # when a bar last did
+FIRST, EVERY = 0.5, 1.0  # seconds until a line is shown, and until it is shown again
 
 
 class Progress:
@@ -55,9 +60,11 @@ class Progress:
 
     def update(self, count: int = 1, /, **figures: Any) -> None:
         """Count one batch, or so many bytes, and show ``figures`` next to the bar."""
+        global _moved  # noqa: PLW0603  (a terminal has one line at its end)
         if self.bar is not None:
             self.note(**figures)
             self.bar.update(count)
+            _moved = time.monotonic()
 
     def aside(self) -> ContextManager[Any]:
         """A block that may print: the bar makes room for whole lines, and stands below them afterwards."""
@@ -85,6 +92,42 @@ def with_bar(items: Sequence[Any], title: str, enabled: Optional[bool] = None) -
     for item in bar.over(items):
         yield item
         bar.update()
+
+
+@contextlib.contextmanager
+def at_work(line: Callable[[float], str]) -> Iterator[None]:
+    """Show a line while a block runs that takes longer than half a second, anew each second; then it is removed.
+
+    Only where somebody watches, and while no bar moves.
+
+    Args:
+        line: gets the seconds since the block began; returns the text.
+    """
+    if not watched():
+        yield
+        return
+    began, done = time.monotonic(), threading.Event()
+    longest = 0
+
+    def show() -> None:
+        nonlocal longest
+        pause = FIRST
+        while not done.wait(pause):
+            if time.monotonic() < _moved + EVERY:
+                continue
+            text = line(time.monotonic() - began)[: shutil.get_terminal_size().columns - 1]
+            print(f"\r{text.ljust(longest)}", end="", file=sys.stderr, flush=True)
+            longest, pause = max(longest, len(text)), EVERY
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if longest:
+            print(f"\r{' ' * longest}\r", end="", file=sys.stderr, flush=True)
 
 
 def watched() -> bool:

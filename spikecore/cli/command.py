@@ -15,8 +15,9 @@ import traceback
 import warnings
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
-from spikecore.cli.exit_codes import DATA, INTERRUPTED, NOT_VERIFIED, OK, RUNTIME, USAGE, Interrupted
+from spikecore.cli.exit_codes import DATA, EXIT_CODES, INTERRUPTED, NOT_VERIFIED, OK, RUNTIME, USAGE, Interrupted
 from spikecore.installing import to_install
+from spikecore.progress import at_work
 
 __all__ = ["DATA", "INTERRUPTED", "NOT_VERIFIED", "OK", "RUNTIME", "USAGE", "app", "guarded", "main"]
 
@@ -24,26 +25,27 @@ __all__ = ["DATA", "INTERRUPTED", "NOT_VERIFIED", "OK", "RUNTIME", "USAGE", "app
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 try:
-    import typer
+    with at_work(lambda seconds: f"spikecore starts, {seconds:.0f} s"):
+        import typer
 
-    from spikecore import __version__
-    from spikecore.cli import (
-        command_check,
-        command_export,
-        command_file,
-        command_machine,
-        command_sweep,
-        command_train,
-        command_zoo,
-        processes,
-    )
-    from spikecore.cli.lock import Occupied
-    from spikecore.cli.messages import ConfigError
-    from spikecore.cli.options import epilog
-    from spikecore.cli.run_file import keys_called
-    from spikecore.datasets import DataError
-    from spikecore.errors import CheckpointError, RankError
-    from spikecore.utils import keep_memory
+        from spikecore import __version__
+        from spikecore.cli import (
+            command_check,
+            command_export,
+            command_file,
+            command_machine,
+            command_sweep,
+            command_train,
+            command_zoo,
+            processes,
+        )
+        from spikecore.cli.lock import Occupied
+        from spikecore.cli.messages import ConfigError
+        from spikecore.cli.options import PlainCommand, epilog
+        from spikecore.cli.run_file import keys_called
+        from spikecore.datasets import DataError
+        from spikecore.errors import CheckpointError, RankError
+        from spikecore.utils import keep_memory
 except ModuleNotFoundError as missing:  # any package outside this extra is a fault of the installation: raise it
     if missing.name is None or missing.name.partition(".")[0] not in "typer pydantic tomli tomli_w".split():
         raise
@@ -82,7 +84,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train spiking networks from run files on any engine, verify their gradients, plot their spikes, and export "
     "them to C, ONNX and NIR.",
-    epilog=epilog(*FIRST_STEPS),
+    epilog=epilog(*FIRST_STEPS) + "\n\n" + EXIT_CODES,
 )
 
 
@@ -102,7 +104,7 @@ def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _command in COMMANDS:
-    app.command(epilog=epilog(*_command.examples))(_interruptible(_command))
+    app.command(cls=PlainCommand, epilog=_command.ending)(_interruptible(_command))
 
 
 def _version(asked: bool) -> None:

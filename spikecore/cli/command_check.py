@@ -16,6 +16,7 @@ from spikecore.cli import run_reports
 from spikecore.cli.exit_codes import NOT_VERIFIED
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import (
+    COMMAND_LINE,
     ENGINE,
     JSON,
     RUN,
@@ -37,7 +38,7 @@ AGAINST = typer.Option(
     autocompletion=engine_names,
     help="The reference engine. Default: another one than the engine.",
 )
-SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
+SAMPLES = typer.Option(8, min=1, metavar="N", help="Number of samples, taken from the start of the training set.")
 RULE = typer.Option(
     None,
     "--learning",
@@ -67,6 +68,7 @@ SPIKES = typer.Option(
     None,
     "--samples",
     min=0,
+    metavar="N",
     help="With a chip: number of samples, taken from the start of the training set, for the estimate of energy; 0 for "
     "none. Default: 8.",
 )
@@ -78,6 +80,7 @@ SPIKES = typer.Option(
     "spikecore verify runs/digits-001 --table",
     "spikecore verify runs/digits-001 --json",
     "spikecore verify runs/digits-001 --learning eprop",
+    pages=f"“Verifying gradients” (docs/verify.md), {COMMAND_LINE}",
 )
 def verify(
     run: Path = RUN,
@@ -123,6 +126,7 @@ def verify(
     "spikecore check runs/digits-001 --for loihi2",
     "spikecore check runs/digits-001 --for cortex-m4 --samples 100",
     "spikecore check digits.toml --for mychip.toml --json",
+    pages="“Chips: does it fit, and what does it cost” (docs/hardware.md), “The IPU engine” (docs/ipu.md)",
 )
 def check(
     run: Path = RUN,

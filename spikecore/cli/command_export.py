@@ -57,6 +57,7 @@ OPTIONS = typer.Option(
     "spikecore export runs/digits-001 -o dtype=fixed   # in integers, of a network in few bits",
     "spikecore export digits.safetensors --out digits.onnx",
     "spikecore export runs/digits-001 --to c --json",
+    pages="“Deploying” (docs/deploying.md)",
 )
 def export(
     run: Path = TRAINED,

@@ -62,6 +62,7 @@ PLASTICITY = typer.Option(
     "spikecore init npz --path my_arrays.npz",
     "spikecore init npz --path my_traces.npz --time-axis 1",
     "spikecore init image_folder --path my_images",
+    pages="“Your own data” (docs/own_data.md), “Run files” (docs/run_files.md)",
 )
 def init(
     dataset: Optional[str] = DATASET,
@@ -101,6 +102,7 @@ def init(
     "spikecore config digits.toml",
     "spikecore config runs/digits-001 --set train.epochs=3",
     "spikecore config digits.toml --json",
+    pages="“Keys of run files” (docs/run_file_keys.md)",
 )
 def config(
     run: Path = RUN,

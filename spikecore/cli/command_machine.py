@@ -30,14 +30,14 @@ WARM_NEURONS = typer.Argument(None, metavar="NEURON", help=WARM_HELP, show_defau
 WARM_LIST = typer.Option(False, "--list", help="Say which kernels are ready, and compile none.")
 WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Workloads to time. Default: all.", show_default=False)
 LIST = typer.Option(False, "--list", help="Describe the workloads and exit.")
-ROUNDS = typer.Option(15, min=1, help="How often each side is timed.")
+ROUNDS = typer.Option(15, min=1, metavar="N", help="How often each side is timed.")
 QUICK = typer.Option(False, "--quick", help="Use tiny shapes to test that everything runs; the times mean nothing.")
 DEVICE = typer.Option("cpu", metavar="DEVICE", help="Device of everything that uses torch: cpu or cuda.")
 BENCH_ENGINES = typer.Option(
     None, "--engine", "-e", metavar="NAME", help="torch or numpy. Default: both. May be repeated."
 )
 PEERS = typer.Option(None, metavar="A,B", help="Other libraries to time, or none. Default: all that are installed.")
-BATCH = typer.Option(None, min=1, help="Batch size. Default: each workload's own.")
+BATCH = typer.Option(None, min=1, metavar="N", help="Batch size. Default: each workload's own.")
 BENCH_PROGRESS = typer.Option(
     None, "--progress/--no-progress", help="Show a progress bar per group. Default: on a terminal.", show_default=False
 )
@@ -48,7 +48,7 @@ RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to 
 PLOT = typer.Option(None, metavar="FILE", help="Draw the workload rates, time against rate, to FILE.svg or FILE.png.")
 
 
-@examples("spikecore engines", "spikecore engines ipu", "spikecore engines --json")
+@examples("spikecore engines", "spikecore engines ipu", "spikecore engines --json", pages="“Engines” (docs/engines.md)")
 def engines(names: Optional[List[str]] = NAMES, verbose: bool = VERBOSE, as_json: bool = JSON) -> None:
     """List the engines.
 
@@ -77,7 +77,12 @@ def _at_length(status: EngineStatus) -> str:
     return f"{status.name}: cannot be used here: {status.why}\n  to get it: {status.install}"
 
 
-@examples("spikecore warm", "spikecore warm leaky synaptic", "spikecore warm --list")
+@examples(
+    "spikecore warm",
+    "spikecore warm leaky synaptic",
+    "spikecore warm --list",
+    pages="“Fused kernels” (docs/kernels.md)",
+)
 def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) -> None:
     """Compile the kernels of common neurons.
 
@@ -106,6 +111,7 @@ def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) ->
     "spikecore bench tutorial5 tutorial6 --out results.md",
     "spikecore bench rates --out results.md --plot rates.svg",
     "spikecore bench --quick",
+    pages="“Benchmarks” (docs/benchmarks.md)",
 )
 def bench(
     workloads: Optional[List[str]] = WORKLOADS,

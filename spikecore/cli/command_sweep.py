@@ -53,6 +53,7 @@ WORKER = typer.Option(False, "--worker", hidden=True)
     "spikecore sweep digits.toml space.toml --trials 50 --jobs 4 --set data.validation=0.1",
     "spikecore sweep sweeps/digits-001 --resume --trials 100",
     "srun -n 8 spikecore sweep digits.toml space.toml --trials 500 --out sweeps/big --join",
+    pages="“Searching for settings” (docs/sweeps.md)",
 )
 def sweep(
     run: Path = RUN,

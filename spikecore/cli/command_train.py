@@ -21,13 +21,25 @@ from spikecore.cli import dry_run, processes
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.figures import digits
 from spikecore.cli.messages import ConfigError
-from spikecore.cli.options import ENGINE, JSON, RUN_DIR, SETS, SIMULATE, examples, of_file, show_json, simulated
+from spikecore.cli.options import (
+    COMMAND_LINE,
+    ENGINE,
+    JSON,
+    RUN_DIR,
+    SETS,
+    SIMULATE,
+    examples,
+    of_file,
+    show_json,
+    simulated,
+)
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import ENDINGS
 from spikecore.cli.processes import ending_within, everywhere
 from spikecore.cli.resuming import check_same
 from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, opened
 from spikecore.errors import RankError, RankLost
+from spikecore.progress import at_work
 
 PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else
 
@@ -54,6 +66,7 @@ PROGRESS = typer.Option(
     "spikecore train diehl_cook.toml --set train.learning.rules.0.0.lr_post=0.05",
     "torchrun --nproc-per-node 2 -m spikecore train digits.toml --engine torch",
     "spikecore train runs/short --resume --set train.epochs=10",
+    pages="“Run files” (docs/run_files.md), “Training recipes” (docs/training.md)",
 )
 def train(
     run: Path = RUN_TO_TRAIN,
@@ -77,7 +90,8 @@ def train(
     interrupted. Without --resume, training into a directory that already holds files is an error.
     """
     with processes.joined() as ranks:
-        job, resume = _job(ranks, run, engine, simulated(sets, simulate), out, resume)
+        with at_work(lambda seconds: f"reading the data, {seconds:.0f} s"):
+            job, resume = _job(ranks, run, engine, simulated(sets, simulate), out, resume)
         if dry:
             if not ranks.rank:
                 plan = dry_run.plan_of(job, resume)
@@ -99,7 +113,8 @@ def train(
             if model.epochs_done == done:
                 of = job.config.train.epochs
                 say(f"nothing left to train: {done} epochs done, of {of} or until early stopping")
-            result = everywhere(ranks, lambda: job.evaluate(model))
+            with at_work(lambda seconds: f"evaluating {len(job.test_set)} test samples, {seconds:.0f} s"):
+                result = everywhere(ranks, lambda: job.evaluate(model))
             figures = (f"{name} {digits(value)}" for name, value in result.items() if name.startswith("test_"))
             say(", ".join(figures))
             pictures = (
@@ -193,12 +208,17 @@ def evaluate(
         print(f"{name:>{width}}  {value:.6f}" if isinstance(value, float) else f"{name:>{width}}  {value}")
 
 
-@examples("spikecore plot runs/digits-001 --engine numpy", "spikecore plot runs/digits-001 --format pdf")
+@examples(
+    "spikecore plot runs/digits-001 --engine numpy",
+    "spikecore plot runs/digits-001 --format pdf",
+    pages=f"“Gallery” (docs/gallery.md), {COMMAND_LINE}",
+)
 def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, ending: str = FORMAT) -> None:
     """Draw the pictures of a run again.
 
-    Draws training curves (curves.png), predictions (predictions.png), spikes (raster.png) and membranes with thresholds
-    (traces.png). Prints the path of each picture, one a line. PDF and SVG stay sharp at any size.
+    Draws training curves (curves.png), predictions (predictions.png), spikes (raster.png), membranes with thresholds
+    (traces.png) and which classes are taken for which (confusion.png). Prints the path of each picture, one a line. PDF
+    and SVG stay sharp at any size.
     """
     if ending not in ENDINGS:
         raise ConfigError([unknown("format", ending, ENDINGS)])
@@ -285,7 +305,8 @@ def _trained(job: Run) -> Any:
 def _drawn(job: Run, model: Any) -> List[str]:
     """Draw the pictures. Without matplotlib, say how to draw them later: the run itself has succeeded."""
     try:
-        return [str(path) for path in job.pictures(model)]
+        with at_work(lambda seconds: f"drawing pictures, {seconds:.0f} s"):
+            return [str(path) for path in job.pictures(model)]
     except ImportError as error:
         print(f"no pictures: {error}; then run spikecore plot {job.directory}", file=sys.stderr)
         return []

@@ -28,7 +28,12 @@ NAMES = typer.Argument(
 )
 
 
-@examples("spikecore zoo", "spikecore zoo sew_resnet18", "spikecore init fashion_mnist --zoo sew_resnet18")
+@examples(
+    "spikecore zoo",
+    "spikecore zoo sew_resnet18",
+    "spikecore init fashion_mnist --zoo sew_resnet18",
+    pages="“Architectures” (docs/zoo.md)",
+)
 def zoo(names: Optional[List[str]] = NAMES, as_json: bool = JSON) -> None:
     """List the architectures from papers.
 

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any, Callable, List, Optional, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from spikecore.api.core.engines import engines
-from spikecore.cli.exit_codes import EXIT_CODES
 from spikecore.cli.run_directory import MODEL, Run, opened
 from spikecore.cli.run_file import read
 from spikecore.cli.scaling import saved_scale
 from spikecore.files import json_text
 
+COMMAND_LINE = "“Command line” (docs/command_line.md)"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -42,21 +43,30 @@ SIMULATE = typer.Option(
 JSON = typer.Option(False, "--json", help="Print the result as one JSON object, and nothing else, on stdout.")
 
 
-def examples(*lines: str) -> Callable[[Command], Command]:
-    """Give a command the examples that stand at the end of its help, one a line."""
+def examples(*lines: str, pages: str = COMMAND_LINE) -> Callable[[Command], Command]:
+    """Give a command the examples that stand at the end of its help, one a line, and the pages to read on."""
 
     def with_examples(command: Command) -> Command:
-        command.examples = lines  # type: ignore[attr-defined]
+        command.ending = epilog(*lines, pages=pages)  # type: ignore[attr-defined]
         return command
 
     return with_examples
 
 
-def epilog(*lines: str) -> str:
-    """The end of a help text: examples, one a line, where to read on, and the exit codes."""
-    pages = "Read on: the pages “Command line” (docs/command_line.md) and “Run files” (docs/run_files.md)."
+def epilog(*lines: str, pages: str = COMMAND_LINE) -> str:
+    """The end of a help text: examples, one a line, and where to read on."""
     shown = ["\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])] if lines else []
-    return "\n\n".join([*shown, pages, EXIT_CODES])
+    return "\n\n".join([*shown, f"Read on: {pages}."])
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help says what its arguments are; some versions of typer add Python's types."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for each in self.params:
+            if each.param_type_name == "argument":
+                each.display_type_rich = lambda ctx: None  # type: ignore[attr-defined, union-attr]
 
 
 def show_json(value: Any) -> None:

@@ -17,6 +17,7 @@ from spikecore.spikeplot.training import curve_names
 from spikecore.tracking.layers import DPI, blank_figure, recorded, titled_figure
 
 CURVES, PREDICTIONS, RASTER, TRACES = "curves.png", "predictions.png", "raster.png", "traces.png"
+CONFUSION = "confusion.png"
 ENDINGS = ("png", "pdf", "svg")
 MOST_SAMPLES = 24
 
@@ -67,6 +68,24 @@ def draw(
     for (figure, _), path in zip(figures, paths):
         save(figure, path)
     return paths
+
+
+def confused(path: Path, targets: Any, predicted: Any, classes: Sequence[str]) -> Path:
+    """Draw which classes are taken for which.
+
+    Args:
+        path: the file to write.
+        targets, predicted: class indices of the samples.
+        classes: names of the classes; default: their indices.
+
+    Returns:
+        the path.
+    """
+    count = len(classes) or int(max(np.max(targets), np.max(predicted))) + 1
+    figure = blank_figure(min(10.0, 2.6 + 0.45 * count), min(10.0, 2.4 + 0.45 * count))
+    spikeplot.confusion(targets, predicted, figure.subplots(), labels=classes or None)
+    save(figure, path)
+    return path
 
 
 def _curves(history: Any) -> Any:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+import numpy as np
+
 from spikecore import Model, get_engine, load
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
@@ -28,7 +30,7 @@ from spikecore.cli.figures import epoch_line
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.own_kinds import own_classes
-from spikecore.cli.pictures import MOST_SAMPLES, draw
+from spikecore.cli.pictures import CONFUSION, MOST_SAMPLES, confused, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.cli.run_checks import say_of_classes, tried
@@ -37,6 +39,7 @@ from spikecore.cli.schema import VOTE
 from spikecore.datasets import DataFileError, Loader
 from spikecore.errors import RankLost, ShapeError
 from spikecore.files import json_text, write_atomically
+from spikecore.progress import at_work
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT, LEARNING = (
@@ -205,7 +208,8 @@ class Run:
             ConfigError: encoder, network, loss and data do not fit each other, or the directory holds files.
             Occupied: another process trains in the directory.
         """
-        model = None if resume else everywhere(self.ranks, lambda: tried(self))
+        with at_work(lambda seconds: f"checking the network, {seconds:.0f} s"):
+            model = None if resume else everywhere(self.ranks, lambda: tried(self))
         with contextlib.ExitStack() as locks:
 
             def prepare() -> None:
@@ -365,7 +369,7 @@ class Run:
         return {f"{prefix}{VOTE}": measured[VOTE]}
 
     def pictures(self, model: Model, ending: str = "png") -> List[Path]:
-        """Draw curves, predictions, raster and traces in the directory; returns the paths of the files."""
+        """Draw curves, predictions, raster, traces and, for classes, confusion in the directory; returns the paths."""
         assert self.directory is not None, "a run without directory has no place for pictures"
         inputs, targets, lengths = self.first(self.test_set, MOST_SAMPLES)
         target, classes = targets[0], self.test_set.classes
@@ -374,7 +378,19 @@ class Run:
             title += f", target {classes[int(target)] if classes else target}"
         decides = reads_labels(self.loss) is not None and not self.config.train.plastic  # else outputs are no classes
         labels = targets if decides and targets.ndim == 1 else None
-        return draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths, ending)
+        drawn = draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths, ending)
+        if labels is None:
+            return drawn
+        path = (self.directory / CONFUSION).with_suffix(f".{ending}")
+        return [*drawn, confused(path, *self._predicted(model), classes)]
+
+    def _predicted(self, model: Model) -> Tuple[np.ndarray, np.ndarray]:
+        """The classes of all test samples, and what the model takes them for."""
+        targets, predicted = [], []
+        for inputs, labels, lengths in batches(self.judging(self.test_set), self.loss):
+            predicted.append(model.predict(inputs, loss=self.loss, lengths=lengths, **self.feeding))
+            targets.append(np.asarray(labels))
+        return np.concatenate(targets), np.concatenate(predicted)
 
 
 def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:

@@ -88,6 +88,8 @@ def choose(
     if not isinstance(kernels, str):
         apart = kernels.by_step or not (readout.fits(shape, weight) or _gives_spikes(kernels))
         absent = (weight and apart) or (small and not _at_hand(kernels, wanted, constant))
+        if not absent and terms.target == "cpu":
+            _expect(kernels, wanted, constant)
         return None if absent else kernels
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
@@ -163,6 +165,14 @@ def recipes_of(
     if recipes is None:
         raise ValueError(f"{type(stepper).__name__}: {kernels}")
     return recipes
+
+
+def _expect(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> None:
+    """Let whoever watches be told how many kernels a run has to compile."""
+    kind = "expected", None if wanted is None else wanted[:2], constant
+    if kind not in kernels.looked:
+        kernels.looked[kind] = math.inf
+        build.expect(kernels.recipes(wanted, constant) or ())
 
 
 def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool:

@@ -26,7 +26,7 @@ from spikecore.cli import run_file as config  # noqa: E402
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["--set", "network.layers.0.out_features=12", "--set", "network.layers.2.in_features=12"]
 TINY += ["--set", "encoder.num_steps=4", "--set", "data.batch_size=256"]
-PICTURES = ("curves.png", "predictions.png", "raster.png", "traces.png")
+PICTURES = ("confusion.png", "curves.png", "predictions.png", "raster.png", "traces.png")
 
 
 LOOK_AT_PICTURES = (
@@ -204,6 +204,7 @@ def test_a_run_directory_holds_everything(spikecore):
     result = json.loads((out / "result.json").read_text())
     assert result["test_accuracy"] == rows[-1]["val_accuracy"]
     assert f"{result['test_accuracy']:.4f}" in said
+    assert all(str(out / name) in said for name in PICTURES)
     for name in PICTURES:
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
         assert colours(out / name) > 20
@@ -236,7 +237,7 @@ def test_targets_that_vary_in_time(spikecore, tmp_path, engine):
     assert code == 0, error
     history = [json.loads(line)["loss"] for line in Path("run/history.jsonl").read_text().splitlines()]
     assert history[-1] < history[0]
-    shown = [name for name in PICTURES if name != "predictions.png"]  # that is for classes
+    shown = [name for name in PICTURES if name not in ("confusion.png", "predictions.png")]  # these are for classes
     assert all(colours(Path("run") / name) > 20 for name in shown)
     assert sorted(path.name for path in Path("run").glob("*.png")) == shown
     assert spikecore("verify", "run", "-e", engine)[0] == spikecore("evaluate", "run", "-e", engine)[0] == 0

@@ -209,7 +209,8 @@ def test_what_is_there_is_never_written_over(capsys):
 def test_pictures_are_written_whole_or_not_at_all(monkeypatch):
     """C15: an interruption while a picture is drawn or written leaves the older one."""
     assert train("--out", "out") == 0
-    paths = [Path("out") / name for name in (pictures.CURVES, pictures.PREDICTIONS, pictures.RASTER, pictures.TRACES)]
+    names = (pictures.CURVES, pictures.PREDICTIONS, pictures.RASTER, pictures.TRACES, pictures.CONFUSION)
+    paths = [Path("out") / name for name in names]
     before = [path.read_bytes() for path in paths]
 
     def interrupted(source, target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,31 @@ def test_a_release_needs_the_address_and_an_index_that_takes_it(hook):
     assert all(line in done.stderr for line in lacking)
 
 
+def test_a_person_is_told_what_is_left_to_do_for_a_release(hook, tmp_path):
+    """Each line that a file of the repository decides is "to do" before, and "done" after, what it asks for."""
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/install.md"):
+        (tmp_path / name).write_text(f"{hook.UNRELEASED}, install from a clone.", encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n", encoding="utf-8")
+    (tmp_path / "CITATION.cff").write_text("\nversion: 0.0.1\n", encoding="utf-8")
+    of = {"name": "spikecore", "version": "1.2.3", "classifiers": [hook.PRIVATE]}
+    before = hook.steps(tmp_path, "", of)
+    assert {done for done, _ in before} == {False, None}
+    assert "README.md, docs/install.md" in "".join(what for _, what in before)
+    for name in ("README.md", "docs/install.md"):
+        (tmp_path / name).write_text("pip install spikecore", encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [1.2.3] - 2027-01-02\n", encoding="utf-8")
+    lines = ["version: 1.2.3", "date-released: 2027-01-02", "repository-code: https://example.org/x", "doi: 10.5/7"]
+    (tmp_path / "CITATION.cff").write_text("\n".join(["cff-version: 1.2.0", *lines]), encoding="utf-8")
+    after = hook.steps(tmp_path, "https://example.org/x", {**of, "classifiers": []})
+    assert {done for done, _ in after} == {True, None}
+    assert [done is None for done, _ in after] == [done is None for done, _ in before]
+    of = project()
+    printed = subprocess.run([sys.executable, ROOT / "hatch_build.py", "--steps"], capture_output=True, text=True)
+    assert printed.returncode == 0, printed.stderr
+    assert f"git push origin v{of['project']['version']}" in printed.stdout
+
+
 def test_the_citation_has_the_version_and_the_address():
     citation, of = (ROOT / "CITATION.cff").read_text(encoding="utf-8"), project()
     address = of["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]
@@ -82,6 +109,9 @@ def test_the_workflows_try_every_python_that_the_package_names():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
+    """What was built, in the folder ``$PACKAGE`` (`make package` names it), or is built now."""
+    if os.environ.get("PACKAGE"):
+        return ROOT / os.environ["PACKAGE"]
     pytest.importorskip("build", reason="the extra dev brings it")
     folder = tmp_path_factory.mktemp("package")
     subprocess.run([sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True)
@@ -107,20 +137,79 @@ def test_what_is_inside(built):
     } <= names
 
 
-def interpreter(tag):
-    """A Python of this version, or None. A launcher may be there without the version that it launches."""
-    name = sys.executable if sys.version_info[:2] == tuple(map(int, tag.split("."))) else shutil.which(f"python{tag}")
-    works = name and subprocess.run([name, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
-    return name if works else None
+def pythons():
+    """Every Python of a supported version that lies here: its version and its path; None where there is none of one.
+
+    Those of pyenv lie in folders of their own: its shims in PATH start only those that are switched on.
+    """
+    path = [Path(name) for name in os.environ.get("PATH", "").split(os.pathsep) if name]
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [*(each for each in path if each.name != "shims"), *sorted(root.glob("versions/*/bin"))]
+    named = [(each.name[6:], each) for folder in folders for each in sorted(folder.glob("python3.*"))]
+    own = (f"{sys.version_info[0]}.{sys.version_info[1]}", Path(sys.executable))
+    found = {each.resolve(): (tag, str(each)) for tag, each in reversed([own, *named]) if tag in TAGS}
+    lacking = [(tag, None) for tag in TAGS if tag not in {tag for tag, _ in found.values()}]
+    return sorted(found.values(), key=lambda each: (TAGS.index(each[0]), each[1])) + lacking
+
+
+def numpys(tag):
+    """The oldest NumPy that the package takes, and 2.x, where there are such for this Python."""
+    return ["numpy==1.24.*"] * (TAGS.index(tag) <= TAGS.index("3.11")) + ["numpy>=2"] * (tag != "3.8")
+
+
+PYTHONS = pythons()
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Makes a new environment of a Python, with what is named; returns its own python. It is deleted afterwards."""
+
+    def make(python, *wanted):
+        if python is None:
+            pytest.skip("no Python of this version on this machine")
+        done = subprocess.run([python, "-m", "venv", tmp_path / "venv"], capture_output=True, text=True)
+        if "ensurepip is not" in done.stdout:
+            pytest.skip(f"{python} makes no environments: {done.stdout.strip()}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        inside = tmp_path / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        done = subprocess.run([inside, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return inside
+
+    yield make
+    shutil.rmtree(tmp_path / "venv", ignore_errors=True)
+
+
+def tried(inside, script, folder):
+    """What a script in tests/ prints, run by that Python, beside no sources and with no kernels of others."""
+    around = {**os.environ, "SPIKECORE_CACHE": str(folder / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    around.pop("PYTHONPATH", None)  # what is installed is tried
+    command = [inside, ROOT / "tests" / script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=around)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_pythons_that_pyenv_keeps_are_found(monkeypatch, tmp_path):
+    """Its shims are none of them."""
+    for place in ("versions/3.9.1/bin/python3.9", "versions/3.7.2/bin/python3.7", "shims/python3.10"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
+    found = dict(pythons())
+    assert found["3.9"] == str(tmp_path / "versions" / "3.9.1" / "bin" / "python3.9")
+    assert set(found) == set(TAGS)
+    assert [tag for tag, path in found.items() if path is None] == [
+        tag for tag in TAGS if tag not in ("3.9", f"3.{sys.version_info[1]}")
+    ]
 
 
 @pytest.mark.slow
-def test_a_message_of_the_wheel_names_a_command_that_works(built, tmp_path):
+def test_a_message_of_the_wheel_names_a_command_that_works(built, environment, tmp_path):
     """What it says where matplotlib is missing; pip finds everything that the command names."""
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, capture_output=True)
-    inside = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     (wheel,) = built.glob("*.whl")
-    subprocess.run([inside, "-m", "pip", "install", "--quiet", wheel], check=True, capture_output=True)
+    inside = environment(sys.executable, wheel)
     script = "from spikecore import spikeplot; spikeplot.raster([0, 1])"
     done = subprocess.run([inside, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     command = re.search(r"ImportError: .*: (pip .*)", done.stderr)[1]
@@ -130,17 +219,18 @@ def test_a_message_of_the_wheel_names_a_command_that_works(built, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize(("tag", "python"), PYTHONS)
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
-def test_it_works_where_nothing_else_is_installed(built, tmp_path, kind, tag):
-    python = interpreter(tag)
-    if python is None:
-        pytest.skip(f"no Python {tag} on this machine")
-    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True, capture_output=True)
-    inside = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+def test_it_works_where_nothing_else_is_installed(built, environment, tmp_path, kind, tag, python):
     (package,) = built.glob(kind)
-    done = subprocess.run([inside, "-m", "pip", "install", "--quiet", package], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run([inside, ROOT / "tests" / "smoke.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"on Python {tag}" in done.stdout
+    assert f"on Python {tag}" in tried(environment(python, package), "smoke.py", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tag", "python", "numpy"), [(*each, numpy) for each in PYTHONS for numpy in numpys(each[0])])
+def test_kernels_the_command_and_a_tutorial_work_there(built, environment, tmp_path, tag, python, numpy):
+    (wheel,) = built.glob("*.whl")
+    inside = environment(python, f"{wheel}[kernels,cli,plot,data]", numpy)
+    said = tried(inside, "smoke_extras.py", tmp_path)
+    assert f"on Python {tag}" in said
+    assert f"NumPy {numpy[7:].rstrip('.*')}." in said

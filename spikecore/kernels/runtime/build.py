@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from functools import lru_cache
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set
 
 from spikecore.kernels.runtime import machine_code, store
 from spikecore.kernels.runtime.kernel import ByAddress, Kernel
 from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.runtime.modules import load
-from spikecore.progress import watched
+from spikecore.progress import at_work, watched
 
 HEAD = """\
 import numpy as np
@@ -66,7 +67,7 @@ def exp(x):
 EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
 EVERY = 32  # steps of a block whose states are computed again: 264 KB for each state of a chunk, L2 has 512 and more
-SLOW = 1.0  # seconds of compilation worth mentioning
+TYPICAL = 1.5  # seconds that a kernel takes to compile, for the time left while none has been compiled
 
 
 class Recipe(NamedTuple):
@@ -82,6 +83,8 @@ class Recipe(NamedTuple):
 
 
 in_memory: Dict[Recipe, CFunction] = {}  # the C functions of this process
+_awaited: Set[Recipe] = set()  # those that somebody who watches waits for
+_took: List[float] = []  # seconds of each that was compiled while somebody watched
 
 
 def recipe_of_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Recipe:
@@ -119,23 +122,40 @@ def kernel_of(recipe: Recipe, dtype: str) -> Kernel:
     return Kernel(make(recipe), dtype)
 
 
+def expect(recipes: Iterable[Recipe]) -> None:
+    """Say that kernels will be asked for soon, so that those who watch the first are told how many there are."""
+    if watched():
+        _awaited.update(recipe for recipe in recipes if at_hand(recipe) is None)
+
+
 def make(recipe: Recipe, quiet: bool = False) -> CFunction:
     """The function of a recipe: from memory, from disk, or compiled.
 
-    Whoever watches the program is told before the first kernel of the process is compiled, and after each; not if
-    ``quiet``.
+    Whoever watches the program is told before the first kernel of the process is compiled, while each is compiled, and
+    after it; not if ``quiet``.
     """
     made = at_hand(recipe)
     if made is None:
         told = not quiet and watched()
+        _awaited.discard(recipe)
         if told:
             store.say(_announcement())
+        which = f"kernel {len(_took) + 1} of {len(_took) + 1 + len(_awaited)} ({recipe.name})"
         begun = time.perf_counter()
-        made = in_memory[recipe] = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
+        with at_work(lambda now: f"spikecore: compiling {which}, {now:.0f} s{_left(now)}") if told else nullcontext():
+            made = in_memory[recipe] = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
         took = time.perf_counter() - begun
-        if told and took > SLOW:
-            print(f"spikecore: compiled a {recipe.name} kernel in {took:.1f} s", file=sys.stderr)
+        if told:
+            _took.append(took)
+            print(f"spikecore: {which} compiled in {took:.1f} s{_left()}", file=sys.stderr)
     return made
+
+
+def _left(seconds: Optional[float] = None) -> str:
+    """How long kernels will take that are known to be needed, by those before; one is compiled for so many seconds."""
+    typical = sum(_took) / len(_took) if _took else TYPICAL
+    left = typical * len(_awaited) + (0.0 if seconds is None else max(1.0, typical - seconds))
+    return f", about {max(1.0, left):.0f} s left" if left else ""
 
 
 def at_hand(recipe: Recipe) -> Optional[CFunction]:
