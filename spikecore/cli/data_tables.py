@@ -87,6 +87,26 @@ class Csv(Data):
         return datasets.csv_table(self.path, seed=seed, **options, max_bytes=self.max_bytes)
 
 
+class Series(Data):
+    """Windows of the series in a CSV file, a row per step: what is forecast from what was before."""
+
+    name: Literal["series"] = "series"
+    path: str = Field(description="the file, with a column per series")
+    leave_out: List[str] = Field([], description="names of columns that are not read, such as the date")
+    look_back: int = Field(ge=1, description="number of steps that the network sees")
+    horizon: int = Field(1, ge=1, description="number of steps that it predicts")
+    stride: int = Field(1, ge=1, description="steps from one window to the next")
+    test_share: float = Field(0.2, gt=0, lt=1, description="share of the steps, the last ones, for the test")
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes that the file may have")
+
+    def load(self, seed: int) -> Datasets:
+        parts = (1.0 - self.test_share, self.test_share)
+        options: Any = {"stride": self.stride, "parts": parts, "leave_out": self.leave_out}
+        found = datasets.series_csv(self.path, self.look_back, self.horizon, **options, max_bytes=self.max_bytes)
+        train, test = found.parts
+        return train, test
+
+
 class ImageFolder(Data):
     """Images in a folder per class."""
 
@@ -196,7 +216,7 @@ class Npy(Stored):
 
 
 _MODELS: Tuple[Type[Data], ...] = (
-    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy, Csv, ImageFolder),
+    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy, Csv, Series, ImageFolder),
     *(NMnist, DvsGesture, Shd, Ssc, WavFolder, EventNpz),
 )
 TABLES: Dict[str, Type[Data]] = {model.model_fields["name"].default: model for model in _MODELS}

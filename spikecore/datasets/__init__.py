@@ -45,6 +45,10 @@ from spikecore.datasets.npz import npz as npz
 from spikecore.datasets.npz import read_npz as read_npz
 from spikecore.datasets.saccades import saccades as saccades
 from spikecore.datasets.sequential_mnist import sequential_mnist as sequential_mnist
+from spikecore.datasets.series import Standard as Standard
+from spikecore.datasets.series import Windows as Windows
+from spikecore.datasets.series import series_csv as series_csv
+from spikecore.datasets.series import windows as windows
 from spikecore.datasets.shards import Shards as Shards
 from spikecore.datasets.sound import Sound as Sound
 from spikecore.datasets.stored import StoredArray as StoredArray

@@ -69,6 +69,17 @@ def csv_table(
     return dataset(~tested, "train"), dataset(tested, "test")
 
 
+def numbers_of(path: PathLike, leave_out: Sequence[str], max_bytes: int) -> Tuple[List[str], np.ndarray]:
+    """The columns of numbers of a CSV file: their names, and float64 (rows, columns)."""
+    names, lines, rows = _rows(path, max_bytes)
+    for name in leave_out:
+        if name not in names:
+            raise DataError(f"{path}: {unknown_name('column', name, names)}")
+    read = [column for column, name in enumerate(names) if name not in leave_out]
+    values = np.array([[_number(path, line, names[c], row[c]) for c in read] for line, row in zip(lines, rows)])
+    return [names[c] for c in read], values
+
+
 def _rows(path: PathLike, max_bytes: int) -> Tuple[List[str], List[int], List[List[str]]]:
     """Names of the columns, numbers of the lines, and their cells."""
     try:
