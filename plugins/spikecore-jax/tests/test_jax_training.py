@@ -67,9 +67,9 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     before = model.params()
 
     def loss(out, targets):
-        return sc.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
+        return sc.base.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
 
-    with pytest.raises(sc.DivergedError, match="The weights are those before this batch"):
+    with pytest.raises(sc.errors.DivergedError, match="The weights are those before this batch"):
         model.fit(data(1), loss=loss, optimizer=sc.Adam(lr=0.01), epochs=1, progress=False)
     for name, x in model.params().items():
         np.testing.assert_array_equal(x, before[name])
