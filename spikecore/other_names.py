@@ -163,13 +163,12 @@ FUNCTIONS: Dict[str, str] = {
 }
 #: What they say, as regular expressions, by the mistake behind it.
 SAID: Dict[str, str] = {
-    "truth": "truth value|Boolean value of Tensor|boolean conversion of traced array",
+    "truth": "truth value|Boolean value of Tensor",
     "axes": "invalid combination of arguments",  # with dim= in the line
     "number": r"must be Tensor, not (float|int)\b",
-    "method": r"(?:ndarray|Tensor|Tracer|ArrayImpl)' object has no attribute '(\w+)'",
-    "function": "does not support ufuncs|must be Tensor, not (numpy|jax|\\w*Tracer)|cannot differentiate on this engine|"
-    "Can't call numpy|converted to Python scalars|does not turn into a NumPy array|no loop matching|can't convert cuda|"
-    "conversion method __array__|concrete value was expected",
+    "method": r"(?:ndarray' object|Tensor' object|Tracer) has no attribute '?(\w+)",
+    "function": r"does not support ufuncs|must be Tensor, not (?:numpy|\w*Tracer)|cannot differentiate on this engine|"
+    "Can't call numpy|converted to Python scalars|does not turn into a NumPy array|no loop matching|can't convert cuda",
 }
 
 # ---- what messages say ---------------------------------------------------------------------------------------------

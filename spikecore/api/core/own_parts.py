@@ -10,7 +10,7 @@ import linecache
 import re
 import traceback
 from types import FrameType
-from typing import Any, Callable, Dict, List, Match, Optional, Tuple, Type, Union
+from typing import Any, Callable, List, Match, Optional, Tuple, Type, Union
 
 from spikecore.api.core.layer import ShapeError, layer_name
 from spikecore.api.core.words import WORDS
@@ -115,7 +115,7 @@ REMEDIES: Tuple[Tuple[str, str, Union[str, Callable[[Match[str], str], str]]], .
     ("unexpected keyword argument '(dim|keepdim)'", "", AXES),
     (SAID["axes"], r"\b(dim|keepdim)=", AXES),
     (r"cast\(\) (missing|got)|no word 'xp'", "", CAST),
-    ("has no attribute '(xp|dtype)'", r"\bcast\(", CAST),
+    ("has no attribute '?(xp|dtype)", r"\bcast\(", CAST),
     (SAID["number"], "", _number),
     (r"unsupported operand type.*'(Learn|Fixed)'", "", _own_field),
     (r"Engine' object has no attribute '(\w+)'", "", lambda found, _: _word(found.group(1))),

@@ -142,8 +142,8 @@ def check_output(shape: Shape, out: Output) -> None:
     found = tuple(out.spikes.shape[2:])
     if found != shape:
         raise ShapeError(
-            f"the output's samples have shape {found}, and init of the layers says {shape}: in a layer of your own, the "
-            "third value of Init must be the shape of one sample of what the layer gives, without time and batch"
+            f"the output's samples have shape {found}, and init of the layers says {shape}: in a layer of your own, "
+            "the third value of Init must be the shape of one sample of what the layer gives, without time and batch"
         )
 
 
