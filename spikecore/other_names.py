@@ -1,6 +1,7 @@
 """Names of other libraries for features that this one has under another name, or does not need.
 
-One table for each place where a user can write such a name: the package, a ``Model``, the arguments of a function.
+One table for each place where a user can write such a name: the package, a ``Model``, the arguments of a function, the
+arrays in a layer, neuron or loss of one's own.
 """
 
 from __future__ import annotations
@@ -140,6 +141,34 @@ ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the
     "batch_size": ("wake", "spikecore.datasets.Loader(data, batch_size={})"),
     "fused": ("wake", "eventprop.Network(layers, duration, fused={})"),
     "learn": ("wake", "optimizer=sc.Adam(groups=(sc.Group({}, frozen=False),))"),
+}
+
+# ---- arrays in a part of the user's own ------------------------------------------------------------------------------
+
+#: The packages, this one first, whose code in a traceback is not the user's.
+LIBRARIES = tuple("spikecore numpy torch array_api_compat numba cupy jax jaxlib spikecore_jax poptorch".split())
+#: A call of theirs, or of Python's, where a function of ``xp`` belongs.
+CALLS = r"\b(?:np|numpy|math|torch|nn|F|jnp|jax)\.(?:\w+\.)*(\w+)\(|\b(float|int|max|min)\("
+#: What to write for functions of theirs that have another name as words.
+FUNCTIONS: Dict[str, str] = {
+    "relu": "xp.maximum(x, 0.0)",
+    "sigmoid": "1.0 / (1.0 + xp.exp(-x))",
+    "detach": "engine.stop_gradient(x)",
+    "clamp": "xp.clip(x, low, high)",
+    "cat": "xp.concat(arrays, axis=...)",
+    "concatenate": "xp.concat(arrays, axis=...)",
+    "heaviside": "self.fires(engine, params, mem)",
+    "float": "xp.astype(x, engine.dtype)",
+    "power": "xp.pow(x, n)",
+}
+#: What they say, as regular expressions, by the mistake behind it.
+SAID: Dict[str, str] = {
+    "truth": "truth value|Boolean value of Tensor",
+    "axes": "invalid combination of arguments",  # with dim= in the line
+    "number": r"must be Tensor, not (float|int)\b",
+    "method": r"(?:ndarray' object|Tensor' object|Tracer) has no attribute '?(\w+)",
+    "function": r"does not support ufuncs|must be Tensor, not (?:numpy|\w*Tracer)|cannot differentiate on this engine|"
+    "Can't call numpy|converted to Python scalars|does not turn into a NumPy array|no loop matching|can't convert cuda",
 }
 
 # ---- what messages say ---------------------------------------------------------------------------------------------

@@ -33,10 +33,9 @@ def imported(kind: str, bases: Tuple[type, ...], functions: bool = False) -> Cal
     Raises:
         ValueError: it cannot be imported, or it is something else; says what is expected and the remedy.
     """
-    module, _, name = kind.partition(MARK)
     wanted = " or ".join(base.__name__ for base in bases)
     try:
-        home = importlib.import_module(module)
+        home, name = _home(kind)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{kind!r} cannot be imported: {error}. Install its package, or name its folder: "
@@ -45,7 +44,7 @@ def imported(kind: str, bases: Tuple[type, ...], functions: bool = False) -> Cal
     except (ImportError, TypeError, ValueError) as error:
         raise ValueError(f"{kind!r} cannot be imported: {error}; write it as 'package.module:Class'") from None
     if not hasattr(home, name):
-        raise ValueError(f"{kind!r}: module {module} has no {name!r}")
+        raise ValueError(f"{kind!r}: module {home.__name__} has no {name!r}")
     found = getattr(home, name)
     if functions and inspect.isfunction(found):
         return _with_options(found)
@@ -71,7 +70,7 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def own_classes(data: Any) -> List[Type[Any]]:
     """The classes of the user's own that the keys and values of a run file name, for ``load``."""
-    found: Dict[str, Any] = {kind: _attribute(kind) for kind in _named(data)}
+    found: Dict[str, Any] = {kind: getattr(*_home(kind)) for kind in _named(data)}
     return [thing for thing in found.values() if isinstance(thing, type)]
 
 
@@ -84,6 +83,7 @@ def _named(data: Any) -> Iterator[str]:
         yield from _named(part)
 
 
-def _attribute(kind: str) -> Any:
+def _home(kind: str) -> Tuple[Any, str]:
+    """The module of "module:name", imported, and the name."""
     module, _, name = kind.partition(MARK)
-    return getattr(importlib.import_module(module), name)
+    return importlib.import_module(module), name

@@ -172,3 +172,17 @@ def test_init_and_apply_disagree_about_the_shape(engine, nested):
     model = sc.Model(sc.Sequential(sc.Linear(5, 8), *rest), engine)
     where = "layer 1.0" if nested else "layer 1"
     told(lambda: model(X, num_steps=2), f"^{where}: Own.init .*(4,).*Own.apply gave .8,", kind=sc.errors.ShapeError)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("behind", [(), (sc.Leaky(),)], ids=["alone", "before neurons"])
+def test_init_and_apply_disagree_about_the_shape_of_the_output(engine, behind):
+    """No layer that follows has weights, so none fails: the output is compared with what ``init`` says."""
+    if engine == "torch":
+        pytest.importorskip("torch")
+    part = own.begins(lambda shape: Init(Params(), EMPTY, (4,)))
+    model = sc.Model(sc.Sequential(sc.Linear(5, 8), part, *behind), engine)
+    says = r"^the output's samples have shape \(8,\), and .*init.* says \(4,\): "
+    told(lambda: model(X, num_steps=2), says, kind=sc.errors.ShapeError)
+    told(lambda: model.fit(X, Y, num_steps=2, progress=False), says, kind=sc.errors.ShapeError)
+    told(lambda: model.train_step(X, Y, num_steps=2), says, kind=sc.errors.ShapeError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -67,9 +69,9 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     before = model.params()
 
     def loss(out, targets):
-        return sc.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
+        return sc.base.engine_of(out.spikes).xp.sum(out.spikes) / 0.0 + float("nan")
 
-    with pytest.raises(sc.DivergedError, match="The weights are those before this batch"):
+    with pytest.raises(sc.errors.DivergedError, match="The weights are those before this batch"):
         model.fit(data(1), loss=loss, optimizer=sc.Adam(lr=0.01), epochs=1, progress=False)
     for name, x in model.params().items():
         np.testing.assert_array_equal(x, before[name])
@@ -81,6 +83,30 @@ def test_a_loss_that_looks_at_values_is_refused_by_name():
 
     with pytest.raises(NotImplementedError, match="can therefore not look at the values of arrays"):
         sc.Model(NET, engine="jax").fit(data(1), loss=loss, progress=False)
+
+
+MISTAKES = {  # a membrane wrongly changed, and what to write instead
+    "an array's truth": (lambda engine, mem: mem if mem > 0.0 else -mem, r"write xp\.where\(condition, a, b\)"),
+    "a method of torch": (lambda engine, mem: mem.detach(), r"no method 'detach' .*write engine\.stop_gradient\(x\)"),
+    "an argument of torch": (lambda engine, mem: engine.xp.sum(mem, dim=1), "write axis= for dim="),
+    "the mask first": (lambda engine, mem: mem * sc.base.cast(mem > 0.0, engine), r"write cast\(engine, mem > 0\.0\)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_step_of_ones_own_names_the_step_and_the_remedy(mistake):
+    """And not a line inside JAX."""
+    wrong, remedy = MISTAKES[mistake]
+
+    @dataclass(frozen=True)
+    class Own(sc.base.Neuron):
+        def step(self, engine, params, state, x):
+            mem = wrong(engine, state.mem + x)
+            return self.fires(engine, params, mem), sc.base.State(mem=mem)
+
+    model = sc.Model(sc.Sequential(sc.Linear(5, 3), Own()), "jax")
+    with pytest.raises(TypeError, match=rf"^Own\.step, line \d+, .*{remedy}"):
+        model(np.ones((2, 5), "float32"), num_steps=2)
 
 
 def test_arrays_that_are_read_out_outlive_the_buffers_that_training_uses_again():

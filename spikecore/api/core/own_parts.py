@@ -10,31 +10,19 @@ import linecache
 import re
 import traceback
 from types import FrameType
-from typing import Any, Callable, Dict, List, Match, Optional, Tuple, Type, Union
+from typing import Any, Callable, List, Match, Optional, Tuple, Type, Union
 
 from spikecore.api.core.layer import ShapeError, layer_name
 from spikecore.api.core.words import WORDS
+from spikecore.other_names import CALLS, FUNCTIONS, LIBRARIES, SAID
 
 Frames = List[Tuple[FrameType, int]]  # of the code that ran when an error came, from outside to inside, with its lines
 
-LIBRARIES = ("spikecore", "numpy", "torch", "array_api_compat", "numba", "cupy")
 #: What runs layers, neurons and losses; frames outside it are of the user's program, or of a callback.
 RUNNERS = ("spikecore.api.layers.network", "spikecore.api.layers.containers", "spikecore.api.neurons.stepper")
 EXPLAINED: Tuple[Type[Exception], ...] = (TypeError, ValueError, RuntimeError, AttributeError)
 
 FOR_LOSSES = "write the loss with xp"  # what an engine says of a function of torch, whoever calls it
-#: What to write for functions of other libraries that are no words.
-OTHERS: Dict[str, str] = {
-    "relu": "xp.maximum(x, 0.0)",
-    "sigmoid": "1.0 / (1.0 + xp.exp(-x))",
-    "detach": "engine.stop_gradient(x)",
-    "clamp": "xp.clip(x, low, high)",
-    "cat": "xp.concat(arrays, axis=...)",
-    "concatenate": "xp.concat(arrays, axis=...)",
-    "heaviside": "self.fires(engine, params, mem)",
-    "float": "xp.astype(x, engine.dtype)",
-    "power": "xp.pow(x, n)",
-}
 
 
 def explain(error: Exception) -> None:
@@ -88,7 +76,7 @@ def _with_names(remedy: str, names: Any) -> str:
 
 
 def _function(found: Match[str], code: str) -> str:
-    calls = re.findall(r"\b(?:np|numpy|math|torch|nn|F)\.(?:\w+\.)*(\w+)\(|\b(float|int|max|min)\(", code)
+    calls = re.findall(CALLS, code)
     name = next((one or other for one, other in calls), "")
     head = "functions of np, torch and math cannot be used here, since they would not run on every engine"
     lost = ", and its gradient would be lost" if "turn into a NumPy array" in found[0] else ""
@@ -96,8 +84,8 @@ def _function(found: Match[str], code: str) -> str:
 
 
 def _word(name: str) -> str:
-    if name in WORDS or name in OTHERS:
-        return f"write {OTHERS.get(name, f'xp.{name}(...)')}, with xp = engine.xp"
+    if name in WORDS or name in FUNCTIONS:
+        return f"write {FUNCTIONS.get(name, f'xp.{name}(...)')}, with xp = engine.xp"
     return "write functions of xp = engine.xp, which sorted(vars(engine.xp)) lists"
 
 
@@ -119,29 +107,24 @@ CAST = "cast takes the engine first: write cast(engine, mem > 0.0)"
 #: What the error's text has, what the line has, and the remedy.
 REMEDIES: Tuple[Tuple[str, str, Union[str, Callable[[Match[str], str], str]]], ...] = (
     (
-        "truth value|Boolean value of Tensor",
+        SAID["truth"],
         "",
         "if, and, or, not, min and max need one answer, but an array has one for each neuron: write "
         "xp.where(condition, a, b), with xp = engine.xp; for 'and' write &, for 'or' |",
     ),
     ("unexpected keyword argument '(dim|keepdim)'", "", AXES),
-    ("invalid combination of arguments", r"\b(dim|keepdim)=", AXES),
+    (SAID["axes"], r"\b(dim|keepdim)=", AXES),
     (r"cast\(\) (missing|got)|no word 'xp'", "", CAST),
-    ("has no attribute '(xp|dtype)'", r"\bcast\(", CAST),
-    (r"must be Tensor, not (float|int)\b", "", _number),
+    ("has no attribute '?(xp|dtype)", r"\bcast\(", CAST),
+    (SAID["number"], "", _number),
     (r"unsupported operand type.*'(Learn|Fixed)'", "", _own_field),
     (r"Engine' object has no attribute '(\w+)'", "", lambda found, _: _word(found.group(1))),
     (
-        r"(?:ndarray|Tensor)' object has no attribute '(\w+)'",
+        SAID["method"],
         "",
         lambda found, _: f"arrays have no method {found.group(1)!r} on every engine: {_word(found.group(1))}",
     ),
-    (
-        "does not support ufuncs|must be Tensor, not numpy|cannot differentiate on this engine|Can't call numpy|"
-        "converted to Python scalars|does not turn into a NumPy array|no loop matching|can't convert cuda",
-        "",
-        _function,
-    ),
+    (SAID["function"], "", _function),
 )
 
 

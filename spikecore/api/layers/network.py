@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from spikecore.api.core.engines import engine_of
-from spikecore.api.core.layer import Layer, Pass, ShapeError, layer_name
+from spikecore.api.core.layer import Layer, Pass, Shape, ShapeError, layer_name
 from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
 from spikecore.api.core.words import Result
 from spikecore.api.functional.loss import scalar
@@ -131,6 +131,20 @@ def _behind(network: Layer, name: Optional[str]) -> str:
     layers = list(walk(network))
     place = [path for path, _ in layers].index(name or "")
     return ", ".join(layer_name(layer) for _, layer in layers[place + 1 :])
+
+
+def check_output(shape: Shape, out: Output) -> None:
+    """Compare the shape of a sample of the output with what the layers' ``init`` says.
+
+    Raises:
+        ShapeError: they differ, as a layer of the user's own can make them.
+    """
+    found = tuple(out.spikes.shape[2:])
+    if found != shape:
+        raise ShapeError(
+            f"the output's samples have shape {found}, and init of the layers says {shape}: in a layer of your own, "
+            "the third value of Init must be the shape of one sample of what the layer gives, without time and batch"
+        )
 
 
 def constant(engine: Any, out: Output) -> Output:

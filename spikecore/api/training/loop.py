@@ -14,7 +14,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, averaged, measured
 from spikecore.api.functional.targets import targets_on
-from spikecore.api.layers.network import constant
+from spikecore.api.layers.network import check_output, constant
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
@@ -312,6 +312,7 @@ class Training:
             else:
                 loss, out = self.learning.step(executor, self.loss, batch.placed)
                 self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
+            check_output(model.output_shape, out)
             targets = targets_on(model.engine, targets)
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)

@@ -15,7 +15,7 @@ from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import EventStream, Stream
 from spikecore.api.core.tree import Tree
 from spikecore.api.layers.containers import check_engine
-from spikecore.api.layers.network import Output
+from spikecore.api.layers.network import Output, check_output
 from spikecore.api.training.batching import Feed, Input
 from spikecore.api.training.evaluate import evaluate
 from spikecore.api.training.executor import complete_state, executor_from
@@ -202,6 +202,7 @@ class Model:
             )
             raise ShapeError(f"{error}. The input of shape {tuple(x.shape)} was read as {read}") from None
         out = self.trainer.executor.run(values, state, steps=steps, record=record)
+        check_output(self.output_shape, out)
         if out.readout is not None:
             return out
         return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # it may be a view of x
