@@ -82,7 +82,10 @@ def steps(folder: Path, repository: str, project: Dict[str, Any]) -> List[Tuple[
         (None, "DOI: zenodo.org, GitHub: switch the repository on, before the tag is there"),
         (None, "commit, push, and wait until the workflows are green on all systems"),
         (None, f"tag: git tag -a v{version} -m v{version} && git push origin v{version}; release.yml publishes it"),
-        (None, f"afterwards: pip install {project['name']}=={version} in a new environment; python tests/smoke.py"),
+        (
+            None,
+            f"afterwards, in a new environment: `pip install {project['name']}=={version}`, then python tests/smoke.py",
+        ),
         ("\ndoi: " in citation, "afterwards, CITATION.cff: doi: 10.5281/zenodo.NUMBER, which Zenodo has made"),
     ]
 

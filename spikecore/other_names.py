@@ -79,6 +79,8 @@ MODEL: Dict[str, str] = {
     **dict.fromkeys(("parameters", "named_parameters", "weights", "get_weights"), _WEIGHTS),
     "forward": "call the model: out = model(x, num_steps=25)",
     "state_dict": "write model.state(), or model.save(path)",
+    "load": "write model = spikecore.load(path), which makes the network of the file, too",
+    "load_weights": "write model = spikecore.load(path), or model.load_state(state)",
     "load_state_dict": "write model.load_state(state), or spikecore.load(path)",
     "set_weights": "write model.load_state({**model.state(), 'params': params})",
     "compile": "leave it out: loss and optimizer are arguments of fit",
@@ -137,6 +139,7 @@ ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the
         for name in ("parallel", "memory", "accumulate", "compile", "check_finite")
     },
     "shuffle": ("optimizer", "spikecore.datasets.Loader(x, y, shuffle={})"),
+    "time_axis": ("record", "model(np.moveaxis(x, {}, 0)): a call takes (time, batch, *features)"),
     "device": ("optimizer", "sc.Model(network, engine='torch', device={})"),
     "batch_size": ("wake", "spikecore.datasets.Loader(data, batch_size={})"),
     "fused": ("wake", "eventprop.Network(layers, duration, fused={})"),
@@ -239,8 +242,14 @@ def instead(name: str, value: Any, wanted: str) -> str:
             return "; pass out.spikes or out.membrane"
         if hasattr(value, "batch_size") and hasattr(value, "__iter__"):
             return "; take a batch of it: x, targets = next(iter(loader))"
+        if hasattr(value, "inputs") and hasattr(value, "targets"):  # a data set
+            return "; a data set has both: pass train.inputs and train.targets of train, test = digits()"
         if _is_ragged(value):
             return "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
+    if name == "engine" and hasattr(value, "input_shape"):
+        return "; several layers are one network: sc.Model(sc.Sequential(layer, layer))"
+    if name == "optimizer" and hasattr(value, "param_groups"):
+        return "; those of torch train modules: docs/torch_loop.md"
     modules = getattr(sys.modules.get("torch"), "nn", None)
     if wanted == "a Model" and modules is not None and isinstance(value, modules.Module):
         return "; spikecore.nn.from_torch(net) makes one of modules"

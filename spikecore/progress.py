@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any, Callable, ContextManager, Dict, Generator, Iterable, Iterator, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, Generator, Iterable, Iterator, List, Optional, Sequence
 
 from spikecore.printing import in_notebook
 
 _said = False
 _moved = 0.0  # when a bar last did
+_lines: List[threading.Event] = []  # of the blocks at work, the innermost last
 FIRST, EVERY = 0.5, 1.0  # seconds until a line is shown, and until it is shown again
 
 
@@ -98,7 +99,7 @@ def with_bar(items: Sequence[Any], title: str, enabled: Optional[bool] = None) -
 def at_work(line: Callable[[float], str]) -> Iterator[None]:
     """Show a line while a block runs that takes longer than half a second, anew each second; then it is removed.
 
-    Only where somebody watches, and while no bar moves.
+    Only where somebody watches, and while no bar moves. Of blocks in each other the innermost shows its line.
 
     Args:
         line: gets the seconds since the block began; returns the text.
@@ -106,28 +107,30 @@ def at_work(line: Callable[[float], str]) -> Iterator[None]:
     if not watched():
         yield
         return
-    began, done = time.monotonic(), threading.Event()
-    longest = 0
+    began, done, width = time.monotonic(), threading.Event(), 0
 
     def show() -> None:
-        nonlocal longest
+        nonlocal width
         pause = FIRST
         while not done.wait(pause):
-            if time.monotonic() < _moved + EVERY:
+            if time.monotonic() < _moved + EVERY or _lines[-1] is not done:
                 continue
-            text = line(time.monotonic() - began)[: shutil.get_terminal_size().columns - 1]
-            print(f"\r{text.ljust(longest)}", end="", file=sys.stderr, flush=True)
-            longest, pause = max(longest, len(text)), EVERY
+            columns = shutil.get_terminal_size().columns - 1
+            text = line(time.monotonic() - began)[:columns]
+            print(f"\r{text.ljust(columns)}", end="", file=sys.stderr, flush=True)
+            width, pause = columns, EVERY
 
     thread = threading.Thread(target=show, daemon=True)
+    _lines.append(done)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        if longest:
-            print(f"\r{' ' * longest}\r", end="", file=sys.stderr, flush=True)
+        _lines.remove(done)
+        if width:
+            print(f"\r{' ' * width}\r", end="", file=sys.stderr, flush=True)
 
 
 def watched() -> bool:

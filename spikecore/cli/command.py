@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import traceback
 import warnings
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
+from spikecore.arguments import unknown
 from spikecore.cli.exit_codes import DATA, EXIT_CODES, INTERRUPTED, NOT_VERIFIED, OK, RUNTIME, USAGE, Interrupted
 from spikecore.installing import to_install
 from spikecore.progress import at_work
@@ -172,11 +174,25 @@ def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:
     raise SystemExit(code or OK)
 
 
+def _hints(said: str, context: Any) -> Iterator[str]:
+    """What to write instead of words that a command does not take."""
+    word = re.search(r"No such command '([^']*)'", said)
+    if word:
+        yield unknown("command", word[1], [command.__name__ for command in COMMANDS])
+    if "unexpected extra argument" in said and context is not None:
+        if context.info_name == "init":
+            yield "your own data are named by --path, e.g. spikecore init csv --path FILE.csv"
+        elif any(each.name == "sets" for each in context.command.params):
+            yield "a key and its value are one word: --set KEY=VALUE"
+
+
 def _explained(error: BaseException) -> int:
     """Print what went wrong, and return the exit code."""
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's errors; their module depends on its version
         error.show()
         context = getattr(error, "ctx", None)  # None where an option at the end of the line has no value
+        for hint in _hints(str(getattr(error, "message", "")), context):
+            print(hint, file=sys.stderr)
         takes = [each.name for each in context.command.params] if context is not None else []
         if hasattr(error, "option_name") and "sets" in takes:
             for key in keys_called(error.option_name.lstrip("-")):

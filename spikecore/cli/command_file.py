@@ -52,6 +52,16 @@ PLASTICITY = typer.Option(
 )
 
 
+def _for_file(path: Path) -> str:
+    """The command that writes a run file for one's own data."""
+    kinds = {".csv": "csv", ".tsv": "csv", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
+    kind = kinds.get(path.suffix.lower())
+    if kind is None and path.is_dir():
+        endings = {file.suffix.lower() for file in path.glob("*/*")}
+        kind = "wav_folder" if ".wav" in endings else "npy" if any(path.glob("*.npy")) else "image_folder"
+    return f"spikecore init {kind or 'csv'} --path {path}"
+
+
 @examples(
     "spikecore init",
     "spikecore init digits",
@@ -80,10 +90,14 @@ def init(
     if dataset is None:
         if zoo is not None:
             raise ConfigError([f"--zoo {zoo}: name the data set, too, e.g. spikecore init digits --zoo {zoo}"])
+        if path is not None:
+            raise ConfigError([f"--path {path}: name the kind of data, too, {_for_file(path)}"])
         print(new_run_file.listing())
         return
     if dataset not in new_run_file.STARTS:
         own = "Arrays and traces of your own are saved as .npz first: docs/own_data.md"
+        if Path(dataset).suffix or Path(dataset).exists():  # a file or a folder
+            raise ConfigError([f"{dataset}: is no name of a data set; write {_for_file(Path(dataset))}"])
         raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
     text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis, plasticity)
     if str(out) == "-":

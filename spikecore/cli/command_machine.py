@@ -48,7 +48,12 @@ RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to 
 PLOT = typer.Option(None, metavar="FILE", help="Draw the workload rates, time against rate, to FILE.svg or FILE.png.")
 
 
-@examples("spikecore engines", "spikecore engines ipu", "spikecore engines --json", pages="“Engines” (docs/engines.md)")
+@examples(
+    "spikecore engines",
+    "spikecore engines ipu",
+    "spikecore engines --json",
+    pages="“Engines” (docs/engines.md), “Install” (docs/install.md)",
+)
 def engines(names: Optional[List[str]] = NAMES, verbose: bool = VERBOSE, as_json: bool = JSON) -> None:
     """List the engines.
 

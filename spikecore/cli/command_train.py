@@ -22,7 +22,6 @@ from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.figures import digits
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import (
-    COMMAND_LINE,
     ENGINE,
     JSON,
     RUN_DIR,
@@ -211,7 +210,7 @@ def evaluate(
 @examples(
     "spikecore plot runs/digits-001 --engine numpy",
     "spikecore plot runs/digits-001 --format pdf",
-    pages=f"“Gallery” (docs/gallery.md), {COMMAND_LINE}",
+    pages="“Gallery” (docs/gallery.md), “Your own data” (docs/own_data.md)",
 )
 def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, ending: str = FORMAT) -> None:
     """Draw the pictures of a run again.

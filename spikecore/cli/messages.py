@@ -67,13 +67,20 @@ def _moved(keys: Tuple[Any, ...], table: Any, section: Any) -> Any:
     return keys, value, f"is in another table now: write {line}"
 
 
+def _below(keys: Tuple[Any, ...], section: Any) -> str:
+    """The end of a message about an unknown key that a table below this one has."""
+    fields = section.model_fields.items()
+    found = [name for name, each in fields for model in models_in(each.annotation) if keys[-1] in model.model_fields]
+    return f". Write {'.'.join(map(str, (*keys[:-1], found[0], keys[-1])))}" if found else ""
+
+
 def _explain(
     problem: Dict[str, Any], keys: Tuple[Any, ...], value: Any, section: Any
 ) -> Tuple[Tuple[Any, ...], Any, str]:
     """Keys, value and message of one problem."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        return keys, None, unknown("key", keys[-1], section.model_fields)
+        return keys, None, unknown("key", keys[-1], section.model_fields) + _below(keys, section)
     if kind == "missing":
         return keys, None, "is required"
     if kind == "union_tag_invalid":

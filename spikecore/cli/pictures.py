@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 
 from spikecore import Model, spikeplot
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.data import batches
 from spikecore.files import write_atomically
 from spikecore.spikeplot.training import curve_names
 from spikecore.tracking.layers import DPI, blank_figure, recorded, titled_figure
@@ -70,20 +71,25 @@ def draw(
     return paths
 
 
-def confused(path: Path, targets: Any, predicted: Any, classes: Sequence[str]) -> Path:
-    """Draw which classes are taken for which.
+def confused(
+    directory: Path,
+    model: Model,
+    data: Iterable[Any],
+    feeding: Dict[str, Any],
+    classes: Sequence[str] = (),
+    loss: Optional[LossFunction] = None,
+    ending: str = "png",
+) -> Path:
+    """Draw which classes the model takes for which; returns the path. ``data`` are batches.
 
-    Args:
-        path: the file to write.
-        targets, predicted: class indices of the samples.
-        classes: names of the classes; default: their indices.
-
-    Returns:
-        the path.
+    Other arguments as for ``draw``.
     """
-    count = len(classes) or int(max(np.max(targets), np.max(predicted))) + 1
+    found = [(y, model.predict(x, loss=loss, lengths=lengths, **feeding)) for x, y, lengths in batches(data, loss)]
+    targets, predicted = (np.concatenate([np.asarray(each) for each in part]) for part in zip(*found))
+    count = len(classes) or int(max(targets.max(), predicted.max())) + 1
     figure = blank_figure(min(10.0, 2.6 + 0.45 * count), min(10.0, 2.4 + 0.45 * count))
     spikeplot.confusion(targets, predicted, figure.subplots(), labels=classes or None)
+    path = (directory / CONFUSION).with_suffix(f".{ending}")
     save(figure, path)
     return path
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-import numpy as np
-
 from spikecore import Model, get_engine, load
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
@@ -30,7 +28,7 @@ from spikecore.cli.figures import epoch_line
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.own_kinds import own_classes
-from spikecore.cli.pictures import CONFUSION, MOST_SAMPLES, confused, draw
+from spikecore.cli.pictures import MOST_SAMPLES, confused, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.cli.run_checks import say_of_classes, tried
@@ -332,14 +330,13 @@ class Run:
 
     def write(self, name: str, text: str) -> None:
         """Replace a file of the directory, if this process writes files."""
-        if self.directory is not None and self.writes:
+        if self.writes and self.directory is not None:
             write_atomically(self.directory / name, text.encode())
 
     def evaluate(self, model: Model) -> Dict[str, Any]:
         """Loss and metrics on the test set. They are written to result.json, too."""
-        data = self.judging(self.test_set)
         shared: Any = {"parallel": self.config.train.compute.parallel} if self.ranks.size > 1 else {}
-        metrics = self.judge(model, data, **shared)
+        metrics = self.judge(model, self.judging(self.test_set), **shared)
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in metrics.items()}}
@@ -369,28 +366,20 @@ class Run:
         return {f"{prefix}{VOTE}": measured[VOTE]}
 
     def pictures(self, model: Model, ending: str = "png") -> List[Path]:
-        """Draw curves, predictions, raster, traces and, for classes, confusion in the directory; returns the paths."""
+        """Draw curves, predictions, raster, traces and, for classes, confusion; returns the paths."""
         assert self.directory is not None, "a run without directory has no place for pictures"
         inputs, targets, lengths = self.first(self.test_set, MOST_SAMPLES)
         target, classes = targets[0], self.test_set.classes
         title = f"{self.test_set.name}: first test sample"
         if classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
             title += f", target {classes[int(target)] if classes else target}"
-        decides = reads_labels(self.loss) is not None and not self.config.train.plastic  # else outputs are no classes
-        labels = targets if decides and targets.ndim == 1 else None
+        decides = reads_labels(self.loss) is not None and not self.config.train.plastic and targets.ndim == 1
+        labels = targets if decides else None  # else outputs are no classes
         drawn = draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths, ending)
-        if labels is None:
-            return drawn
-        path = (self.directory / CONFUSION).with_suffix(f".{ending}")
-        return [*drawn, confused(path, *self._predicted(model), classes)]
-
-    def _predicted(self, model: Model) -> Tuple[np.ndarray, np.ndarray]:
-        """The classes of all test samples, and what the model takes them for."""
-        targets, predicted = [], []
-        for inputs, labels, lengths in batches(self.judging(self.test_set), self.loss):
-            predicted.append(model.predict(inputs, loss=self.loss, lengths=lengths, **self.feeding))
-            targets.append(np.asarray(labels))
-        return np.concatenate(targets), np.concatenate(predicted)
+        if labels is not None:
+            whole = self.judging(self.test_set)
+            drawn.append(confused(self.directory, model, whole, self.feeding, classes, self.loss, ending))
+        return drawn
 
 
 def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:

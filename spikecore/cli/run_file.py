@@ -244,7 +244,10 @@ def parsed(path: Path, text: str) -> Dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError
-        raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
+        place = re.search(r"at line (\d+)", str(error))
+        line = f": {text.splitlines()[int(place[1]) - 1].strip()}" if place else ""
+        rules = 'text stands in quotes, key = "text"; commas stand between entries; true and false are small'
+        raise ConfigError([f"{path}: not a TOML file: {error}{line}; {rules}"]) from None
     except RecursionError:
         raise ConfigError([f"{path}: has too many brackets within brackets"]) from None
 

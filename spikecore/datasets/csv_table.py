@@ -92,7 +92,7 @@ def _rows(path: PathLike, max_bytes: int) -> Tuple[List[str], List[int], List[Li
     except OSError as error:
         raise DataFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataFileError(f"{path}: is no CSV file in UTF-8: {error}") from error
+        raise DataFileError(f"{path}: is no CSV file in UTF-8, as spreadsheets save: {error}") from error
     width = len(found[0][1]) if found else 0
     for line, row in found:
         if len(row) != width:
@@ -115,9 +115,11 @@ def _is_number(cell: str) -> bool:
 
 def _number(path: PathLike, line: int, name: str, cell: str) -> float:
     if not _is_number(cell) or not np.isfinite(float(cell)):
-        told = (
-            "fill the cell, or leave the row out" if not cell.strip() else "leave the column out, or number its texts"
-        )
+        told = "leave the column out, or number its texts"
+        if not cell.strip():
+            told = "fill the cell, or leave the row out"
+        elif _is_number(cell.replace(",", ".")):
+            told = f"write a point for the decimal comma, {cell.strip().replace(',', '.')}"
         raise DataFileError(f"{path}: line {line}, {name!r}: {shown(cell)} is no finite number; {told}")
     return float(cell)
 

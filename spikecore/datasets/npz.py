@@ -114,7 +114,11 @@ def members(path: PathLike, *names: str, max_bytes: int = MOST_BYTES) -> Dict[st
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive.files]
             if missing:
-                raise DataFileError(f"{path}: no array {', '.join(missing)}; it holds {', '.join(archive.files)}")
+                wanted = ", ".join(f"{name}=..." for name in names)
+                raise DataFileError(
+                    f"{path}: no array {', '.join(missing)}; it holds {', '.join(archive.files)}. Save them by these "
+                    f"names, numpy.savez(path, {wanted}), or name yours by inputs= and targets="
+                )
             _check_sizes(path, archive.zip, names, os.fstat(file.fileno()).st_size, max_bytes)
             return {name: archive[name] for name in dict.fromkeys(names)}  # each access decompresses the array
     except DataFileError:

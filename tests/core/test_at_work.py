@@ -28,6 +28,17 @@ def test_the_line_changes_and_is_removed(quick, capsys):
     assert len(lines[-2]) == max(map(len, lines[1:-2]))
 
 
+def test_of_blocks_in_each_other_the_innermost_speaks(quick, capsys):
+    with progress.at_work(lambda seconds: "outer"):
+        time.sleep(0.1)
+        with progress.at_work(lambda seconds: "inner"):
+            time.sleep(0.15)
+        time.sleep(0.1)
+    lines = [line.strip() for line in capsys.readouterr().err.split("\r")]
+    said = [line for line, before in zip(lines[1:], lines) if line and line != before]
+    assert said == ["outer", "inner", "outer"]
+
+
 def test_an_error_passes_and_the_line_goes(quick, capsys):
     def fail():
         with progress.at_work(lambda seconds: "reading"):

@@ -79,7 +79,7 @@ def test_a_person_is_told_what_is_left_to_do_for_a_release(hook, tmp_path):
     assert {done for done, _ in before} == {False, None}
     assert "README.md, docs/install.md" in "".join(what for _, what in before)
     for name in ("README.md", "docs/install.md"):
-        (tmp_path / name).write_text("pip install spikecore", encoding="utf-8")
+        (tmp_path / name).write_text("It is on an index.", encoding="utf-8")
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [1.2.3] - 2027-01-02\n", encoding="utf-8")
     lines = ["version: 1.2.3", "date-released: 2027-01-02", "repository-code: https://example.org/x", "doi: 10.5/7"]
     (tmp_path / "CITATION.cff").write_text("\n".join(["cff-version: 1.2.0", *lines]), encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Type, Union
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.messages import unknown
 from spikecore.arguments import argument_kind, checked
+from spikecore.progress import at_work
 
 EngineName = Union[Literal["numpy", "torch", "cupy", "ipu", "jax"], str]  # or that of another package's engine
 ENVIRONMENT = "SPIKECORE_ENGINE"
@@ -130,7 +131,10 @@ def _maker(entry: Any) -> Type[Engine]:
 def _object(path: str) -> Any:
     """The imported object that "module:name" names."""
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    if module in sys.modules:
+        return getattr(sys.modules[module], name)
+    with at_work(lambda seconds: f"spikecore: loading {module}, {seconds:.0f} s"):
+        return getattr(importlib.import_module(module), name)
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:

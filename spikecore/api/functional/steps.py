@@ -9,6 +9,8 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.words import Array
 
+THIRD = "; of a batch (inputs, targets, lengths) these are the third entry: leave it out if it is something else"
+
 
 class CheckedLengths(NamedTuple):
     """Lengths that ``checked_lengths`` has accepted, as an array (batch,) of the engine in its dtype.
@@ -104,5 +106,7 @@ def checked_lengths(engine: Engine, lengths: Any, steps: int, batch: int) -> Lis
     values = array.tolist()
     for i, n in enumerate(values):
         if not 1 <= n <= steps or int(n) != n:
-            raise ValueError(f"lengths[{i}] = {n} must be a whole number in [1, {steps}], the number of time steps")
+            raise ValueError(
+                f"lengths[{i}] = {n} must be a whole number in [1, {steps}], the number of time steps{THIRD}"
+            )
     return [int(n) for n in values]

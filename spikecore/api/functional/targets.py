@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Set
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import not_finite, to_numpy
@@ -79,8 +79,9 @@ def check_labels(
     told = f"targets[{', '.join(map(str, index))}] = {labels[index]}"
     if classes is None:
         raise ValueError(f"{told} must be >= 0: a class index")
-    steps = "" if ignore_index is None else f"; the label of steps that do not count is ignore_index={ignore_index}"
-    raise ValueError(f"{told} is out of range: the last layer has {classes} classes (0..{classes - 1}){steps}")
+    hint = f"; the label of steps that do not count is ignore_index={ignore_index}"
+    hint = _range_hint(set(labels.ravel().tolist()), classes) if ignore_index is None else hint
+    raise ValueError(f"{told} is out of range: the last layer has {classes} classes (0..{classes - 1}){hint}")
 
 
 def _step_hint(found: Shape, wanted: Shape) -> str:
@@ -148,6 +149,15 @@ def check_finite_targets(values: Any) -> None:
             f"targets[{', '.join(map(str, found[0]))}] is {values[found[0]]}: targets must be finite; leave these "
             "samples out, keep = np.isfinite(y)"
         )
+
+
+def _range_hint(labels: Set[int], classes: int) -> str:
+    """How to make labels classes of the last layer."""
+    if min(labels) == 1 and max(labels) == classes:
+        return "; classes are counted from 0: take targets - 1"
+    if len(labels) <= classes:
+        return "; number them from 0: np.unique(targets, return_inverse=True)[1]"
+    return f"; for {max(len(labels), max(labels) + 1)} classes the last layer has as many outputs"
 
 
 def _shape_hint(labels: Any, batch: int, classes: Optional[int], time: Optional[int]) -> str:

@@ -14,6 +14,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import comparing, decoder_of, varies
 from spikecore.api.functional.targets import targets_on
 from spikecore.arguments import ArrayLike, is_array, shown
+from spikecore.other_names import instead
 
 Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
 
@@ -46,7 +47,11 @@ class Feed:
         if self.num_steps is not None:
             object.__setattr__(self, "num_steps", whole_number("num_steps", self.num_steps, 1))
         if self.encoder is not None and not callable(self.encoder):
-            raise TypeError(f"encoder={self.encoder!r} must be callable, e.g. spikecore.spikegen.rate")
+            made = "; spikes that exist already are the input itself: leave encoder out, their time axis comes first"
+            raise TypeError(
+                f"encoder={shown(self.encoder)} must be callable, e.g. spikecore.spikegen.rate"
+                f"{made if is_array(self.encoder) else ''}"
+            )
 
     @property
     def static(self) -> bool:
@@ -116,6 +121,7 @@ def check_numbers(data: Any) -> None:
     """Refuse an input that is no array of numbers."""
     if not is_array(data):
         hint = ": the loader's samples, in the order in which answers are wanted" if hasattr(data, "batch_size") else ""
+        hint = hint or instead("input", data, "an array")
         raise TypeError(f"input={shown(data)} must be an array of numbers{hint}")
     if hasattr(data, "filled") and data.mask.any():
         raise TypeError("input: a masked array with missing values, which no engine leaves out; give x.filled(0)")

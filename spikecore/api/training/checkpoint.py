@@ -7,6 +7,7 @@ before anything is built from it or takes memory.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -152,8 +153,10 @@ def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    if not stat.S_ISREG(os.stat(path).st_mode) and not path.is_dir():  # reading a folder gives a clear error
+    if not stat.S_ISREG(os.stat(path).st_mode) and not path.is_dir():
         raise CheckpointError("a device, a pipe or a socket, not a file")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder; the model of a run is DIR/model.safetensors", str(path))
     data = path.read_bytes()
     if data.startswith(b"PK"):
         raise CheckpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generator, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
@@ -94,6 +95,11 @@ def check_batches(name: str, data: Any) -> None:
     """
     from spikecore.samples import Dataset, Samples  # NumPy, which `import spikecore` does not load
 
+    if isinstance(data, (str, PurePath)):
+        raise TypeError(
+            f"{name}={str(data)!r} is a name: read the file first, train, test = "
+            "spikecore.datasets.csv_table(path), and write fit(train.inputs, train.targets)"
+        )
     if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
         part = "; divide the samples first: train, rest = spikecore.datasets.Dataset(x, y).split(0.8, seed=0)"
         raise TypeError(
@@ -130,7 +136,7 @@ def batches(data: Iterable[Any], loss: Any = None) -> Generator[Batch, None, Non
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
                 f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
-                "targets, lengths)"
+                f"targets, lengths){_as_pair(batch)}"
             )
         if batch[1] is None and (loss is None or terms(loss)):
             raise TypeError(
@@ -143,6 +149,16 @@ def batches(data: Iterable[Any], loss: Any = None) -> Generator[Batch, None, Non
                 "torch DataLoader, or pass spikecore.datasets.Loader(inputs, targets)"
             )
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
+def _as_pair(batch: Any) -> str:
+    """The end of a message about a batch that is no pair: what to write."""
+    if isinstance(batch, dict):
+        names = "".join(f"[{name!r}], batch" for name in list(batch)[:2]).rpartition(", batch")[0]
+        return f"; of batches that are dicts make pairs: pairs = [(batch{names}) for batch in data]"
+    return (
+        "; of a tensor of samples make pairs: torch.utils.data.TensorDataset(x, y)" if hasattr(batch, "shape") else ""
+    )
 
 
 def begin_epoch(data: Any, epoch: int) -> None:

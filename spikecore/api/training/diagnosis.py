@@ -37,6 +37,13 @@ MOST_LR = 1.0  # of weights, which begin below 1
 MOST_GAIN = 100.0  # of weights: below LARGE / MOST_GAIN inputs are not looked at any further
 
 
+def _threshold(layer: Layer) -> Optional[float]:
+    """The threshold of neurons whose membranes rest at 0, if it is one number; else None."""
+    neuron = layer.core[0] if isinstance(layer, Stepper) and layer.spiking else None
+    level = values_of(neuron.threshold) if getattr(type(neuron), "threshold", None) == 1.0 else None
+    return level if isinstance(level, float) else None
+
+
 @dataclass
 class Diagnosis:
     """Looks at one training.
@@ -65,6 +72,14 @@ class Diagnosis:
                 f"fit: the network has no neurons ({kinds}), so nothing in it spikes or depends on time. Add neurons, "
                 "e.g. sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))"
             )
+        for name, layer in walk(self.model.network):
+            level = _threshold(layer)
+            if level is not None and level <= 0.0:
+                warn(
+                    f"fit: layer {name or 0} ({layer_name(layer)}) has threshold={level:g}, and its membranes rest at "
+                    "0: any current makes them fire, and a spike takes nothing off them. Give a threshold above 0; the "
+                    "default is 1.0"
+                )
 
     def of_classes(self, data: Any, validation: Any) -> None:
         """Say that the validation samples lack classes, or have others; both are batches that may know all targets."""

@@ -67,7 +67,8 @@ def fitting(part: str, flat: Any, like: Any) -> Any:
     try:
         tree = unflatten(flat, like)
     except (KeyError, ValueError) as error:
-        raise type(error)(f"{part}: {error.args[0]}") from None
+        other = "; the state is that of another network: spikecore.load(path) makes the network of a file, too"
+        raise type(error)(f"{part}: {error.args[0]}{other if part == 'params' else ''}") from None
     for name, x in flat.items():
         if x.dtype.kind != "f":
             raise ValueError(f"{part}: {name} has dtype {x.dtype}, expected real floating-point numbers")

@@ -25,6 +25,7 @@ from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import compare, ranks_for
 from spikecore.api.training.trainer import alone
 from spikecore.arguments import ArrayLike, Size, checked, shown
+from spikecore.progress import at_work
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
@@ -148,7 +149,8 @@ def fit(
     own.update({"divides": True} if ranks.size > 1 and compute.parallel == "fsdp" else {})
     own.update({"compiles": True} if compute.compile else {})
     own.update(budget_of(self.engine, way, compute))
-    trainer.compile(self, loss, optimizer, resume, window=way.window, **own)
+    with at_work(lambda seconds: f"spikecore: preparing the training, {seconds:.0f} s"):
+        trainer.compile(self, loss, optimizer, resume, window=way.window, **own)
     trainer.metric, trainer.learning, trainer.time_axis = metric, way, time_axis
     start = trainer.start if resume else FitStart(self.epochs_done, self.trainer.executor.steps_done)
     named: Any = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "metric": metric}

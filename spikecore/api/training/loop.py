@@ -26,7 +26,7 @@ from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.shards import Part, parts, unequal
 from spikecore.api.training.together import check_weights
-from spikecore.progress import Progress, length
+from spikecore.progress import Progress, at_work, length
 
 
 class Schedule(Protocol):
@@ -44,6 +44,11 @@ class Batch(NamedTuple):
 
     placed: Placed
     whole: int  # how many samples the batch has over all ranks
+
+
+def _first_step(seconds: float) -> str:
+    """What is shown while a training step takes long that imports and compiles what the others use."""
+    return f"spikecore: the first training step, {seconds:.0f} s"
 
 
 @dataclass
@@ -301,8 +306,10 @@ class Training:
         model, executor = self.model, self.model.trainer.executor
         x, steps, targets, lengths, key = self.last = batch.placed
         count, pending = int(x.shape[1]), self.pending
-        with self._step_of(mean):
-            if self.looking and not mean.batches and not pending.batches:
+        first = self.looking and not mean.batches and not pending.batches
+        with self._step_of(mean), at_work(_first_step) if first else contextlib.nullcontext():
+            if first:
+                model.trainer.sequence = int(x.shape[0]) if steps is None else 0
                 self.diagnosis.of_inputs(x, steps is not None)
                 self.diagnosis.keep(x, steps, targets, lengths, key)
             before = changes(executor)

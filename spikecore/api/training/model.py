@@ -23,7 +23,7 @@ from spikecore.api.training.fit import fit
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.own_loop import apply, train_step, value_and_grad
-from spikecore.api.training.predict import predict
+from spikecore.api.training.predict import predict, say_of_call
 from spikecore.api.training.trainer import Trainer
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked, shown
 
@@ -79,6 +79,12 @@ class Model:
         self._begin(network, get_engine(engine, **options), whole_number("seed", seed))
         shape = sample_shape("input_shape", input_shape) if input_shape is not None else network.input_shape
         if shape is not None:
+            first = network.input_shape
+            if first and len(shape) > len(first) and shape[-len(first) :] == first:
+                raise ShapeError(
+                    f"input_shape={shape} must be the shape of one sample, without the axes of time and batch: write "
+                    f"input_shape={first}"
+                )
             self.build(shape)
 
     def _begin(self, network: Layer, engine: Engine, seed: int) -> None:
@@ -187,6 +193,8 @@ class Model:
             TypeError: the input is a tensor that requires a gradient: a call gives none.
         """
         extra(self.engine, UserProgram).check_input(x)
+        if num_steps is None:
+            say_of_call(self, x)
         return self._run(Feed(num_steps), x, state, record)
 
     @isolated

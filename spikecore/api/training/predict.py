@@ -139,6 +139,16 @@ def _say_of_axes(model: Any, data: Any, feed: Feed) -> None:
     )
 
 
+def say_of_call(model: Any, data: Any) -> None:
+    """Warn if samples of the length that ``fit`` saw come first in a call, whose first axis is time."""
+    steps, shape = model.trainer.sequence, tuple(getattr(data, "shape", ()))
+    if model.trainer.time_axis == 1 and len(shape) > 2 and shape[1] == steps != shape[0]:
+        warn(
+            f"model(x): the input of shape {shape} is read as {shape[0]} time steps of {steps} samples, while fit saw "
+            f"{steps} steps along time_axis=1: write model(np.moveaxis(x, 1, 0)) if it is laid out as in fit"
+        )
+
+
 def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
     """The samples as sequences, ``size`` at a time, and the number of the first of each piece."""
     check_numbers(data)

@@ -42,6 +42,7 @@ class Trainer:
 
     Attributes:
         optimizer, loss, metric, learning, time_axis: those of the last training; None, and the time axis 0, before it.
+        sequence: steps of the first sequences that it saw; 0: there were none.
         unfinished: the epoch that was interrupted; None: there is none.
         start: what the model had done when its last ``fit`` began that did not resume another.
         compiled: the options with which the executor is compiled; None: not for training.
@@ -53,6 +54,7 @@ class Trainer:
     metric: Any = None
     learning: Optional[Learning] = None
     time_axis: int = 0
+    sequence: int = 0
     unfinished: Optional[Average] = None
     start: FitStart = FitStart()
     compiled: Optional[Dict[str, Any]] = None
