@@ -141,7 +141,7 @@ def test_names_that_are_found_when_somebody_asks_are_suggested():
     refuses(lambda: stdp_learner.engineof, "Known: RewardSTDP, STDP, STDPLearner, mstdp", AttributeError)
 
 
-REGRESSION = r"for values at every step take mse_membrane_loss\(time_var_targets=True\)"
+REGRESSION = r"for values take mse_value_loss\(\), at every step mse_membrane_loss\(time_var_targets=True\)"
 
 
 @pytest.mark.parametrize("targets", [np.zeros((2, 6, 3)), np.zeros((2, 6, 1)), np.zeros((6, 1)), np.zeros(6)])

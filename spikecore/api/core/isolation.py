@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, TypeVar, cast
-
-from spikecore.api.core.own_parts import EXPLAINED, explain
+from typing import Any, Callable, Tuple, Type, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+EXPLAINED: Tuple[Type[Exception], ...] = (TypeError, ValueError, RuntimeError, AttributeError)
 
 
 def isolated(function: Function) -> Function:
@@ -19,7 +18,7 @@ def isolated(function: Function) -> Function:
             try:
                 return function(owner, *arguments, **options)
             except EXPLAINED as error:
-                explain(error)
+                _explain(error)
                 raise
 
     return cast(Function, inside)
@@ -33,7 +32,13 @@ def explaining(function: Function) -> Function:
         try:
             return function(*arguments, **options)
         except EXPLAINED as error:
-            explain(error)
+            _explain(error)
             raise
 
     return cast(Function, inside)
+
+
+def _explain(error: Exception) -> None:
+    from spikecore.api.core.own_parts import explain  # rarely needed
+
+    explain(error)

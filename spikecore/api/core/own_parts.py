@@ -10,7 +10,7 @@ import linecache
 import re
 import traceback
 from types import FrameType
-from typing import Any, Callable, List, Match, Optional, Tuple, Type, Union
+from typing import Any, Callable, List, Match, Optional, Tuple, Union
 
 from spikecore.api.core.layer import ShapeError, layer_name
 from spikecore.api.core.words import WORDS
@@ -20,7 +20,6 @@ Frames = List[Tuple[FrameType, int]]  # of the code that ran when an error came,
 
 #: What runs layers, neurons and losses; frames outside it are of the user's program, or of a callback.
 RUNNERS = ("spikecore.api.layers.network", "spikecore.api.layers.containers", "spikecore.api.neurons.stepper")
-EXPLAINED: Tuple[Type[Exception], ...] = (TypeError, ValueError, RuntimeError, AttributeError)
 
 FOR_LOSSES = "write the loss with xp"  # what an engine says of a function of torch, whoever calls it
 

@@ -14,7 +14,6 @@ from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import comparing, decoder_of, varies
 from spikecore.api.functional.targets import targets_on
 from spikecore.arguments import ArrayLike, is_array, shown
-from spikecore.other_names import instead
 
 Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
 
@@ -121,6 +120,8 @@ def check_numbers(data: Any) -> None:
     """Refuse an input that is no array of numbers."""
     if not is_array(data):
         hint = ": the loader's samples, in the order in which answers are wanted" if hasattr(data, "batch_size") else ""
+        from spikecore.other_names import instead  # rarely needed
+
         hint = hint or instead("input", data, "an array")
         raise TypeError(f"input={shown(data)} must be an array of numbers{hint}")
     if hasattr(data, "filled") and data.mask.any():
