@@ -11,6 +11,8 @@ import numpy as np
 
 from spikecore import Model, spikeplot
 from spikecore.api.functional.base import LossFunction
+from spikecore.api.functional.loss import decoder_of
+from spikecore.api.functional.tasks import CLASS, CLASS_BY_STEP
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import batches
 from spikecore.files import write_atomically
@@ -21,6 +23,7 @@ CURVES, PREDICTIONS, RASTER, TRACES = "curves.png", "predictions.png", "raster.p
 CONFUSION = "confusion.png"
 ENDINGS = ("png", "pdf", "svg")
 MOST_SAMPLES = 24
+MOST_SEQUENCES = 4  # with a label at each step
 
 
 def draw(
@@ -43,7 +46,7 @@ def draw(
         inputs: a batch of samples; of more than 24, the first 24 are drawn with their predictions.
         feeding: num_steps, encoder and time_axis, as keywords for ``Feed``.
         title: names the first sample.
-        targets: class indices of the samples; None, the default, draws no predictions.
+        targets: of the samples, see ``drawn_of``; None, the default, draws no predictions.
         classes: names of the classes; default: their indices.
         loss: by whose decoder the predictions are made; default: that of the model.
         lengths: number of steps of each sample that count; None, the default: all.
@@ -94,6 +97,20 @@ def confused(
     return path
 
 
+def of_classes(loss: Any) -> bool:
+    """Whether a loss compares samples with classes, so that it can be drawn which is taken for which."""
+    decoder = decoder_of(loss)
+    return decoder is not None and decoder.task == CLASS
+
+
+def drawn_of(loss: Any, targets: Any) -> bool:
+    """Whether predictions can be drawn beside targets: classes of samples or of steps, and values."""
+    decoder = decoder_of(loss)
+    if decoder is None or decoder.task is None or decoder.task.kind == "labels":
+        return False
+    return bool(targets.ndim == 1 or decoder.task != CLASS)
+
+
 def _curves(history: Any) -> Any:
     names = curve_names(history)
     figure = blank_figure(3.8 * len(names), 3.2)
@@ -110,7 +127,26 @@ def _predictions(
     loss: Optional[LossFunction],
     lengths: Optional[Any],
 ) -> Any:
-    """A figure with samples and what the model says of them; None if a sample is neither an image nor a series."""
+    """A figure with what the model predicts; None of classes if a sample is neither an image nor a series."""
+    decoder = decoder_of(model.trainer.last_loss() if loss is None else loss)
+    task = CLASS if decoder is None else decoder.task
+    if task != CLASS:
+        by_step = task == CLASS_BY_STEP
+        if lengths is not None and by_step:
+            targets = np.where(np.arange(targets.shape[1]) < np.asarray(lengths)[:, None], targets, -1)
+        predicted = model.predict(inputs, loss=loss, lengths=lengths, **feeding)
+        figure = titled_figure(
+            1.2 + 0.45 * MOST_SEQUENCES if by_step else 4.2, "Predictions for the first test samples"
+        )
+        if by_step:
+            some, ignored = slice(MOST_SEQUENCES), {"ignore_index": decoder.ignore_index}  # type: ignore[union-attr]
+            names = classes or None
+            spikeplot.labels_over_time(targets[some], predicted[some], figure.subplots(), labels=names, **ignored)
+        else:
+            aims, said = np.asarray(targets), np.asarray(predicted)
+            middle = said if said.size == aims.size else said[..., said.shape[-1] // 2]  # of quantiles
+            spikeplot.fitted_values(aims, middle.reshape(aims.shape), figure.subplots())
+        return figure
     samples = _drawable(np.asarray(inputs)[:MOST_SAMPLES], feeding)
     if samples is None:
         return None

@@ -17,7 +17,6 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from spikecore import Model, get_engine, load
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
-from spikecore.api.functional.loss import reads_labels
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import batches
@@ -28,7 +27,7 @@ from spikecore.cli.figures import epoch_line
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.own_kinds import own_classes
-from spikecore.cli.pictures import MOST_SAMPLES, confused, draw
+from spikecore.cli.pictures import MOST_SAMPLES, confused, draw, drawn_of, of_classes
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.cli.run_checks import say_of_classes, tried
@@ -373,10 +372,9 @@ class Run:
         title = f"{self.test_set.name}: first test sample"
         if classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
             title += f", target {classes[int(target)] if classes else target}"
-        decides = reads_labels(self.loss) is not None and not self.config.train.plastic and targets.ndim == 1
-        labels = targets if decides else None  # else outputs are no classes
+        labels = targets if drawn_of(self.loss, targets) and not self.config.train.plastic else None
         drawn = draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths, ending)
-        if labels is not None:
+        if labels is not None and of_classes(self.loss):
             whole = self.judging(self.test_set)
             drawn.append(confused(self.directory, model, whole, self.feeding, classes, self.loss, ending))
         return drawn

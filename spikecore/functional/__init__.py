@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.messages import no_such as _no_such
+from spikecore.api.functional import ClassReport as ClassReport
 from spikecore.api.functional import Loss as Loss
 from spikecore.api.functional import Regulariser as Regulariser
 from spikecore.api.functional import SpikeTime as SpikeTime
@@ -20,6 +21,7 @@ from spikecore.api.functional import ce_membrane_loss as ce_membrane_loss
 from spikecore.api.functional import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional import ce_step_loss as ce_step_loss
 from spikecore.api.functional import ce_temporal_loss as ce_temporal_loss
+from spikecore.api.functional import class_report as class_report
 from spikecore.api.functional import ctc_decode as ctc_decode
 from spikecore.api.functional import ctc_loss as ctc_loss
 from spikecore.api.functional import event_rate_loss as event_rate_loss

@@ -32,6 +32,7 @@ from spikecore.spikeplot.rasters import raster
 from spikecore.spikeplot.seeding import SeedLines, seeds
 from spikecore.spikeplot.stack import Stack, stack
 from spikecore.spikeplot.surrogates import SurrogateLines, surrogate_curves
+from spikecore.spikeplot.tasks import FittedValues, LabelsOverTime, fitted_values, labels_over_time
 from spikecore.spikeplot.training import training_curves
 from spikecore.spikeplot.verification import GradientErrors, gradient_errors
 
@@ -53,8 +54,10 @@ for _place, _words, _read in (  # reports of others, of which pictures read rows
 __all__ = [
     "BiasLines",
     "Confusion",
+    "FittedValues",
     "GradientAgreement",
     "GradientErrors",
+    "LabelsOverTime",
     "SeedLines",
     "SpikeCount",
     "Stack",
@@ -66,8 +69,10 @@ __all__ = [
     "conversion_curves",
     "event_animation",
     "event_frames",
+    "fitted_values",
     "gradient_agreement",
     "gradient_errors",
+    "labels_over_time",
     "predictions",
     "raster",
     "seeds",

@@ -104,4 +104,4 @@ def test_losses_of_a_run_file_are_equal_on_all_engines(tmp_path, monkeypatch, na
         columns = [key for key in other if key.startswith(("loss", "val_", "test_")) or key in RUNS[name][5]]
         assert len(columns) >= 2
         for key in columns:
-            assert row[key] == pytest.approx(other[key], rel=1e-6), key
+            assert row[key] == pytest.approx(other[key], rel=1e-6, abs=1e-6), key

@@ -22,6 +22,8 @@ from spikecore.api.functional.regulariser import event_rate_loss as event_rate_l
 from spikecore.api.functional.regulariser import l1_rate_sparsity as l1_rate_sparsity
 from spikecore.api.functional.regulariser import silence_loss as silence_loss
 from spikecore.api.functional.regulariser import sparsity_loss as sparsity_loss
+from spikecore.api.functional.report import ClassReport as ClassReport
+from spikecore.api.functional.report import class_report as class_report
 from spikecore.api.functional.similarity import spike_similarity_loss as spike_similarity_loss
 from spikecore.api.functional.spike_time import SpikeTime as SpikeTime
 from spikecore.api.functional.spikemax import spikemax_loss as spikemax_loss
