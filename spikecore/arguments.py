@@ -111,11 +111,13 @@ def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
 
 
 def numbered(values: Any) -> str:
-    """The end of an error message about strings instead of numbers: how to number them; "" for other values."""
+    """The end of an error message about strings or unequal rows instead of numbers; "" for other values."""
     if hasattr(values, "columns") and hasattr(values, "dtypes"):  # a data frame, of which a column holds text
         return "; leave out the columns of text: x.select_dtypes('number')"
     kind = getattr(getattr(values, "dtype", None), "kind", None)
     column = isinstance(values, (list, tuple)) or kind == "O" and getattr(values, "ndim", 0) == 1
+    if column and len({getattr(row, "shape", None) for row in values}) > 1:
+        return "; for targets at each step of unequal sequences pass spikecore.datasets.Loader(inputs, targets)"
     named = isinstance(next(iter(values), None), str) if column else kind in ("U", "S")
     return "; number classes that have names: np.unique(names, return_inverse=True)[1]" if named else ""
 

@@ -168,6 +168,12 @@ class Loader:
         return said
 
     @property
+    def inputs(self) -> Optional[np.ndarray]:
+        """The inputs of all samples, (samples, *features), in the order of the data; None if they are on disk."""
+        held = isinstance(self._samples, Arrays) and not isinstance(self._samples.inputs, np.memmap)
+        return self._samples.inputs if held else None  # type: ignore[attr-defined]
+
+    @property
     def targets(self) -> Optional[np.ndarray]:
         """The targets of all samples, (samples, ...), in the order of the data; None without targets."""
         return self._targets

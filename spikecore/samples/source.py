@@ -199,7 +199,9 @@ def _host(name: str, values: Any) -> np.ndarray:
     try:
         array = np.asanyarray(values)  # a memory map stays a memory map
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
+        rows = isinstance(values, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in values)
+        hint = "; sequences of unequal length are a list of arrays (time, features): [np.array(row) for row in rows]"
+        raise DataError(f"{name}: cannot be made a NumPy array: {error}{hint if rows else ''}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
         hint = numbered(values) or numbered(array)
         if hasattr(values, "batch_size"):

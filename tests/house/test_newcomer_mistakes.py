@@ -158,6 +158,12 @@ MISTAKES = {
     "one-hot labels": (lambda: model().fit(X, np.eye(3)[Y], num_steps=2), r"\(6, 3\)", "targets", r"argmax\(-1\)"),
     "labels as floats": (lambda: model().fit(X, Y * 1.0, num_steps=2), "float", "targets", "integer class indices"),
     "a column of labels": (lambda: model().fit(X, Y[:, None], num_steps=2), r"\(6, 1\)", "targets", r"targets\[:, 0\]"),
+    "predict after sequences of labels": (
+        lambda: model().predict(X, num_steps=2, loss=sc.functional.ctc_loss()),
+        "does not say how to read it",
+        "loss=",
+        r"out\.membrane",
+    ),
     # values
     "NaN in the input": (
         lambda: model()(X * np.nan, num_steps=2),

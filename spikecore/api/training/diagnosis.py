@@ -16,15 +16,18 @@ from spikecore.api.core.messages import warn
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.core.variants import unfused
-from spikecore.api.functional.base import LossBase, reads_labels, terms
+from spikecore.api.functional.base import LossBase, decoder_of, reads_labels, terms
 from spikecore.api.functional.targets import targets_on
+from spikecore.api.functional.tasks import VALUE_BY_STEP, Task
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.data import Placed
+from spikecore.arguments import shown
 
 SAMPLES = 8  # of the first batch of an epoch
 APART = 9  # epochs between both looks, at least
+FEW, MOST_COLUMNS = 5, 1000  # samples; columns of a table, of which images have more
 FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
 ALWAYS = 0.99  # spikes per neuron and step
 VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
@@ -82,7 +85,10 @@ class Diagnosis:
                 )
 
     def of_classes(self, data: Any, validation: Any) -> None:
-        """Say that the validation samples lack classes, or have others; both are batches that may know all targets."""
+        """Say what the targets and columns lack, of training and of validation; both are batches that may know all."""
+        read = decoder_of(self.loss)
+        if read is not None and read.task is not None:
+            say_of_samples(getattr(data, "inputs", None), getattr(data, "targets", None), read.task)
         if validation is not None and reads_labels(self.loss) is not None:
             from spikecore.api.training.class_sets import say_of_classes
 
@@ -279,3 +285,38 @@ def broken(arrays: Dict[str, Any]) -> List[str]:
     """The names of arrays that hold NaN or infinity."""
     ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
     return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
+
+
+def say_of_samples(inputs: Any, targets: Any, task: Task) -> None:
+    """Give a ``TrainingWarning`` if training samples are very few, have one target, or a column that never changes.
+
+    Args:
+        inputs: all training inputs, a NumPy array (samples, columns); other shapes are not looked at.
+        targets: all training targets, a NumPy array (samples, ...); None if they are not known.
+        task: what they are.
+    """
+    count = 0 if targets is None else len(targets)
+    if 0 < count < FEW:
+        warn(
+            f"fit: {count} training sample{'s are' if count > 1 else ' is'} too few to learn more from than these; "
+            "give some dozens of each class, or of values"
+        )
+    known = count > 1 and getattr(targets.dtype, "kind", "O") in "iubf" and task != VALUE_BY_STEP
+    first = (targets.reshape(-1)[0] if task.by_step else targets[0]) if known else None
+    if known and bool((targets == first).all()):  # steps of one class each
+        many = f"{targets.size} training steps" if task.by_step else f"{count} training samples"
+        said = "are of class" if task.kind == "class" else "have the target"
+        warn(
+            f"fit: all {many} {said} {shown(first.tolist())}, so there is nothing to learn: a network that always "
+            "answers it is right. Give samples of each class, or values that differ"
+        )
+    if getattr(inputs, "ndim", 0) != 2 or inputs.shape[1] > MOST_COLUMNS or len(inputs) < 2:
+        return
+    same = (inputs == inputs[:1]).all(0)
+    columns = (same & (inputs[0] != 0)).nonzero()[0].tolist()  # a pixel of the border is 0, and does no harm
+    if columns and not same.all():
+        few = ", ".join(map(str, columns[:8])) + ", ..." * (len(columns) > 8)
+        warn(
+            f"fit: columns of the inputs that are the same in all {len(inputs)} training samples tell nothing: column "
+            f"{few}, of {inputs[0, columns[0]]:.4g}. Leave them out: np.delete(x, {columns[:8]}, axis=1)"
+        )
