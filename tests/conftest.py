@@ -23,8 +23,8 @@ LAWS = set(
     "test_all_steps_at_once_equal_one_step_after_the_other test_float32_gradient_is_near".split()
 )
 TURNS = 3
-#: NumPy's engine on an array library that has the standard's words alone. The NumPy engine's cases show what it computes;
-#: that it uses no other word, a third of them show.
+#: NumPy's engine on an array library that has the standard's words alone. What it computes, the NumPy engine's cases
+#: show; that it uses no other word, a third of its cases show.
 STRICT = "numpy-strict"
 #: Files whose few tests take long. They begin, so that at the end no process waits for one of them.
 LONG = tuple(
