@@ -40,8 +40,10 @@ UV = UV_DEFAULT_INDEX='$(call told,index-url)' UV_INDEX='$(call told,extra-index
 # Compiled modules are kept: else each worker, and each process that a test starts, compiles the package once more.
 export PYTHONDONTWRITEBYTECODE =
 
-# One numeric thread per worker: libraries that start a pool each would fight over the cores.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses $(WORKERS) --dist loadfile
+# One numeric thread per worker: libraries that start a pool each would fight over the cores. Files come in the order of
+# tests/conftest.py, those that take long first.
+SHARED = -n auto --maxprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED)
 
 demo: .venv/extras-all  ## train a small network, verify its gradients, show what ran
 	OMP_NUM_THREADS=1 $(BIN)/python -m spikecore.cli.demo  # so small a network gains nothing from a second thread
@@ -51,8 +53,7 @@ test: .venv/extras-test  ## the default test suite; ROOM=export: the tests of on
 	$(if $(BARE),$(MAKE) core rooms,$(PYTEST) $(ROOM:%=tests/%))
 
 core: .venv/extras-test  ## the core's tests, in a tree that has no room
-	OMP_NUM_THREADS=1 $(BIN)/python tests/core_alone.py -n auto --maxprocesses $(WORKERS) --dist loadfile \
-	  --no-loadscope-reorder  # files in the order of tests/conftest.py: those that take long come first
+	OMP_NUM_THREADS=1 $(BIN)/python tests/core_alone.py $(SHARED)
 
 rooms: .venv/extras-test  ## all other tests; `make core rooms` runs each test of `make test` once
 	$(PYTEST) $$($(BIN)/python tests/core_alone.py --others)
@@ -122,9 +123,9 @@ tutorials: .venv/extras-docs  ## the tutorials' pages and notebooks; executes th
 pictures: .venv/extras-docs  ## docs/pictures of the pages whose code has changed; the drawings of tutorials
 	$(BIN)/python docs/builder/pictures.py $(NAMES)
 
-tutorials-check: .venv/extras-docs .venv/extras-test  ## execute tutorials and gallery, and compare with the pages
+tutorials-check: .venv/extras-docs .venv/extras-test  ## execute tutorials, gallery and the pages that take long
 	$(BIN)/python docs/builder/tutorials.py --check $(NAMES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/docs/test_docs.py
+	$(PYTEST) --dist load -m slow tests/docs/test_docs.py
 
 docs: .venv/extras-docs .venv/extras-test  ## the documentation, into build/site; its search answers everyday questions
 	$(BIN)/mkdocs build --strict

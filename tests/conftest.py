@@ -23,6 +23,9 @@ LAWS = set(
     "test_all_steps_at_once_equal_one_step_after_the_other test_float32_gradient_is_near".split()
 )
 TURNS = 3
+#: NumPy's engine on an array library that has the standard's words alone. What it computes, the NumPy engine's cases
+#: show; that it uses no other word, a third of its cases show.
+STRICT = "numpy-strict"
 #: Files whose few tests take long. They begin, so that at the end no process waits for one of them.
 LONG = tuple(
     f"tests/{name}.py"
@@ -55,6 +58,17 @@ def pytest_collection(session):
         gc.enable()
 
 
+def thin(cases):
+    """Two of three cases are slow tests, but for the first of each test and the first with each layer."""
+    seen = set()
+    for case in cases:
+        name, *_ = case.nodeid.partition("[")
+        parts = {name, *(getattr(value, "name", None) for value in case.callspec.params.values())}
+        if parts <= seen and (len(name) + sum(case.callspec.indices.values())) % TURNS:
+            case.add_marker("slow")
+        seen |= parts
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Of three cases of a law (engine, layer, option) two are slow tests: places that add up to no multiple of 3.
@@ -63,9 +77,14 @@ def pytest_collection_modifyitems(config, items):
     """
     named = any("::" in argument for argument in config.args)
     if not (named or config.option.every_case) and len(selected(config.option.engine)[0]) > 2:
+        strict = []
         for item in items:
-            if getattr(item, "originalname", None) in LAWS and sum(item.callspec.indices.values()) % TURNS:
-                item.add_marker("slow")
+            if getattr(item, "originalname", None) in LAWS:
+                if sum(item.callspec.indices.values()) % TURNS:
+                    item.add_marker("slow")
+            elif STRICT in item.nodeid.partition("[")[2] and not item.get_closest_marker("slow"):
+                strict.append(item)
+        thin(strict)
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 

@@ -45,9 +45,9 @@ def by_channels(space_words):
         found = space_words(xp, *products)
 
         def conv(x, weight, *more, **options):
-            if weight.dtype == np.float32 and x.shape[1] == weight.shape[1]:
-                terms = order(x.shape[1], *x.shape)
-                x, weight = x[:, terms], weight[:, terms]
+            if weight.dtype == xp.float32 and x.shape[1] == weight.shape[1]:
+                terms = xp.asarray(order(x.shape[1], *x.shape))
+                x, weight = xp.take(x, terms, axis=1), xp.take(weight, terms, axis=1)
             return found["conv"](x, weight, *more, **options)
 
         return {**found, "conv": conv}

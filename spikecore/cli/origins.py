@@ -86,8 +86,8 @@ def lines_of(text: str) -> Dict[str, int]:
     statement: List[str] = []  # the lines of one that has not ended
     open_brackets = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if not statement and line.lstrip().startswith("["):
-            headers.append(line)
+        if not statement and line.lstrip().startswith("["):  # of those before it, entries of lists are counted
+            headers = [*(header for header in headers if header.lstrip().startswith("[[")), line]
             continue
         statement.append(line)
         for bracket in re.findall(r"[\[\]{}]", NO_BRACKETS.sub("", line)):

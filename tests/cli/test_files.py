@@ -294,8 +294,7 @@ def completed(line, tmp_path):
     return done.stdout.split()
 
 
-def test_the_shell_completes_commands_data_sets_and_engines(tmp_path):
-    assert completed("spikecore ver", tmp_path) == ["verify"]
+def test_the_shell_completes_data_sets_and_engines_behind_a_command(tmp_path):
     assert completed("spikecore init mn", tmp_path) == ["mnist_sample", "mnist"]
     assert completed("spikecore train --engine num", tmp_path) == ["numpy"]
 

@@ -45,6 +45,33 @@ def test_each_value_has_its_turn_and_of_three_axes_each_pair(sizes):
     assert len(places) < 0.45 * len(list(product(*map(range, sizes))))
 
 
+class StrictCase(Case):
+    def __init__(self, test, layer, option):
+        super().__init__((1, layer, option))
+        self.originalname, self.nodeid = test, f"tests/{test}[{conftest.STRICT}-{layer}-{option}]"
+        self.callspec.params = {"layer": SimpleNamespace(name=f"layer {layer}"), "option": option}
+
+    def get_closest_marker(self, name):
+        return self.slow
+
+
+@pytest.mark.parametrize("layers", [1, 2, 30])
+def test_of_the_strict_library_each_test_keeps_a_case_each_layer_one_and_a_third_remain(layers):
+    def cases():
+        return [StrictCase(test, layer, k) for test in ("a", "bc", "def") for layer in range(layers) for k in range(4)]
+
+    def run(cases, every_case):
+        option = SimpleNamespace(engine=ENGINES, every_case=every_case)
+        conftest.pytest_collection_modifyitems(SimpleNamespace(option=option, args=("tests",)), cases)
+        return [case for case in cases if not case.slow]
+
+    kept = run(cases(), every_case=False)
+    assert {case.originalname for case in kept} == {"a", "bc", "def"}
+    assert {case.callspec.params["layer"].name for case in kept} == {f"layer {k}" for k in range(layers)}
+    assert layers < 3 or len(kept) < 0.45 * len(cases())
+    assert len(run(cases(), every_case=True)) == len(cases())
+
+
 def test_all_cases_run_where_they_are_asked_for():
     everything = list(product(range(4), range(9)))
     assert kept((4, 9), engines=["numpy"]) == everything  # mutants are sought on one engine

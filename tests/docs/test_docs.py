@@ -15,15 +15,16 @@ from tests.docs import test_readme
 from tests.docs.test_readme import PROMPTS, python_blocks, run, skip_without
 
 DOCS = ROOT / "docs"
-# `make tutorials-check` executes tutorials, whose pages are made from the files beside them, and the gallery.
+# Tutorials' pages are made from the files beside them, which `make tutorials-check` executes.
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not page.with_suffix(".py").is_file()]
-LONG = pytest.mark.slow
+# Pages that train or verify for many seconds: `make tutorials-check` runs them, and so does `.ci/run`.
+LONG = {"attention", "exact_gradients", "gallery", "ipu", "memory", "verify"}
 
 
 @pytest.mark.skipif(not PAGES, reason="docs/ is not part of this tree")
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=LONG if page.stem == "gallery" else ()) for page in PAGES],
+    [pytest.param(page, marks=pytest.mark.slow if page.stem in LONG else ()) for page in PAGES],
     ids=[page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES],
 )
 def test_the_page_runs(page, tmp_path, monkeypatch):

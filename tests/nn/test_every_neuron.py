@@ -125,7 +125,7 @@ WHOLE = {neurons.PSN}  # they run on whole sequences alone: test_psn.py
 RARE = set(
     "Leaky-tau Leaky-per IF-initial Alpha Lapicque LinearLeaky StateLeaky DeltaLeaky RLeaky-graded RSynaptic PLIF KLIF "
     "GLIF CLIF LIAF QIF EIF AdEx ILIF TernaryLeaky SigmaDelta BalancedResonateAndFire MaskedPSN Refractory-recurrent "
-    "Refractory-izhikevich Quantized-recurrent".split()
+    "Refractory-izhikevich Quantized-recurrent IF LI ALIF Synaptic SLSTM RLeaky own-refractory".split()
 )
 SCALES = {"Izhikevich": 30.0, "Refractory-izhikevich": 30.0}
 
