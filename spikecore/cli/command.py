@@ -175,7 +175,7 @@ def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:
 
 
 def _hints(said: str, context: Any) -> Iterator[str]:
-    """What to write instead of words that a command does not take."""
+    """Advice for words that a command does not take."""
     word = re.search(r"No such command '([^']*)'", said)
     if word:
         yield unknown("command", word[1], [command.__name__ for command in COMMANDS])

@@ -58,7 +58,7 @@ class Standard(Checked):
 
 
 class Windows(NamedTuple):
-    """What ``windows`` returns: a Dataset for each part, and what undoes the standard units."""
+    """The result of ``windows``: a Dataset for each part, and the units to undo."""
 
     parts: Tuple[Dataset, ...]
     standard: Standard

@@ -109,7 +109,7 @@ class Loss(LossBase):
 
     @property
     def task(self) -> Optional[Task]:
-        """What targets are, here class labels (batch,); None if outputs decide nothing that is like them."""
+        """Kind of the targets, here class labels (batch,); None if predictions and targets cannot be compared."""
         return CLASS
 
     @checked
@@ -203,11 +203,11 @@ class Loss(LossBase):
         return steps.sum(values)
 
     def decide(self, engine: Engine, scores: Any) -> Any:
-        """What is predicted by ``scores``: the class with the highest; ties go to the lowest class."""
+        """The prediction by ``scores``: the class with the highest; ties go to the lowest class."""
         return engine.xp.argmax(scores, axis=-1)
 
     def compared(self, engine: Engine, scores: Any) -> Any:
-        """What metrics compare with targets, in their shape."""
+        """The predictions that metrics compare with targets, in the shape of the targets."""
         return self.decide(engine, scores)
 
     def counted(self, targets: Any) -> Any:

@@ -16,7 +16,7 @@ HEAD = ("class", "precision", "recall", "f1", "samples")
 
 @dataclass(frozen=True)
 class ClassRow:
-    """What is reported of a class.
+    """The report's row for one class.
 
     Args:
         name: its name, by default its index.
@@ -35,7 +35,7 @@ class ClassRow:
 
 @dataclass(frozen=True, repr=False)
 class ClassReport:
-    """What ``class_report`` returns; it prints as a table.
+    """The result of ``class_report``, which prints as a table.
 
     Args:
         rows: one for each class.

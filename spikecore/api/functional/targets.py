@@ -152,7 +152,7 @@ def check_finite_targets(values: Any) -> None:
 
 
 def _range_hint(labels: Set[int], classes: int) -> str:
-    """How to make labels classes of the last layer."""
+    """The advice for labels that are not classes of the last layer."""
     if min(labels) == 1 and max(labels) == classes:
         return "; classes are counted from 0: take targets - 1"
     if len(labels) <= classes:

@@ -23,7 +23,7 @@ Sums = List[float]
 
 
 class Task(NamedTuple):
-    """What the targets of a loss are.
+    """Kind of the targets of a loss.
 
     Args:
         kind: "class", a class index; "labels", a 0 or 1 for each class; "value", numbers.

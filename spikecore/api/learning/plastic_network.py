@@ -68,7 +68,7 @@ class Plasticity(Learning):
 
     Raises:
         TypeError: a rule is something else.
-        ValueError: there is no rule; rules need a reward, or none needs it.
+        ValueError: there is no rule; a rule needs a reward and there is none, or no rule needs the reward.
     """
 
     rules: Mapping[str, Union[Entry, Sequence[Entry]]]

@@ -37,6 +37,9 @@ class TripletSTDP(LocalRule):
         nearest: whether a trace knows only the last spike (the paper's nearest-spike interactions) instead of all;
             default False. The paper's fit then is a3_plus=5e-2, a2_minus=8e-3, tau_y=40.
 
+    The paper's fits to hippocampus, with tau_y=40: a2_plus=5.3e-3, a3_plus=8e-3, a2_minus=3.5e-3; with ``nearest``
+    a2_plus=4.6e-3, a3_plus=9.1e-3, a2_minus=3e-3.
+
     Raises:
         ValueError: an argument is out of range.
 

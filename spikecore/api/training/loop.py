@@ -47,7 +47,7 @@ class Batch(NamedTuple):
 
 
 def _first_step(seconds: float) -> str:
-    """What is shown while a training step takes long that imports and compiles what the others use."""
+    """The line shown during the first training step, which imports and compiles for all others."""
     return f"spikecore: the first training step, {seconds:.0f} s"
 
 

@@ -1,4 +1,4 @@
-"""What a model predicts, decoded as its loss decodes: classes, labels or values, for each sample or each step."""
+"""Predictions of a model, decoded as its loss decodes: classes, labels or values, for each sample or each step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def predict(
     lengths: Optional[ArrayLike] = None,
     batch_size: Size = 256,
 ) -> NumpyArray:
-    """What the model predicts for each sample: its class, or what else the targets of the loss are.
+    """The model's prediction for each sample: its class, or labels or values, as the loss has targets.
 
     It is decoded as the loss decodes. A class is the one for which the loss would be smallest: the class with most
     spikes for losses of rates, the highest membrane for losses of membranes, the first spike for temporal losses.

@@ -152,7 +152,7 @@ def make(recipe: Recipe, quiet: bool = False) -> CFunction:
 
 
 def _left(seconds: Optional[float] = None) -> str:
-    """How long kernels will take that are known to be needed, by those before; one is compiled for so many seconds."""
+    """The estimated time for the kernels that are still needed; one has been compiling for ``seconds``."""
     typical = sum(_took) / len(_took) if _took else TYPICAL
     left = typical * len(_awaited) + (0.0 if seconds is None else max(1.0, typical - seconds))
     return f", about {max(1.0, left):.0f} s left" if left else ""
