@@ -245,7 +245,8 @@ def parsed(path: Path, text: str) -> Dict[str, Any]:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError
         place = re.search(r"at line (\d+)", str(error))
-        line = f": {text.splitlines()[int(place[1]) - 1].strip()}" if place else ""
+        number = int(place[1]) if place else 0
+        line = "".join(f": {each.strip()}" for each in text.splitlines()[number - 1 : number] if number)
         rules = 'text stands in quotes, key = "text"; commas stand between entries; true and false are small'
         raise ConfigError([f"{path}: not a TOML file: {error}{line}; {rules}"]) from None
     except RecursionError:
