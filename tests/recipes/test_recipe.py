@@ -84,6 +84,7 @@ def test_it_learns_what_no_linear_method_does():
     assert (model.predict(x[200:], **recipe.feed) == y[200:]).mean() >= 0.9
 
 
+@pytest.mark.slow
 def test_it_finds_a_shape_wherever_it_is():
     """Two waves of different length in noise, at any place of the series."""
     rng = np.random.default_rng(2)
