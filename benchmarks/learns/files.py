@@ -34,11 +34,12 @@ def read_npz(path: Path) -> Task:
 
     with np.load(path, allow_pickle=False) as file:
         x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
-        lengths = [file.get(name) for name in ("lengths_train", "lengths_test")]
+        lengths, lengths_test = (file.get(name) for name in ("lengths_train", "lengths_test"))
     if y.dtype.kind in "UOSb":
         known = np.unique(y)
         y, y_test = (np.searchsorted(known, found) for found in (y, y_test))
-    return Task(x.astype(np.float32), y, x_test.astype(np.float32), y_test, *lengths, divided=True)
+    x, x_test = x.astype(np.float32), x_test.astype(np.float32)
+    return Task(x, y, x_test, y_test, lengths, lengths_test, divided=True)
 
 
 def _parsed(path: Path) -> Tuple[List[np.ndarray], List[Any], bool]:

@@ -21,13 +21,13 @@ def recipe(task: Task, seed: int) -> Any:
     made = sc.recipe(task.x, task.y, lengths=task.lengths)
     model = sc.Model(made.network, engine=sc.get_engine("numpy", fused=True), seed=seed)
     if task.lengths is None:
-        model.fit(task.x, task.y, progress=False, **made.training)
+        model.fit(task.x, made.scaled(task.y), progress=False, **made.training)
     else:
-        data = sc.datasets.Dataset(task.x, task.y, lengths=task.lengths)
+        data = sc.datasets.Dataset(task.x, made.scaled(task.y), lengths=task.lengths)
         training = dict(made.training)
         loader = sc.datasets.Loader(data, batch_size=training.pop("batch_size"), seed=seed)
         model.fit(loader, progress=False, **training)
-    return model.predict(task.x_test, lengths=task.lengths_test, **made.feed)
+    return made.unscaled(model.predict(task.x_test, lengths=task.lengths_test, **made.feed))
 
 
 def _vectors(task: Task) -> Tuple[np.ndarray, np.ndarray]:
@@ -96,7 +96,7 @@ def snntorch(task: Task, seed: int) -> Any:
     first, last = torch.nn.Linear(x.shape[-1], hidden), torch.nn.Linear(hidden, outputs)
     neurons = snn.Leaky(beta=0.95), snn.Leaky(beta=0.95, reset_mechanism="subtract" if task.classes else "none")
     optimizer = torch.optim.Adam([*first.parameters(), *last.parameters()], lr=5e-4, betas=(0.9, 0.999))
-    epochs = sc.recipe(task.x, task.y, lengths=task.lengths).training["epochs"] if task.classes else 100
+    epochs = sc.recipe(task.x, task.y, lengths=task.lengths).training["epochs"]
     steps = x.shape[0] if series else STEPS
 
     def run(part: Any) -> Any:

@@ -25,6 +25,7 @@ class Facts:
         steps: of a series; 0 if samples have no time.
         unequal: whether series differ in length.
         scales: for a series, after how many steps it hardly resembles itself, and the longest memory it asks for.
+        mean, deviation: of targets that are numbers, by output; 1 for the deviation of a constant.
     """
 
     samples: int
@@ -34,6 +35,8 @@ class Facts:
     steps: int = 0
     unequal: bool = False
     scales: Tuple[float, float] = (1.0, 1.0)
+    mean: Tuple[float, ...] = (0.0,)
+    deviation: Tuple[float, ...] = (1.0,)
 
 
 def look(x: Any, y: Any, lengths: Any = None) -> Facts:
@@ -61,12 +64,18 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     unequal = lengths is not None and len(set(lengths.tolist())) > 1
     typical = int(np.median(lengths)) if lengths is not None else x.shape[1] if series else 0
     scales = time_scales(x, lengths, typical) if series else (1.0, 1.0)
-    return Facts(len(x), shape, classes, outputs, typical if series else 0, unequal, scales)
+    numbers = y.reshape(len(y), -1).astype(np.float64) if not classes else np.zeros((1, 1))
+    mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
+    deviation = np.where(deviation > 0.0, deviation, 1.0)
+    known = (tuple(mean.tolist()), tuple(deviation.tolist()))
+    return Facts(len(x), shape, classes, outputs, typical if series else 0, unequal, scales, *known)
 
 
 def _classes(y: np.ndarray) -> int:
     """The number of classes; 0 if the targets are numbers."""
     if y.dtype.kind == "f":
+        if y.ndim > 2:
+            raise DataError(f"recipe: y has shape {y.shape}; numbers are (n,) or (n, k)")
         return 0
     if y.ndim != 1:
         raise DataError(f"recipe: y has shape {y.shape}; give one class per sample, (n,), or numbers of a float dtype")

@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
+import numpy as np
+
 from spikecore.arguments import ArrayLike
 from spikecore.base import Layer
 from spikecore.recipes.look import Facts, look
@@ -33,6 +35,27 @@ class Recipe:
     choices: Tuple[Choice, ...]
     facts: Facts
 
+    def scaled(self, y: ArrayLike) -> np.ndarray:
+        """Targets for ``fit``: numbers with mean 0 and deviation 1 by the training data; classes stay as they are."""
+        y = np.asarray(y)
+        if self.facts.classes:
+            return y
+        mean, deviation = self._scale(y)
+        return ((y - mean) / deviation).astype(np.float32)
+
+    def unscaled(self, predictions: ArrayLike) -> np.ndarray:
+        """What ``predict`` gives in the unit of the targets: the reverse of ``scaled``."""
+        said = np.asarray(predictions)
+        if self.facts.classes:
+            return said
+        mean, deviation = self._scale(said)
+        return said * deviation + mean
+
+    def _scale(self, values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        several = values.ndim > 1
+        mean, deviation = np.array(self.facts.mean), np.array(self.facts.deviation)
+        return (mean, deviation) if several else (mean[0], deviation[0])
+
     def __repr__(self) -> str:
         columns = [max(len(choice[i]) for choice in self.choices) for i in (0, 1)]
         lines = []
@@ -53,7 +76,8 @@ def recipe(x: Any, y: ArrayLike, lengths: Optional[ArrayLike] = None) -> Recipe:
     Args:
         x: the training samples: a table (n, features), series (n, steps, features), a list of series (steps, features)
             of unequal length, or images (n, channels, height, width). Any scale will do.
-        y: their classes (n,), integers from 0.
+        y: their classes (n,), integers from 0; or numbers of a float dtype, (n,) or (n, k). Train on
+            ``recipe.scaled(y)`` then, and read ``recipe.unscaled(model.predict(...))``; both leave classes as they are.
         lengths: how many steps of each series count, (n,), if ``x`` is padded at the end; None, the default: all.
 
     Returns:

@@ -15,7 +15,8 @@ WHOLE = 2000  # steps up to which a series is seen whole
 HIDDEN = 64
 CHANNELS, KERNEL, DILATIONS, POOLED, LONG = 32, 9, (1, 4, 16), 4, 128
 UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 10, 8, 64
-LR, DECAY, DROPOUT, CLIP = 3e-3, 1e-2, 0.2, 1.0
+LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
+FEW, DECAY = 100, 1.0  # up to so many samples, weights decay at this rate; with more, in proportion less
 
 
 class Choice(NamedTuple):
@@ -74,9 +75,18 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     updates = math.ceil(facts.samples / batch)
     epochs = max(FEWEST_EPOCHS, round(UPDATES / updates))
     warmup = max(1, epochs // 20)
+    decay = round(DECAY * min(1.0, FEW / facts.samples), 3)
+    if facts.classes:
+        loss: Any = functional.ce_membrane_loss()
+        why = Choice(
+            "loss", "ce_membrane_loss", "cross-entropy of the readout at every step: no gradient has far to go"
+        )
+    else:
+        loss = functional.mse_value_loss()
+        why = Choice("loss", "mse_value_loss", "squared error of the readout's mean over time; fit recipe.scaled(y)")
     arguments = {
-        "loss": functional.ce_membrane_loss(),
-        "optimizer": sc.AdamW(lr=LR, weight_decay=DECAY, clip_norm=None if whole else CLIP),
+        "loss": loss,
+        "optimizer": sc.AdamW(lr=LR, weight_decay=decay, clip_norm=None if whole else CLIP),
         "schedule": schedule.cosine(warmup=warmup, each="step"),
         "epochs": epochs,
         "batch_size": batch,
@@ -87,11 +97,11 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
         arguments,
         feed,
         [
-            Choice("loss", "ce_membrane_loss", "cross-entropy of the readout at every step: no gradient has far to go"),
+            why,
             Choice(
                 "optimizer",
-                f"AdamW(lr={LR:g})",
-                f"a high rate, since it falls to 0; weight decay {DECAY:g} for few samples",
+                f"AdamW(lr={LR:g}, weight_decay={decay:g})",
+                "a high rate, since it falls to 0; the fewer samples, the more weights decay: they fit noise otherwise",
             ),
             *clipped,
             Choice(

@@ -133,6 +133,27 @@ def test_long_series_train(steps):
     assert losses[-1] < 0.7 * losses[0]
 
 
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_numbers_are_learned_in_their_own_unit(columns):
+    """A line and a curve with offsets of 1e4: far better than the mean, which is 1, in the unit of the targets."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=(150, 2)).astype("float32")
+    y = 1e4 + 300.0 * np.stack([x[:, 0], x[:, 0] * x[:, 1]], axis=1)
+    y = (y if columns else y[:, 0]).astype("float32")
+    recipe = sc.recipe(x[:100], y[:100])
+    model = sc.Model(recipe.network, engine="numpy", seed=0)
+    model.fit(x[:100], recipe.scaled(y[:100]), progress=False, **{**recipe.training, "epochs": 15})
+    said = recipe.unscaled(model.predict(x[100:], **recipe.feed))
+    assert said.shape == (50, *columns)
+    assert (((said - y[100:]) ** 2).mean(axis=0) < 0.6 * y.var(axis=0)).all()
+
+
+def test_classes_need_no_scale():
+    recipe = sc.recipe(DATA["table"], Y)
+    np.testing.assert_array_equal(recipe.scaled(Y), Y)
+    np.testing.assert_array_equal(recipe.unscaled(Y), Y)
+
+
 X = DATA["table"]
 
 
