@@ -56,6 +56,7 @@ from spikecore.api.layers.linear import Linear as Linear
 from spikecore.api.layers.normalisation import BatchNorm1d as BatchNorm1d
 from spikecore.api.layers.normalisation import BatchNorm2d as BatchNorm2d
 from spikecore.api.layers.normalisation import BatchNorm3d as BatchNorm3d
+from spikecore.api.layers.normalisation import Standardize as Standardize
 from spikecore.api.layers.quantized import Quantized as Quantized
 from spikecore.api.layers.resizing import Upsample as Upsample
 from spikecore.api.layers.resizing import ZeroPad1d as ZeroPad1d
@@ -141,5 +142,6 @@ from spikecore.api.training.optimizers import RMSprop as RMSprop
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
 from spikecore.export.front import export as export
+from spikecore.recipes import recipe as recipe
 
 __version__: str

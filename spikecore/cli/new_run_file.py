@@ -21,6 +21,7 @@ from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError, models_in
 from spikecore.cli.new_network import architecture_table, comment, layer_table, takes_vectors
+from spikecore.cli.new_recipe import network_lines, recipe_for, train_keys
 from spikecore.cli.run_file import RunFile
 from spikecore.cli.starts import OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
@@ -30,6 +31,7 @@ from spikecore.datasets.class_folders import classes_of
 from spikecore.datasets.image_folder import sizes_of
 from spikecore.datasets.npz import members
 from spikecore.datasets.wav_folder import EXPECTED, LISTS
+from spikecore.recipes import Recipe
 from spikecore.zoo import Card
 
 STEPS = 15
@@ -98,8 +100,11 @@ def new_run_file(
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
     if time_axis is not None and name not in OWN:
         raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
+    recipe: Optional[Recipe] = None
     if name in OWN or name == "csv":
-        start = _of_arrays(name, start, path, time_axis, plasticity)
+        start, samples = _of_arrays(name, start, path, time_axis, plasticity)
+        if card is None and not plasticity:
+            recipe = recipe_for(samples, start, time_axis)
     elif name == "image_folder":
         start = _of_images(start, path)
     elif name == "event_npz":
@@ -118,12 +123,17 @@ def new_run_file(
     usable = {status.name for status in engines() if status.available}
     set_at_top = {"engine": "torch" if "torch" in usable else "numpy", "seed": 0}
     data = {"name": name, **start.data, "batch_size": 128 if start.features == 784 else 32 if start.recorded else 64}
-    train = {
+    train: Dict[str, Any] = {
         "epochs": start.epochs,
         "loss": {"kind": "ce_rate_loss"},
         "optimizer": {"kind": "Adam", "lr": start.lr},
     }
     encoder = _encoder(start, STEPS if card is None else card.num_steps)
+    if recipe is not None:
+        data = {"name": name, "path": str(path), "batch_size": recipe.training["batch_size"]}
+        steps = recipe.feed.get("num_steps")  # None: step by step
+        train, encoder = train_keys(recipe), _encoder(replace(start, time_axis=None) if steps else start, steps or 0)
+        network = network_lines(recipe, start.flatten and len(recipe.facts.shape) == 1)
     absent: Tuple[str, ...] = ()
     tables: List[str] = []
     if plasticity:
@@ -131,7 +141,7 @@ def new_run_file(
         data.update(batch_size=20, validation="none")
         train, absent, tables = new_plasticity.TRAIN, new_plasticity.ABSENT, new_plasticity.learning_tables(start)
     lines = [
-        *_heading(name, start, card, plasticity),
+        *_heading(name, start, card, plasticity, recipe),
         *_keys(RunFile, set_at_top, ("data", "encoder", "network", "train", "track")),
         "",
         "[data]",
@@ -151,8 +161,10 @@ def new_run_file(
     return "\n".join(lines) + "\n"
 
 
-def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool) -> Start:
-    """The start for the user's own arrays."""
+def _of_arrays(
+    name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool
+) -> Tuple[Start, Any]:
+    """The start for the user's own arrays, and the training samples."""
     if path is None:
         if name == "csv":
             raise ConfigError(["init csv needs the table, a row per sample: --path FILE.csv"])
@@ -185,7 +197,7 @@ def _of_arrays(name: str, start: Start, path: Optional[Path], time_axis: Optiona
     some = np.concatenate([np.ravel(train[i][0]) for i in range(min(1000, len(train)))]).astype(np.float64)
     if (some**2).mean() ** 0.5 > 3.0**0.5 * LARGE:  # then the first layer, as it is drawn, makes such currents
         sizes["data"] = {**start.data, "scale": "standard"}
-    return replace(start, **sizes, time_axis=time_axis)
+    return replace(start, **sizes, time_axis=time_axis), train
 
 
 def _of_images(start: Start, path: Optional[Path]) -> Start:
@@ -222,10 +234,12 @@ def _of_sounds(start: Start, path: Path) -> Start:
 # ---- the parts of the file -----------------------------------------------------------------------------------------
 
 
-def _heading(name: str, start: Start, card: Optional[Card], plasticity: bool) -> List[str]:
+def _heading(name: str, start: Start, card: Optional[Card], plasticity: bool, recipe: Optional[Recipe]) -> List[str]:
     network = f"{start.features}-{start.hidden}-{start.classes} leaky neurons" if card is None else f"zoo.{card.name}"
     if plasticity:
         network = f"{new_plasticity.neurons(start)} neurons that learn without labels"
+    if recipe is not None:
+        network = "by the recipe, sc.recipe(x, y); the reasons are below"
     return [
         f"# A run file of spikecore. Data: {start.what}.",
         f"# Network: {network}.",

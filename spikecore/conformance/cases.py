@@ -200,6 +200,8 @@ LAYERS = [
     Case("Dropout", sc.Dropout(0.4), (6,)),
     Case("BatchNorm1d", sc.BatchNorm1d(5)),
     Case("BatchNorm1d-plain", sc.BatchNorm1d(5, affine=False, momentum=0.3)),
+    Case("Standardize", sc.Standardize(5)),
+    Case("Standardize-maps", sc.Standardize(3), (3, 2, 2)),
     Case("BatchNorm1d-length", sc.BatchNorm1d(3), (3, 4)),
     Case("BatchNorm2d", sc.BatchNorm2d(3), (3, 2, 4)),
     Case("BatchNormTT1d", sc.BatchNormTT1d(5, time_steps=8)),

@@ -30,6 +30,7 @@ REMEDIES = {  # for common layers that NIR does not have
         (f"{kind}{n}d" for kind in ("BatchNormTT", "TemporalEffectiveBatchNorm") for n in (1, 2)),
         "train without it, or with BatchNorm, and sc.compression.fold_batch_norm(model)",
     ),
+    "Standardize": "scale the inputs before the network, and leave it out",
     **dict.fromkeys(("LayerNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d"), "train without it"),
     "AdaptiveAvgPool2d": "use AvgPool2d with the size of the windows",
     "AdaptiveMaxPool2d": "use AvgPool2d with the size of the windows, or a strided Conv2d",

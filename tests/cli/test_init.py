@@ -11,6 +11,7 @@ import pytest
 for package in ("typer", "pydantic", "tomli_w", "sklearn"):
     pytest.importorskip(package)
 
+import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import new_run_file  # noqa: E402
 from spikecore.cli.data_tables import TABLES  # noqa: E402
@@ -97,7 +98,7 @@ def test_a_new_file_is_complete_and_every_key_in_it_is_one(name):
     text = text_of(name)
     Path("as_it_is.toml").write_text(text, encoding="utf-8")
     everything = re.sub(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
-    everything = everything.replace('kind = "Adam", ', 'kind = "Adam", keep_zeros = true, ')  # which pruning needs
+    everything = re.sub(r'kind = "(AdamW?)", ', r'kind = "\1", keep_zeros = true, ', everything)  # which pruning needs
     Path("everything.toml").write_text(everything, encoding="utf-8")
     run = read("as_it_is.toml", "numpy")
     full = tomllib.loads(everything)
@@ -188,13 +189,18 @@ def test_init_refuses_an_archive_without_classes(spikecore):
 
 
 def test_init_of_sequences(spikecore):
-    """Without --time-axis, time was flattened with the features, and the whole recording shown at every step."""
+    """With --time-axis, the steps of a series stay apart: short ones are a map, long ones are read step by step."""
     file = archive(shape=(7, 3))
     assert spikecore("init", "npz", "--path", file, "--time-axis", "1")[0] == 0
     code, said, error = spikecore("train", "npz.toml", "--dry-run", "-e", "numpy", "-s", "train.epochs=1")
     assert code == 0, error
-    assert "7 steps per sample" in said
-    assert re.search(r"input +\(3,\)", said)
+    assert re.search(r"input +\(7, 3\)", said)
+    long = archive(samples=10, shape=(2001, 1))
+    text = spikecore("init", "npz", "--path", long, "--time-axis", "1", "--out", "long.toml")[1]
+    code, said, error = spikecore("train", "long.toml", "--dry-run", "-e", "numpy", "-s", "train.epochs=1")
+    assert code == 0, error
+    assert "2001 steps per sample" in said
+    assert re.search(r"input +\(1,\)", said)
     text = spikecore("init", "npz", "--path", archive(shape=(3, 7)), "--time-axis", "2", "--out", "-")[1]
     assert "time_axis = 2" in text
     assert "in_features = 3," in text
@@ -208,3 +214,22 @@ def test_init_of_sequences(spikecore):
         code, _, error = spikecore("init", *words, "--out", "other.toml")
         assert code == cli.USAGE
         assert re.search(message, error)
+
+
+@pytest.mark.parametrize(("shape", "words"), [((4,), ()), ((7, 3), ("--time-axis", "1")), ((1, 8, 8), ())])
+def test_init_writes_the_recipe(spikecore, shape, words):
+    """The network, the training and the encoder are those of ``sc.recipe``, each choice with its reason."""
+    file = archive(shape=shape)
+    text = spikecore("init", "npz", "--path", file, *words, "--out", "-")[1]
+    Path("as_it_is.toml").write_text(text, encoding="utf-8")
+    run = read("as_it_is.toml", "numpy")
+    with np.load(file) as arrays:
+        recipe = sc.recipe(arrays["x_train"], arrays["y_train"])
+    assert run.network.make() == recipe.network
+    assert run.train.optimizer.make() == recipe.training["optimizer"]
+    assert run.train.schedule.make() == recipe.training["schedule"]
+    assert run.train.epochs == recipe.training["epochs"]
+    assert run.data.batch_size == recipe.training["batch_size"]
+    assert run.encoder.num_steps == recipe.feed["num_steps"]
+    for choice in recipe.choices:
+        assert f"{choice.value}: {choice.why}" in text

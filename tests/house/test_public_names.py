@@ -23,7 +23,7 @@ OTHERS = {
     "ways of learning": "BPTT DECOLLE EProp NDOT OSTL OTTT RTRL SLTT",
     "for fit and optimisers": "Compute EarlyStopping Group",
     "values of parameters": "decay learn learn_tau",
-    "models and engines": "get_engine load verify",
+    "models and engines": "get_engine load recipe verify",
 }
 MOST = 40
 LISTED = {name for names in OTHERS.values() for name in names.split()}

@@ -1,4 +1,4 @@
-"""Batch normalisation, with running statistics (buffers).
+"""Batch normalisation, with running statistics (buffers), and ``Standardize``, whose statistics are the data's.
 
 ``temporal_normalisation.py`` has the variants for spiking networks, ``sample_normalisation.py`` the normalisation of
 each sample by itself.
@@ -15,9 +15,11 @@ from spikecore.api.core.extras import Processes, extra
 from spikecore.api.core.host import full_weight
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name
 from spikecore.api.core.rules import along
-from spikecore.api.core.sizes import map_names
+from spikecore.api.core.sizes import at_least_one, map_names
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Size
+
+CONSTANT = 1e-6  # a deviation below this share of the mean is rounding
 
 
 def check_eps(layer: Any) -> None:
@@ -163,3 +165,71 @@ class BatchNorm3d(_BatchNorm):
     """
 
     space: ClassVar[int] = 3
+
+
+@dataclass(frozen=True)
+class Standardize(Stateless):
+    """Puts each feature, or channel, on the scale of the training data: mean 0 and deviation 1.
+
+        y = (x - mean) / deviation
+
+    Mean and deviation are those of all values that the layer has met in training, over time, batch and space; they are
+    gathered batch by batch, are used in training and afterwards alike, and are saved with the model. After the first
+    epoch they are those of the training data. A feature that was constant is only shifted.
+
+    Args:
+        num_features: size of the first axis of a sample, >= 1: its features or channels.
+
+    Shapes: x (time, batch, num_features, *space). Buffers: ``mean`` and ``var`` (num_features,), ``count``, how many
+    values of each feature they are of.
+
+    Raises:
+        ShapeError: samples have another number of features.
+
+    Source: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
+
+    Example:
+        >>> net = sc.Sequential(sc.Standardize(4), sc.Linear(4, 64), sc.Leaky(), sc.Linear(64, 3), sc.LI())
+    """
+
+    num_features: Size
+
+    mixes_samples: ClassVar[bool] = True
+    normalises: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        at_least_one(self, num_features=self.num_features)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        if shape[:1] != (self.num_features,):
+            raise ShapeError(f"Standardize: samples of shape {shape}, expected {self.num_features} features")
+        mean, var = (full_weight(key, (self.num_features,), value) for value in (0.0, 1.0))
+        return Init(Params(), Tree(mean=mean, var=var, count=full_weight(key, (), 0.0)), shape)
+
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
+        xp, axes = engine.xp, (0, 1, *range(3, x.ndim))
+        if train:
+            buffers = self.gathered(engine, buffers, x)
+        y = (x - along(xp, buffers.mean, axes)) * along(xp, self.scale(xp, buffers), axes)
+        return y, buffers
+
+    def scale(self, xp: Any, buffers: Tree) -> Any:
+        """What differences from the mean are multiplied by, (num_features,)."""
+        least = CONSTANT * abs(buffers.mean)
+        return 1.0 / xp.sqrt(xp.where(buffers.var > least * least, buffers.var, xp.ones_like(buffers.var)))
+
+    def gathered(self, engine: Engine, buffers: Tree, x: Array) -> Tree:
+        """The statistics of all values so far and of a batch.
+
+        n = n1 + n2,   mean = mean1 + d n2 / n,   var = (n1 var1 + n2 var2) / n + d^2 n1 n2 / n^2,   d = mean2 - mean1
+        """
+        axes = (0, 1, *range(3, x.ndim))
+        moments = engine.stop_gradient(engine.xp.moments(x, axes))
+        new = float(
+            extra(engine, Processes).whole_batch(x.shape[1]) * math.prod([x.shape[axis] for axis in axes if axis != 1])
+        )
+        count = buffers.count + new
+        share = new / count
+        away = moments[0, ...] - buffers.mean
+        var = (1.0 - share) * buffers.var + share * moments[1, ...] + share * (1.0 - share) * away * away
+        return Tree(mean=buffers.mean + share * away, var=var, count=count)

@@ -21,7 +21,7 @@ from spikecore.api.layers.containers import Container, flow
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
 from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
 from spikecore.api.layers.merges import Merge, Sum
-from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d, Standardize
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d
@@ -161,6 +161,11 @@ def _batch_norm(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Si
     return plan.affine(given, *(_along(part, given.shape) for part in parts))
 
 
+def _standardize(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    parts = buffers.mean, layer.scale(plan.engine.xp, buffers), np.ones(1), np.zeros(1)
+    return plan.affine(given, *(_along(part, given.shape) for part in parts))
+
+
 def _graded(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     return plan.affine(given, 0.0, _along(params.weights, given.shape), 1.0, 0.0)
 
@@ -202,6 +207,7 @@ ADDERS: Dict[type, Callable[..., Signal]] = {
     GlobalAvgPool: _global_pool,
     **{kind: _batch_norm for kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d)},
     **{kind: _batch_norm for kind in (ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d)},
+    Standardize: _standardize,
     GradedSpikes: _graded,
     OneToOne: _one_to_one,
     Quantized: _quantized,

@@ -1,0 +1,1 @@
+"""What the recipe learns on everyday data, beside what other methods learn: ``python -m benchmarks.learns``."""

@@ -1,0 +1,83 @@
+"""The tables of a new run file by ``sc.recipe``: for arrays and tables of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from spikecore.api.core.parameters import Learn
+from spikecore.api.layers.containers import Listed
+from spikecore.cli.starts import Start
+from spikecore.cli.toml_text import toml_text
+from spikecore.recipes import Recipe, look, of_facts
+
+LOOKED = 4096  # samples that are looked at
+
+
+def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[Recipe]:
+    """The recipe for training samples; None if there is none for samples of such axes.
+
+    Raises:
+        DataError: the samples cannot be learned from.
+    """
+    shape = train.inputs.shape[1:]
+    series = time_axis == 1 and len(shape) == 2
+    if time_axis is not None and not series:
+        return None
+    rows = np.linspace(0, len(train) - 1, min(LOOKED, len(train))).astype(int)
+    x = np.stack([np.asarray(train[row][0]) for row in rows])
+    lengths = None if train.lengths is None or not series else np.asarray(train.lengths)[rows]
+    if not series and len(shape) != 3:
+        x = x.reshape(len(x), -1)
+    facts = look(x, np.asarray(train.targets)[rows], lengths)
+    return of_facts(replace(facts, samples=len(train), classes=start.classes, outputs=start.classes))
+
+
+def train_keys(recipe: Recipe) -> Dict[str, Any]:
+    """The keys of ``[train]``."""
+    chosen = recipe.training
+    return {"epochs": chosen["epochs"], **{key: plain(chosen[key]) for key in ("loss", "optimizer", "schedule")}}
+
+
+def network_lines(recipe: Recipe, flatten: bool) -> List[str]:
+    """The table ``[network]``, with the choices and their reasons."""
+    width = max(len(choice.what) for choice in recipe.choices)
+    return [
+        "[network]",
+        "# Chosen by sc.recipe, from the sizes and time scales of the training samples:",
+        *(f"#   {choice.what:<{width}}  {choice.value}: {choice.why}" for choice in recipe.choices),
+        "layers = [",
+        *(['    "Flatten", # what has several axes becomes a vector'] if flatten else []),
+        *_lines(recipe.network, "    "),
+        "]",
+    ]
+
+
+def _lines(container: Any, indent: str) -> Iterator[str]:
+    for layer in container.layers:
+        if isinstance(layer, Listed):
+            others = {key: value for key, value in plain(layer).items() if key != "layers"}
+            yield f"{indent}{{ {toml_text(others)[2:-2]}, layers = ["
+            yield from _lines(layer, indent + "    ")
+            yield f"{indent}] }},"
+        else:
+            yield f"{indent}{toml_text(plain(layer))},"
+
+
+def plain(value: Any) -> Any:
+    """An object of the library as a run file has it: a table with its kind and what differs from the defaults."""
+    if isinstance(value, Learn):
+        return {"learn": plain(value.value), **({"per": value.per} if value.per else {})}
+    if isinstance(value, (tuple, list)):  # a size (9,) of one axis is 9
+        return value[0] if len(value) == 1 and isinstance(value[0], int) else [plain(part) for part in value]
+    if not is_dataclass(value):
+        return value
+    own: List[Tuple[str, Any]] = [
+        (f.name, getattr(value, f.name)) for f in fields(value) if f.init or f.name == "layers"
+    ]
+    defaults = {f.name: f.default for f in fields(value)}
+    written = {name: plain(part) for name, part in own if part is not None}
+    kept = {name: part for name, part in written.items() if part != defaults[name]}
+    return {"kind": type(value).__name__, **kept}

@@ -1,0 +1,140 @@
+"""What a recipe knows of the data: sizes, classes, and over how many steps a series resembles itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from spikecore.samples import DataError
+
+MOST = 1024  # samples from which time scales are estimated
+FEWEST = 4  # samples to learn from
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is read off training samples.
+
+    Args:
+        samples: their number.
+        shape: of one sample.
+        classes: number of classes; 0 if the targets are numbers.
+        outputs: classes, or numbers per sample.
+        steps: of a series; 0 if samples have no time.
+        unequal: whether series differ in length.
+        scales: for a series, after how many steps it hardly resembles itself, and the longest memory it asks for.
+        mean, deviation: of targets that are numbers, by output; 1 for the deviation of a constant.
+    """
+
+    samples: int
+    shape: Tuple[int, ...]
+    classes: int
+    outputs: int
+    steps: int = 0
+    unequal: bool = False
+    scales: Tuple[float, float] = (1.0, 1.0)
+    mean: Tuple[float, ...] = (0.0,)
+    deviation: Tuple[float, ...] = (1.0,)
+
+
+def look(x: Any, y: Any, lengths: Any = None) -> Facts:
+    """The facts about training samples.
+
+    Raises:
+        DataError: names what a recipe cannot be made of, and the remedy.
+    """
+    x, lengths = _one_array(x, lengths)
+    y = np.asarray(y)
+    if len(x) != len(y):
+        raise DataError(f"recipe: x has {len(x)} samples and y {len(y)} targets; axis 0 of both counts samples")
+    if len(x) < FEWEST:
+        raise DataError(f"recipe: {len(x)} samples are too few to learn from; give at least {FEWEST}")
+    for name, values in (("x", x), ("y", y)):
+        bad = ~np.isfinite(values.astype(np.float64).reshape(len(values), -1)).all(axis=1)
+        if bad.any():
+            raise DataError(
+                f"recipe: {name}[{int(bad.argmax())}] has entries that are NaN or infinite, as have {int(bad.sum())} "
+                f"samples of {len(values)}; leave these out, or fill the gaps: np.nan_to_num({name})"
+            )
+    classes = _classes(y)
+    shape, series = tuple(x.shape[1:]), x.ndim == 3
+    outputs = classes or (1 if y.ndim == 1 else y.shape[-1])
+    unequal = lengths is not None and len(set(lengths.tolist())) > 1
+    typical = int(np.median(lengths)) if lengths is not None else x.shape[1] if series else 0
+    scales = time_scales(x, lengths, typical) if series else (1.0, 1.0)
+    numbers = y.reshape(len(y), -1).astype(np.float64) if not classes else np.zeros((1, 1))
+    mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
+    deviation = np.where(deviation > 0.0, deviation, 1.0)
+    known = (tuple(mean.tolist()), tuple(deviation.tolist()))
+    return Facts(len(x), shape, classes, outputs, typical if series else 0, unequal, scales, *known)
+
+
+def _classes(y: np.ndarray) -> int:
+    """The number of classes; 0 if the targets are numbers."""
+    if y.dtype.kind == "f":
+        if y.ndim > 2:
+            raise DataError(f"recipe: y has shape {y.shape}; numbers are (n,) or (n, k)")
+        return 0
+    if y.ndim != 1:
+        raise DataError(f"recipe: y has shape {y.shape}; give one class per sample, (n,), or numbers of a float dtype")
+    known = np.unique(y)
+    if known[0] < 0:
+        raise DataError(f"recipe: y begins at {known[0]}; classes are counted from 0")
+    if len(known) < 2:
+        raise DataError(f"recipe: all samples are of class {known[0]}; there is nothing to tell apart")
+    return int(known[-1]) + 1
+
+
+def _one_array(x: Any, lengths: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    """Inputs (samples, *features) as floats; series of unequal length are padded with zeros at the end."""
+    if isinstance(x, (list, tuple)) or np.asarray(x).dtype.kind == "O":
+        series = [np.asarray(one, np.float32) for one in x]
+        if len({one.shape for one in series}) > 1:
+            if {one.ndim for one in series} != {2} or len({one.shape[1] for one in series}) > 1:
+                raise DataError(
+                    f"recipe: x[0] has shape {series[0].shape} and x[1] {series[1].shape}; series of unequal length "
+                    "are arrays (steps, features) with equal features"
+                )
+            lengths = np.array([len(one) for one in series])
+            whole = np.zeros((len(series), lengths.max(), series[0].shape[1]), np.float32)
+            for row, one in zip(whole, series):
+                row[: len(one)] = one
+            return whole, lengths
+        x = series
+    x = np.asarray(x)
+    if x.dtype.kind not in "iufb":
+        raise DataError(f"recipe: x has {x.dtype} entries; the network takes numbers")
+    if not 2 <= x.ndim <= 4:
+        raise DataError(
+            f"recipe: x has shape {x.shape}; tables are (samples, features), series (samples, steps, features), images "
+            "(samples, channels, height, width)"
+        )
+    return x, None if lengths is None else np.asarray(lengths)
+
+
+def time_scales(x: np.ndarray, lengths: Optional[np.ndarray], typical: int) -> Tuple[float, float]:
+    """The shortest and the longest time scale of series, in steps.
+
+        r[k] = sum (x[t] - m)(x[t + k] - m) / sum (x[t] - m)^2      over samples, features and t; m: each series' mean
+
+    The shortest is the first lag k at which r falls below 1/e, interpolated; the longest a third of a typical length,
+    within which at least three decays fit.
+    """
+    some = x[:MOST].astype(np.float64)
+    counts = np.full(len(some), some.shape[1]) if lengths is None else lengths[:MOST]
+    inside = (np.arange(some.shape[1]) < counts[:, None])[..., None]
+    mean = (some * inside).sum(axis=1, keepdims=True) / counts[:, None, None]
+    away = (some - mean) * inside
+    size = 2 * some.shape[1]
+    power = abs(np.fft.rfft(away, size, axis=1)) ** 2
+    r = np.fft.irfft(power.sum(axis=(0, 2)), size)[: max(2, some.shape[1] // 2)]
+    longest = max(2.0, typical / 3)
+    if r[0] <= 0.0:
+        return 1.0, longest
+    r = r / r[0]
+    below = np.flatnonzero(r < np.exp(-1.0))
+    k = int(below[0]) if len(below) else len(r) - 1
+    shortest = k - 1 + (r[k - 1] - np.exp(-1.0)) / (r[k - 1] - r[k]) if len(below) else float(k)
+    return float(np.clip(shortest, 1.0, longest)), longest

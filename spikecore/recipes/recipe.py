@@ -1,0 +1,106 @@
+"""``sc.recipe``: what it gives."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Tuple
+
+import numpy as np
+
+from spikecore.arguments import ArrayLike
+from spikecore.base import Layer
+from spikecore.recipes.look import Facts, look
+from spikecore.recipes.rules import Choice, network, training
+from spikecore.samples import checked
+
+WIDTH = 118
+
+
+@dataclass(frozen=True, repr=False)
+class Recipe:
+    """A network and the arguments of its training. ``print(recipe)`` shows each choice with its reason.
+
+    Args:
+        network: for ``sc.Model``.
+        training: keyword arguments for ``model.fit``; replace the entries that you want otherwise.
+        feed: those of them that say how samples become sequences, for ``predict``, ``evaluate`` and the model itself.
+        choices: what was chosen, and why.
+        facts: what was read off the data.
+    """
+
+    network: Layer
+    training: Dict[str, Any]
+    feed: Dict[str, Any]
+    choices: Tuple[Choice, ...]
+    facts: Facts
+
+    def scaled(self, y: ArrayLike) -> np.ndarray:
+        """Targets for ``fit``: numbers with mean 0 and deviation 1 by the training data; classes stay as they are."""
+        y = np.asarray(y)
+        if self.facts.classes:
+            return y
+        mean, deviation = self._scale(y)
+        return ((y - mean) / deviation).astype(np.float32)
+
+    def unscaled(self, predictions: ArrayLike) -> np.ndarray:
+        """What ``predict`` gives in the unit of the targets: the reverse of ``scaled``."""
+        said = np.asarray(predictions)
+        if self.facts.classes:
+            return said
+        mean, deviation = self._scale(said)
+        return said * deviation + mean
+
+    def _scale(self, values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        several = values.ndim > 1
+        mean, deviation = np.array(self.facts.mean), np.array(self.facts.deviation)
+        return (mean, deviation) if several else (mean[0], deviation[0])
+
+    def __repr__(self) -> str:
+        columns = [max(len(choice[i]) for choice in self.choices) for i in (0, 1)]
+        lines = []
+        for what, value, why in self.choices:
+            start = f"{what:<{columns[0]}}  {value:<{columns[1]}}  "
+            wrapped = textwrap.wrap(why, max(40, WIDTH - len(start)))
+            lines += [start + wrapped[0], *(" " * len(start) + line for line in wrapped[1:])]
+        return "\n".join(lines)
+
+
+@checked
+def recipe(x: Any, y: ArrayLike, lengths: Optional[ArrayLike] = None) -> Recipe:
+    """A network and a training to begin with, chosen by rules from the sizes and time scales of the training data.
+
+    Nothing is trained or searched, so it takes milliseconds. The page "What it learns" has the rules, and how well they
+    do on everyday data.
+
+    Args:
+        x: the training samples: a table (n, features), series (n, steps, features), a list of series (steps, features)
+            of unequal length, or images (n, channels, height, width). Any scale will do.
+        y: their classes (n,), integers from 0; or numbers of a float dtype, (n,) or (n, k). Train on
+            ``recipe.scaled(y)`` then, and read ``recipe.unscaled(model.predict(...))``; both leave classes as they are.
+        lengths: how many steps of each series count, (n,), if ``x`` is padded at the end; None, the default: all.
+
+    Returns:
+        a ``Recipe``: ``network``, for ``sc.Model``; ``training``, a dict with keyword arguments for ``model.fit``, of
+        which you can replace entries; ``feed``, those of them that say how samples become sequences, for ``predict``,
+        ``evaluate`` and the model itself; ``choices``, each with ``what``, ``value`` and ``why``, which
+        ``print(recipe)`` shows.
+
+    Raises:
+        DataError: the data have NaNs, text, one class or too few samples; the message names the remedy.
+
+    Example:
+        >>> recipe = sc.recipe(x, y)
+        >>> print(recipe)
+        >>> model = sc.Model(recipe.network, engine="numpy")
+        >>> model.fit(x, y, **recipe.training)
+        >>> model.predict(x_test, **recipe.feed)
+    """
+    return of_facts(look(x, y, lengths))
+
+
+def of_facts(facts: Facts) -> Recipe:
+    """The recipe for data of which these facts are known."""
+    layers, chosen = network(facts)
+    arguments, feed, others = training(facts)
+    return Recipe(layers, arguments, feed, (*chosen, *others), facts)

@@ -1,0 +1,231 @@
+"""The rules by which a recipe chooses: few, each with the reason that it prints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+import spikecore as sc
+from spikecore import functional, init, schedule
+from spikecore.base import Layer
+from spikecore.recipes.look import Facts
+
+STEPS, POOLED_STEPS = 8, 4  # of a sample that is seen whole; where rates are means over many places, fewer do
+WHOLE = 2000  # steps up to which a series is seen whole
+HIDDEN = 64
+CHANNELS, KERNEL, DILATIONS, POOLED, LONG = 32, 9, (1, 4, 16), 4, 128
+UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 10, 8, 64
+LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
+FEW, DECAY = 100, 1.0  # up to so many samples, weights decay at this rate; with more, in proportion less
+
+
+class Choice(NamedTuple):
+    """A choice and its reason.
+
+    Args:
+        what: what is chosen.
+        value: what it is, in a few words.
+        why: the reason.
+    """
+
+    what: str
+    value: str
+    why: str
+
+
+Body = Tuple[Layer, List[Choice]]
+
+
+def steps_of(facts: Facts) -> int:
+    """How many steps the network runs for a sample that it sees whole."""
+    return STEPS if len(facts.shape) == 1 else POOLED_STEPS
+
+
+def is_whole(facts: Facts) -> bool:
+    """Whether the network sees a sample whole at each step, and not a series step by step."""
+    return not facts.steps or (not facts.unequal and facts.steps <= WHOLE)
+
+
+def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
+    """The network, and what was chosen in it."""
+    whole = is_whole(facts)
+    if facts.steps:
+        body, choices = _series(facts) if whole else _stepwise(facts)
+    else:
+        body, choices = _images(facts) if len(facts.shape) == 3 else _table(facts)
+    first = (sc.Permute((1, 0)),) if facts.steps and whole else ()
+    features = facts.shape[-1 if facts.steps else 0]
+    inner = body.layers if isinstance(body, sc.Sequential) else (body,)
+    return sc.Sequential(*first, sc.Standardize(features), *inner, sc.LI(beta=0.9)), [
+        Choice(
+            "scaling", f"Standardize({features})", "features of any unit count alike; the scale is saved as a layer"
+        ),
+        *choices,
+        Choice(
+            "readout", "LI(beta=0.9)", "an output that is a number ranks the classes; spike counts of few steps tie"
+        ),
+    ]
+
+
+def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]]:
+    """The arguments of ``fit``, those of them that feed samples, and what was chosen."""
+    whole = is_whole(facts)
+    feed: Dict[str, Any] = {"num_steps": steps_of(facts)} if whole else {"time_axis": 1}
+    batch = batch_size(facts.samples)
+    updates = math.ceil(facts.samples / batch)
+    epochs = max(FEWEST_EPOCHS, round(UPDATES / updates))
+    warmup = max(1, epochs // 20)
+    decay = round(DECAY * min(1.0, FEW / facts.samples), 3)
+    if facts.classes:
+        loss: Any = functional.ce_membrane_loss()
+        why = Choice(
+            "loss", "ce_membrane_loss", "cross-entropy of the readout at every step: no gradient has far to go"
+        )
+    else:
+        loss = functional.mse_value_loss()
+        why = Choice("loss", "mse_value_loss", "squared error of the readout's mean over time; fit recipe.scaled(y)")
+    arguments = {
+        "loss": loss,
+        "optimizer": sc.AdamW(lr=LR, weight_decay=decay, clip_norm=None if whole else CLIP),
+        "schedule": schedule.cosine(warmup=warmup, each="step"),
+        "epochs": epochs,
+        "batch_size": batch,
+        **feed,
+    }
+    clipped = [] if whole else [Choice("clipping", f"clip_norm={CLIP:g}", "a long series can make a huge gradient")]
+    return (
+        arguments,
+        feed,
+        [
+            why,
+            Choice(
+                "optimizer",
+                f"AdamW(lr={LR:g}, weight_decay={decay:g})",
+                "a high rate, since it falls to 0; the fewer samples, the more weights decay: they fit noise otherwise",
+            ),
+            *clipped,
+            Choice(
+                "schedule", f"cosine, {warmup} warm-up epochs", "large steps in the middle, small ones at both ends"
+            ),
+            Choice(
+                "batch size",
+                f"{batch}",
+                f"an eighth of {facts.samples} samples, but {FEWEST} to {MOST}; none is left alone",
+            ),
+            Choice(
+                "epochs",
+                f"{epochs}",
+                f"{epochs * updates} updates: what counts is their number, however few the samples",
+            ),
+        ],
+    )
+
+
+def batch_size(samples: int) -> int:
+    """An eighth of the samples within bounds, such that no batch has a single sample, which has no variance."""
+    batch = min(MOST, max(FEWEST, samples // 8))
+    while samples % batch == 1:
+        batch += 1
+    return batch
+
+
+# ---- networks ------------------------------------------------------------------------------------------------------
+
+NORM = Choice("normalisation", "batch norm", "currents are of the threshold's size, so neurons fire from the start")
+SHORTCUT = Choice("shortcut", "Linear, added", "what is linear in the data needs no spikes; they learn the rest")
+
+
+def _outputs(facts: Facts, size: int) -> Tuple[Layer, Layer]:
+    return sc.Dropout(DROPOUT), sc.Linear(size, facts.outputs)
+
+
+def _table(facts: Facts) -> Body:
+    (size,) = facts.shape
+    spiking = sc.Sequential(
+        sc.Linear(size, HIDDEN), sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=0.8), *_outputs(facts, HIDDEN)
+    )
+    return sc.Add(sc.Linear(size, facts.outputs), spiking), [
+        Choice("encoding", f"constant, {STEPS} steps", "a table has no time; the first layer learns the currents"),
+        Choice("neurons", f"{HIDDEN} Leaky(beta=0.8)", f"a memory of 5 steps: rates within {STEPS} steps are graded"),
+        NORM,
+        SHORTCUT,
+    ]
+
+
+def _series(facts: Facts) -> Body:
+    steps, features = facts.shape
+    stride, dilations = max(1, steps // LONG), [d for d in DILATIONS if (KERNEL - 1) * d < 2 * steps]
+    convolutions = [
+        sc.Conv1d(features, CHANNELS, KERNEL, stride=stride, padding=(KERNEL - 1) * d // 2, dilation=d)
+        for d in dilations
+    ]
+    channels, pooled = CHANNELS * len(dilations), min(POOLED, steps)
+    spiking = sc.Sequential(
+        sc.Concat(*convolutions),
+        sc.BatchNorm1d(channels),
+        sc.Leaky(beta=0.5),
+        sc.Concat(*(sc.Sequential(sc.AdaptiveAvgPool1d(parts), sc.Flatten()) for parts in (1, pooled))),
+        *_outputs(facts, channels * (1 + pooled)),
+    )
+    return spiking, [
+        Choice(
+            "encoding", f"whole series, {POOLED_STEPS} steps", f"all {steps} steps at once, as a map: position counts"
+        ),
+        Choice(
+            "convolution",
+            f"Conv1d, kernel {KERNEL}, dilations {', '.join(map(str, dilations))}",
+            "shapes of several lengths, wherever they are",
+        ),
+        Choice("neurons", f"{channels} channels of Leaky(beta=0.5)", "each says whether its shape is there"),
+        Choice(
+            "pooling",
+            f"means of the whole and of {pooled} parts",
+            "the share of places that have the shape, as in MiniRocket; the parts say where",
+        ),
+        NORM,
+    ]
+
+
+def _images(facts: Facts) -> Body:
+    channels, height, width = facts.shape
+    side, stride = min(7, height, width), 2 if min(height, width) > 16 else 1
+    spiking = sc.Sequential(
+        sc.Conv2d(channels, CHANNELS, 5, padding=2, stride=stride),
+        sc.BatchNorm2d(CHANNELS),
+        sc.Leaky(beta=0.5),
+        sc.AdaptiveAvgPool2d((side, side)),
+        sc.Flatten(),
+        *_outputs(facts, CHANNELS * side * side),
+    )
+    straight = sc.Sequential(sc.Flatten(), sc.Linear(channels * height * width, facts.outputs))
+    return sc.Add(straight, spiking), [
+        Choice(
+            "encoding", f"constant, {POOLED_STEPS} steps", "an image has no time; the convolution learns the currents"
+        ),
+        Choice("neurons", f"{CHANNELS} channels of Leaky(beta=0.5)", f"behind a Conv2d of 5 x 5, stride {stride}"),
+        Choice("pooling", f"mean over {side} x {side} parts", "where in the image does not matter to the pixel"),
+        NORM,
+        SHORTCUT,
+    ]
+
+
+def _stepwise(facts: Facts) -> Body:
+    size = facts.shape[1]
+    low, high = (round(math.exp(-1.0 / scale), 4) for scale in facts.scales)
+    beta = sc.learn(init.uniform(low, max(high, low + 0.001)), per="neuron")
+    hidden = [sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=beta)]
+    spiking = sc.Sequential(
+        sc.Linear(size, HIDDEN), *hidden, sc.Linear(HIDDEN, HIDDEN), *hidden, *_outputs(facts, HIDDEN)
+    )
+    why = "series differ in length" if facts.unequal else f"more than {WHOLE} steps"
+    return sc.Add(sc.Linear(size, facts.outputs), spiking), [
+        Choice("encoding", "sequence, step by step", f"{why}; the network remembers what was"),
+        Choice(
+            "neurons",
+            f"2 x {HIDDEN} Leaky, beta {low:.2g} to {high:.3g}",
+            f"decays from {facts.scales[0]:.3g} steps, after which the data resemble themselves by 1/e, to "
+            f"{facts.scales[1]:.3g}, a third of a series; learned",
+        ),
+        NORM,
+        SHORTCUT,
+    ]

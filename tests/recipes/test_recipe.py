@@ -1,0 +1,196 @@
+"""``sc.recipe``: what it says, what it learns, and where its networks go."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.recipes import look
+from spikecore.recipes.look import time_scales
+from spikecore.recipes.rules import FEWEST, MOST, batch_size
+from spikecore.samples import DataError
+from tests.export.c_rig import in_c, needs_compiler
+
+RNG = np.random.default_rng(0)
+SERIES = [RNG.normal(size=(n, 2)).astype("float32") for n in (5, 7, 6, 9) * 5]
+DATA = {
+    "table": RNG.normal(50.0, 20.0, size=(20, 3)).astype("float32"),
+    "series": RNG.normal(-4.0, 0.1, size=(20, 12, 2)).astype("float32"),
+    "images": RNG.normal(128.0, 60.0, size=(20, 1, 8, 8)).astype("float32"),
+    "steps": SERIES,
+}
+Y = np.arange(20) % 2
+
+
+def trained(kind, engine="numpy"):
+    """A model by the recipe, trained a little, and its recipe."""
+    x, recipe = DATA[kind], sc.recipe(DATA[kind], Y)
+    model = sc.Model(recipe.network, engine=engine, seed=0)
+    model.fit(x, Y, progress=False, **{**recipe.training, "epochs": 2})
+    return model, recipe
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_every_choice_has_a_value_and_a_reason(kind):
+    recipe = sc.recipe(DATA[kind], Y)
+    said = str(recipe)
+    for choice in recipe.choices:
+        assert choice.value, choice
+        assert len(choice.why) > 10, choice
+        assert f"\n{choice.what} " in f"\n{said}"
+    assert max(map(len, said.splitlines())) <= 118
+    assert repr(recipe.network) == repr(sc.recipe(DATA[kind], Y).network)
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_a_stream_gives_what_the_model_gives(kind):
+    """The scaling included: inputs are far from 0 and of any size."""
+    model, recipe = trained(kind)
+    x = np.stack([DATA["steps"][0]] * 2) if kind == "steps" else DATA[kind][:2]
+    sequence = np.moveaxis(x, 1, 0) if "time_axis" in recipe.feed else np.stack([x] * recipe.feed["num_steps"])
+    stream = model.stream(batch_size=2)
+    found = np.stack([np.array(stream.step(step)) for step in sequence])
+    np.testing.assert_allclose(found, model(sequence).spikes, rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
+def test_c_gives_what_the_model_gives(tmp_path):
+    models = {kind: trained(kind)[0] for kind in DATA}
+    for kind, net in in_c(models, tmp_path).items():
+        x = SERIES[0] if kind == "steps" else np.stack([DATA[kind][0]] * 4)
+        np.testing.assert_allclose(
+            net.run(x)[0], np.asarray(models[kind](x[:, None]).spikes)[:, 0], rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_onnx_is_compared_when_it_is_written(kind, tmp_path):
+    pytest.importorskip("onnx")
+    assert sc.export(trained(kind)[0], tmp_path / f"{kind}.onnx").files
+
+
+def test_it_learns_what_no_linear_method_does():
+    """The exclusive or of two columns on scales of 1e-6 and 1e6, with a third that is constant."""
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, size=(300, 3)).astype("float32")
+    y = ((x[:, 0] > 0) ^ (x[:, 1] > 0)).astype(int)
+    x = (x * [1e-6, 1e6, 0.0] + [0.0, 1e6, 3.0]).astype("float32")
+    recipe = sc.recipe(x[:200], y[:200])
+    model = sc.Model(recipe.network, engine="numpy", seed=0)
+    model.fit(x[:200], y[:200], progress=False, **recipe.training)
+    assert (model.predict(x[200:], **recipe.feed) == y[200:]).mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_it_finds_a_shape_wherever_it_is():
+    """Two waves of different length in noise, at any place of the series."""
+    rng = np.random.default_rng(2)
+    y, t = np.arange(80) % 2, np.arange(16)
+    x = rng.normal(size=(80, 64, 1)).astype("float32")
+    for row, label in zip(x, y):
+        start = rng.integers(48)
+        row[start : start + 16, 0] += 3.0 * np.sin(2 * math.pi * t / (4, 8)[label])
+    recipe = sc.recipe(x[:50], y[:50])
+    model = sc.Model(recipe.network, engine="numpy", seed=0)
+    model.fit(x[:50], y[:50], progress=False, **recipe.training)
+    assert (model.predict(x[50:], **recipe.feed) == y[50:]).mean() >= 0.85
+
+
+@pytest.mark.parametrize("tau", [3.0, 12.0])
+def test_time_scales_are_those_of_the_data(tau):
+    """Series x[t] = a x[t-1] + noise resemble themselves by a^k after k steps: 1/e at k = tau if a = exp(-1/tau)."""
+    rng, x = np.random.default_rng(0), np.zeros((200, 300, 1))
+    for t in range(1, 300):
+        x[:, t, 0] = math.exp(-1.0 / tau) * x[:, t - 1, 0] + rng.normal(size=200)
+    shortest, longest = time_scales(x, None, 300)
+    assert shortest == pytest.approx(tau, rel=0.15)
+    assert longest == 100.0
+    assert time_scales(np.ones((4, 300, 1)), None, 300) == (1.0, 100.0)  # constant
+
+
+def test_no_batch_has_a_single_sample():
+    for samples in range(4, 2000):
+        assert samples % batch_size(samples) != 1, samples
+        assert FEWEST <= batch_size(samples) <= MOST + 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1301, 5000])
+def test_long_series_train(steps):
+    """Which of two channels has more: 20 steps count of many, at the beginning. The loss falls and stays finite."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, steps, 2)).astype("float32"), np.arange(32) % 2
+    x[np.arange(32), :, y] += 0.3
+    recipe = sc.recipe(x, y, lengths=[steps] * 31 + [steps - 1])
+    assert recipe.feed == {"time_axis": 1}
+    model = sc.Model(recipe.network, engine=sc.get_engine("numpy", fused=True), seed=0)
+    history = model.fit(x, y, progress=False, **{**recipe.training, "epochs": 10})
+    losses = [row["loss"] for row in history]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_numbers_are_learned_in_their_own_unit(columns):
+    """A line and a curve with offsets of 1e4: far better than the mean, which is 1, in the unit of the targets."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=(150, 2)).astype("float32")
+    y = 1e4 + 300.0 * np.stack([x[:, 0], x[:, 0] * x[:, 1]], axis=1)
+    y = (y if columns else y[:, 0]).astype("float32")
+    recipe = sc.recipe(x[:100], y[:100])
+    model = sc.Model(recipe.network, engine="numpy", seed=0)
+    model.fit(x[:100], recipe.scaled(y[:100]), progress=False, **{**recipe.training, "epochs": 15})
+    said = recipe.unscaled(model.predict(x[100:], **recipe.feed))
+    assert said.shape == (50, *columns)
+    assert (((said - y[100:]) ** 2).mean(axis=0) < 0.6 * y.var(axis=0)).all()
+
+
+def test_classes_need_no_scale():
+    recipe = sc.recipe(DATA["table"], Y)
+    np.testing.assert_array_equal(recipe.scaled(Y), Y)
+    np.testing.assert_array_equal(recipe.unscaled(Y), Y)
+
+
+X = DATA["table"]
+
+
+def with_nan():
+    x = X.copy()
+    x[3, 1] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        (with_nan(), Y, r"x\[3\] has entries that are NaN or infinite, as have 1 samples of 20; .*nan_to_num"),
+        (
+            X,
+            np.array(["cat", "dog"] * 10),
+            r"number classes that have names: np.unique\(names, return_inverse=True\)\[1\]",
+        ),
+        (X.astype(str), Y, "the network takes numbers"),
+        (X, np.zeros(20, int), "all samples are of class 0; there is nothing to tell apart"),
+        (X, Y - 1, "y begins at -1; classes are counted from 0"),
+        (X, Y[:19], "x has 20 samples and y 19 targets"),
+        (X[:3], Y[:3], "3 samples are too few to learn from; give at least 4"),
+        (X[:, 0], Y, r"x has shape \(20,\); tables are \(samples, features\)"),
+        ([np.zeros((3, 2)), np.zeros((3, 1))], Y[:2], r"x\[0\] has shape \(3, 2\) and x\[1\] \(3, 1\)"),
+        (X, np.stack([Y, Y], axis=1), r"y has shape \(20, 2\); give one class per sample"),
+    ],
+)
+def test_bad_data_is_named_with_the_remedy(x, y, said):
+    with pytest.raises(DataError, match=said):
+        sc.recipe(x, y)
+
+
+def test_a_constant_column_is_no_fault():
+    x = X.copy()
+    x[:, 1] = 5.0
+    assert look(x, Y).shape == (3,)
+    model = sc.Model(sc.recipe(x, Y).network, engine="numpy", seed=0)
+    history = model.fit(x, Y, progress=False, **{**sc.recipe(x, Y).training, "epochs": 1})
+    assert np.isfinite(history[-1]["loss"])
