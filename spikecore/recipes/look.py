@@ -7,6 +7,7 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
+from spikecore.arguments import shown
 from spikecore.samples import DataError
 
 MOST = 1024  # samples from which time scales are estimated
@@ -111,7 +112,24 @@ def _one_array(x: Any, lengths: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
             f"recipe: x has shape {x.shape}; tables are (samples, features), series (samples, steps, features), images "
             "(samples, channels, height, width)"
         )
-    return x, None if lengths is None else np.asarray(lengths)
+    return x, None if lengths is None else _counted(lengths, x)
+
+
+def _counted(lengths: Any, x: np.ndarray) -> np.ndarray:
+    counts = np.asarray(lengths)
+    if x.ndim != 3:
+        raise DataError(
+            f"recipe: lengths are of series (samples, steps, features); x has shape {x.shape}: leave them out"
+        )
+    if (
+        counts.shape != (len(x),)
+        or counts.dtype.kind not in "iu"
+        or not 1 <= counts.min() <= counts.max() <= x.shape[1]
+    ):
+        raise DataError(
+            f"recipe: lengths={shown(lengths)} must be {len(x)} whole numbers from 1 to {x.shape[1]}, one per sample"
+        )
+    return counts
 
 
 def time_scales(x: np.ndarray, lengths: Optional[np.ndarray], typical: int) -> Tuple[float, float]:

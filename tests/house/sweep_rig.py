@@ -48,7 +48,8 @@ LEFT_OUT = {
         "Output Init Key Params Tree State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"
     ),
     **dict.fromkeys("Conversion ConvertedLayer ConversionReport LayerError".split(), "results"),
-    **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
+    **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces FittedValues".split(), "results"),
+    **dict.fromkeys("LabelsOverTime Windows Standard ClassRow ClassReport Recipe Choice".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("Metrics SynapticOperations Exported".split(), "results"),
     **dict.fromkeys("EventLoss Fitted Gradient Run SurrogateBias".split(), "results, and a base without arguments"),

@@ -103,7 +103,9 @@ def words(hint):
     return [word for part in get_args(hint) for word in words(part)] if get_origin(hint) is Union else []
 
 
-OTHER_DATA = {("label_error_rate", sc.api.core.layer.ShapeError)}  # sequences of labels, where the sweep has labels
+# The sweep has a label per sample: no sequences of labels, none at each step, and no values.
+OTHER_DATA = {(word, ValueError) for word in ("mae", "mse", "r2")}
+OTHER_DATA |= {(word, sc.errors.ShapeError) for word in ("label_error_rate", "accuracy_step")}
 
 
 @pytest.mark.filterwarnings("ignore")  # of libraries, and of what is lost in NIR
