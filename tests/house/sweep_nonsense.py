@@ -154,6 +154,7 @@ ANNOTATIONS = {
     "Shape": "shape",
     "Union[int, Tuple[int, ...]]": "sizes",
     "Tuple[float, float]": "betas",
+    "Parts": "shares",
 }
 
 #: Kinds of parameters by name, where the annotation says less ("Any", "str") than the name does.
@@ -222,6 +223,7 @@ NONSENSE["bytes"] = (*FOREIGN, "nonsense", "8 parsecs", "-8GB", "GB", 0, -1, 2.5
 NONSENSE["record"] = (NOTHING, 3, NAN, 1j, "nonsense", ["a", "b"], None)
 NONSENSE["callbacks"] = (NOTHING, 3, NAN, 1j, True, None, ["a", "b"], (sc.EarlyStopping,), sc.EarlyStopping())
 NONSENSE["metric"] = (NOTHING, 3, NAN, 1j, True, "nonsense", [3], {"a": 3}, sc.Adam)
+NONSENSE["shares"] = (*NUMBERLESS, 0.5, (0.0, 0.5), (-0.1, 0.5), (NAN, 0.5), ("0.9", 0.1), (0.7, 0.7))
 NONSENSE["betas"] = (*NUMBERLESS, 0.5, (0.9,), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9), ("0.9", 0.9), (0.9, 0.9, 0.9))
 
 #: Whole numbers that may be negative.

@@ -127,6 +127,7 @@ VALUES: Dict[str, Any] = {
         "max_delay": 3,
         "every": 3,
         "subset": 2,
+        "look_back": 4,
     },
     **{"rate": 0.2, "mean": 2.0, "low": 0.2, "high": 0.9, "match": "*"},
     **{"beta": 0.9, "alpha": 0.8, "V": 1.0, "tau": 5.0, "dt": 1.0, "cost": 0.5, "split": 0.5, "constant_factor": 1.0},
@@ -241,6 +242,8 @@ def exact_model() -> Any:
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
+    "spikecore.datasets.windows": {"series": np.random.default_rng(0).random((60, 2)), "look_back": 4},
+    "spikecore.recipe": {"x": np.random.default_rng(0).random((40, 5)), "y": np.arange(40) % 3},
     "spikecore.compression.integers": {"model": lambda: sc.compression.quantize(model())},
     "spikecore.Group": {"match": "*", "lr": 0.1},
     "spikecore.Torch": {"module": lambda: convolution(2)},

@@ -25,7 +25,7 @@ OTHERS = {
     "values of parameters": "decay learn learn_tau",
     "models and engines": "get_engine load recipe verify",
 }
-MOST = 40
+MOST = 41  # 40, and the recipe, which is for the first line of a program
 LISTED = {name for names in OTHERS.values() for name in names.split()}
 LAZY = ("base", "compression", "errors")
 
