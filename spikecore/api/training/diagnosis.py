@@ -302,7 +302,7 @@ def say_of_samples(inputs: Any, targets: Any, task: Task) -> None:
             "give some dozens of each class, or of values"
         )
     known = count > 1 and getattr(targets.dtype, "kind", "O") in "iubf" and task != VALUE_BY_STEP
-    first = (targets.reshape(-1)[0] if task.by_step else targets[0]) if known else None
+    first: Any = (targets.reshape(-1)[0] if task.by_step else targets[0]) if known else None
     if known and bool((targets == first).all()):  # steps of one class each
         many = f"{targets.size} training steps" if task.by_step else f"{count} training samples"
         said = "are of class" if task.kind == "class" else "have the target"
