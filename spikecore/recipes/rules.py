@@ -14,7 +14,7 @@ STEPS, POOLED_STEPS = 8, 4  # of a sample that is seen whole; where rates are me
 WHOLE = 2000  # steps up to which a series is seen whole
 HIDDEN = 64
 CHANNELS, KERNEL, DILATIONS, POOLED, LONG = 32, 9, (1, 4, 16), 4, 128
-UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 10, 8, 64
+UPDATES, STEPWISE_UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 800, 10, 8, 64
 LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
 FEW, DECAY = 100, 1.0  # up to so many samples, weights decay at this rate; with more, in proportion less
 
@@ -73,7 +73,7 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     feed: Dict[str, Any] = {"num_steps": steps_of(facts)} if whole else {"time_axis": 1}
     batch = batch_size(facts.samples)
     updates = math.ceil(facts.samples / batch)
-    epochs = max(FEWEST_EPOCHS, round(UPDATES / updates))
+    epochs = max(FEWEST_EPOCHS, round((UPDATES if whole else STEPWISE_UPDATES) / updates))
     warmup = max(1, epochs // 20)
     decay = round(DECAY * min(1.0, FEW / facts.samples), 3)
     if facts.classes:
