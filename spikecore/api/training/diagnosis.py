@@ -43,7 +43,9 @@ MOST_GAIN = 100.0  # of weights: below LARGE / MOST_GAIN inputs are not looked a
 def _threshold(layer: Layer) -> Optional[float]:
     """The threshold of neurons whose membranes rest at 0, if it is one number; else None."""
     neuron = layer.core[0] if isinstance(layer, Stepper) and layer.spiking else None
-    level = values_of(neuron.threshold) if getattr(type(neuron), "threshold", None) == 1.0 else None
+    if neuron is None or getattr(type(neuron), "threshold", None) != 1.0:  # others have units of their own
+        return None
+    level = values_of(neuron.threshold)
     return level if isinstance(level, float) else None
 
 
