@@ -60,7 +60,6 @@ LEFT_OUT = {
     "Chip": "made of a chip file, whose mistakes test_hardware_files has",
     "to_neurobench": "needs a package; nonsense is refused in test_neurobench",
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),
-    **dict.fromkeys("Windows Standard Report ClassRow ClassReport Recipe Choice".split(), "results: nobody makes one"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),
 }
 
