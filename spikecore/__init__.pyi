@@ -142,6 +142,6 @@ from spikecore.api.training.optimizers import RMSprop as RMSprop
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
 from spikecore.export.front import export as export
-from spikecore.recipes import recipe as recipe
+from spikecore.recipes.result import recipe as recipe
 
 __version__: str
