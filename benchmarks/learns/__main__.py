@@ -1,5 +1,7 @@
 """The recipe and other methods on everyday data.
 
+In a clone of the repository:
+
 pip install -e ".[torch,kernels,learns]"
 python -m benchmarks.learns --out build/learns.jsonl
 python -m benchmarks.learns --out build/learns.jsonl --part left_out
@@ -25,7 +27,8 @@ import numpy as np
 from benchmarks.learns.files import read_npz, read_ts
 from benchmarks.learns.methods import METHODS, SEEDED, predicted
 from benchmarks.learns.report import table
-from benchmarks.learns.sets import SETS, Task, names
+from benchmarks.learns.sets import SETS, names
+from benchmarks.learns.task import Task
 from benchmarks.lines import Lines
 
 

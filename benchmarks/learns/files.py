@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Tuple
+from typing import Any, List, Tuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from benchmarks.learns.sets import Task
+from benchmarks.learns.task import Task
 
 
 def read_ts(train: Path, test: Path) -> Task:
     """A task of two ``.ts`` files. Shorter series are padded with zeros at the end."""
-    from benchmarks.learns.sets import Task
-
     (series, labels, classes), (others, wanted, _) = _parsed(train), _parsed(test)
     if classes:
         known = {label: i for i, label in enumerate(sorted(set(labels) | set(wanted)))}
@@ -30,8 +27,6 @@ def read_ts(train: Path, test: Path) -> Task:
 
 def read_npz(path: Path) -> Task:
     """A task of an archive with ``x_train``, ``y_train``, ``x_test`` and ``y_test``."""
-    from benchmarks.learns.sets import Task
-
     with np.load(path, allow_pickle=False) as file:
         x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
         lengths, lengths_test = (file.get(name) for name in ("lengths_train", "lengths_test"))

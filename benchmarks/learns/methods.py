@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Tuple
 import numpy as np
 
 import spikecore as sc
-from benchmarks.learns.sets import Task
+from benchmarks.learns.task import Task
 
 ROCKETS, STEPS, MOST_UPDATES = 2000, 25, 600
 ALPHAS = np.logspace(-3, 3, 13)
