@@ -190,6 +190,11 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "StateLeaky": [{"channels": 4}],
     **dict.fromkeys(GROUPS["losses"], LABELS),
     "ce_membrane_loss": [*LABELS, {"over_time": "sum"}],
+    "bce_value_loss": [{"weight": [1.0, 2.0]}, {"over_time": "last"}],
+    "ce_step_loss": [*LABELS, {"ignore_index": 9}],
+    "huber_value_loss": [{"delta": 0.5}, {"over_time": "max"}],
+    "mse_value_loss": [{"over_time": "sum"}],
+    "quantile_value_loss": [{"quantiles": [0.2, 0.8]}, {"over_time": "last"}],
     "ctc_loss": [{"population_code": True, "num_classes": 2}, {"num_classes": 2}, {"blank": 1}],
     **dict.fromkeys(GROUPS["regularisers"], [{"layers": ["1"]}]),
     "spike_similarity_loss": [
@@ -243,6 +248,15 @@ REFUSED = [  # what a class has a field for and does not take: a run file says s
     ("RLeaky", "parallel", True),
     ("RSynaptic", "parallel", True),
     ("TernaryLeaky", "inhibition", True),
+    *(
+        (name, key, value)
+        for name in ("huber_value_loss", "mse_value_loss", "quantile_value_loss")
+        for key, value in (("population_code", True), ("num_classes", 2), ("weight", [1.0, 2.0]), ("normalise", True))
+    ),
+    *(
+        ("bce_value_loss", key, value)
+        for key, value in (("population_code", True), ("num_classes", 2), ("normalise", True))
+    ),
     ("ctc_loss", "weight", [1.0, 2.0]),
     ("ctc_loss", "normalise", True),
     ("spike_similarity_loss", "population_code", True),

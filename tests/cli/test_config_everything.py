@@ -175,6 +175,13 @@ def test_grids(read, table):
     trained(run)
 
 
+def targets_of(name, ignored=-1):
+    """Targets for a loss: labels, those of each step, several at once, or values."""
+    if name == "ce_step_loss":
+        return [[0] * STEPS, [1] * STEPS, [ignored] * STEPS, [1] * STEPS]
+    return [[0, 1], [1, 1], [1, 0], [0, 0]] if "value_loss" in name else (0, 1, 1, 1)
+
+
 def sequences(blank=0):
     """Targets for ctc_loss, one sequence per sample."""
     label = 1 - blank
@@ -192,9 +199,13 @@ def test_regularisers(read, table):
 @each("losses")
 def test_losses(read, table):
     """D1."""
-    targets, classes = (0, 1, 1, 1), 4 if "population_code" in table else 2
+    classes = 4 if "population_code" in table else 2
+    targets = targets_of(table["kind"], table.get("ignore_index", -1))
     if table["kind"] == "ctc_loss":
         targets = sequences(blank=table.get("blank", 0))
+    if table["kind"] == "quantile_value_loss":
+        classes = len(table.get("quantiles", (0.1, 0.5, 0.9)))
+        targets = [0.5, 1.0, 0.0, 2.0]
     if "target_is_time" in table:
         targets = [[0, 1], [1, 2], [2, 0], [0, 0]]
     if "time_var_targets" in table:
@@ -272,8 +283,9 @@ def test_early_stopping(read, table):
 @pytest.mark.parametrize("name", GROUPS["losses"])
 def test_losses_that_give_a_value_per_sample(read, name):
     """D1: no number to minimise, said before there is a directory; it was a bare TypeError."""
-    targets = sequences() if name == "ctc_loss" else (0, 1, 1, 1)
-    run = read(readout(4), targets=targets, loss={"kind": name, "reduction": "none"})
+    given = {"quantiles": [0.3, 0.7]} if name == "quantile_value_loss" else {}
+    targets = [0.5, 1.0, 0.0, 2.0] if given else sequences() if name == "ctc_loss" else targets_of(name)
+    run = read(readout(4), targets=targets, loss={"kind": name, "reduction": "none", **given})
     refused = pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar")
     with refused, Run(run).start():
         pass
