@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
 import shutil
 import sys
 import threading
@@ -96,15 +97,16 @@ def with_bar(items: Sequence[Any], title: str, enabled: Optional[bool] = None) -
 
 
 @contextlib.contextmanager
-def at_work(line: Callable[[float], str]) -> Iterator[None]:
+def at_work(line: Callable[[float], str], progress: Optional[bool] = None) -> Iterator[None]:
     """Show a line while a block runs that takes longer than half a second, anew each second; then it is removed.
 
     Only where somebody watches, and while no bar moves. Of blocks in each other the innermost shows its line.
 
     Args:
         line: gets the seconds since the block began; returns the text.
+        progress: whether the user wants bars; False shows nothing, True and None a line where somebody watches.
     """
-    if not watched():
+    if progress is False or not watched():
         yield
         return
     began, done, width = time.monotonic(), threading.Event(), 0
@@ -134,8 +136,11 @@ def at_work(line: Callable[[float], str]) -> Iterator[None]:
 
 
 def watched() -> bool:
-    """Whether somebody sees a bar while it moves: standard error is a terminal, or the program runs in a notebook."""
-    return sys.stderr.isatty() or in_notebook()
+    """Whether somebody sees a bar while it moves: standard error is a terminal, or the program runs in a notebook.
+
+    The variable TQDM_DISABLE, which turns tqdm's bars off, turns off all other lines as well.
+    """
+    return "TQDM_DISABLE" not in os.environ and (sys.stderr.isatty() or in_notebook())
 
 
 def _tqdm() -> Any:

@@ -46,6 +46,9 @@ ax.legend(frameon=False, ncols=3, fontsize=9)
 #
 # It also brings each series to a mean of 0 and a deviation of 1, **by the training part alone**. What comes later is
 # not known yet; scaled by all of it, the figures would be too good.
+#
+# ![A series in three parts, training, validation and test; in each part windows slide along, each with a part that the
+# network sees and a part that it predicts](drawings/forecast_windows.svg)
 
 # %%
 LOOK_BACK, HORIZON = 48, 24
@@ -60,7 +63,12 @@ print(standard.mean.round(1), standard.deviation.round(1))
 # ## A network that reads and then answers
 #
 # Each hour is a time step. The last neurons are `LI`, leaky integrators that never fire: their membrane is the answer.
-# It is due when the last hour has been read, so the loss reads the last step:
+# It is due when the last hour has been read:
+#
+# ![At each of 48 steps the spiking neurons read the values of one hour; after the last step the membranes of the LI
+# neurons are the values of the next 24 hours](drawings/read_then_answer.svg)
+#
+# So the loss reads the last step:
 #
 # $$\frac{1}{K} \sum_k \left(U_k[T] - y_k\right)^2.$$
 #

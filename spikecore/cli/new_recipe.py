@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -14,6 +15,7 @@ from spikecore.cli.toml_text import toml_text
 from spikecore.recipes import Recipe, look, of_facts
 
 LOOKED = 4096  # samples that are looked at
+WIDTH = 108  # characters of a line
 
 
 def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[Recipe]:
@@ -43,11 +45,21 @@ def train_keys(recipe: Recipe) -> Dict[str, Any]:
 
 def network_lines(recipe: Recipe, flatten: bool) -> List[str]:
     """The table ``[network]``, with the choices and their reasons."""
-    width = max(len(choice.what) for choice in recipe.choices)
+    first, width = "#   ", max(len(choice.what) for choice in recipe.choices)
+    reasons = [
+        line
+        for choice in recipe.choices
+        for line in textwrap.wrap(
+            f"{choice.what:<{width}}  {choice.value}: {choice.why}",
+            WIDTH,
+            initial_indent=first,
+            subsequent_indent=first + " " * (width + 2),
+        )
+    ]
     return [
         "[network]",
         "# Chosen by sc.recipe, from the sizes and time scales of the training samples:",
-        *(f"#   {choice.what:<{width}}  {choice.value}: {choice.why}" for choice in recipe.choices),
+        *reasons,
         "layers = [",
         *(['    "Flatten", # what has several axes becomes a vector'] if flatten else []),
         *_lines(recipe.network, "    "),

@@ -110,11 +110,13 @@ def labels_over_time(
     names = [str(name) for name in (range(largest + 1) if labels is None else labels)]
     if largest >= len(names):
         raise ValueError(f"labels has {len(names)} names, and there is a class {largest}: need a name for each class")
+    from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
     shown = np.where(np.repeat(counted, 2, axis=0), np.stack([true, said], axis=1).reshape(-1, true.shape[1]), np.nan)
     ax = figure_of(7.0, 1.2 + 0.45 * len(true)).subplots() if ax is None else ax
-    colours = ListedColormap([CYCLE[i % len(CYCLE)] for i in range(len(names))])
+    many = colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))
+    colours = ListedColormap(CYCLE[: len(names)] if len(names) <= len(CYCLE) else many)
     image = ax.imshow(shown, aspect="auto", cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, interpolation="nearest")
     ax.set_yticks(range(len(shown)), ["true", "predicted"] * len(true), fontsize=8)
     for row in range(1, len(true)):

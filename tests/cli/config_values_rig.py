@@ -61,7 +61,7 @@ NEEDED = {  # what a class cannot do without
     **dict.fromkeys((f"{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2, 3)), {"kernel_size": 2}),
     **dict.fromkeys(("CountMaxPool1d", "CountMaxPool2d"), {"kernel_size": 2}),
     **dict.fromkeys((f"Adaptive{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2)), {"output_size": 4}),
-    **dict.fromkeys(("BatchNorm1d", "ThresholdDependentBatchNorm1d"), {"num_features": 4}),
+    **dict.fromkeys(("BatchNorm1d", "ThresholdDependentBatchNorm1d", "Standardize"), {"num_features": 4}),
     **dict.fromkeys(("BatchNorm2d", "BatchNorm3d", "ThresholdDependentBatchNorm2d"), {"num_features": 2}),
     **dict.fromkeys(("InstanceNorm1d", "InstanceNorm2d"), {"num_features": 2}),
     "GroupNorm": {"num_groups": 2, "num_channels": 4},

@@ -69,3 +69,14 @@ def test_a_bar_that_moves_is_left_alone(quick, monkeypatch, capsys):
     with progress.at_work(lambda seconds: "reading"):
         time.sleep(0.1)
     assert not capsys.readouterr().err
+
+
+def test_who_wants_no_bars_gets_no_lines(quick, monkeypatch, capsys):
+    with progress.at_work(lambda seconds: "working", False):
+        time.sleep(0.2)
+    monkeypatch.undo()
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    assert progress.watched()
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # turns tqdm's bars off
+    assert not progress.watched()
+    assert not capsys.readouterr().err

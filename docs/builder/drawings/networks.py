@@ -173,3 +173,47 @@ def delays(d: Canvas) -> None:
     d.text(384, 61, "they arrive", "purple", "start")
     d.text(384, 81, "together", "purple", "start")
     d.text(376, 204, "time", anchor="end")
+
+
+@drawing(height=176)
+def forecast_windows(d: Canvas) -> None:
+    """A series in three parts; windows slide over each: what is seen, and what comes next."""
+    parts = (("training", 12, 268, "blue"), ("validation", 280, 84, "green"), ("test", 364, 104, "orange"))
+    for said, x, w, colour in parts:
+        d.box(x, 30, w, 22, colour=colour, fade=0.25, rx=0)
+        d.text(x + w / 2, 20, said, colour)
+    for row, x in enumerate((24, 70, 116)):
+        y = 72 + 22 * row
+        d.box(x, y, 88, 16, colour="blue", fade=0.12, rx=2)
+        d.box(x + 88, y, 44, 16, colour="purple", fade=0.3, rx=2)
+    d.box(300, 72, 88, 16, colour="blue", fade=0.12, rx=2)
+    d.box(388, 72, 44, 16, colour="purple", fade=0.3, rx=2)
+    d.text(300, 112, "a target never", anchor="start")
+    d.text(300, 130, "leaves its part", anchor="start")
+    d.text(24, 164, "look back", "blue", "start")
+    d.text(108, 164, "predict", "purple", "start")
+    d.arrow((190, 160), (464, 160))
+    d.text(464, 150, "time", anchor="end")
+
+
+@drawing(height=178)
+def read_then_answer(d: Canvas) -> None:
+    """A network reads one hour a step; after the last one its membranes are the forecast of all coming hours."""
+    names = ("*t* = 1", "*t* = 2", "…", "*t* = 48")
+    for step, name in enumerate(names):
+        x = 10 + 72 * step
+        d.text(x + 26, 170, name)
+        if name == "…":
+            d.text(x + 26, 88, "…", "blue")
+        else:
+            d.box(x, 64, 52, 38, "spikes", "blue")
+            d.arrow((x + 26, 148), (x + 26, 104), colour="green")
+        if step < 3:
+            d.arrow((x + 52, 83), (x + 72, 83), colour="blue")
+    d.text(180, 132, "values of an hour", "green")
+    d.arrow((278, 83), (304, 83))
+    d.box(306, 56, 54, 54, "*U*[48]", "orange")
+    d.text(333, 50, "LI neurons", "orange")
+    for row, said in enumerate(("in 1 hour", "in 2 hours", "…", "in 24 hours")):
+        d.text(372, 52 + 24 * row, said, "purple", "start")
+    d.text(10, 34, "leaks of 2 to 48 hours carry what was read", "blue", "start")

@@ -149,7 +149,7 @@ def fit(
     own.update({"divides": True} if ranks.size > 1 and compute.parallel == "fsdp" else {})
     own.update({"compiles": True} if compute.compile else {})
     own.update(budget_of(self.engine, way, compute))
-    with at_work(lambda seconds: f"spikecore: preparing the training, {seconds:.0f} s"):
+    with at_work(lambda seconds: f"spikecore: preparing the training, {seconds:.0f} s", progress):
         trainer.compile(self, loss, optimizer, resume, window=way.window, **own)
     trainer.metric, trainer.learning, trainer.time_axis = metric, way, time_axis
     start = trainer.start if resume else FitStart(self.epochs_done, self.trainer.executor.steps_done)

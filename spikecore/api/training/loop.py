@@ -307,7 +307,7 @@ class Training:
         x, steps, targets, lengths, key = self.last = batch.placed
         count, pending = int(x.shape[1]), self.pending
         first = self.looking and not mean.batches and not pending.batches
-        with self._step_of(mean), at_work(_first_step) if first else contextlib.nullcontext():
+        with self._step_of(mean), at_work(_first_step, self.progress) if first else contextlib.nullcontext():
             if first:
                 model.trainer.sequence = int(x.shape[0]) if steps is None else 0
                 self.diagnosis.of_inputs(x, steps is not None)
