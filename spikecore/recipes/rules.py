@@ -16,7 +16,8 @@ HIDDEN = 64
 CHANNELS, KERNEL, DILATIONS, POOLED, LONG = 32, 9, (1, 4, 16), 4, 128
 UPDATES, STEPWISE_UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 800, 10, 8, 64
 LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
-FEW, DECAY = 100, 1.0  # up to so many samples, weights decay at this rate; with more, in proportion less
+FEW = 100  # up to so many samples, weights decay at these rates; with more, in proportion less
+DECAY, DECAY_OF_TABLES = 1.0, 5.0
 
 
 class Choice(NamedTuple):
@@ -75,7 +76,7 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     updates = math.ceil(facts.samples / batch)
     epochs = max(FEWEST_EPOCHS, round((UPDATES if whole else STEPWISE_UPDATES) / updates))
     warmup = max(1, epochs // 20)
-    decay = round(DECAY * min(1.0, FEW / facts.samples), 3)
+    decay = round((DECAY_OF_TABLES if len(facts.shape) == 1 else DECAY) * min(1.0, FEW / facts.samples), 3)
     if facts.classes:
         loss: Any = functional.ce_membrane_loss()
         why = Choice(
@@ -141,14 +142,17 @@ def _outputs(facts: Facts, size: int) -> Tuple[Layer, Layer]:
 
 def _table(facts: Facts) -> Body:
     (size,) = facts.shape
-    spiking = sc.Sequential(
-        sc.Linear(size, HIDDEN), sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=0.8), *_outputs(facts, HIDDEN)
-    )
-    return sc.Add(sc.Linear(size, facts.outputs), spiking), [
+    zero = {"weight_init": init.constant(0.0)}
+    hidden = sc.Linear(size, HIDDEN), sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=0.8), sc.Dropout(DROPOUT)
+    spiking = sc.Sequential(*hidden, sc.Linear(HIDDEN, facts.outputs, **zero))
+    return sc.Add(sc.Linear(size, facts.outputs, **zero), spiking), [
         Choice("encoding", f"constant, {STEPS} steps", "a table has no time; the first layer learns the currents"),
         Choice("neurons", f"{HIDDEN} Leaky(beta=0.8)", f"a memory of 5 steps: rates within {STEPS} steps are graded"),
         NORM,
         SHORTCUT,
+        Choice(
+            "first weights", "0 in the last layers", "it begins with the mean; of few samples, drawn weights would stay"
+        ),
     ]
 
 
