@@ -88,7 +88,9 @@ def choose(
     if not isinstance(kernels, str):
         apart = kernels.by_step or not (readout.fits(shape, weight) or _gives_spikes(kernels))
         absent = (weight and apart) or (small and not _at_hand(kernels, wanted, constant))
-        if not absent and terms.target == "cpu" and isinstance(constant, bool):  # to a compiler of graphs it is a symbol
+        if (
+            not absent and terms.target == "cpu" and isinstance(constant, bool)
+        ):  # to a compiler of graphs it is a symbol
             _expect(kernels, wanted, constant)
         return None if absent else kernels
     if terms.mode is True:

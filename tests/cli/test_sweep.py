@@ -296,7 +296,7 @@ def test_what_kills_its_process_each_time_does_not_do_so_forever(tmp_path, monke
 BEYOND = '["network.layers.1.beta"]\nlow = 0.5\nhigh = 1.5'
 REFUSED = [
     ("[sweep]\nmetric = 'accuracy'" + LR, "space.toml:2: [sweep]: metric = 'accuracy': must be a column of validation"),
-    ("[sweep]\nmetric = 'val_f1'" + LR, "add direction = 'minimize' or 'maximize'"),
+    ("[sweep]\nmetric = 'val_own'" + LR, "add direction = 'minimize' or 'maximize'"),
     ("[sweep]\nmetric = 'val_los'\ndirection = 'minimize'" + LR, "unknown column 'val_los'; did you mean 'val_loss'?"),
     ("[sweep]\nsampler = 'tpee'" + LR, "sampler = 'tpee': must be 'tpe' or 'random'; did you mean 'tpe'?"),
     ("[sweep]\nepochs = 0" + LR, "space.toml:2: [sweep]: epochs = 0: must be >= 1"),

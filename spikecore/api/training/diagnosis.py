@@ -294,10 +294,10 @@ def say_of_samples(inputs: Any, targets: Any, task: Task) -> None:
 
     Args:
         inputs: all training inputs, a NumPy array (samples, columns); other shapes are not looked at.
-        targets: all training targets, a NumPy array (samples, ...); None if they are not known.
+        targets: all training targets, a NumPy array (samples, ...); anything else says nothing: archives have a name.
         task: what they are.
     """
-    count = 0 if targets is None else len(targets)
+    count = len(targets) if hasattr(targets, "dtype") else 0
     if 0 < count < FEW:
         warn(
             f"fit: {count} training sample{'s are' if count > 1 else ' is'} too few to learn more from than these; "
