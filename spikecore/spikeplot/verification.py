@@ -18,7 +18,7 @@ PREFIX = "gradient "
 
 
 class GradientErrors(NamedTuple):
-    """The artists of `gradient_errors` for one check, at (relative error, row). A kind that does not occur is empty."""
+    """The artists of `gradient_errors` for one check: x relative error, y row. A kind that does not occur is empty."""
 
     ok: Line2D
     equal: Line2D  # errors of exactly 0, drawn near the left edge of the logarithmic axis

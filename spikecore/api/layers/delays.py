@@ -88,7 +88,7 @@ class Delay(Delayed):
         return Init(Params(delay=first), self._counter(key), shape)
 
     def ages(self) -> Sequence[int]:
-        """Ages, in steps, of the inputs that have a tap: all ages, unless the delays are constants."""
+        """How many steps old the inputs with a tap are: every age has a tap, unless the delays are constants."""
         if isinstance(self.delay, Learn) or self.kernel == "gaussian":
             return range(self.longest + 1)
         flat = float64(values_of(self.delay)).reshape(-1).tolist()

@@ -131,7 +131,7 @@ class TernaryLeaky(Membrane):
         return self.graded(params, fired), State(mem=mem)
 
     def reset(self, engine: Engine, params: Params, before: Array) -> Any:
-        """The sign of the spike that resets, without gradient."""
+        """The sign of the spike that resets the membrane; no gradient passes through it."""
         above = super().reset(engine, params, before)
         return None if above is None else above - cast(engine, -before > params.threshold)
 

@@ -12,7 +12,7 @@ SHUFFLE = (
 
 
 def say_of_classes(trained: Any, judged: Any, part: str) -> None:
-    """Give a ``TrainingWarning`` if the accuracy on ``judged`` says little because of the classes that it holds.
+    """Give a ``TrainingWarning`` if the classes in ``judged`` are such that the accuracy says little.
 
     Args:
         trained: class indices of the samples that are trained on, (samples,); None if they are not known.

@@ -162,7 +162,7 @@ def _as_pair(batch: Any) -> str:
 
 
 def begin_epoch(data: Any, epoch: int) -> None:
-    """Tell the batches which epoch begins, counted from 0, and through a torch DataLoader its data set and samplers.
+    """Tell the batches, and the data set and samplers of a torch DataLoader, which epoch begins, counted from 0.
 
     Raises:
         ValueError: the DataLoader's workers have copies of a data set of this library, which would not hear of it.

@@ -215,7 +215,7 @@ class NetworkExecutor(Executor, Gradients):
         state: Any,
         lengths: Optional[Sequence[int]],
     ) -> Tuple[float, Output, Tree, Params]:
-        """The loss of a batch on the engine, the output, the new buffers, and the gradient by trained parameters."""
+        """The loss of a batch on the engine, the output, the new buffers, and the gradients of trained parameters."""
         run = self.training_pass(steps, key)
         frozen = len(self.trained) < len(leaves(self.params))
         trained = Tree({n: p for n, p in leaves(self.params) if n in self.trained}) if frozen else self.params

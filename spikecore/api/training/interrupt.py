@@ -51,7 +51,7 @@ def wholly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting(*numbers: int) -> Iterator[None]:
-    """Note signals instead of acting on them: the block asks ``noted`` where it can stop.
+    """Only note the signals that arrive: wherever the block can stop, it calls ``noted()`` to see them.
 
     A handler of somebody else's for SIGTERM stays. A second Ctrl-C, some seconds later, interrupts the block at
     once.

@@ -41,7 +41,7 @@ def prune(
     by: Criterion = "magnitude",
     seed: Seed = 0,
 ) -> Sparsity:
-    """Take connections away, so that a fraction ``amount`` of all possible ones does not exist: their weights are zero.
+    """Set weights to zero, so that the fraction ``amount`` of all possible connections is missing.
 
     Connections that do not exist already are counted, so pruning twice by the same amount changes nothing. To train on,
     give an optimiser that keeps zeros, ``sc.Adam(keep_zeros=True)``. Files, copies on other engines, exports

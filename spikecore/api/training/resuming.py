@@ -23,7 +23,7 @@ def same_training(before: Any, after: Any) -> bool:
 
 
 def keeps_moments(before: Optional[Optimizer], after: Optimizer, names: Iterable[str]) -> bool:
-    """Whether the arrays of an optimiser continue in another one, for parameters of these names.
+    """Whether an optimiser can go on with the arrays of another one, for parameters of these names.
 
     They do if both are of one kind with the same arrays, and ``after`` trains no parameter that ``before`` has frozen:
     such a parameter has no moments, and the number of steps, by which Adam corrects them, would be wrong for it.

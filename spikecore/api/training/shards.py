@@ -48,7 +48,7 @@ def own_batches(data: Any, ranks: Ranks) -> bool:
 
 
 class Shard:
-    """This rank's parts of the batches of a ``Loader``, which reads no other samples.
+    """The part of each batch of a ``Loader`` that this rank takes; the loader reads only the samples of that part.
 
     Args:
         loader: the whole one.

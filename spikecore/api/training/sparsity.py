@@ -62,7 +62,7 @@ class Sparsity:
 
 @checked
 def sparsity(model: Model, layers: Sequence[str] = ALL) -> Sparsity:
-    """Count the connections of a network: the weights of layers, and within recurrent neurons, that are not zero.
+    """Count the connections of a network: all weights that are not zero, in layers and within recurrent neurons.
 
     Biases, normalisation, and parameters of neurons such as ``beta`` are no connections. A layer of your own says what
     its connections are: ``connections = ("weight",)`` in its class.
