@@ -7,11 +7,13 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.core.messages import warn
 from spikecore.arguments import shown
 from spikecore.samples import DataError
 
 MOST = 1024  # samples from which time scales are estimated
 FEWEST = 4  # samples to learn from
+MOST_CLASSES = 20  # that are taken for classes if they come as floats, with a question
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,17 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
 
 def _classes(y: np.ndarray) -> int:
     """The number of classes; 0 if the targets are numbers."""
+    if y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
+        raise DataError(f"recipe: y of shape {y.shape} is a one-hot code; give the classes, y.argmax(axis=1)")
     if y.dtype.kind == "f":
         if y.ndim > 2:
             raise DataError(f"recipe: y has shape {y.shape}; numbers are (n,) or (n, k)")
+        known = np.unique(y)
+        if y.ndim == 1 and len(known) <= min(MOST_CLASSES, len(y) // 5) and (known == np.arange(len(known))).all():
+            warn(
+                f"recipe: y has only the numbers 0 to {len(known) - 1}, of dtype {y.dtype}, and is read as numbers; if "
+                "they are classes, give y.astype(int)"
+            )
         return 0
     if y.ndim != 1:
         raise DataError(f"recipe: y has shape {y.shape}; give one class per sample, (n,), or numbers of a float dtype")

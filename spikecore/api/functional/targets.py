@@ -66,9 +66,10 @@ def check_labels(
             f"{'step and sample, (time, batch)' if by_step else 'sample'}{hint}"
         )
     if labels.dtype.kind not in "iu":
+        whole = labels.dtype.kind == "f" and bool((labels == labels.round()).all())
         raise ValueError(
             f"targets have dtype {labels.dtype}, expected integer class indices: these are compared with classes; "
-            f"{VALUES}"
+            f"{'for classes give targets.astype(int), ' * whole}{VALUES}"
         )
     wrong = (labels < 0) if classes is None else (labels < 0) | (labels >= classes)
     if ignore_index is not None:
@@ -169,7 +170,9 @@ def _shape_hint(labels: Any, batch: int, classes: Optional[int], time: Optional[
         return f"; for a one-hot code take targets.argmax(-1), and {labels.shape[1]} outputs: there are {classes}"
     if labels.dtype.kind == "f":
         return f"; {VALUES}"
-    return "; take targets[:, 0]" if labels.shape == (batch, 1) else ""
+    if labels.shape == (batch, 1):
+        return "; take targets[:, 0]"
+    return "; for a label at every step take ce_step_loss()" if labels.ndim == 2 and batch in labels.shape else ""
 
 
 def value_hint(found: Shape, wanted: Shape) -> str:

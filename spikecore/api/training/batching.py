@@ -94,7 +94,8 @@ class Feed:
         """The targets of a batch; if they vary in time, with time as the first axis."""
         if self.time_axis == 0 or not varies(loss):
             return targets
-        return self._time_first(engine, targets_on(engine, targets), "targets")
+        placed = targets_on(engine, targets)
+        return placed if placed.ndim <= self.time_axis else self._time_first(engine, placed, "targets")
 
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)

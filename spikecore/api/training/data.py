@@ -37,6 +37,12 @@ def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed
         ShapeError: the samples are sequences, and ``feed`` takes the samples' axis for that of time.
     """
     if not feed.static and feed.time_axis == 0:
+        shape, count = tuple(getattr(x, "shape", ())), len(targets) if hasattr(targets, "__len__") else 0
+        if len(shape) > 2 and shape[0] != count == shape[1]:
+            raise ShapeError(
+                f"x of shape {shape} has its {count} samples, as many as there are targets, along axis 1: samples come "
+                "first in two arrays. Pass x.swapaxes(0, 1) and time_axis=1"
+            )
         raise ShapeError(
             f"x of shape {tuple(getattr(x, 'shape', ()))} has its samples along axis 0, as its targets have, and no "
             "axis of time is named: pass num_steps=25 for samples without one, time_axis=1 for (samples, time, "

@@ -28,6 +28,7 @@ from spikecore.arguments import shown
 SAMPLES = 8  # of the first batch of an epoch
 APART = 9  # epochs between both looks, at least
 FEW, MOST_COLUMNS = 5, 1000  # samples; columns of a table, of which images have more
+FAR = 10.0  # from 0, for targets that a membrane is to reach
 FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
 ALWAYS = 0.99  # spikes per neuron and step
 VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
@@ -312,6 +313,13 @@ def say_of_samples(inputs: Any, targets: Any, task: Task) -> None:
             f"fit: all {many} {said} {shown(first.tolist())}, so there is nothing to learn: a network that always "
             "answers it is right. Give samples of each class, or values that differ"
         )
+    if count and task.kind == "value" and getattr(targets.dtype, "kind", "O") in "iuf":
+        mean, deviation = float(targets.mean()), float(targets.std())
+        if abs(mean) + deviation > FAR:
+            warn(
+                f"fit: the targets have mean {mean:.4g} and deviation {deviation:.4g}, far from membranes, which are "
+                "about 1: train on (y - mean) / deviation, and compute mean + deviation * predict(...)"
+            )
     if getattr(inputs, "ndim", 0) != 2 or inputs.shape[1] > MOST_COLUMNS or len(inputs) < 2:
         return
     same = (inputs == inputs[:1]).all(0)
