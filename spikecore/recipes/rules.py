@@ -142,10 +142,10 @@ def _outputs(facts: Facts, size: int) -> Tuple[Layer, Layer]:
 
 def _table(facts: Facts) -> Body:
     (size,) = facts.shape
-    zero = {"weight_init": init.constant(0.0)}
+    zero = init.constant(0.0)
     hidden = sc.Linear(size, HIDDEN), sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=0.8), sc.Dropout(DROPOUT)
-    spiking = sc.Sequential(*hidden, sc.Linear(HIDDEN, facts.outputs, **zero))
-    return sc.Add(sc.Linear(size, facts.outputs, **zero), spiking), [
+    spiking = sc.Sequential(*hidden, sc.Linear(HIDDEN, facts.outputs, weight_init=zero))
+    return sc.Add(sc.Linear(size, facts.outputs, weight_init=zero), spiking), [
         Choice("encoding", f"constant, {STEPS} steps", "a table has no time; the first layer learns the currents"),
         Choice("neurons", f"{HIDDEN} Leaky(beta=0.8)", f"a memory of 5 steps: rates within {STEPS} steps are graded"),
         NORM,
