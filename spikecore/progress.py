@@ -140,7 +140,7 @@ def watched() -> bool:
 
     The variable TQDM_DISABLE, which turns tqdm's bars off, turns off all other lines as well.
     """
-    return "TQDM_DISABLE" not in os.environ and (sys.stderr.isatty() or in_notebook())
+    return not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or in_notebook())
 
 
 def _tqdm() -> Any:

@@ -26,13 +26,13 @@ import numpy as np
 
 from benchmarks.learns.files import read_npz, read_ts
 from benchmarks.learns.methods import METHODS, SEEDED, predicted
+from benchmarks.learns.problem import Problem
 from benchmarks.learns.report import table
 from benchmarks.learns.sets import SETS, names
-from benchmarks.learns.task import Task
 from benchmarks.lines import Lines
 
 
-def scored(task: Task, said: np.ndarray) -> Dict[str, Any]:
+def scored(task: Problem, said: np.ndarray) -> Dict[str, Any]:
     """The score, and the loss of each test sample: 0 or 1, or a squared error."""
     if task.classes:
         losses = (said != task.y_test).astype(float)
@@ -43,7 +43,7 @@ def scored(task: Task, said: np.ndarray) -> Dict[str, Any]:
     return {"score": float(errors.mean()), "losses": [float(f"{error:.4g}") for error in errors]}
 
 
-def measured(method: str, task: Task, seed: int) -> Dict[str, Any]:
+def measured(method: str, task: Problem, seed: int) -> Dict[str, Any]:
     """The line of a run."""
     began = time.process_time()
     found = scored(task, predicted(method, task, seed))

@@ -7,10 +7,10 @@ from typing import Any, List, Tuple
 
 import numpy as np
 
-from benchmarks.learns.task import Task
+from benchmarks.learns.problem import Problem
 
 
-def read_ts(train: Path, test: Path) -> Task:
+def read_ts(train: Path, test: Path) -> Problem:
     """A task of two ``.ts`` files. Shorter series are padded with zeros at the end."""
     (series, labels, classes), (others, wanted, _) = _parsed(train), _parsed(test)
     if classes:
@@ -21,11 +21,11 @@ def read_ts(train: Path, test: Path) -> Task:
     longest = max(map(len, (*series, *others)))
     (x, lengths), (x_test, lengths_test) = _padded(series, longest), _padded(others, longest)
     if (lengths == longest).all() and (lengths_test == longest).all():
-        return Task(x, y, x_test, y_test, divided=True)
-    return Task(x, y, x_test, y_test, lengths, lengths_test, divided=True)
+        return Problem(x, y, x_test, y_test, divided=True)
+    return Problem(x, y, x_test, y_test, lengths, lengths_test, divided=True)
 
 
-def read_npz(path: Path) -> Task:
+def read_npz(path: Path) -> Problem:
     """A task of an archive with ``x_train``, ``y_train``, ``x_test`` and ``y_test``."""
     with np.load(path, allow_pickle=False) as file:
         x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
@@ -34,7 +34,7 @@ def read_npz(path: Path) -> Task:
         known = np.unique(y)
         y, y_test = (np.searchsorted(known, found) for found in (y, y_test))
     x, x_test = x.astype(np.float32), x_test.astype(np.float32)
-    return Task(x, y, x_test, y_test, lengths, lengths_test, divided=True)
+    return Problem(x, y, x_test, y_test, lengths, lengths_test, divided=True)
 
 
 def _parsed(path: Path) -> Tuple[List[np.ndarray], List[Any], bool]:

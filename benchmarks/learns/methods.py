@@ -10,13 +10,13 @@ from typing import Any, Callable, Dict, Tuple
 import numpy as np
 
 import spikecore as sc
-from benchmarks.learns.task import Task
+from benchmarks.learns.problem import Problem
 
 ROCKETS, STEPS, MOST_UPDATES = 2000, 25, 600
 ALPHAS = np.logspace(-3, 3, 13)
 
 
-def recipe(task: Task, seed: int) -> Any:
+def recipe(task: Problem, seed: int) -> Any:
     """``sc.recipe``, as it stands, on the NumPy engine."""
     made = sc.recipe(task.x, task.y, lengths=task.lengths)
     model = sc.Model(made.network, engine=sc.get_engine("numpy", fused=True), seed=seed)
@@ -30,14 +30,14 @@ def recipe(task: Task, seed: int) -> Any:
     return made.unscaled(model.predict(task.x_test, lengths=task.lengths_test, **made.feed))
 
 
-def _vectors(task: Task) -> Tuple[np.ndarray, np.ndarray]:
+def _vectors(task: Problem) -> Tuple[np.ndarray, np.ndarray]:
     return task.x.reshape(len(task.x), -1), task.x_test.reshape(len(task.x_test), -1)
 
 
-def _scikit(make: Callable[[int], Any]) -> Callable[[Task, int], Any]:
+def _scikit(make: Callable[[int], Any]) -> Callable[[Problem, int], Any]:
     """An estimator behind a scaler."""
 
-    def run(task: Task, seed: int) -> Any:
+    def run(task: Problem, seed: int) -> Any:
         scaler = importlib.import_module("sklearn.preprocessing").StandardScaler()
         x, x_test = _vectors(task)
         return make(seed).fit(scaler.fit_transform(x), task.y).predict(scaler.transform(x_test))
@@ -49,7 +49,7 @@ def _linear(name: str, **options: Any) -> Callable[[int], Any]:
     return lambda seed: getattr(importlib.import_module("sklearn.linear_model"), name)(**options)
 
 
-def strong(task: Task, seed: int) -> Any:
+def strong(task: Problem, seed: int) -> Any:
     """MiniRocket and ridge regression for series, gradient-boosted trees for tables and images."""
     if task.x.ndim != 3:
         ensemble = importlib.import_module("sklearn.ensemble")
@@ -73,7 +73,7 @@ def strong(task: Task, seed: int) -> Any:
     return ridge.fit(scaler.fit_transform(x), task.y).predict(scaler.transform(x_test))
 
 
-def snntorch(task: Task, seed: int) -> Any:
+def snntorch(task: Problem, seed: int) -> Any:
     """The network of snnTorch's tutorial 5 with its settings, for as many epochs as the recipe; series step by step.
 
     Two layers of Leaky(beta=0.95) with 1000 hidden neurons, 25 steps of constant current, cross-entropy of the
@@ -128,7 +128,7 @@ def snntorch(task: Task, seed: int) -> Any:
     return membranes[-1].numpy().reshape(task.y_test.shape) * deviation + mean
 
 
-METHODS: Dict[str, Callable[[Task, int], Any]] = {
+METHODS: Dict[str, Callable[[Problem, int], Any]] = {
     "recipe": recipe,
     "logistic": _scikit(_linear("LogisticRegression", max_iter=3000)),
     "ridge": lambda task, seed: _scikit(_linear("RidgeClassifierCV" if task.classes else "RidgeCV", alphas=ALPHAS))(
@@ -140,7 +140,7 @@ METHODS: Dict[str, Callable[[Task, int], Any]] = {
 SEEDED = ("recipe", "strong", "snntorch")  # the others have no random draws
 
 
-def predicted(method: str, task: Task, seed: int) -> np.ndarray:
+def predicted(method: str, task: Problem, seed: int) -> np.ndarray:
     """What a method says about the test samples."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     """
 
     label: str
-    recipe: build.Recipe
+    recipe: build.KernelRecipe
 
     @property
     def ready(self) -> bool:
@@ -73,7 +73,7 @@ def pieces(names: Sequence[str]) -> List[Piece]:
             raise ConfigError([f"{name}: {unknown('neuron', name, [*NEURONS, PRODUCTS])}"])
     if not has_numba():
         raise ConfigError([f"warm: {no_numba()}"])
-    found: Dict[build.Recipe, Piece] = {}
+    found: Dict[build.KernelRecipe, Piece] = {}
     if PRODUCTS in (names or [PRODUCTS]):
         for label, recipe in recipes("float32"):
             found[recipe] = Piece(f"{PRODUCTS}, {label}: {recipe.name}", recipe)
@@ -119,7 +119,7 @@ def _pieces_of(run: _Run, name: str) -> Iterator[Piece]:
             yield from _named(text, recipes_of(run.stepper, run.params, (), wanted, constant, (OUTS, SIZE)))
 
 
-def _named(label: str, recipes: Sequence[build.Recipe]) -> Iterator[Piece]:
+def _named(label: str, recipes: Sequence[build.KernelRecipe]) -> Iterator[Piece]:
     for recipe in recipes:
         yield Piece(f"{label}: {recipe.name}", recipe)
 

@@ -10,7 +10,7 @@ from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTup
 
 from spikecore.kernels.form import Constants, Step, step_of
 from spikecore.kernels.runtime.blas import calm, multiply
-from spikecore.kernels.runtime.build import Recipe
+from spikecore.kernels.runtime.build import KernelRecipe
 
 
 class Product(NamedTuple):
@@ -140,7 +140,7 @@ class Kernels(ABC):
         """Shape of one step's output, from that of its input."""
         return shape
 
-    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
         """Recipes of a run, and of the run backwards if there is one; None where they show only as it runs.
 
         Args:

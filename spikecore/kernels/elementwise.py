@@ -9,7 +9,7 @@ import numpy as np
 
 from spikecore.kernels.emit import Source, constant_lines, loads_of, spelled, value_of
 from spikecore.kernels.program import Program
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 
 
@@ -26,7 +26,7 @@ class Elementwise(NamedTuple):
 
     reads: Tuple[str, ...]
     outs: Tuple[str, ...]
-    recipe: Recipe
+    recipe: KernelRecipe
     dtype: str
 
     def __call__(self, given: Dict[str, Any], constants: Any, outs: Iterable[Any], threads: bool) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from spikecore.kernels.emit import filled
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe
+from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sinks import PAIR, Sink, workers
 from spikecore.kernels.tiles import TILES, VECTOR, recipe_of, tile, wide
 
@@ -112,7 +112,7 @@ class Multiply(Sink):
         of = (tile(name, self.outs, dtype).address if name in needed else 0 for name in TILES)
         return (shape[1], wide(shape[1]), self._parts(shape), *of)
 
-    def recipes(self, dtype: str, back: bool) -> List[Recipe]:
+    def recipes(self, dtype: str, back: bool) -> List[KernelRecipe]:
         return [recipe_of(name, self.outs, dtype) for name in self._tiles(back)]
 
     def _tiles(self, back: bool) -> Tuple[str, ...]:

@@ -24,7 +24,7 @@ from spikecore.kernels.elementwise import Elementwise, address_of, elementwise, 
 from spikecore.kernels.form import Step, numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import CHUNK, Recipe, kernel_of
+from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of
 from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import arrays_of, by_parameter, flat, in_rows
 from spikecore.kernels.sparse import product as sparse
@@ -115,7 +115,7 @@ class Recurrence(Kernels):
     def params(self) -> Tuple[str, ...]:
         return (WEIGHT, *self.step.params)
 
-    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
         back = () if wanted is None else (_backward(self.step, self._by(wanted)).recipe,)
         return [_forward(self.step).recipe, *back]
 

@@ -155,7 +155,7 @@ def recipes_of(
     constant: bool,
     weight: Tuple[int, ...] = (),
     dtype: str = "float32",
-) -> List[build.Recipe]:
+) -> List[build.KernelRecipe]:
     """Recipes of the runs of a neuron on the CPU; arguments as for ``choose``.
 
     Raises:

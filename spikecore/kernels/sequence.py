@@ -13,7 +13,7 @@ from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstrea
 from spikecore.kernels.form import numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.sequence_numba import backward_source, forward_source
 from spikecore.kernels.sinks import LONG, Sink, workers
@@ -49,7 +49,7 @@ class SequenceNumba(Kernels):
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         return self.sink.out_shape(shape)
 
-    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
         found = [recipe_forward(self), *self.sink.recipes(self.step.dtype, back=False)]
         if wanted is not None:
             sink, how, own = self._way_back(wanted, constant)
@@ -201,14 +201,14 @@ def _chunk_of_zeros(dtype: str) -> Any:
 
 
 @Remembered
-def recipe_forward(kernels: SequenceNumba) -> Recipe:
+def recipe_forward(kernels: SequenceNumba) -> KernelRecipe:
     """The recipe of the forward run."""
     sink = kernels.sink
     return recipe_of_run(forward_source(kernels.step, sink), "forward", kernels.step.dtype, sink.every)
 
 
 @Remembered
-def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> Recipe:
+def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> KernelRecipe:
     """The recipe of the backward run; its chunks, in which it computes the states again, stay in cache."""
     source = backward_source(kernels.step, sink, by_x, by_params)
     return recipe_of_run(source, "backward", kernels.step.dtype, sink.every)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 
 from spikecore.kernels.emit import row
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import CHUNK, EVERY, Recipe
+from spikecore.kernels.runtime.build import CHUNK, EVERY, KernelRecipe
 from spikecore.kernels.runtime.openmp import most_threads, several
 
 PAIR = 2  # steps at once; four are little faster than two, and large steps then no longer vectorise
@@ -94,7 +94,7 @@ class Sink:
         """The values of ``numbers``."""
         return ()
 
-    def recipes(self, dtype: str, back: bool) -> List[Recipe]:
+    def recipes(self, dtype: str, back: bool) -> List[KernelRecipe]:
         """The C functions that kernels call for it."""
         return []
 

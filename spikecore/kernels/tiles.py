@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, List, Tuple
 
 from spikecore.kernels.emit import Source
-from spikecore.kernels.runtime.build import Recipe, make, recipe_of_tile
+from spikecore.kernels.runtime.build import KernelRecipe, make, recipe_of_tile
 from spikecore.kernels.runtime.machine_code import CFunction
 
 ARGUMENTS = {"product": ("a", "b", "bias", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
@@ -43,7 +43,7 @@ def tile(name: str, outs: int, dtype: str) -> CFunction:
 
 
 @lru_cache(maxsize=None)
-def recipe_of(name: str, outs: int, dtype: str) -> Recipe:
+def recipe_of(name: str, outs: int, dtype: str) -> KernelRecipe:
     """The recipe of the product."""
     most, size = AT_ONCE[name]
     source, write = Source(), {"product": _product, "by_rows": _by_rows, "by_weight": _by_weight}[name]

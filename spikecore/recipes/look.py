@@ -1,4 +1,4 @@
-"""What a recipe knows of the data: sizes, classes, and over how many steps a series resembles itself."""
+"""Facts by which a recipe chooses: sizes, classes, and over how many steps a series resembles itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_CLASSES = 20  # that are taken for classes if they come as floats, with a q
 
 @dataclass(frozen=True)
 class Facts:
-    """What is read off training samples.
+    """Facts that are read off training samples.
 
     Args:
         samples: their number.
@@ -101,7 +101,12 @@ def _classes(y: np.ndarray) -> int:
 def _one_array(x: Any, lengths: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
     """Inputs (samples, *features) as floats; series of unequal length are padded with zeros at the end."""
     if isinstance(x, (list, tuple)) or np.asarray(x).dtype.kind == "O":
-        series = [np.asarray(one, np.float32) for one in x]
+        try:
+            series = [np.asarray(one, np.float32) for one in x]
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"recipe: x has entries that are no numbers ({error}); number texts, or leave them out"
+            ) from None
         if len({one.shape for one in series}) > 1:
             if {one.ndim for one in series} != {2} or len({one.shape[1] for one in series}) > 1:
                 raise DataError(
@@ -109,11 +114,17 @@ def _one_array(x: Any, lengths: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
                     "are arrays (steps, features) with equal features"
                 )
             lengths = np.array([len(one) for one in series])
+            if not lengths.all():
+                raise DataError(f"recipe: x[{int(lengths.argmin())}] is a series without steps; leave it out")
             whole = np.zeros((len(series), lengths.max(), series[0].shape[1]), np.float32)
             for row, one in zip(whole, series):
                 row[: len(one)] = one
             return whole, lengths
         x = series
+    if isinstance(x, np.ma.MaskedArray) and x.mask.any():
+        raise DataError(
+            "recipe: x is a masked array with missing values, which no network leaves out; give x.filled(0)"
+        )
     x = np.asarray(x)
     if x.dtype.kind not in "iufb":
         raise DataError(f"recipe: x has {x.dtype} entries; the network takes numbers")

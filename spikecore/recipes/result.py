@@ -44,7 +44,7 @@ class Recipe:
         return ((y - mean) / deviation).astype(np.float32)
 
     def unscaled(self, predictions: ArrayLike) -> np.ndarray:
-        """What ``predict`` gives in the unit of the targets: the reverse of ``scaled``."""
+        """Predictions in the unit of the targets: the reverse of ``scaled``."""
         said = np.asarray(predictions)
         if self.facts.classes:
             return said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import spikecore as sc
 from spikecore import functional, init, schedule
@@ -136,15 +136,15 @@ NORM = Choice("normalisation", "batch norm", "currents are of the threshold's si
 SHORTCUT = Choice("shortcut", "Linear, added", "what is linear in the data needs no spikes; they learn the rest")
 
 
-def _outputs(facts: Facts, size: int) -> Tuple[Layer, Layer]:
-    return sc.Dropout(DROPOUT), sc.Linear(size, facts.outputs)
+def _outputs(facts: Facts, size: int, first: Optional[init.Initialiser] = None) -> Tuple[Layer, Layer]:
+    return sc.Dropout(DROPOUT), sc.Linear(size, facts.outputs, weight_init=first)
 
 
 def _table(facts: Facts) -> Body:
     (size,) = facts.shape
     zero = init.constant(0.0)
-    hidden = sc.Linear(size, HIDDEN), sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=0.8), sc.Dropout(DROPOUT)
-    spiking = sc.Sequential(*hidden, sc.Linear(HIDDEN, facts.outputs, weight_init=zero))
+    hidden = sc.Linear(size, HIDDEN), sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=0.8)
+    spiking = sc.Sequential(*hidden, *_outputs(facts, HIDDEN, zero))
     return sc.Add(sc.Linear(size, facts.outputs, weight_init=zero), spiking), [
         Choice("encoding", f"constant, {STEPS} steps", "a table has no time; the first layer learns the currents"),
         Choice("neurons", f"{HIDDEN} Leaky(beta=0.8)", f"a memory of 5 steps: rates within {STEPS} steps are graded"),

@@ -66,3 +66,16 @@ def test_classes_as_floats_are_told_both_ways_out():
         functional.ce_rate_loss()(np.zeros((3, 40, 3)), Y.astype(float))
     with pytest.raises(ValueError, match=r"compared with classes; for values take mse_value_loss"):
         functional.ce_rate_loss()(np.zeros((3, 40, 3)), X[:, 0].astype(float))
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (np.array([["a", 1.0]] * 40, object), "entries that are no numbers .*'a'.*; number texts, or leave them out"),
+        ([np.zeros((0, 2)), np.zeros((3, 2))] * 20, r"x\[0\] is a series without steps; leave it out"),
+        (np.ma.masked_array(X, X > 0.9), r"a masked array with missing values.*x\.filled\(0\)"),
+    ],
+)
+def test_what_a_recipe_cannot_read_is_named(x, said):
+    with pytest.raises(DataError, match=said):
+        sc.recipe(x, Y)

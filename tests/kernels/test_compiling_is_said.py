@@ -27,7 +27,7 @@ def first(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "in_memory", {})
     monkeypatch.setattr(build, "_awaited", set())
     monkeypatch.setattr(build, "_took", [])
-    return build.Recipe("", "tile")
+    return build.KernelRecipe("", "tile")
 
 
 def test_a_line_comes_before_the_first_kernel_and_names_place_and_command(first, monkeypatch, capsys, tmp_path):
@@ -48,7 +48,7 @@ def test_a_line_comes_before_the_first_kernel_and_names_place_and_command(first,
 
 def test_a_line_changes_each_second_with_the_count_and_the_time_left(first, monkeypatch, capsys):
     """No second passes without it, also while a compiler works; at the end one line stays."""
-    second = build.Recipe("", "other")
+    second = build.KernelRecipe("", "other")
 
     def load(text, around):
         time.sleep(0.5)

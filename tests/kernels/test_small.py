@@ -179,14 +179,14 @@ def test_a_process_without_work_ends_well_and_the_next_kernel_starts_another(mon
 def test_a_process_ends_with_1_if_a_kernel_could_not_be_compiled(monkeypatch):
     monkeypatch.setattr(background, "_process", None)
     monkeypatch.setattr(background, "_asked", {})
-    background.ask([build.Recipe("def kernel(:", "kernel"), _recipe(4)])
+    background.ask([build.KernelRecipe("def kernel(:", "kernel"), _recipe(4)])
     os.close(background._process.write)
     assert background._process.wait(PATIENCE) == 1
 
 
 def _recipe(number):
     """A kernel that is compiled in no time."""
-    return build.Recipe(f"def kernel():\n    return {number}\n", "kernel")
+    return build.KernelRecipe(f"def kernel():\n    return {number}\n", "kernel")
 
 
 def test_a_process_that_ends_is_asked_once_more_and_then_said(monkeypatch, capsys):
@@ -208,7 +208,7 @@ def test_a_process_that_ends_is_asked_once_more_and_then_said(monkeypatch, capsy
     monkeypatch.setattr(background, "_process", None)
     monkeypatch.setattr(background, "_asked", {})
     for _ in range(5):
-        background.ask([build.Recipe("text", "name")])
+        background.ask([build.KernelRecipe("text", "name")])
     assert len(started) == background.ATTEMPTS
     assert capsys.readouterr().err.count("ended with status 3") == 1
     os.close(started[-1].write)
@@ -228,7 +228,7 @@ def test_where_nothing_is_compiled_in_the_background(monkeypatch, tmp_path, why)
         monkeypatch.setattr(sys, "executable", "/usr/bin/host-of-plugins")
     assert not background.possible()
     monkeypatch.setattr(background, "_Compiler", None)  # calling it would fail
-    background.ask([build.Recipe("text", "name")])
+    background.ask([build.KernelRecipe("text", "name")])
 
 
 @pytest.mark.parametrize("fewer", [0, 1])

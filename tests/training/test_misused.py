@@ -55,6 +55,26 @@ def test_only_one_thread_trains_a_model():
     trained.fit(X, Y, num_steps=2, progress=False)  # afterwards it may be trained
 
 
+def test_a_callback_may_train_its_own_model():
+    """The inner training's end is not the outer one's: another thread is still refused."""
+    trained, refusals = model(), []
+
+    def elsewhere():
+        try:
+            trained.fit(X, Y, num_steps=2, progress=False)
+        except RuntimeError as error:
+            refusals.append(str(error))
+
+    def nested(model, row):
+        model.fit(X, Y, num_steps=2, progress=False)
+        second = threading.Thread(target=elsewhere)
+        second.start()
+        second.join(60)
+
+    trained.fit(X, Y, num_steps=2, progress=False, callbacks=[nested])
+    assert len(refusals) == 1
+
+
 def test_predict_of_a_loader_and_a_loader_of_sequences_say_what_to_give():
     sequences = [np.random.default_rng(n).random((5 + n, 5)) for n in range(6)]
     with refused(TypeError, r"input=Loader\(.* must be an array of numbers: the loader's samples"):

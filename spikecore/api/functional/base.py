@@ -173,9 +173,7 @@ class Loss(LossBase):
 
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         """The loss in words: values (time, batch, classes), labels (batch,), both of ``engine``."""
-        steps = Steps(engine, values, lengths)
-        if self.population_code:
-            values = pool_population(engine, values, self.num_classes)
+        steps, values = Steps(engine, values, lengths), self._pooled(engine, values)
         code = one_hot(engine, targets, values.shape[2])
         return self._reduced(engine, self.per_sample(engine, values, code, steps), code)
 
@@ -193,10 +191,7 @@ class Loss(LossBase):
             values: the spikes or membranes that the loss reads, (time, batch, neurons).
             lengths: how many steps of each sample count; None, the default: all.
         """
-        steps = Steps(engine, values, lengths)
-        return self.score(
-            engine, pool_population(engine, values, self.num_classes) if self.population_code else values, steps
-        )
+        return self.score(engine, self._pooled(engine, values), Steps(engine, values, lengths))
 
     def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         """``scores`` of values (time, batch, classes)."""
@@ -213,6 +208,10 @@ class Loss(LossBase):
     def counted(self, targets: Any) -> Any:
         """Which targets, a NumPy array, metrics count: a mask of their shape; None: all."""
         return None
+
+    def _pooled(self, engine: Engine, values: Array) -> Any:
+        """Values of classes: those of each population added."""
+        return pool_population(engine, values, self.num_classes) if self.population_code else values
 
     def _refuse_classes(self) -> None:
         """Refuse what only classes have, in losses whose targets are none."""

@@ -13,7 +13,7 @@ from spikecore.api.core.variants import unfused
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss, Spikes
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population
+from spikecore.api.functional.targets import as_numbers, check_sequence
 from spikecore.api.functional.tasks import Task
 from spikecore.arguments import ArrayLike, Count, checked
 
@@ -102,9 +102,6 @@ class ctc_loss(Loss):
         if self.per_label:
             losses = losses / xp.where(count > 0.0, count, xp.ones_like(count))
         return self._reduced(engine, losses, None)
-
-    def _pooled(self, engine: Engine, values: Array) -> Any:
-        return pool_population(engine, values, self.num_classes) if self.population_code else values
 
 
 def _likelihood(engine: Engine, values: Any, path: Any, blank: int, count: Any, steps: Steps) -> Any:

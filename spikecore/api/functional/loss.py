@@ -28,7 +28,7 @@ from spikecore.api.functional.base import reads_labels as reads_labels
 from spikecore.api.functional.base import scalar as scalar
 from spikecore.api.functional.base import varies as varies
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import check_finite_targets, one_hot, pool_population, value_hint
+from spikecore.api.functional.targets import check_finite_targets, one_hot, value_hint
 from spikecore.api.functional.tasks import CLASS, VALUE_BY_STEP, Task
 from spikecore.arguments import ArrayLike
 
@@ -183,8 +183,7 @@ class mse_count_loss(Loss):
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         steps = Steps(engine, values, lengths)
         neurons = values.shape[2] // self.num_classes if self.population_code else 1
-        if self.population_code:
-            values = pool_population(engine, values, self.num_classes)
+        values = self._pooled(engine, values)
         code = one_hot(engine, targets, values.shape[2])
         on, off = (steps.whole(neurons * rate) for rate in (self.correct_rate, self.incorrect_rate))
         off_by = steps.sum(values) - (code * (on - off) + off)

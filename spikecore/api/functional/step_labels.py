@@ -10,7 +10,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.loss import nll
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import check_labels, one_hot, pool_population
+from spikecore.api.functional.targets import check_labels, one_hot
 from spikecore.api.functional.tasks import CLASS_BY_STEP, Task
 from spikecore.arguments import ArrayLike
 
@@ -75,6 +75,3 @@ class ce_step_loss(Loss):
 
     def counted(self, targets: Any) -> Any:
         return targets != self.ignore_index
-
-    def _pooled(self, engine: Engine, values: Array) -> Any:
-        return pool_population(engine, values, self.num_classes) if self.population_code else values

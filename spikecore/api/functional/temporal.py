@@ -11,7 +11,7 @@ from spikecore.api.functional.base import Loss
 from spikecore.api.functional.loss import nll
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import one_hot, pool_population
+from spikecore.api.functional.targets import one_hot
 from spikecore.api.functional.tasks import CLASS, Task
 from spikecore.arguments import ArrayLike, Numbers
 
@@ -58,13 +58,11 @@ class mse_temporal_loss(Loss):
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         super().check(engine, values, targets, lengths)
-        if self.population_code:
-            values = pool_population(engine, values, self.num_classes)
+        values = self._pooled(engine, values)
         self.reader.check(engine, values, targets, lengths)
 
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
-        if self.population_code:
-            values = pool_population(engine, values, self.num_classes)
+        values = self._pooled(engine, values)
         code = None if self.target_is_time else one_hot(engine, targets, values.shape[2])
         times, wanted = self.reader.compare(engine, values, targets, code, lengths)
         off_by = (times - wanted) / Steps(engine, values, lengths).counts(2)
@@ -104,8 +102,7 @@ class ce_temporal_loss(Loss):
             raise ValueError(f"ce_temporal_loss: inverse={self.inverse!r} must be one of {', '.join(INVERSES)}")
 
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
-        if self.population_code:
-            values = pool_population(engine, values, self.num_classes)
+        values = self._pooled(engine, values)
         times = spike_times(engine, values, lengths=lengths)[0, ...]
         logits = -times if self.inverse == "negate" else 1.0 / (times + 1.0)
         code = one_hot(engine, targets, values.shape[2])

@@ -214,7 +214,7 @@ class Standardize(Stateless):
         return y, buffers
 
     def scale(self, xp: Any, buffers: Tree) -> Any:
-        """What differences from the mean are multiplied by, (num_features,)."""
+        """Factor of the differences from the mean, (num_features,): 1 / deviation."""
         least = CONSTANT * abs(buffers.mean)
         return 1.0 / xp.sqrt(xp.where(buffers.var > least * least, buffers.var, xp.ones_like(buffers.var)))
 

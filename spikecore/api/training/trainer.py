@@ -79,12 +79,14 @@ class Trainer:
             RuntimeError: another thread trains it.
         """
         me = threading.get_ident()
+        inner = _THREADS.get(id(self)) == me  # a callback trains the model that called it
         if _THREADS.setdefault(id(self), me) != me:  # in one go, even if two threads begin together
             raise RuntimeError("another thread trains this model: wait for it, or train a copy, copy.deepcopy(model)")
         try:
             yield
         finally:
-            _THREADS.pop(id(self), None)
+            if not inner:
+                del _THREADS[id(self)]
 
     def change(self, executor: Executor) -> None:
         """Train and run from now on by another executor, which has the weights."""

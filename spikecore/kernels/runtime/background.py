@@ -18,7 +18,7 @@ import zlib
 from typing import Any, Dict, Iterable, List, Optional
 
 from spikecore.kernels.runtime import store
-from spikecore.kernels.runtime.build import Recipe, make
+from spikecore.kernels.runtime.build import KernelRecipe, make
 
 SWITCH = "SPIKECORE_BACKGROUND"  # "0" in the environment: nothing is compiled in the background
 IDLE = 20.0  # seconds without work after which the process ends
@@ -59,7 +59,7 @@ class _Compiler(subprocess.Popen):  # type: ignore[type-arg]
 
 _lock = threading.Lock()
 _process: Optional[_Compiler] = None
-_asked: Dict[Recipe, int] = {}  # how often
+_asked: Dict[KernelRecipe, int] = {}  # how often
 _owner = os.getpid()
 
 
@@ -69,7 +69,7 @@ def possible() -> bool:
     return python and os.environ.get(SWITCH) != "0" and os.getpid() == _owner and store.can_keep()
 
 
-def ask(recipes: Iterable[Recipe]) -> None:
+def ask(recipes: Iterable[KernelRecipe]) -> None:
     """Have kernels compiled that are not on disk; whoever looks there later finds them. Each is asked for once."""
     global _process  # noqa: PLW0603
     with _lock:
@@ -126,6 +126,6 @@ def work() -> int:
         if not line:
             return status
         try:
-            make(Recipe(*json.loads(zlib.decompress(base64.b64decode(line)))))
+            make(KernelRecipe(*json.loads(zlib.decompress(base64.b64decode(line)))))
         except Exception:  # noqa: BLE001  # the others are not to go without
             status = 1

@@ -70,7 +70,7 @@ EVERY = 32  # steps of a block whose states are computed again: 264 KB for each 
 TYPICAL = 1.5  # seconds that a kernel takes to compile, for the time left while none has been compiled
 
 
-class Recipe(NamedTuple):
+class KernelRecipe(NamedTuple):
     """The recipe of a C function, from which it is compiled.
 
     Args:
@@ -82,25 +82,25 @@ class Recipe(NamedTuple):
     name: str
 
 
-in_memory: Dict[Recipe, CFunction] = {}  # the C functions of this process
-_awaited: Set[Recipe] = set()  # those that somebody who watches waits for
+in_memory: Dict[KernelRecipe, CFunction] = {}  # the C functions of this process
+_awaited: Set[KernelRecipe] = set()  # those that somebody who watches waits for
 _took: List[float] = []  # seconds of each that was compiled while somebody watched
 
 
-def recipe_of_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Recipe:
+def recipe_of_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> KernelRecipe:
     """The recipe of the kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps.
 
     ``before`` is code that stands before it.
     """
     signature = 'c_function("void(intp, intp, CPointer(intp))", error_model="numpy")'
-    return Recipe(_text(source, dtype, signature, every, before), name)
+    return KernelRecipe(_text(source, dtype, signature, every, before), name)
 
 
-def recipe_of_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> Recipe:
+def recipe_of_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> KernelRecipe:
     """The recipe of a C function of ``count`` addresses and extents; sums may go in any order."""
     integers = ", ".join(["intp"] * count)
     signature = f'c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})'
-    return Recipe(_text(source, dtype, signature, before=before), name)
+    return KernelRecipe(_text(source, dtype, signature, before=before), name)
 
 
 @lru_cache(maxsize=None)
@@ -113,22 +113,22 @@ def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: st
 def build_by_address(before: str, source: str, name: str, dtype: str, returns: bool = False) -> ByAddress:
     """The function ``name`` of ``source``, of the address of a table; ``before`` are functions that it calls."""
     signature = f'c_function("{"intp" if returns else "void"}(intp)", error_model="numpy")'
-    return ByAddress(make(Recipe(_text(source, dtype, signature, before=before), name)), returns)
+    return ByAddress(make(KernelRecipe(_text(source, dtype, signature, before=before), name)), returns)
 
 
 @lru_cache(maxsize=None)
-def kernel_of(recipe: Recipe, dtype: str) -> Kernel:
+def kernel_of(recipe: KernelRecipe, dtype: str) -> Kernel:
     """The kernel of a recipe."""
     return Kernel(make(recipe), dtype)
 
 
-def expect(recipes: Iterable[Recipe]) -> None:
+def expect(recipes: Iterable[KernelRecipe]) -> None:
     """Say that kernels will be asked for soon, so that those who watch the first are told how many there are."""
     if watched():
         _awaited.update(recipe for recipe in recipes if at_hand(recipe) is None)
 
 
-def make(recipe: Recipe, quiet: bool = False) -> CFunction:
+def make(recipe: KernelRecipe, quiet: bool = False) -> CFunction:
     """The function of a recipe: from memory, from disk, or compiled.
 
     Whoever watches the program is told before the first kernel of the process is compiled, while each is compiled, and
@@ -158,7 +158,7 @@ def _left(seconds: Optional[float] = None) -> str:
     return f", about {max(1.0, left):.0f} s left" if left else ""
 
 
-def at_hand(recipe: Recipe) -> Optional[CFunction]:
+def at_hand(recipe: KernelRecipe) -> Optional[CFunction]:
     """The function of a recipe from memory or from disk; None where it is to be compiled, which takes a second."""
     made = in_memory.get(recipe)
     if made is None:
@@ -168,7 +168,7 @@ def at_hand(recipe: Recipe) -> Optional[CFunction]:
     return made
 
 
-def entry_of(recipe: Recipe) -> str:
+def entry_of(recipe: KernelRecipe) -> str:
     """Under which name the function of a recipe is kept on disk."""
     return machine_code.entry(machine_code.module_name(recipe.text, machine_code.code_around()), recipe.name)
 

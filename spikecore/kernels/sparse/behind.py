@@ -20,7 +20,7 @@ from spikecore.kernels.form import Step
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.readout import BIAS, WEIGHT
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe
+from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sinks import Sink
 from spikecore.kernels.sparse import product as sparse
@@ -57,7 +57,7 @@ class ProductBehind(Kernels):
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         return (*shape[:-1], self.outs)
 
-    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
         found = _neuron(self, Packed()).recipes(None, constant) or []
         if wanted is not None:
             own = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.words import WORD, digest
 
@@ -123,7 +123,7 @@ def address(a: Any) -> int:
     return int(a.__array_interface__["data"][0])
 
 
-def recipe(name: str, dtype: str) -> Recipe:
+def recipe(name: str, dtype: str) -> KernelRecipe:
     """The recipe of "pack", "unpack" or "count"."""
     source = {"pack": PACK, "unpack": UNPACK, "count": COUNT}[name]
     return recipe_of_run(source, name, dtype, before=BEFORE.format(digest=digest()))

@@ -15,7 +15,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import Bits, address
 from spikecore.kernels.sparse.patches import FUNCTIONS, Plan
@@ -223,7 +223,7 @@ def _kernel(name: str, dtype: str, weighted: bool) -> Any:
     return kernel_of(recipe(name, dtype, weighted), dtype)
 
 
-def recipe(name: str, dtype: str, weighted: bool) -> Recipe:
+def recipe(name: str, dtype: str, weighted: bool) -> KernelRecipe:
     """The recipe of "convolve" or "by_weight", with factors if ``weighted``."""
     source = {"convolve": CONVOLVE, "by_weight": BY_WEIGHT}[name]
     before = FUNCTIONS.format(digest=digest(), weighted=weighted, add=ADD.format(weighted=weighted))

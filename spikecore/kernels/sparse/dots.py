@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
@@ -85,7 +85,7 @@ def dots(lists: Lists, left: Any, right: Any) -> Any:
     return out
 
 
-def recipe(dtype: str) -> Recipe:
+def recipe(dtype: str) -> KernelRecipe:
     """The recipe of the dot products."""
     before = BEFORE.format(digest=digest(), block=BLOCK, width=WIDTH)
     return recipe_of_run(SOURCE, "dots", dtype, before=before)

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.sparse.bits import address
@@ -105,7 +105,7 @@ def feedback(weight: Any, samples: int) -> Optional[Callable[[Any, Any], bool]]:
     return multiply
 
 
-def recipe(dtype: str) -> Recipe:
+def recipe(dtype: str) -> KernelRecipe:
     """The recipe of the product of a step."""
     return recipe_of_run(SOURCE, "feedback", dtype, before=BEFORE.format(digest=digest()))
 

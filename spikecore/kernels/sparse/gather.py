@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
@@ -105,7 +105,7 @@ def sums(lists: Lists, matrix: Any, start: Any = None, out: Any = None) -> Any:
     return out
 
 
-def recipe(dtype: str, weighted: bool) -> Recipe:
+def recipe(dtype: str, weighted: bool) -> KernelRecipe:
     """The recipe of the sums, with factors if ``weighted``."""
     before = BEFORE.format(digest=digest(), block=BLOCK, add=ADD.format(weighted=weighted))
     return recipe_of_run(SOURCE, "gather", dtype, before=before)

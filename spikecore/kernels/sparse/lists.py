@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import BEFORE, Bits, address
 from spikecore.kernels.sparse.words import digest
@@ -125,7 +125,7 @@ def _nothing(dtype: str) -> Any:
     return np.zeros((1, 1), dtype)
 
 
-def recipe(name: str, dtype: str, count: bool) -> Recipe:
+def recipe(name: str, dtype: str, count: bool) -> KernelRecipe:
     """The recipe of "by_rows" or "by_columns": the function that counts, or the one that lists."""
     source = {"by_rows": BY_ROWS, "by_columns": BY_COLUMNS}[name].format(block=BLOCK, count=count)
     before = BEFORE.format(digest=digest()) + 'whole, numbers = pointer_to("int64"), pointer_to("uint16")\n'

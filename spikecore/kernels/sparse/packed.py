@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Dict, List, Tuple
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, make, recipe_of_tile
+from spikecore.kernels.runtime.build import KernelRecipe, make, recipe_of_tile
 from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.sinks import PAIR, Sink, workers
 from spikecore.kernels.sparse.words import WORD, digest
@@ -70,7 +70,7 @@ class Packed(Sink):
     def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
         return shape[1], per_row(shape[1]), _pack_rows(dtype).address
 
-    def recipes(self, dtype: str, back: bool) -> List[Recipe]:
+    def recipes(self, dtype: str, back: bool) -> List[KernelRecipe]:
         return [recipe(dtype)]
 
     def arrays(self, params: Dict[str, Any], shape: Tuple[int, ...], dtype: str, back: bool) -> List[Any]:
@@ -82,7 +82,7 @@ def per_row(inner: int) -> int:
     return -(-inner // WORD)
 
 
-def recipe(dtype: str) -> Recipe:
+def recipe(dtype: str) -> KernelRecipe:
     """The recipe of the function that packs rows."""
     return recipe_of_tile(PACK_ROWS, "pack_rows", dtype, 5, BEFORE.format(digest=digest()))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Iterator, Tuple
 
-from spikecore.kernels.runtime.build import Recipe
+from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sparse import bits, convolution, dots, feedback, gather, lists, packed
 
 
-def recipes(dtype: str) -> Iterator[Tuple[str, Recipe]]:
+def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
     """Recipes, and what each is for. Nothing in them depends on a neuron or on sizes."""
     for name in ("pack", "unpack", "count"):
         yield "bits of spikes", bits.recipe(name, dtype)

@@ -1,4 +1,4 @@
-"""``Task``: training and test samples, which can be divided anew."""
+"""``Problem``: training and test samples, which can be divided anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLITS, SMALL = 5, 200  # splits of a set whose test part has fewer samples than
 
 
 @dataclass(frozen=True)
-class Task:
+class Problem:
     """Training and test samples.
 
     Args:
@@ -39,7 +39,7 @@ class Task:
     def splits(self) -> int:
         return SPLITS if len(self.y_test) < SMALL else 1
 
-    def split(self, number: int) -> Task:
+    def split(self, number: int) -> Problem:
         """Another division of the same samples, of the same sizes; of classes, with the same number of each.
 
         Split 0 of a set with a test part is the set's own.
