@@ -29,8 +29,9 @@ train, test = digits()
 # %% [markdown]
 # ## Train
 #
-# A small classifier for the handwritten digits of scikit-learn: 64 pixels, 60 hidden neurons, 10 neurons that vote by
-# firing. Any layers and neurons will do, also [one that you write yourself](own_neuron.md), and any engine.
+# The network is a small classifier for the handwritten digits of scikit-learn. It has 64 inputs, 60 hidden neurons, and
+# 10 output neurons that vote by firing. Any layers, neurons and engine will do, even [a neuron that you write
+# yourself](own_neuron.md).
 
 # %%
 network = sc.Sequential(sc.Linear(64, 60), sc.Leaky(beta=0.9), sc.Linear(60, 10), sc.Leaky(beta=0.9))
@@ -41,7 +42,7 @@ print(f"{accuracy:.1%} of {len(test)} test images")
 assert accuracy > 0.85
 
 # %% [markdown]
-# Are the gradients right that it has learned from? Compared with a second engine, and with finite differences:
+# Were the gradients right? `sc.verify` compares them with a second engine and with finite differences:
 
 # %%
 print(sc.verify(model, test.inputs[:8], test.targets[:8], num_steps=5))
@@ -49,8 +50,8 @@ print(sc.verify(model, test.inputs[:8], test.targets[:8], num_steps=5))
 # %% [markdown]
 # ## Export
 #
-# One call writes the network, with an example around it. `net` is the stem of the files and the prefix of the names in
-# them.
+# One call writes the network and an example program. `net` is the stem of the file names and the prefix of the names in
+# the code.
 #
 # ![The model is exported as net.h, net.c, main.c and net.md; the first three become a program that reads pixels and
 # writes counts](drawings/c_files.svg)
@@ -60,22 +61,22 @@ done = sc.export(model, FOLDER / "net", to="c")
 print(done)
 
 # %% [markdown]
-# The header is what a program sees: a type for the memory, two functions, sizes as macros.
+# The header is what a program sees: a type for the memory, two functions, and sizes as macros.
 
 # %%
 print((FOLDER / "net.h").read_text())
 
 # %% [markdown]
-# And the step? Read it: it is the network. The first product takes the pixels. The second one adds up the weights of
-# the neurons that have fired, and multiplies nothing. Between them stands the neuron of your Python program, one line
-# for its membrane and one for its spike.
+# Now read the step: it is the network. The first product multiplies the pixels by weights. The second product
+# multiplies nothing: it only adds up the weights of the neurons that have fired. Between the products stands the neuron
+# of your Python program, with one line for its membrane and one for its spike.
 
 # %%
 source = (FOLDER / "net.c").read_text()
 print(source[source.index("void net_step") :])
 
 # %% [markdown]
-# No memory is allocated while it runs. The size of `net_state` is the RAM that the network needs.
+# The network allocates no memory while it runs. The size of `net_state` is the RAM that the network needs.
 #
 # ![Flash holds weights and code, RAM holds states and scratch memory; input goes into the RAM, spikes come
 # out](drawings/c_memory.svg)
@@ -91,10 +92,10 @@ print(sizes)
 # %% [markdown]
 # ## Build and run
 #
-# The example that comes with the network, `main.c`, reads samples on stdin. With a number of steps as its argument it
-# shows each sample for so many steps, beginning at rest, and prints how often each output neuron has fired. A Makefile
-# builds it; here we call the compiler ourselves. `-ffp-contract=off` is worth remembering: it keeps compilers from
-# melting a product and a sum into one operation that rounds differently.
+# The example program, `main.c`, reads samples from stdin. Its argument is the number of steps. It shows each sample for
+# this number of steps, beginning at rest, and prints how often each output neuron has fired. A Makefile builds it; here
+# we call the compiler ourselves. `-ffp-contract=off` is worth remembering: it keeps compilers from merging a product
+# and a sum into one operation that rounds differently.
 
 # %%
 if COMPILER:
@@ -122,9 +123,9 @@ if COMPILER:
 # %% [markdown]
 # ## From another language
 #
-# What calls C can call the network: C++, Rust, Java, Go, a PLC. Here is Python itself, by `ctypes`. It sees the network
-# as any program does: a piece of memory, and two functions that take its address. One call is one time step, so the
-# input may change at each of them.
+# Programs in C++, Rust, Java or Go can call the network, and so can a PLC. Here Python calls it, by `ctypes`. Python
+# sees the network as any program does: as a piece of memory, and two functions that take its address. One call is one
+# time step, so the input may change at each call.
 
 # %%
 if COMPILER:
@@ -147,20 +148,20 @@ if COMPILER:
 # %% [markdown]
 # ## Onto the device
 #
-# `net.c` and `net.h` go into the project of the firmware as they are. For a Cortex-M4, say:
+# `net.c` and `net.h` go into the project of the firmware as they are. This command compiles them for a Cortex-M4:
 #
 # ```
 # arm-none-eabi-gcc -std=c99 -ffp-contract=off -Os -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16 -c net.c
 # ```
 #
-# `net.md`, which was written beside them, lists the operations of each layer: what the network costs at most in a step.
-# How much of it is really spent depends on how many neurons fire. [Deploying](../deploying.md) has the options, what is
-# exact and what is not, and the other routes: integers, ONNX, NIR.
+# `net.md`, which was written beside them, lists the operations of each layer, which are the most that a step can cost.
+# The real cost depends on how many neurons fire. [Deploying](../deploying.md) lists the options, says what is exact,
+# and shows other routes: integers, ONNX, NIR.
 #
 # ## Exercises
 #
-# **1. Fewer weights.** Set the 80 % of the weights of the first layer that are nearest to zero to exactly zero, export
-# again, and compare the sizes of the weights and the accuracy.
+# **1. Fewer weights.** In the first layer, set the smallest 80 % of the weights, by magnitude, to zero. Export again,
+# and compare the sizes of the weights and the accuracy.
 
 # %% tags=["answer"]
 thin = sc.Model(network, engine="numpy", seed=0)
@@ -173,8 +174,8 @@ print(sc.export(thin, FOLDER / "thin", example=False).notes[-1])
 print(f"accuracy {accuracy:.1%} -> {less:.1%} without any training afterwards")
 
 # %% [markdown]
-# **2. Who is busy?** Count how many hidden neurons fire in a step on average, and so how many of the 600 weights of the
-# last product are added up.
+# **2. Who is busy?** On average, how many hidden neurons fire in a step? So how many of the 600 weights of the last
+# product are added up?
 
 # %% tags=["answer"]
 recorded = model(test.inputs, num_steps=STEPS, record=True)

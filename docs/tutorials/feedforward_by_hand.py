@@ -20,9 +20,9 @@
 #
 # $$U(t + \Delta t) = \beta\, U(t) + (1 - \beta)\, R\, I , \qquad \beta = e^{-\Delta t/\tau} . \qquad (1)$$
 #
-# (Insert it: for $\Delta t \to 0$ it is $U(t)$, for $\Delta t \to \infty$ it is $RI$, and between the difference decays
-# like $e^{-t/\tau}$.) So $\beta$ is what is left of the membrane after one step. Forward Euler had $1 - \Delta t/\tau$
-# in its place, the first two terms of the series of the exponential function.
+# (Check it: for $\Delta t \to 0$ the solution is $U(t)$, for $\Delta t \to \infty$ it is $RI$, and in between the
+# difference from $RI$ decays like $e^{-t/\tau}$.) So $\beta$ is what is left of the membrane after one step. In place
+# of $\beta$, forward Euler had $1 - \Delta t/\tau$, the first two terms of the exponential series.
 #
 # Now the second simplification. The current of a neuron in a network is a sum of inputs times weights, and the weights
 # are learned. A factor $(1 - \beta) R$ in front of them would be learned as well, so we let the weights swallow it:
@@ -34,7 +34,7 @@
 # ![The neuron as a loop: weighted input, what is left of the membrane and the reset are added; the sum is compared with
 # the threshold](drawings/neuron_loop.svg)
 #
-# One decay, one threshold, and weights. How large is $\beta$?
+# A neuron now has one decay, one threshold, and weights. How large is $\beta$?
 
 # %%
 import math
@@ -55,8 +55,8 @@ assert abs(math.exp(-1 / 5) - 0.819) < 1e-3
 #
 # ## The neuron in ten lines
 #
-# This is all of equation (2). The reset comes one step after the spike, because it looks at the membrane that the step
-# begins with.
+# These lines are all of equation (2). The reset comes one step after the spike, because it is computed from the
+# membrane at the beginning of the step.
 
 
 # %%
@@ -81,8 +81,8 @@ print("membrane, steps 10 to 12:", np.round(by_hand["mem"][10:13], 4))
 print("membrane, steps 23 and 24:", np.round(by_hand["mem"][23:25], 4))
 
 # %% [markdown]
-# The library's neuron has the same equation, an array of any size in the place of the number, and gradients. Both give
-# the spikes of snnTorch's tutorial.
+# The library's neuron has the same equation, but it takes arrays of any size and has gradients. Both neurons give the
+# spikes of snnTorch's tutorial.
 
 # %% alt="Stack of three pictures: a step of input, the membrane as a sawtooth up to the threshold, and twelve spikes"
 model = sc.Model(sc.Sequential(sc.Leaky(beta=0.8)), engine="numpy", input_shape=(1,))
@@ -112,9 +112,9 @@ fig.tight_layout()
 #
 # ## What the decay does
 #
-# Under a constant input $WX$, equation (2) without reset approaches $U_\infty = WX / (1 - \beta)$. So a large $\beta$
-# does two things: it remembers longer, *and* it amplifies, by $1/(1 - \beta)$. That is a trap. Changing $\beta$ from
-# 0.9 to 0.99 makes the same weights ten times stronger.
+# Under a constant input $WX$ and without reset, the membrane of equation (2) approaches $U_\infty = WX / (1 - \beta)$.
+# So a large $\beta$ does two things: it remembers longer, *and* it amplifies, by $1/(1 - \beta)$. That is a trap.
+# Changing $\beta$ from 0.9 to 0.99 makes the same weights ten times stronger.
 
 # %% alt="Membranes of neurons with beta 0.5, 0.9 and 0.99 under one input: the larger beta, the higher and slower"
 fig, ax = plt.subplots(figsize=(7, 2.8))
@@ -134,8 +134,8 @@ fig.tight_layout()
 # %% [markdown]
 # ## A network over time
 #
-# Now 784 inputs, 1000 hidden neurons and 10 outputs, all connected, with $\beta = 0.99$. It has no training, only
-# random weights. Its input is a digit of MNIST as a [rate code](spike_encoding.md) over 200 steps.
+# The next network has 784 inputs, 1000 hidden neurons and 10 outputs, fully connected, with $\beta = 0.99$. It is not
+# trained: its weights are random. Its input is a digit of MNIST as a [rate code](spike_encoding.md) over 200 steps.
 #
 # A layer of weights is one matrix product per step, and the neurons follow:
 #
@@ -178,8 +178,9 @@ counts = np.sum(hidden_by_hand), np.sum(output_by_hand)
 print(f"by hand: {counts[0]} spikes of hidden neurons, {counts[1]} of outputs")
 
 # %% [markdown]
-# The library does it in one call. The loop over time is inside, compiled where this pays. `record=True` asks for the
-# states of all layers, not only the last; they come by the name of their layer, which is its number in `Sequential`.
+# The library runs the network in one call. The loop over time is inside this call, and is compiled if this pays.
+# `record=True` asks for the states of all layers, not only of the last. You find them under the name of the layer,
+# which is its number in `Sequential`.
 
 # %%
 out = model(spikes_in, record=True)
@@ -194,8 +195,8 @@ print("spikes that differ from the loop:", differing)
 assert differing <= 0.001 * hidden.spikes.size
 
 # %% [markdown]
-# (A spike may differ where a membrane meets the threshold to the last bit, since a matrix product adds its terms in an
-# order that the machine chooses. That is why `sc.verify`, below, compares in double precision.)
+# (If a membrane equals the threshold to the last bit, a spike may differ, since the machine chooses the order in which
+# a matrix product adds its terms. That is why `sc.verify`, below, compares in double precision.)
 #
 # Here is what passed through the network. The raster of the input shows the rows of the digit, as bands. The hidden
 # layer has no such order, since each hidden neuron sees all pixels.
@@ -214,8 +215,9 @@ fig.align_ylabels()
 
 # %% [markdown]
 # Membranes of single neurons are in the same record. These four are hidden neurons; `traces` marks each spike as a dot.
-# About half of all hidden neurons never fire: the weights are positive and negative at random, the input is positive,
-# so half of the neurons are pulled down. With $\beta = 0.99$ they fall far, since the membrane has no lower limit.
+# About half of all hidden neurons never fire. The weights are positive and negative at random and the input is
+# positive, so half of the neurons are pulled down. With $\beta = 0.99$ their membranes fall far, since the membrane has
+# no lower limit.
 
 # %% alt="Membranes of four hidden neurons: one falls far below zero and never fires, one fires rarely, two fire often"
 counts = hidden.spikes[:, 0].sum(axis=0)
@@ -242,7 +244,8 @@ answer = int(output.spikes.sum(axis=(0, 1)).argmax())
 print(f"the digit is a {label}, the untrained network says {answer}")
 
 # %% [markdown]
-# One digit says nothing about chance. For a thousand, `evaluate` encodes, runs and counts; 25 steps are enough.
+# One digit does not show whether the network only guesses. For a thousand digits, `evaluate` encodes, runs and counts;
+# 25 steps are enough.
 
 # %%
 from spikecore.datasets import Loader
@@ -256,7 +259,7 @@ assert untrained["accuracy"] < 0.3
 # ## The same network in PyTorch
 #
 # If you come from snnTorch, you write a module and the loop yourself. `spikecore.nn` has modules with snnTorch's names,
-# arguments and return values. Given the same weights, it gives the same spikes.
+# arguments and return values. With the same weights, these modules give the same spikes.
 
 # %%
 import torch
@@ -304,12 +307,12 @@ assert (in_torch != output.spikes).mean() < 0.01
 # %% [markdown]
 # ## What goes wrong
 #
-# Random weights have a size, the threshold has a size, and $\beta$ amplifies. They must fit:
+# Random weights have a size, the threshold has a size, and $\beta$ amplifies. The three must fit each other:
 #
 # ![Rasters of neurons whose weights are too small, fitting, and too large: silent, telling inputs apart, always
 # on](drawings/too_quiet_too_loud.svg)
 #
-# The next picture has the rates of both layers for thresholds over two orders of magnitude.
+# The next picture shows the firing rates of both layers. The thresholds span two orders of magnitude.
 
 # %% alt="Firing rates of hidden and output layer against the threshold: high at the left, falling to zero at the right"
 thresholds = np.geomspace(0.05, 20, 11)
@@ -333,17 +336,17 @@ assert rates["1"][0] > 10 * rates["1"][-1]
 assert rates["3"][-1] == 0.0
 
 # %% [markdown]
-# At the left, the half of the hidden neurons that is pulled up fires at almost every step. At the right, few spikes are
-# left in the hidden layer and none in the output: activity dies from layer to layer. That is why deep spiking networks
-# are initialised with more care than this, and why you should look at rates before you train: no layer should be
-# silent, and none should always fire. [Training recipes](../training.md) has the remedies. In [Training a dense
-# network](train_dense.md) the weights learn.
+# At the left, half of the hidden neurons are pulled up by the input and fire at almost every step. At the right, few
+# spikes are left in the hidden layer and none in the output: activity dies from layer to layer. That is why deep
+# spiking networks are initialised with more care than this, and why you should look at rates before you train: no layer
+# should be silent, and none should always fire. [Training recipes](../training.md) has the remedies. In [Training a
+# dense network](train_dense.md) the weights learn.
 
 # %% [markdown]
 # ## Exercises
 #
 # **1.** A neuron gets spikes with the weight 0.4 from one input that fires every $n$ steps. What is the largest $n$ for
-# which it ever fires, if $\beta = 0.9$ and $\theta = 1$? Sum the geometric series first, then simulate.
+# which the neuron ever fires, if $\beta = 0.9$ and $\theta = 1$? Sum the geometric series first, then simulate.
 
 # %% tags=["answer"]
 # Just after an input spike the membrane approaches 0.4 (1 + b^n + b^2n + ...) = 0.4 / (1 - b^n). It exceeds 1 if
@@ -392,10 +395,9 @@ assert (joined != output.spikes).mean() < 0.01
 # ## Verify the gradients
 #
 # The next step is training, and training needs gradients through 25 or 200 steps. Is the chain rule right? `sc.verify`
-# computes loss, spikes, states and gradients twice, with the model's engine and with the hand-written gradients of the
-# NumPy engine, and compares those with finite differences. The network is the one from above; a NumPy model is
-# compared with itself without kernels, so we take a copy with the same weights on torch, where autograd is an
-# independent witness.
+# computes loss, spikes, states and gradients twice: with the model's engine, and with the hand-written gradients of the
+# NumPy engine. It also compares the hand-written gradients with finite differences. The network is the one from above.
+# We take a copy with the same weights on torch, where autograd is an independent witness.
 
 # %%
 on_torch = model.to_engine("torch")

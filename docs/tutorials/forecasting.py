@@ -8,10 +8,10 @@
 # %% [markdown]
 # ## Series that we make ourselves
 #
-# A transformer in a power grid: an hour a row, with its load, the load's reactive part, and the temperature of its
-# oil. All follow the day and the week, with weather that drifts and with noise. The oil is warm when the load was high
-# in the last hours. A table of your own, such as `numpy.loadtxt("power.csv", delimiter=",")`, takes the place of
-# `table`.
+# The series belong to a transformer in a power grid. Each row is an hour, with the load, the load's reactive part, and
+# the temperature of the oil. All three follow the day and the week, with drifting weather and with noise. The oil is
+# warm if the load was high in the last hours. A table of your own, such as `numpy.loadtxt("power.csv", delimiter=",")`,
+# takes the place of `table`.
 
 # %%
 import matplotlib.pyplot as plt
@@ -40,12 +40,12 @@ ax.legend(frameon=False, ncols=3, fontsize=9)
 # %% [markdown]
 # ## Windows
 #
-# The network sees 48 hours and predicts the next 24, of all three series: 72 numbers. `datasets.windows` cuts the table
-# into parts for training, validation and test, one after the other, and each part into windows. No window has a target
-# in another part.
+# The network sees 48 hours of all three series and predicts the next 24 hours: 72 numbers. `datasets.windows` cuts the
+# table into parts for training, validation and test, one after the other, and each part into windows. No window has a
+# target in another part.
 #
-# It also brings each series to a mean of 0 and a deviation of 1, **by the training part alone**. What comes later is
-# not known yet; scaled by all of it, the figures would be too good.
+# `datasets.windows` also scales each series to mean 0 and standard deviation 1, **computed from the training part
+# alone**. Later values are not known yet at that time. If they were used for scaling, the results would look too good.
 #
 # ![A series in three parts, training, validation and test; in each part windows slide along, each with a part that the
 # network sees and a part that it predicts](drawings/forecast_windows.svg)
@@ -57,13 +57,13 @@ print(train)
 print(standard.mean.round(1), standard.deviation.round(1))
 
 # %% [markdown]
-# Inputs are (samples, time, series), so `fit` gets `time_axis=1`. Targets have the 24 hours side by side.
+# Inputs are (samples, time, series), so `fit` gets `time_axis=1`. Each target has the 24 hours side by side.
 
 # %% [markdown]
 # ## A network that reads and then answers
 #
 # Each hour is a time step. The last neurons are `LI`, leaky integrators that never fire: their membrane is the answer.
-# It is due when the last hour has been read:
+# The answer is due when the last hour has been read:
 #
 # ![At each of 48 steps the spiking neurons read the values of one hour; after the last step the membranes of the LI
 # neurons are the values of the next 24 hours](drawings/read_then_answer.svg)
@@ -72,8 +72,8 @@ print(standard.mean.round(1), standard.deviation.round(1))
 #
 # $$\frac{1}{K} \sum_k \left(U_k[T] - y_k\right)^2.$$
 #
-# The decays of the hidden neurons are spread from 2 to 48 hours and learned, since both the last hour and yesterday
-# matter.
+# The time constants of the hidden neurons are spread from 2 to 48 hours, since both the last hour and yesterday matter.
+# Their decays are learned.
 
 # %%
 HIDDEN = 96
@@ -99,9 +99,9 @@ print({name: round(value, 3) for name, value in history[-1].items() if name.star
 # %% [markdown]
 # ## Is that good?
 #
-# A forecast has to beat simple rules. *Persistence* says that the last hour stays. *Yesterday* says that the next 24
-# hours are those that have just passed, which is hard to beat for a series with a daily rhythm. The third rule is a
-# linear regression on all 144 numbers of a window.
+# A forecast has to beat simple rules. *Persistence* says that all hours will be like the last one. *Yesterday* says
+# that the next 24 hours will be like the last 24 hours, which is hard to beat for a series with a daily rhythm. The
+# third rule is a linear regression on all 144 numbers of a window.
 
 
 # %%
@@ -151,7 +151,7 @@ drawn = spikeplot.fitted_values(truth[::24, :, 0], forecast[::24, :, 0])
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How much worse is a forecast of the twenty-fourth hour than one of the first?
+# **1.** How much worse is the forecast of the twenty-fourth hour than the forecast of the first?
 
 # %% tags=["answer"]
 by_hour = ((forecast - truth) ** 2 / standard.deviation**2).mean(axis=(0, 2))
@@ -161,8 +161,8 @@ print(f"first hour {by_hour[0]:.3f}, last hour {by_hour[-1]:.3f}")
 # **2.** Why is the test part the last one, and not drawn at random?
 
 # %% [markdown] tags=["answer"]
-# Neighbouring windows share 71 of 72 hours. Drawn at random, nearly all of a test window would also be in a training
-# window, and the error would say how well the network remembers, not how well it forecasts.
+# Neighbouring windows share 71 of 72 hours. If the test part were drawn at random, nearly all of a test window would
+# also be in a training window. The error would then say how well the network remembers, not how well it forecasts.
 
 # %% [markdown]
 # ## What you have learned

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Gradients by hand, verified
 #
-# At the end of this page you can derive the gradient of a spiking neuron on paper, write its forward and backward
-# pass in 25 lines of NumPy, train with it, and find out whether it is right. You will also see how little a wrong
-# gradient shows, and how it is caught.
+# At the end of this page you can derive the gradient of a spiking neuron on paper, write its forward and backward pass
+# in 25 lines of NumPy, train with it, and find out whether it is right. You will also see how hard a wrong gradient is
+# to notice, and how to catch it.
 #
 # It needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
@@ -88,8 +88,8 @@ print(f"loss {loss_of(spikes, y):.4f}, {spikes.mean():.1%} of all neurons and st
 # infinite.
 #
 # The way out is a **surrogate gradient** (Neftci, Mostafa and Zenke, *Surrogate gradient learning in spiking neural
-# networks*, 2019). Forwards the neuron fires as before. Backwards, the derivative of the step $\Theta(u)$ is replaced
-# by that of a smooth function. Here it is the library's default, `atan(2)`:
+# networks*, 2019). In the forward pass the neuron fires as before. In the backward pass, the derivative of a smooth
+# function replaces the derivative of the step $\Theta(u)$. Here the function is the library's default, `atan(2)`:
 #
 # $$
 # \sigma(u) = \tfrac{1}{\pi} \arctan(\pi u) + \tfrac{1}{2}, \qquad
@@ -97,7 +97,7 @@ print(f"loss {loss_of(spikes, y):.4f}, {spikes.mean():.1%} of all neurons and st
 # $$
 #
 # The second curve below is the loss of a *different* network: the one in which every spike $\Theta(u)$ is replaced by
-# $\sigma(u)$. It has a slope everywhere. Keep this network in mind. It is how we will check our gradient later.
+# $\sigma(u)$. This loss has a slope everywhere. Keep this network in mind: we will use it to check our gradient.
 
 
 # %% alt="The loss against one weight: a staircase for spikes, a smooth curve where spikes are smooth"
@@ -214,10 +214,10 @@ axes[2].plot(adjoints[:-1], "s-", color="C3")
 _ = axes[2].set(xlabel="time step", ylabel="adjoint λ")
 
 # %% [markdown]
-# This neuron should fire at every step. Where it fires, $g$ is zero, and where it does not, $g$ is negative: more
-# membrane would mean less loss. The surrogate says how much one can still change: much where the membrane is close to
-# the threshold, little where it is far away. The adjoint adds these contributions up from the right to the left and
-# forgets a factor $\beta$ per step: of a contribution at step 9, $0.8^5 \approx 33\,\%$ arrive at step 4. This is
+# This neuron should fire at every step. Where it fires, $g$ is zero. Where it does not, $g$ is negative: a higher
+# membrane would mean less loss. The surrogate says how much the spike can still change: much if the membrane is close
+# to the threshold, little if it is far away. The adjoint $\lambda$ adds these contributions up from right to left and
+# shrinks by the factor $\beta$ per step. Of a contribution at step 9, $0.8^5 \approx 33\,\%$ arrives at step 4. This is
 # also how gradients vanish over long times, and why a $\beta$ close to 1 helps a network to remember.
 #
 # ## Train with it
@@ -299,10 +299,10 @@ ax.set(xlabel="epoch", ylabel="training loss", xticks=range(0, 20, 5))
 _ = ax.legend(frameon=False)
 
 # %% [markdown]
-# All of them learn, and the test accuracies are within a few images of each other. One wrong gradient even has the
-# lower training loss: it is too long, which acts like a larger learning rate. Nobody who looks at these curves would
-# suspect anything. On a task in which time matters, the price is paid in accuracy, and there is no message either. So
-# a gradient has to be compared with something. There are three witnesses.
+# All of them learn, and the test accuracies are within a few images of each other. One wrong gradient even gives a
+# lower training loss than the right one: it is too large, which acts like a larger learning rate. Nobody who looks at
+# these curves would suspect anything. On a task in which time matters, a wrong gradient costs accuracy, again without a
+# message. So a gradient has to be compared with something. There are three witnesses.
 #
 # ![The forward pass is differentiated by finite differences, by PyTorch and by the library's engines; each is compared
 # with your gradient](drawings/three_witnesses.svg)
@@ -347,8 +347,8 @@ for name, found in checked.items():
 #
 # ### Second witness: automatic differentiation
 #
-# PyTorch's autograd knows nothing of our formulas. We write the forward pass alone. The spike is hard in value and
-# smooth in derivative; the two `detach` say so.
+# PyTorch's autograd knows nothing of our formulas. We write only the forward pass. The two `detach` give the spike its
+# hard value and its smooth derivative.
 
 
 # %%
@@ -397,9 +397,10 @@ for engine in ("numpy", "torch"):
 # %% [markdown]
 # ## A wrong derivative, caught
 #
-# `sc.verify` calls the second and the third witness, and the first one for every parameter, on *your* model with
-# *your* loss and data. Let us hand it a mistake of the kind that is easy to make: a surrogate whose derivative misses
-# one factor $\pi$ inside of the square. Forwards nothing changes, because the derivative is used backwards only.
+# `sc.verify` calls the second and the third witness, and the first one for every parameter, on *your* model with *your*
+# loss and data. Let us hand it a mistake of the kind that is easy to make: a surrogate whose derivative misses one
+# factor $\pi$ inside of the square. The forward pass does not change, because only the backward pass uses the
+# derivative.
 
 
 # %%
@@ -423,8 +424,8 @@ assert report.worst_difference > 0.1
 # formula. Comparing two implementations finds mistakes in one of them, never a mistake in what both were told. The
 # finite differences use no derivative at all, only $\sigma$ itself, so they notice.
 #
-# What no check can tell you is whether $\sigma$ is a *good* surrogate. Every increasing function gives a correct
-# "surrogate gradient" in this sense, and some of them train badly; [training recipes](../training.md) and
+# No check can tell you whether $\sigma$ is a *good* surrogate. Every increasing function gives a correct "surrogate
+# gradient" in this sense, and some of them train badly; [training recipes](../training.md) and
 # [surrogates](../surrogates.md) are about that.
 #
 # ## Exercises
@@ -498,9 +499,9 @@ assert np.allclose(found, by_current.T @ x, rtol=1e-10)
 # %% [markdown]
 # ## Verify the gradients
 #
-# The same check for the right network. It compares torch's autograd with the NumPy engine in float64 and in float32,
-# and the NumPy engine with finite differences of the smooth network. [Verifying gradients](../verify.md) explains
-# each row.
+# Here is the same check for the right network. It compares torch's autograd with the NumPy engine in float64 and in
+# float32, and the NumPy engine with finite differences of the smooth network. [Verifying gradients](../verify.md)
+# explains each row.
 
 # %%
 model = sc.Model(network, engine="torch", seed=0)

@@ -13,8 +13,8 @@
 # ## What an IPU asks of a network
 #
 # An IPU (*intelligence processing unit*) is a processor for machine learning with many small cores, each with memory of
-# its own. PopTorch is Graphcore's version of PyTorch for it; its last release, 3.4.0, is of September 2023. A GPU runs
-# a PyTorch program operator by operator. PopTorch works differently, and spiking networks feel each difference:
+# its own. PopTorch is Graphcore's version of PyTorch for it; its last release, 3.4.0, is from September 2023. A GPU
+# runs a PyTorch program operator by operator. PopTorch works differently, and spiking networks feel each difference:
 #
 # - **The whole training step is compiled ahead**: forward, backward and optimiser, for one fixed shape of the batch.
 #   Python runs once, while the step is recorded. A number that changes from call to call is compiled with its first
@@ -27,7 +27,7 @@
 # ![Host and IPU: the network is recorded and compiled once; the program has a copy of each step, forwards and
 # backwards, and the optimiser](drawings/ipu_lowering.svg)
 #
-# snnTorch met this with a package of its own for the IPU, in an environment of its own. Here it is one more engine.
+# snnTorch has a separate package for the IPU, which needs a separate environment. Here the IPU is one more engine.
 
 # %%
 import matplotlib.pyplot as plt
@@ -42,8 +42,8 @@ STEPS = 15
 # %% [markdown]
 # ## One word
 #
-# The network below is leaky neurons on images of 8 × 8 pixels, handwritten digits of scikit-learn. Its definition knows
-# nothing of engines. `engine="torch"` and `engine="numpy"` train it here; `engine="ipu"` trains it on an IPU.
+# The network below has leaky neurons and reads images of 8 × 8 pixels, the handwritten digits of scikit-learn. Its
+# definition names no engine. `engine="torch"` and `engine="numpy"` train it here; `engine="ipu"` trains it on an IPU.
 
 # %%
 network = sc.Sequential(
@@ -74,8 +74,8 @@ print(report)
 assert report.ok
 
 # %% [markdown]
-# No objection: every operator has a handler in PopTorch, the loss is one, and no gradient goes missing. The number of
-# *aten calls* (torch's basic operators) per step tells how the program grows with time.
+# The check has no objection: every operator has a handler in PopTorch, there is a single loss, and no gradient goes
+# missing. The number of *aten calls* (torch's basic operators) per step tells how the program grows with time.
 #
 # How can the gradient survive if custom backwards are dropped? The engine writes the spike without one:
 #
@@ -87,7 +87,7 @@ assert report.ok
 # ![A custom backward is lost on the way to the device; the engine's spike keeps its
 # derivative](drawings/dropped_backward.svg)
 #
-# The next cell shows both on one vector.
+# The next cell compares both spikes on one vector.
 
 # %%
 import torch
@@ -103,7 +103,7 @@ assert torch.equal(u.grad, h.detach())
 # %% [markdown]
 # ## What the check finds
 #
-# Now a module as one would write it for a GPU. Its spike has a custom backward:
+# Now we check a module that is written as for a GPU. Its spike has a custom backward:
 
 
 # %%
@@ -174,7 +174,7 @@ print(check(Pooled(), [pictures, torch.as_tensor(labels)]))
 # With `simulate=True` the same engine runs, and a simulation on the CPU takes PopTorch's place. It follows PopTorch's
 # rules as known from its public source: options are frozen, the first call fixes the shapes, weights live on the
 # "device" until they are copied, the optimiser's arrays have PopART's names. It is as strict and as silent as PopTorch.
-# It shows that the engine uses PopTorch as those rules say; it cannot show that the rules are all.
+# It shows that the engine follows these rules; it cannot show that there are no other rules.
 
 # %%
 batches = Loader(train, batch_size=64, seed=0, drop_last=True)
@@ -202,14 +202,14 @@ _ = ax.legend(frameon=False)
 
 # %% [markdown]
 # The three curves lie on each other: same seed, same first weights, same batches. They drift apart in the last digits,
-# because sums are added up in different orders; where a membrane meets its threshold to within such a digit, a spike
-# differs, and then more does.
+# because sums are added up in different orders. If a membrane is that close to its threshold, a spike differs, and then
+# more spikes do.
 #
 # ## One batch in parts
 #
 # An IPU has little memory for each core, so PopTorch cuts batches. `gradient_accumulation=4` runs a batch in four parts
 # and makes one step with their mean gradient. `device_iterations=4` makes four steps in one call. Both are options of
-# the engine. The step is the same as with the whole batch, so the result is as well:
+# the engine. The step is the same as with the whole batch, so the result is the same, too:
 
 # %%
 whole, parts = (sc.Model(network, engine="ipu", simulate=True, seed=0, gradient_accumulation=count) for count in (1, 4))
@@ -222,8 +222,8 @@ assert apart < 1e-6
 # %% [markdown]
 # ## Long sequences
 #
-# Because time is unrolled, a program for 1000 steps is 1000 steps long, and so is its memory. Watch the number of
-# calls:
+# Because time is unrolled, a program for 1000 steps is 1000 steps long, and needs memory for all of them. Watch the
+# number of calls:
 
 # %%
 for steps in (5, 15, 45):
@@ -244,7 +244,7 @@ print(f"100 steps in ten programs of 10: loss {long.history[0]['loss']:.3f}, the
 # %% [markdown]
 # ## From the command line
 #
-# A run file says the same with a word. These commands write one, check it, and train it in the simulation:
+# In a run file, one word does the same. These commands check a run file and train it in the simulation:
 #
 # ```
 # spikecore check examples/digits.toml --for ipu
@@ -262,8 +262,8 @@ print(f"100 steps in ten programs of 10: loss {long.history[0]['loss']:.3f}, the
 #   `short_batch="pad"`.
 # - **Streams and `run_events`**: inference runs whole sequences. `inference_loop=True` keeps programs short.
 #
-# And what is not known: whether Poplar's compiler takes these programs, how much memory they need, and how fast they
-# are. Others have measured spiking networks on IPUs: P.-S. V. Sun et al., *Intelligence processing units accelerate
+# It is not known whether Poplar's compiler takes these programs, how much memory they need, and how fast they are.
+# Others have measured spiking networks on IPUs: P.-S. V. Sun et al., *Intelligence processing units accelerate
 # neuromorphic learning* (2022, arXiv:2211.10725).
 #
 # ## Exercises
@@ -320,9 +320,9 @@ assert moved["drop"] == 0 < moved["pad"]
 # %% [markdown]
 # ## Verify the gradients
 #
-# Gradients stay on an IPU, so the engine derives them from one training step, made with a known learning rate.
-# `verify` compares them with those of the NumPy engine, here in the simulation and on a real IPU in the same way. "Not
-# checked" names what a training step does not return: the spikes, and the gradient by the inputs.
+# Gradients stay on an IPU, so the engine derives them from one training step, made with a known learning rate. `verify`
+# compares them with those of the NumPy engine, here in the simulation and on a real IPU in the same way. "Not checked"
+# names what a training step does not return: the spikes, and the gradient with respect to the inputs.
 
 # %%
 report = sc.verify(models["ipu, simulated"], x[:8], labels[:8], num_steps=5)
@@ -334,6 +334,6 @@ assert report.ok
 #
 # - `engine="ipu"` switches the engine; the network stays as it is.
 # - `check_model`, `check` and `spikecore check` find what PopTorch would refuse or silently break, on any machine.
-# - `simulate=True` trains by PopTorch's rules, as far as they are public. What a device does, nobody knows yet.
+# - `simulate=True` trains by PopTorch's rules, as far as they are public. Nobody knows yet what a device does.
 #
 # Next: [gradients by hand](gradients_by_hand.md), or [other runtimes](other_runtimes.md).

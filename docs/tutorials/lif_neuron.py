@@ -15,10 +15,10 @@
 # ![Three models: Hodgkin and Huxley's with the shape of a spike, the LIF neuron with its times, and the artificial
 # neuron without time](drawings/lif_between.svg)
 #
-# **Hodgkin and Huxley** (1952) described a squid's nerve by four differential equations: too slow, and with too many
-# constants, for large networks. The **leaky integrate-and-fire neuron** (LIF) leaves the shape of a spike out, since
-# all spikes look alike: what counts is *when* they happen. It adds up its input, it forgets with time, and when the sum
-# reaches a threshold it fires.
+# **Hodgkin and Huxley** (1952) described a squid's nerve by four differential equations. For large networks, these are
+# too slow and have too many constants. The **leaky integrate-and-fire neuron** (LIF) leaves out the shape of a spike,
+# since all spikes look alike and only their *times* matter. The neuron adds up its input, forgets with time, and fires
+# when the sum reaches a threshold.
 #
 # Louis Lapicque had the idea in 1907, decades before anybody knew how a spike comes about. He stimulated nerves of
 # frogs and found that they behave like a leaking capacitor (N. Brunel and M. van Rossum tell the story in *Lapicque's
@@ -26,8 +26,8 @@
 #
 # ## The membrane is a capacitor with a leak
 #
-# A membrane is a thin film of fat between two salt solutions: an insulator between conductors, a capacitor $C$.
-# Channels let some ions through: a resistor $R$ in parallel.
+# A membrane is a thin film of fat between two salt solutions: an insulator between conductors, which is a capacitor
+# $C$. Channels let some ions through: they are a resistor $R$ in parallel.
 #
 # ![A resistor R and a capacitor C in parallel between the inside and the outside of the cell; the current I(t) leaks
 # through R or charges C, whose voltage is U(t)](drawings/lif_circuit.svg)
@@ -41,7 +41,7 @@
 #
 # $$\tau \frac{dU(t)}{dt} = -U(t) + R I(t) . \qquad (1)$$
 #
-# Without current, $dU/dt = -U/\tau$: the voltage falls the faster the higher it is. The function whose slope is
+# Without current, $dU/dt = -U/\tau$: the higher the voltage, the faster it falls. The function whose slope is
 # proportional to itself is the exponential function:
 #
 # $$U(t) = U_0\, e^{-t/\tau} .$$
@@ -53,8 +53,8 @@
 #
 # $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] . \qquad (2)$$
 #
-# (We take the new input, so that it acts at once.) Ten lines of NumPy show how good that is. The membrane starts at
-# 0.9 V and leaks, with $\tau = 5$ ms.
+# (We take the new input, so that it acts at once.) Ten lines of NumPy show how good this approximation is. The membrane
+# starts at 0.9 V and leaks, with $\tau = 5$ ms.
 
 # %% alt="A decaying exponential and its Euler approximations: close for small steps, swinging when a step exceeds tau"
 import matplotlib.pyplot as plt
@@ -96,15 +96,15 @@ fig.tight_layout()
 #
 # $$\beta = e^{-\Delta t/\tau}$$
 #
-# in place of $1 - \Delta t/\tau$, which are the first two terms of its series. The next page,
-# [A feedforward network by hand](feedforward_by_hand.md), builds on $\beta$. Here we stay with Lapicque's circuit,
-# because $R$ and $C$ can be measured.
+# in place of $1 - \Delta t/\tau$, which is only the first two terms of the exponential series. The next page, [A
+# feedforward network by hand](feedforward_by_hand.md), builds on $\beta$. Here we stay with Lapicque's circuit, because
+# $R$ and $C$ can be measured.
 #
 # ## Lapicque's neuron under a step of current
 #
 # `sc.Lapicque` is equation (2) with a threshold and a reset. A `Model` runs it over a sequence: the input has the shape
-# `(time, batch, neurons)`, here 200 steps, one sample and one neuron. From step 10 on there are 0.1 A. (Real cells have
-# nano-ampere and mega-ohm. All that matters is the product, and round numbers are easier to read.)
+# `(time, batch, neurons)`, here 200 steps, one sample and one neuron. From step 10 on, a current of 0.1 A flows. (Real
+# cells have nanoamperes and megohms. Only the product matters, and round numbers are easier to read.)
 
 # %%
 STEPS = 200
@@ -182,8 +182,8 @@ fig.tight_layout()
 
 # %% [markdown]
 # The shorter the pulse, the less of its charge leaks out before it ends. The limit is a pulse of a single step: it
-# lifts the membrane by $\Delta t\, I / C$ at once, 2 V. That is what an incoming *spike* does: a charge, delivered in
-# no time.
+# lifts the membrane by $\Delta t\, I / C$ at once, here by 2 V. An incoming *spike* does the same: it delivers a charge
+# in no time.
 #
 # ## The threshold
 #
@@ -192,8 +192,8 @@ fig.tight_layout()
 # $$S[t] = \Theta(U[t] - \theta) = \begin{cases} 1 & U[t] > \theta \\ 0 & \text{else.} \end{cases}$$
 #
 # A membrane above the threshold would fire at every step for ever, so after a spike something has to pull it down. The
-# real cell opens potassium channels, the model **resets**: the default subtracts the threshold. In spikecore, as in
-# snnTorch, this happens one step after the spike.
+# real cell opens potassium channels. The model **resets** the membrane: by default, it subtracts the threshold. In
+# spikecore, as in snnTorch, this happens one step after the spike.
 #
 # ![A membrane jumps at input spikes and leaks between them; when it passes the threshold, the neuron fires, and one
 # step later the membrane loses the threshold](drawings/lif_threshold.svg)
@@ -216,7 +216,7 @@ axes[1, 0].set_ylabel("spikes")
 fig.tight_layout()
 
 # %% [markdown]
-# Now the experiment that shows what kind of device this is. Three currents, one threshold of 1 V:
+# The next experiment shows what kind of device this is. The neuron, with a threshold of 1 V, gets three currents:
 
 # %% alt="Input of 0.2 ampere: the membrane creeps up to the threshold and there is a single spike at step 108"
 cases = {}
@@ -241,22 +241,23 @@ stack(step_current(0.2), mem, spikes, 1.0, "0.2 A")
 # %% [markdown]
 # - Below $\theta / R$ = 0.196 A the neuron never fires, however long one waits. Lapicque called this current the
 #   *rheobase*.
-# - Just above, it takes long: with 0.2 A, $U_\infty$ is 1.02 V, and the last bit of an exponential is slow.
-# - With more current it fires regularly, and the more current, the faster. The neuron converts a current to a rate.
-# - A lower threshold means shorter ways, so more spikes.
+# - Just above this current, a spike takes long: with 0.2 A, $U_\infty$ is 1.02 V, and an exponential approaches its
+#   limit slowly.
+# - With more current the neuron fires regularly, and the more current, the faster. It converts a current to a rate.
+# - A lower threshold is reached sooner, so there are more spikes.
 #
 # ## The rate against the current
 #
 # How fast exactly? Let the reset set the membrane to zero. Between two spikes it rises from 0 to $\theta$ along
-# equation (3). Solve this for the time, and you know the interval:
+# equation (3). Solve it for the time to get the interval:
 #
 # $$t_\text{fire} = \tau \ln\frac{RI}{RI - \theta} , \qquad
 # f(I) = \frac{1}{t_\text{ref} + t_\text{fire}} . \qquad (5)$$
 #
 # $t_\text{ref}$ is the **refractory period**: after a spike, sodium channels need 1 to 2 ms to recover, and meanwhile a
 # real neuron cannot fire at all. So there is a highest rate, $1/t_\text{ref}$. `sc.Refractory` wraps a neuron of any
-# kind: for `period` steps after a spike it gets no input. The measurement takes one neuron per current, all in
-# one run, with steps of 0.1 ms so that we see the equation and not the grid.
+# kind: for `period` steps after a spike, the neuron gets no input. The measurement takes one neuron per current, all in
+# one run, with steps of 0.1 ms so that we see the equation and not the rounding to steps.
 
 # %% alt="Firing rate against current: zero below the rheobase, then rising; with a refractory period it levels off"
 currents = np.linspace(0.1, 1.5, 57, dtype=np.float32)
@@ -289,20 +290,20 @@ fig.tight_layout()
 # Without a refractory period the measured rate lies up to 4 % below the curve: an interval is a whole number of steps,
 # and the reset takes one of them. At 280 Hz an interval has only 36 steps.
 #
-# This curve is the activation function of a spiking neuron, so to speak: zero below a bias, then rising, and with a
-# refractory period bending like a sigmoid. But it holds for constant currents only. What a spiking neuron can do
-# beyond it lies in the timing.
+# This curve is, so to speak, the activation function of a spiking neuron: zero below a bias, then rising, and with a
+# refractory period bending like a sigmoid. But it holds for constant currents only. A spiking neuron can do more,
+# because its spikes have times.
 #
 # ## Three ways to reset
 #
 # ![The same membrane with three resets: subtract keeps what was above the threshold, zero loses it, none leaves the
 # membrane alone](drawings/lif_resets.svg)
 #
-# `"subtract"` loses no input: this is best for networks, and the default. `"zero"` is simple on hardware, and it saves
-# spikes. `"none"` is for outputs that are read as a voltage ([Regression with a membrane](regression_membrane.md)).
+# `"subtract"`, the default, loses no input and is best for networks. `"zero"` is simple on hardware and saves spikes.
+# `"none"` is for outputs that are read as a voltage ([Regression with a membrane](regression_membrane.md)).
 #
-# The difference shows when input comes in lumps. Here it is a random train of spikes, each of 0.7 A during one step of
-# a neuron with $\tau$ = 5 steps: `rate` draws a spike with the probability 0.4 at each step.
+# The difference shows when input comes in lumps. Here the input is a random train of spikes: at each step, `rate` draws
+# a spike with the probability 0.4. Each spike is a current of 0.7 A during one step. The neuron has $\tau$ = 5 steps.
 
 # %% alt="Random input spikes; two membranes, by subtraction and to zero; the rows of output spikes, fewer with zero"
 arriving = spikegen.rate(np.full((1, 1), 0.4), num_steps=100, seed=3)[:, 0, 0]
@@ -324,21 +325,21 @@ fig.tight_layout()
 assert len(trains["subtract"]) > len(trains["zero"])
 
 # %% [markdown]
-# With subtraction the membrane may fall a little below zero: the threshold comes off a membrane that has leaked
-# meanwhile, since the reset is one step late.
+# With subtraction the membrane may fall a little below zero: the reset is one step late, so the threshold is subtracted
+# from a membrane that has leaked meanwhile.
 #
-# Look at what the neuron does with its input: a spike alone has no effect, and two or three that come close together
-# make it fire. What "close" means is a matter of $\tau$:
+# Look at what the neuron does with its input: a single spike does not make it fire, but two or three spikes close
+# together do. How close they must be depends on $\tau$:
 #
 # ![With a short time constant only two spikes close together make the neuron fire; with a long one it fires at every
 # second spike](drawings/lif_coincidence.svg)
 #
 # ## A neuron that counts heartbeats
 #
-# A single neuron can already do something useful. The input is an electrocardiogram; three heartbeats stand out in it,
-# but waves before and after them, and a base line that drifts, are in the way of a plain threshold. As a current, we
-# take the size of the signal's change from sample to sample. The membrane adds up the fast rise and fall of a beat
-# and lets slow changes leak away. The refractory period makes one spike of what would be several.
+# A single neuron can already do something useful. The input is an electrocardiogram. Three heartbeats stand out in it,
+# but there are waves before and after them, and the base line drifts, so a plain threshold is not enough. As a current,
+# we take the size of the signal's change from sample to sample. The membrane adds up the fast rise and fall of a beat
+# and lets slow changes leak away. The refractory period leaves one spike where there would be several.
 
 # %% alt="Electrocardiogram with three beats, the membrane of a neuron that it drives, and one spike at each beat"
 import pywt  # carries the recording
@@ -415,9 +416,9 @@ assert results == {0.4: [0, 0], 0.9: [1, 0], 0.98: [1, 1]}
 #
 # Training needs $\partial L/\partial R$ and $\partial L/\partial C$, through all steps and all resets. The derivative
 # of the threshold is zero nearly everywhere, so another function stands in for it: a *surrogate* ([Surrogate
-# gradients](../surrogates.md)). The rest is the chain rule, and one can get it wrong. `sc.verify` compares the
-# gradients by torch with those of the NumPy engine, which were derived by hand ([Gradients by
-# hand](gradients_by_hand.md)), and those with finite differences.
+# gradients](../surrogates.md)). The rest is the chain rule, and one can get it wrong. `sc.verify` compares torch's
+# gradients with those of the NumPy engine, which were derived by hand ([Gradients by hand](gradients_by_hand.md)). It
+# also compares the gradients by hand with finite differences.
 
 # %%
 neurons = sc.Lapicque(R=sc.learn(5.1), C=sc.learn(5e-3), time_step=1e-3)  # both are parameters now

@@ -28,8 +28,9 @@
 # A digit on a screen does not move, and a camera that stares at it sees nothing. For N-MNIST, a camera was moved in
 # three quick steps (*saccades*) along a triangle, 100 ms each, in front of digits of MNIST on a screen (G. Orchard, A.
 # Jayawant, G. K. Cohen, N. Thakor, *Converting static image datasets to spiking neuromorphic datasets using saccades*,
-# Frontiers in Neuroscience 9:437, 2015). `saccades` simulates this apparatus for any images. Its way, speed and noise
-# were fitted to recordings of N-MNIST, where ON events lie behind a moving digit: the simulated screen shows it dark.
+# Frontiers in Neuroscience 9:437, 2015). `saccades` simulates this apparatus for any images. The path, the speed and
+# the noise were fitted to recordings of N-MNIST. There ON events lie behind a moving digit, so the simulated screen
+# shows digits dark.
 
 # %%
 import tempfile
@@ -72,7 +73,7 @@ ax.set(ylabel="column", zlabel="row, from below", yticks=(0, 30), zticks=(0, 30)
 _ = ax.legend(frameon=False, loc="upper right")
 
 # %% [markdown]
-# The time of an event is exact to a microsecond, but how many events are there when?
+# The time of an event is exact to a microsecond. How are the events spread over time?
 
 # %% alt="Events in 3 ms over the 300 ms of the recording: three waves, one per saccade, with few events between them"
 fig, ax = plt.subplots(figsize=(6, 2.5))
@@ -122,7 +123,7 @@ for row, window in zip(axes, (5_000, 20_000, 100_000)):
 
 # %% [markdown]
 # Blue is ON, orange OFF. This page takes steps of 5 ms, so that training takes seconds. The original tutorial of
-# snnTorch takes 1 ms; on a fast machine, so may you.
+# snnTorch takes 1 ms; on a fast machine, you can do the same.
 #
 # Transforms are small objects, and `map` chains them. `split` and masks select recordings. `in_memory()` reads
 # everything once. Put it where the data are smallest: events take less memory than frames.
@@ -159,7 +160,8 @@ print("in epoch 0 and 1:", [int(augmented.item(0, epoch).sum()) for epoch in (0,
 # ![Three recordings of a batch with 16, 9 and 12 frames; the shorter ones end in empty
 # steps](drawings/padded_batch.svg)
 #
-# For a loss that should not count them, give lengths; see [training recipes](../training.md).
+# If the loss should not count these steps, give lengths; see [feeding a
+# network](../feeding.md#sequences-of-unequal-length).
 
 # %%
 uneven = [recordings[i][0].between(0, stop) for i, stop in enumerate((100_000, 200_000, 300_000))]
@@ -185,9 +187,10 @@ print("a batch of whole recordings, time first:", batch.shape)
 #
 # ## A convolutional network on events
 #
-# The network is that of snnTorch's tutorial on this subject: 12 maps of 5 × 5, max pooling, 32 maps of 5 × 5, max
-# pooling, and ten neurons that read them. Membranes forget quickly, $\beta = 0.5$: after three steps an eighth is
-# left. The pooling is before the neuron, on currents. Behind it, it would pick among spikes that are all equal.
+# We take the network of snnTorch's tutorial on this subject: 12 maps with kernels of 5 × 5, max pooling, 32 maps with
+# kernels of 5 × 5, max pooling, and ten output neurons. Membranes forget quickly, $\beta = 0.5$: after three steps an
+# eighth is left. Currents are pooled before the neurons. After the neurons, pooling would have to choose among equal
+# spikes.
 #
 # The loss wants the right neuron to fire in 80 % of the steps and the others in 20 %:
 # see [regression 2](regression_recurrent.md).
@@ -212,8 +215,8 @@ print(f"200 test recordings: {100 * tested:.0f} %, before training {100 * untrai
 assert tested > 0.4
 
 # %% [markdown]
-# Eighty iterations are a beginning, and the large learning rate of 2e-2 is chosen for a quick one. With more recordings
-# and epochs, and a smaller rate at the end, the network goes on learning.
+# Eighty iterations are only a beginning, and the large learning rate of 2e-2 makes it quick. With more recordings and
+# epochs, and a smaller rate at the end, the network goes on learning.
 #
 # Which neurons fired? Each row below is one output neuron, over the 60 steps of a test recording:
 
@@ -231,28 +234,28 @@ _ = right.set(ylabel="output neuron", yticks=range(10), title=f"most spikes: neu
 # ## Beside snnTorch
 #
 # `python -m benchmarks.accuracy neuromorphic`, in the repository, trains this network with both libraries on the same
-# 800 simulated recordings: 60 steps, 50 iterations with batches of 32, Adam with 2e-2. Medians over three seeds, and
-# the range in brackets. They were measured before the simulation was fitted to N-MNIST:
+# 800 simulated recordings: 60 steps, 50 iterations with batches of 32, Adam with 2e-2. The table has medians over three
+# seeds, with the range in brackets, from before the simulation was fitted to N-MNIST:
 #
 # | figure | snnTorch 1.0 | spikecore, the same draws | spikecore, `sc.Model` |
 # |---|--:|--:|--:|
 # | accuracy of the last 10 training batches, % | 37.2 (24.7–42.2) | 40.0 (26.9–40.6) | 44.4 (11.9–51.3) |
 #
 # After so few iterations with so large a learning rate, accuracy is still rising steeply, which makes the ranges wide:
-# one seed of `sc.Model` has hardly begun to learn, another has passed 50 %. snnTorch's page reports 56 to
-# 60 % for its last training batches, after 50 iterations with batches of 128 on recorded events in 300 steps: four
-# times as many recordings. The 80 iterations above reach more.
+# one seed of `sc.Model` has hardly begun to learn, another has passed 50 %. snnTorch's page reports 56 to 60 % for its
+# last training batches. It trained on four times as many recordings: 50 iterations with batches of 128, on recorded
+# events in 300 steps. The 80 iterations above reach more.
 
 # %% [markdown]
 # ## Running on events
 #
 # Frames were needed to train. The trained network can take the events themselves: `run_events` makes the steps, and
-# adds up the weights of pixels that fired alone.
+# adds up only the weights of pixels that fired.
 #
 # ![Two of 64 pixels fired: each adds the kernel around its place, and nothing else is
 # computed](drawings/conv_events.svg)
 #
-# It runs on the NumPy engine, so the model moves there first. The spikes are those of the frames.
+# It runs on the NumPy engine, so the model moves there first. The spikes are the same as with frames.
 
 # %%
 on_numpy = model.to_engine("numpy")
@@ -264,7 +267,7 @@ assert differences <= 6  # a membrane that meets its threshold to the last bit m
 
 # %% [markdown]
 # A camera never stops. For live input, a stream keeps the states and takes one step per call. Here we stop as soon as
-# one neuron has fired five times more than any other: easy recordings are decided early.
+# one neuron leads by five spikes: easy recordings are decided early.
 
 # %% alt="Running spike counts of the ten output neurons over time; one of them leads and the decision time is marked"
 stream = on_numpy.stream()
@@ -309,7 +312,7 @@ print(f"{len(events)} events, {len(Refractory(period=10_000)(events))} with a re
 
 # %% [markdown]
 # **3.** Write a transform of your own that removes the polarity by counting all events as ON. Any function of events is
-# one; a frozen dataclass can be cached as well.
+# a transform. If it is a frozen dataclass, its results can be cached, too.
 
 # %% tags=["answer"]
 from dataclasses import dataclass
@@ -332,13 +335,13 @@ assert frames[:, 1].sum() == to_frames(events).sum()
 # %% [markdown]
 # ## Verify the gradients
 #
-# The network before training, on eight steps of two recordings: convolutions, pooling and neurons, on both engines
-# and by finite differences.
+# We verify the network before training, on eight steps of two recordings: convolutions, pooling and neurons, on both
+# engines and by finite differences.
 #
 # Where nothing happens, all currents in a window of the pooling are equal, and the maximum of equal numbers has no
-# derivative. `verify` notices such a kink and takes the differences a little beside it
-# ([Verifying gradients](../verify.md)). Before training, single events make few neurons fire, and neurons that are
-# silent hardly test a gradient: so the counts are multiplied by 6.
+# derivative. `verify` notices such a kink and takes the differences a little beside it ([Verifying
+# gradients](../verify.md)). Before training, single events make few neurons fire, and silent neurons hardly test a
+# gradient, so the counts are multiplied by 6.
 #
 # The model computes in float64 here. Counts are whole numbers, so two pixels with the same events around them get equal
 # currents, and the pooling gives its gradient to the first. In float32 rounding decides which of them is larger, and

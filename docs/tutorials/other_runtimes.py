@@ -2,9 +2,15 @@
 # # From a trained net to another runtime
 #
 # Training wants a big framework; running wants the opposite. At the end of this page you can take a network that was
-# trained with PyTorch and run it without PyTorch, one time step per call in microseconds, on the events of a camera,
-# as modules of PyTorch again, and in other spiking libraries. You will check at each border that it is still the same
-# network, spike by spike.
+# trained with PyTorch and run it
+#
+# - without PyTorch;
+# - one time step per call, in microseconds;
+# - on the events of a camera;
+# - as modules of PyTorch again;
+# - in other spiking libraries.
+#
+# Each time you will check that it is still the same network, spike by spike.
 #
 # ![A trained network and six ways to go on: a file, a stream, events, PyTorch, NIR, C](drawings/runtimes.svg)
 #
@@ -32,7 +38,7 @@ train, test = digits()
 # %% [markdown]
 # ## Train on torch
 #
-# A small classifier for the handwritten digits of scikit-learn. One choice is made with the end in mind:
+# We train a small classifier for the handwritten digits of scikit-learn. One choice is made with the end in mind:
 # `reset_mechanism="zero"` with `reset_delay=False` sets the membrane to zero in the step of the spike. Most other
 # runtimes know only this reset, and a network that was trained with another one spikes differently there.
 
@@ -48,10 +54,10 @@ assert accuracy > 0.85
 # %% [markdown]
 # ## Without torch
 #
-# `save` writes one file: the weights as arrays, and the network as a description. It has no code in it, so a file
-# from somebody else cannot run anything on your machine ([Saving and loading](../saving.md)). The engine is not part
-# of the file. Here another process loads it on the NumPy engine, and says at its end whether torch was imported on
-# the way.
+# `save` writes one file: the weights as arrays, and the network as a description. It has no code in it, so a file from
+# somebody else cannot run anything on your machine ([Saving and loading](../saving.md)). The engine is not part of the
+# file. Here another process loads the file on the NumPy engine, and says at its end whether torch was imported on the
+# way.
 
 # %%
 model.save(FOLDER / "digits.safetensors")
@@ -135,7 +141,7 @@ print("shown", [int(test.targets[i]) for i in shown], "answers", votes)
 assert votes == [7, 0, 4]
 
 # %% [markdown]
-# A stream that begins at rest gives what the model gives for a whole sequence. And the time? We compare one `step`
+# A stream that begins at rest gives what the model gives for a whole sequence. How fast is it? We compare one `step`
 # with a call of the model for a single step.
 
 # %%
@@ -195,7 +201,7 @@ assert np.mean(outs[0].spikes != dense) < 0.01
 # %% [markdown]
 # The input of a step is the number of events per pixel, as `ToFrames` would count it, but there is no frame: only the
 # weights of the pixels that fired are added up. A stream has `run_events`, too; it takes a recording that arrives in
-# pieces and goes on where it was.
+# pieces and continues where it stopped.
 
 # %% alt="Above: events per millisecond of a simulated recording. Below: spikes of the neuron of the right digit"
 events, label = seen[1]
@@ -283,8 +289,8 @@ print(caught[0].message)
 assert issubclass(caught[0].category, NirLoss)
 
 # %% [markdown]
-# spikecore itself reads its own graphs back with the reset that they had, from a note in the node. [NIR](../nir.md)
-# has the table of layers, of units, and of what each library understands.
+# spikecore itself reads its own graphs back with the original reset, which a note in the node names. [NIR](../nir.md)
+# has tables of layers, of units, and of what each library understands.
 #
 # ## What is there, and what is not
 #
@@ -314,9 +320,8 @@ print(f"accuracy {accuracy:.1%} -> {moved:.1%}; {changed:.1%} of the output spik
 assert changed > 0.01
 
 # %% [markdown]
-# **2. Stop early.** A stream may stop as soon as the answer is clear. Stop when one neuron has fired three times more
-# than any other, at the latest after 15 steps. How many steps does an image take on average, and what does it cost in
-# accuracy?
+# **2. Stop early.** A stream may stop as soon as the answer is clear. Stop when one neuron leads by three spikes, at
+# the latest after 15 steps. How many steps does an image take on average, and what does this cost in accuracy?
 
 # %% tags=["answer"]
 used, answers = [], []
@@ -363,8 +368,8 @@ print("spikes:", own(np.full((5, 1, 64), 0.01), num_steps=None).spikes.sum(axis=
 # %% [markdown]
 # ## Verify the gradients
 #
-# A network that only runs needs no gradients. But the one that you trained does, and the engine that runs it now is
-# an independent witness for the one that trained it:
+# A network that only runs needs no gradients. But its training did. The engine that runs the network now is an
+# independent witness for the engine that trained it:
 
 # %%
 report = sc.verify(model, test.inputs[:16], test.targets[:16], num_steps=STEPS)

@@ -3,7 +3,7 @@
 #
 # At the end of this page you can turn the equations of a neuron into a class, train it on real data on two engines,
 # verify its gradients, save it, use it as a PyTorch module, and run it as compiled code. You write one method; the
-# rest is the library's.
+# library does the rest.
 #
 # The neuron is a *resonator*, which the library does not have. The data are three centuries of sunspots. The page
 # needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
@@ -30,8 +30,9 @@ from spikecore.base import Membrane, Param, State, cast
 #
 # A leaky neuron forgets: whatever comes in decays. Some neurons of the brain do something else. After a push their
 # membrane swings, like a pendulum, and a second push counts most when it comes in time with the swing. The
-# **resonate-and-fire** neuron is the simplest model of this (Izhikevich, *Resonate-and-fire neurons*, 2001). Its
-# state is a point in the plane that turns with the angular velocity $\omega$ and shrinks with the rate $b$:
+# **resonate-and-fire** neuron is the simplest model of this (Izhikevich, *Resonate-and-fire neurons*, 2001). Its state
+# is a point in the plane. The point turns around zero with the angular velocity $\omega$ and approaches it with the
+# rate $b$:
 #
 # $$\dot u = -b\,u - \omega\,v + I, \qquad \dot v = -b\,v + \omega\,u .$$
 #
@@ -47,8 +48,8 @@ from spikecore.base import Membrane, Param, State, cast
 # \end{aligned}
 # $$
 #
-# The order is no detail. Without spikes, one step multiplies $(U, V)$ by a matrix with the determinant $\rho^2$ and
-# the trace $2 \rho - \omega^2$, so the state shrinks by exactly $\rho$ per step and swings with a period $P$ of
+# The order matters. Without spikes, one step multiplies $(U, V)$ by a matrix with the determinant $\rho^2$ and the
+# trace $2 \rho - \omega^2$, so the state shrinks by exactly the factor $\rho$ per step and swings with a period $P$ of
 #
 # $$P = \frac{2\pi}{\arccos\!\left(1 - \omega^2 / 2\rho\right)}
 # \qquad\text{or}\qquad \omega = 2 \sqrt{\rho}\, \sin(\pi / P) \text{ steps.}$$
@@ -56,8 +57,8 @@ from spikecore.base import Membrane, Param, State, cast
 # ![The state of a resonator as a spiral in the plane with the threshold to its right; beside it the membrane that
 # swings, and a leaky one that only decays](drawings/resonator_plane.svg)
 #
-# If both updates used the old values, the state would change by $\sqrt{\rho^2 + \omega^2}$ per step: above 1 for a
-# fast swing, so that the membrane grows without end (exercise 1).
+# If both updates used the old values, the state would be multiplied by $\sqrt{\rho^2 + \omega^2}$ per step. For a fast
+# swing this factor is above 1, so the membrane would grow without end (exercise 1).
 #
 # ## The class
 #
@@ -100,8 +101,8 @@ print(Resonator(rho=sc.learn(0.9), omega=sc.learn(0.5)))
 #
 # What the parts do:
 #
-# - **Fields** annotated `Param` take a number, an array with one value per neuron, or `sc.learn(...)`: then they are
-#   trained. Nothing in `step` changes.
+# - **Fields** annotated `Param` take a number, an array with one value per neuron, or `sc.learn(...)`, which trains
+#   them. `step` stays the same.
 # - **`state`** names what passes from step to step. It starts at zero.
 # - **`bounds`** refuse wrong values. Fields between 0 and 1 are also clamped while they are learned. Since
 #   $\omega \le 1$ and $\rho \le 1$, training cannot make this neuron unstable.
@@ -140,9 +141,9 @@ assert np.allclose(mem, by_hand(noise, 0.9, 0.5), rtol=0, atol=1e-12)
 # %% [markdown]
 # ## What it is good for
 #
-# Two pulses of 0.7, neither of which reaches the threshold of 1. The leaky neuron fires when the second comes soon.
-# The resonator, with a period of 11 steps, waits: a pulse after half a period meets the swing on its way down, and a
-# pulse after a whole period meets it on its way up.
+# Both neurons get two pulses of 0.7, each too small to reach the threshold of 1. The leaky neuron fires if the second
+# pulse comes soon. The resonator has a period of 11 steps, and waits. A pulse after half a period meets the swing on
+# its way down; a pulse after a whole period meets it on its way up.
 
 # %% alt="Membranes of a leaky neuron and of a resonator for two pulses 2, 5 and 11 steps apart"
 fig, axes = plt.subplots(2, 3, figsize=(7, 3.6), sharex=True, sharey=True, layout="constrained")
@@ -204,11 +205,13 @@ ax.set(xlabel="year", ylabel="sunspots")
 _ = ax.legend(frameon=False)
 
 # %% [markdown]
-# The network spreads the year's number over 32 neurons and reads their spikes with a leaky integrator, whose membrane
-# is the change that is forecast. We train it twice: once with leaky neurons, whose time constants are spread from 2
-# to 40 years and learned, and once with resonators, whose periods are spread from 6 to 40 years and learned. Note
-# that no neuron is told of eleven years. Both have two learned numbers per neuron: decay and threshold, or decay and
-# $\omega$.
+# The network sends the year's number to 32 neurons and reads their spikes with a leaky integrator. The membrane of this
+# integrator is the forecast change. We train the network twice:
+#
+# - with leaky neurons, whose time constants start between 2 and 40 years. Decay and threshold are learned.
+# - with resonators, whose periods start between 6 and 40 years. Decay and $\omega$ are learned.
+#
+# So both kinds of neurons have two learned numbers. No neuron is told of eleven years.
 
 
 # %%
@@ -254,15 +257,15 @@ assert np.mean(errors["Resonator"]) < 22.5 < error(years[:-1])
 assert np.mean(errors["Resonator"]) < np.mean(errors["Leaky"]) - 1
 
 # %% [markdown]
-# The errors are in sunspots. The learning rate was chosen on the years 1870 to 1909, with training on those before.
-# The linear model forecasts next year from this year and the last, fitted by least squares. The leaky network is
-# worse than this simple model, since each of its neurons only smooths. The resonators are at least as good, although
-# all that they say to the readout is 0 or 1.
+# The errors are in sunspots. The learning rate was chosen on the years 1870 to 1909, with training on the years before.
+# The linear model forecasts next year from this year and the last, and is fitted by least squares. The leaky network is
+# worse than this simple model, since each of its neurons only smooths. The resonators are at least as good as the
+# linear model, although they send only 0 or 1 to the readout.
 #
 # ### What was learned
 #
-# $\omega$ and $\rho$ are parameters like the weights. The picture shows the forecast, and where the periods went.
-# Some long ones became very long: these neurons hardly swing any more and have turned into leaky ones.
+# $\omega$ and $\rho$ are parameters like the weights. The picture shows the forecast, and where the periods went. Some
+# long periods became very long: these neurons hardly swing any more and have turned into leaky ones.
 
 # %% alt="Above: sunspots and their forecast. Below: the neurons' periods after training against those before"
 model = models["Resonator"][0]
@@ -288,10 +291,9 @@ assert np.median(change) > 0.05
 # %% [markdown]
 # ## The same neuron on another engine, verified
 #
-# The NumPy engine has no automatic differentiation; it applies a derivative rule to each operation of `step`, from
-# the last time step to the first ([Gradients by hand, verified](gradients_by_hand.md)). It trains the neuron as well.
-# After the first spike that rounds differently the two trainings go separate ways, so their errors are close and not
-# equal.
+# The NumPy engine has no automatic differentiation; it applies a derivative rule to each operation of `step`, from the
+# last time step to the first ([Gradients by hand, verified](gradients_by_hand.md)). It trains the neuron as well. After
+# the first spike that rounds differently the two trainings go separate ways, so their errors are close, but not equal.
 
 # %%
 on_numpy = train("Resonator", engine="numpy")
@@ -382,7 +384,8 @@ assert np.abs(run(Explicit(rho=0.95, omega=omega), pulse)[0][-12:]).max() > 10
 
 # %% [markdown]
 # **2. A refractory resonator.** `sc.Refractory(neuron, period)` wraps any neuron, also yours. Drive a resonator with a
-# strong sine wave of its own period. How many spikes per cycle does it fire, and with a refractory time of 10 steps?
+# strong sine wave of its own period. How many spikes per cycle does it fire? How many with a refractory time of 10
+# steps?
 
 # %% tags=["answer"]
 strong = 0.6 * np.sin(2 * np.pi * np.arange(220) / 11)
@@ -432,7 +435,7 @@ print(f"{error(forecast(tired)):.1f} sunspots; learned kappa: {float(tired.param
 # ## Verify the gradients
 #
 # A class of your own is checked like those of the library: the engines against each other, and the reference against
-# finite differences, which know nothing of derivative rules.
+# finite differences, which use no rules for derivatives.
 
 # %%
 report = sc.verify(model, x[:20, :4], y[:20, :4], functional.mse_membrane_loss(time_var_targets=True))

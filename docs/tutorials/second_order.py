@@ -67,7 +67,7 @@ def stack(weighted_input, run, names, threshold, title=""):
 
 
 # %% [markdown]
-# A spike with the weight 0.2 arrives every 10 steps, $\alpha = 0.9$ and $\beta = 0.8$.
+# In this example, a spike with the weight 0.2 arrives every 10 steps, with $\alpha = 0.9$ and $\beta = 0.8$.
 
 # %% alt="Input spikes, the synaptic current that jumps and decays, the rounded membrane, and output spikes"
 regular = np.zeros(200)
@@ -82,8 +82,8 @@ leaky = simulate(sc.Leaky(beta=0.8), regular)
 print(f"Leaky: {int(leaky['spikes'].sum())} spikes, highest membrane {leaky['mem'].max():.2f}")
 
 # %% [markdown]
-# The current jumps, the membrane is round. And a leaky neuron with the same weights does not fire at all: one spike
-# gives it 0.2, while here the current goes on charging the membrane for a while. Keep this in mind, it comes back
+# The current jumps; the membrane is round. A leaky neuron with the same weights does not fire at all: a spike adds 0.2
+# to its membrane once, while here the current charges the membrane for a while. Keep this in mind for the comparison
 # below.
 #
 # ## The answer to one spike
@@ -98,8 +98,8 @@ print(f"Leaky: {int(leaky['spikes'].sum())} spikes, highest membrane {leaky['mem
 #
 # $$\kappa[n] = \sum_{k=0}^{n} \alpha^{k} \beta^{n-k} = \frac{\alpha^{n+1} - \beta^{n+1}}{\alpha - \beta} , \qquad (2)$$
 #
-# a difference of two exponentials. It rises with the faster of both and falls with the slower. Which of them is
-# $\alpha$ does not matter for the membrane: the formula is symmetric.
+# a difference of two exponentials. It rises with the faster exponential and falls with the slower one. For the
+# membrane, it does not matter which of them belongs to $\alpha$: the formula is symmetric.
 
 # %% alt="Impulse responses of Leaky and of Synaptic with alpha 0.5, 0.8 and 0.95: the peaks become higher and later"
 impulse = np.zeros(60)
@@ -126,14 +126,14 @@ fig.tight_layout()
 #
 # - **The peak comes later.** A leaky neuron answers at once. Here the answer has a delay that you can choose.
 # - **The answer is longer and smoother**, so small differences in the arrival of spikes matter less.
-# - **It is larger.** The whole answer sums to $1 / ((1-\alpha)(1-\beta))$. That is a gain of 10 for `Leaky` with
-#   $\beta = 0.9$ and of 200 for $\alpha = 0.95$.
+# - **It is larger.** The whole answer sums to $1 / ((1-\alpha)(1-\beta))$. That is a gain of 10 for `Leaky` with $\beta
+#   = 0.9$, and of 200 for `Synaptic` with $\alpha = 0.95$.
 #
 # For $\alpha = 0$ the current forgets at once and `Synaptic` *is* `Leaky`. For $\alpha = \beta$ equation (2) becomes
 # $(n + 1)\,\beta^n$, which is called an *alpha function*.
 #
-# That the membrane is the sum of such answers can be checked. Random spikes, a convolution with the kernel, and the
-# simulation:
+# We can check that the membrane is the sum of such answers: for random spikes, we compare a convolution with the kernel
+# with the simulation.
 
 # %%
 arriving = spikegen.rate(np.full((1, 1), 0.15), num_steps=200, seed=0)[:, 0, 0]
@@ -178,7 +178,7 @@ assert np.allclose(alone[:6], [0, 0.2671, 0.4007, 0.4514, 0.4528, 0.4263], atol=
 # %% [markdown]
 # Each output spike comes three steps after an input spike, at the top of a hump, while a leaky neuron would fire in the
 # step of the input. The spike clears all three states (`reset_mechanism="zero"` is the default of this neuron), so the
-# next one takes four input spikes again.
+# next output spike takes four input spikes again.
 #
 # Compare the kernels: $\tau(\alpha^n - \beta^n)$ is equation (2), one step later and scaled. As filters, `Synaptic` and
 # `Alpha` are the same. They differ in what a spike resets.
@@ -196,14 +196,14 @@ assert np.allclose(tau * (0.8 - 0.7) * same[:-1], alone[1:], atol=1e-5)
 # ![Leaky answers at once and has one state, which is reset; Synaptic answers later and resets its membrane, not its
 # current; Alpha answers one step later and resets all three states](drawings/second_order_resets.svg)
 #
-# The rounded answer has a use when *times* of spikes carry the information. The membrane of a leaky neuron jumps when a
-# spike arrives, so a spike that moves a little past another changes much at once. Behind a synaptic current it changes
-# gradually, and gradients with respect to times make sense.
+# A rounded answer is useful if the *times* of spikes carry the information. The membrane of a leaky neuron jumps when a
+# spike arrives. So if one spike moves a little past another, much changes at once. Behind a synaptic current, the
+# membrane changes gradually, and gradients with respect to times make sense.
 #
-# It also makes a better reader of rates. Below, twenty neurons fire with the probability that an electrocardiogram
-# gives, and neurons without reset listen to all of them. A membrane that follows well is the signal again, so we
-# measure the correlation of both (after taking off the delay). A short memory leaves noise, a long one blurs the beats;
-# each kind gets every decay from 0.3 to 0.95, so that both show their best.
+# A rounded answer also reads rates better. Below, twenty neurons fire with a probability that an electrocardiogram
+# gives, and neurons without reset listen to all of them. A membrane that follows well reproduces the signal, so we
+# measure the correlation of both (without the delay). A short memory leaves noise; a long memory blurs the beats. We
+# try every decay from 0.3 to 0.95, so that both kinds of neurons show their best.
 
 # %% alt="Correlation of membrane and signal against the decay, a hump for Leaky and a higher one for Synaptic"
 import pywt  # carries the recording
@@ -245,8 +245,8 @@ fig.tight_layout()
 assert best["Synaptic, both decays"] > best["Leaky"] + 0.003
 
 # %% [markdown]
-# Two short stages beat one that is longer, because they take more off the noise for the same delay. It is a small
-# advantage, but it was there in each draw that we tried.
+# Two short stages beat one longer stage, because they remove more noise for the same delay. The advantage is small, but
+# we found it in each draw that we tried.
 
 # %% [markdown]
 # ## Does it help to learn?
@@ -286,7 +286,7 @@ for name, value in accuracy.items():
 assert accuracy["Synaptic, 0.8 and 0.8"] > accuracy["Leaky, beta 0.9"] + 0.05
 
 # %% [markdown]
-# More than ten points for the second state! It is tempting to stop here. But recall the two things that $\alpha$
+# The second state gains more than ten points! It is tempting to stop here. But recall the two things that $\alpha$
 # changed besides the shape: the neuron *remembers longer* and its *gain is larger*, 25 against 10. Neither needs a
 # second state. So give the leaky neuron the same chance: $\beta = 0.95$ and a threshold of 0.25.
 

@@ -13,7 +13,7 @@
 # A pixel has a brightness; a neuron has a spike or none. So before a spiking network can see a picture, somebody has to
 # say how numbers become spikes. Three properties make this worth the trouble.
 #
-# - **A spike is one bit.** The product of a weight and a spike is the weight or nothing. A processor needs no
+# - **A spike is one bit.** The product of a weight and a spike is the weight or zero. A processor needs no
 #   multiplication for it, and the memory bus carries one bit instead of a number.
 # - **Spikes are rare.** Where nothing fires, nothing has to be computed or sent. In the cortex a neuron fires a few
 #   times per second, while it could fire several hundred times.
@@ -123,11 +123,11 @@ fig.tight_layout()
 #   stretched.
 # - They are **slow and expensive**: this digit needs thousands of spikes for what 784 numbers say.
 # - They are **not the whole truth**: people react to a picture within a fraction of a second, while a typical neuron
-#   would manage only a few spikes for its rate in that time (Thorpe, Fize and Marlot, *Speed of processing in the
-#   human visual system*, 1996).
+#   fires only a few spikes in that time, too few for a rate (Thorpe, Fize and Marlot, *Speed of processing in the human
+#   visual system*, 1996).
 #
-# Where probabilities come from matters as well. An image of bytes has values up to 255, each of which would mean
-# "always". The encoder refuses it and says what to do:
+# The range of the values matters as well. An image of bytes has values up to 255, and nearly all of them would mean
+# "always". The encoder refuses such an image and says what to do:
 
 # %%
 try:
@@ -138,8 +138,8 @@ except ValueError as error:
 # %% [markdown]
 # ## Latency code: how bright a pixel is by how early it fires
 #
-# One spike per pixel is enough if its *time* counts. The code follows from physics. Let a membrane, a capacitor with a
-# leak of the time constant $\tau$, be charged by a constant input $x$. Its voltage rises towards $x$:
+# One spike per pixel is enough if its *time* counts. The code follows from physics. A constant input $x$ charges a
+# membrane, which is a capacitor with a leak and the time constant $\tau$. Its voltage rises towards $x$:
 #
 # $$U(t) = x \left(1 - e^{-t/\tau}\right) .$$
 #
@@ -185,8 +185,8 @@ print("neuron: ", first)
 assert (first == np.ceil(formula)).all()
 
 # %% [markdown]
-# Now the digits, with snnTorch's settings: 100 steps, $\tau = 5$, $\theta = 0.01$. First as it stands, then with the
-# three options that make the code usable:
+# Now we encode the digits with snnTorch's settings: 100 steps, $\tau = 5$, $\theta = 0.01$. First we take the plain
+# code, then three options that make it usable:
 #
 # - `normalize=True` stretches the times over all steps,
 # - `linear=True` spreads the brightnesses evenly,
@@ -212,11 +212,12 @@ print(f"pixels: 784; pixels with ink: {ink}; spikes of the rate code: {int(spike
 assert latency_counts == [784, 784, ink]
 
 # %% [markdown]
-# One spike per pixel with ink, instead of thousands: on hardware that pays per spike, this is the difference. The price
-# is robustness. If one spike is lost, its pixel is lost; if all spikes come a step late, all pixels are darker.
+# The code needs one spike per pixel with ink, instead of thousands of spikes for a digit. This matters on hardware that
+# pays per spike. The price is robustness. If one spike is lost, its pixel is lost; if all spikes come a step late, all
+# pixels are darker.
 #
-# Early spikes carry the brightest pixels, so a decision can be made before the code has ended. The pictures below are
-# what has arrived by then.
+# Early spikes carry the brightest pixels, so a decision can be made before the code has ended. The pictures below show
+# what has arrived after some steps.
 
 # %% alt="The five as its latency code arrives: after 5 steps the brightest pixels, after 50 most, after 100 all of it"
 options = {"normalize": True, "linear": True, "clip": True}
@@ -234,8 +235,8 @@ for ax, step in zip(axes, (1, 5, 50, 100)):
 # S[t] = \begin{cases} +1 & x[t] - x[t-1] \ge \theta \\ -1 & x[t] - x[t-1] \le -\theta \\ 0 & \text{else} \end{cases}
 # $$
 #
-# Without `off_spike=True` there are only the positive spikes. Two signed spikes are two channels of a sensor, ON and
-# OFF; event cameras have them at each pixel ([Neuromorphic data](neuromorphic_data.md)).
+# Without `off_spike=True` there are only the positive spikes. The two signs are two channels of a sensor, ON and OFF;
+# event cameras have both at each pixel ([Neuromorphic data](neuromorphic_data.md)).
 
 # %%
 signal = np.array([0, 1, 0, 2, 8, -20, 20, -5, 0, 1, 0], dtype=np.float32)
@@ -295,12 +296,16 @@ assert errors["level crossing"] <= threshold + 1e-5 < errors["delta"]
 #
 # ## More codes, and what each costs
 #
-# There are more ways to write a number with spikes. `phase` writes its binary digits over 8 steps; `burst` sends up to
-# five spikes, the closer together the larger the value; `constant` makes no spikes at all: the value itself is the
-# current of the first layer, and that layer's neurons are the encoder (*direct coding*). `population` gives each value
-# several neurons, each tuned to a part of the range.
+# There are more ways to write a number with spikes:
 #
-# A fair question for each code is: how many spikes, and what can be got back? The decoders below are the obvious ones.
+# - `phase` writes the number's binary digits over 8 steps.
+# - `burst` sends up to five spikes. The larger the value, the closer together they are.
+# - `constant` makes no spikes at all. The value itself is the current of the first layer, and that layer's neurons are
+#   the encoder (*direct coding*).
+# - `population` gives each value several neurons, each tuned to a part of the range.
+#
+# We ask of each code: how many spikes does it need, and how well can the value be got back? The decoders below are the
+# obvious ones.
 
 # %%
 x = images[:1]
@@ -328,9 +333,9 @@ for name, (code, decode) in decoders.items():
 #
 # ## Which one for a network?
 #
-# So we ask a network: 784 inputs, 100 hidden neurons, 10 outputs, 25 steps, three epochs over 2000 images, for each
-# code. The accuracy is that of 1000 other images. The settings are the same for all codes, and none was tuned. (What
-# happens in `fit` is the subject of [Training a dense network](train_dense.md).)
+# So we train a network with each code. It has 784 inputs, 100 hidden neurons and 10 outputs, and learns for three
+# epochs from 2000 images, with 25 steps. The accuracy is measured on 1000 other images. The settings are the same for
+# all codes, and none was tuned. (What happens in `fit` is the subject of [Training a dense network](train_dense.md).)
 
 # %%
 from functools import partial
@@ -361,22 +366,22 @@ for name, encoder in encoders.items():
 assert min(accuracy.values()) > 0.75
 
 # %% [markdown]
-# All codes can be learned. A constant current, a rate code and a phase code, which repeats itself here and has about as
-# many spikes as the rate code, do equally well. The latency code is behind: it gives the network less than a tenth of
-# the spikes, each of the same size whether the pixel is bright or dark, and the hidden neurons forget 5 % of what they
-# have at each step.
+# All codes can be learned. A constant current, a rate code and a phase code do equally well. (The phase code repeats
+# itself here, and has about as many spikes as the rate code.) The latency code is behind. It gives the network less
+# than a tenth of the spikes, and a spike has the same size whether the pixel is bright or dark. And the hidden neurons
+# forget 5 % of what they have at each step.
 #
-# Start with a constant current if your inputs are numbers and your hardware allows it: it has
-# no noise. Take a rate code if the input must be spikes and robust, a latency code if spikes are what you pay for, and
-# level crossing or an event camera if the data are signals.
+# Start with a constant current if your inputs are numbers and your hardware allows it: it has no noise. Take a rate
+# code if the input must be spikes and robust. Take a latency code if you pay per spike. Take level crossing or an event
+# camera if the data are signals.
 #
 # Outputs need a code as well:
 #
 # ![Data, encoder, network and decoder in a row, with spikes before and behind the
 # network](drawings/coding_pipeline.svg)
 #
-# The loss chooses the decoder; [training recipes](../training.md) says which belongs to which, and
-# [Population coding](population_coding.md) gives each class several neurons.
+# The loss chooses the decoder: see [the table of losses](../losses.md#which-decoder-belongs-to-which-loss). [Population
+# coding](population_coding.md) gives each class several neurons.
 
 # %% [markdown]
 # ## Exercises
@@ -434,10 +439,10 @@ assert values.max() < 0.01
 # %% [markdown]
 # ## Verify the gradients
 #
-# An encoder has no parameters and needs no gradients: it is drawn once, and the same spikes then go to every engine.
-# That is the reason why `sc.verify` can compare gradients of a network behind a random code. It encodes the batch once,
-# computes loss, spikes, states and gradients with the model's engine and with the hand-written gradients of the NumPy
-# engine, and checks those against finite differences ([Verifying gradients](../verify.md)).
+# An encoder has no parameters and needs no gradients: it is drawn once, and the same spikes then go to every engine. So
+# `sc.verify` can compare gradients of a network behind a random code. It encodes the batch once. Then it computes loss,
+# spikes, states and gradients twice: with the model's engine, and with the hand-written gradients of the NumPy engine.
+# It also compares the hand-written gradients with finite differences ([Verifying gradients](../verify.md)).
 
 # %%
 neuron = sc.Leaky(beta=0.9)

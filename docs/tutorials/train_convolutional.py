@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Training a convolutional spiking network
 #
-# At the end of this page you can train a convolutional spiking network with a loss on its spikes, see layers that do
-# not fire before they cost you a day, and mend them. You also see what the network answers after each time step.
+# At the end of this page you can train a convolutional spiking network with a loss on its spikes, notice silent layers
+# before they cost you a day, and make them fire. You also see what the network answers after each time step.
 #
 # ```console
 # pip install -e ".[all,examples]"   # in the clone of this repository
@@ -29,13 +29,14 @@ print(train)
 # %% [markdown]
 # ## The network
 #
-# The network is written 12C5-MP2-64C5-MP2-FC10: convolutions with 12 and 64 kernels of 5 × 5 pixels, a maximum over
-# 2 × 2 pixels behind each, and a fully connected layer for the ten classes.
+# The network is written 12C5-MP2-64C5-MP2-FC10: convolutions with 12 and 64 kernels of 5 × 5 pixels, a maximum over 2 ×
+# 2 pixels after each, and a fully connected layer for the ten classes.
 #
 # ![The maps of the network: one of 28 by 28 pixels, 12 of 24 by 24 and 12 by 12, 64 of 8 by 8 and 4 by 4, ten
 # neurons](drawings/conv_network.svg)
 #
-# Behind each of the three stands a layer of leaky neurons. The maximum is taken *before* the neurons, of currents:
+# After each of these three layers of weights comes a layer of leaky neurons. The maximum is taken *before* the neurons,
+# of currents:
 #
 # ![The maximum of four currents is one of them; the maximum of four spikes is several of them, and one must be
 # chosen](drawings/pool_currents.svg)
@@ -69,9 +70,9 @@ print(model.summary())
 # %% [markdown]
 # ## The loss, before training
 #
-# This time the loss reads spikes: a cross-entropy of the spikes at each step, averaged over time
-# (`SF.ce_rate_loss()`). If no output neuron fires, all classes get the same, and the loss is $\ln 10 = 2.303$. That is
-# what we see, and it is a warning.
+# This time the loss reads spikes: a cross-entropy of the spikes at each step, averaged over time (`SF.ce_rate_loss()`).
+# If no output neuron fires, all classes are equally likely, and the loss is $\ln 10 = 2.303$. That is what we see, and
+# it is a warning.
 
 # %%
 images, labels = train.inputs[:128], train.targets[:128]
@@ -83,7 +84,7 @@ assert abs(before.loss - np.log(10)) < 0.05
 # ## Do all layers fire?
 #
 # Look at the firing rate of each layer before you train: the mean number of spikes per neuron and step. A layer that
-# does not fire passes nothing forward, so that the layers behind it see zeros, whatever the image. And it passes little
+# does not fire passes nothing forward, so the layers behind it see zeros, whatever the image. And it passes little
 # backward: its membranes are far below the threshold, where a narrow surrogate is close to zero.
 
 
@@ -123,12 +124,12 @@ assert rates_of(candidates["threshold 0.3"])[2] > 10 * rates_of(candidates["as i
 # %% [markdown]
 # With the weights that a layer draws by default, uniform in $\pm 1/\sqrt{n}$ for $n$ inputs, activity dies out from
 # layer to layer. In a network of ReLUs this would only make the numbers small, and smaller numbers still differ from
-# each other. A neuron with a threshold turns small into nothing.
+# each other. A neuron with a threshold turns small numbers into zero.
 #
 # There are three remedies, and they are not the same:
 #
 # - **A lower threshold, or larger weights**, make the layers fire. For the spikes, only the ratio of weights to
-#   threshold counts. For learning, more does: the width of the surrogate is measured in units of the membrane, and
+#   threshold counts. For learning, more matters: the width of the surrogate is measured in units of the membrane, and
 #   Adam changes a weight by about the learning rate, however small the weight is.
 # - **A wider surrogate** changes no spike. It makes silent layers learn, because the gradient reaches neurons far below
 #   the threshold. In recurrent networks, over many steps, it makes gradients explode: see
@@ -136,7 +137,8 @@ assert rates_of(candidates["threshold 0.3"])[2] > 10 * rates_of(candidates["as i
 # - **Batch normalisation** before the neurons (`sc.BatchNorm2d`) does for each layer what the first remedy does by
 #   hand.
 #
-# Do they matter? We train each for two epochs, the low threshold once more with a learning rate that is low, too.
+# Do these differences matter? We train with each remedy for two epochs, and with the low threshold once more at a low
+# learning rate.
 
 
 # %%
@@ -179,8 +181,8 @@ _ = axes[1].legend(frameon=False, fontsize=7, loc="lower center")
 
 # %% [markdown]
 # Training wakes the silent layers up, after some updates in which little happens. The low threshold is a trap: with the
-# same learning rate, each update is three times as large beside the threshold, too large to learn. A network with more
-# layers does not wake up by itself: exercise 1.
+# same learning rate, each update is three times as large relative to the threshold, which is too large to learn. A
+# network with more layers does not wake up by itself: see exercise 1.
 #
 # ## Training
 #
@@ -197,7 +199,7 @@ lines = spikeplot.training_curves(model.history, axes)
 # %% [markdown]
 # ## The test
 #
-# The class is the neuron with most spikes.
+# The predicted class is the neuron with the most spikes.
 
 # %%
 out = model(test.inputs, num_steps=STEPS)
@@ -219,9 +221,9 @@ drawn = spikeplot.spike_count(spikes[:, index], ax=right, labels=test.classes, g
 # %% [markdown]
 # ## What the first layer sees
 #
-# The twelve maps of the first layer, as spikes per pixel in ten steps. Each has learned another edge or stroke. Some
-# maps may stay dark for this image or for all images: their neurons are silent, and cost nothing on hardware that works
-# by spikes ([pay per spike](../sparse.md)).
+# The picture shows the twelve maps of the first layer, as spikes per pixel in ten steps. Each map has learned another
+# edge or stroke. Some maps may stay dark for this image or for all images: their neurons are silent, and cost nothing
+# on hardware that works by spikes ([pay per spike](../sparse.md)).
 
 # %% alt="Spike counts of the twelve maps of the first layer for one digit: edges of different directions"
 first = model(test.inputs[index : index + 1], num_steps=STEPS, record=True).states["2"].spikes
@@ -236,9 +238,9 @@ _ = fig.colorbar(shown, ax=axes, label="spikes")
 # %% [markdown]
 # ## An answer at each step
 #
-# A spiking network need not wait for the last step. The counts up to now are an answer at any time, and a later answer
-# is a better one. On the NumPy engine, `model.stream()` runs one step per call, compiled
-# ([Streaming and events](../streaming.md)), and gives the same spikes.
+# A spiking network need not wait for the last step. At any time, the counts so far are an answer, and later answers are
+# better. On the NumPy engine, `model.stream()` runs one step per call, compiled ([Streaming and
+# events](../streaming.md)), and gives the same spikes.
 
 # %%
 host = model.to_engine("numpy")
@@ -263,8 +265,8 @@ print(f"after 1 step {after[0]:.1%}, after 2 {after[1]:.1%}, after {STEPS} {afte
 #
 # ## The same in PyTorch
 #
-# In `nn.Sequential`, a neuron has to keep its state itself: `init_hidden=True`. The last one returns its membrane as
-# well: `output=True`. `utils.reset` puts all states to rest before each batch. `snn.run` takes the network over all
+# In `nn.Sequential`, a neuron has to keep its state itself: `init_hidden=True`. The last neuron returns its membrane as
+# well: `output=True`. `utils.reset` sets all states to rest before each batch. `snn.run` runs the network over all
 # steps at once; a loop over steps gives the same.
 
 # %%
@@ -299,9 +301,9 @@ assert (by_hand != at_once).sum() <= 1  # sums are rounded in another order
 # %% [markdown]
 # ## Beside snnTorch
 #
-# The same network, data, settings and seeds, trained with both libraries; medians over seeds 0, 1, 2 and, in brackets,
-# the range. "The same draws" is `spikecore.nn`, where torch draws the same weights and batches for both libraries;
-# `sc.Model` draws its own.
+# The same network was trained with both libraries, on the same data and with the same settings and seeds. The table has
+# medians over seeds 0, 1 and 2, with the range in brackets. "The same draws" is `spikecore.nn`, where torch draws the
+# same weights and batches for both libraries; `sc.Model` draws its own.
 #
 # ```console
 # python -m benchmarks.accuracy convolutional --seeds 0 1 2
@@ -312,8 +314,8 @@ assert (by_hand != at_once).sum() <= 1  # sums are rounded in another order
 # | 12C5-MP2-64C5-MP2-FC10, 10 steps, 4 epochs | 92.7 (91.1–94.8) | 94.1 (94.1–94.7) | 95.3 (93.4–95.6) |
 #
 # The differences are within the spread over seeds. From the same draws the first updates agree; then a gradient differs
-# in its last bit, a spike flips, and the networks part company. Both libraries have the same equations, so no
-# difference is to be expected.
+# in its last bit, a spike flips, and the networks diverge. Both libraries have the same equations, so no difference is
+# to be expected.
 #
 # ## Exercises
 #
@@ -371,7 +373,7 @@ for right, read in zip(*np.unravel_index(np.argsort(confused, axis=None)[::-1][:
 # differences ([Verifying gradients](../verify.md)). One thing is special. The maximum of equal numbers has no
 # derivative: if two pixels of a window have the same current, raising one of them changes the maximum, and lowering it
 # does not. The black background of these images makes such windows by the hundred. `verify` notices the kink and takes
-# the differences by the inputs a little beside it.
+# the differences with respect to the inputs a little beside it.
 
 # %%
 report = sc.verify(model, test.inputs[:4], test.targets[:4], SF.ce_rate_loss(), num_steps=STEPS)

@@ -44,7 +44,7 @@ for ax, image, label in zip(axes, train.inputs, train.targets):
 # %% [markdown]
 # ## Why a spike cannot be differentiated
 #
-# A leaky neuron ([the LIF neuron](lif_neuron.md)) adds up its input in the membrane potential $U$ and fires when it
+# A leaky neuron ([the LIF neuron](lif_neuron.md)) adds up its input in the membrane potential $U$ and fires when $U$
 # crosses the threshold $\theta$:
 #
 # $$U[t] = \beta\,U[t-1] + W X[t] - S[t-1]\,\theta, \qquad S[t] = \Theta(U[t] - \theta)$$
@@ -57,7 +57,8 @@ for ax, image, label in zip(axes, train.inputs, train.targets):
 #
 # The factor in the middle is the derivative of a step. It is zero everywhere, except at the threshold, where it does
 # not exist. So the product is zero: no weight would ever change. This is worse than the *dead neuron problem* of ReLU
-# networks, where only the inactive units get no gradient. Here, neurons that fire get none, either. PyTorch says so:
+# networks, where only the inactive units get no gradient. Here, even neurons that fire get no gradient. PyTorch says
+# so:
 
 # %%
 mem = torch.tensor([0.5, 0.99, 1.5], requires_grad=True)
@@ -67,7 +68,7 @@ print("a comparison in torch: spikes", spk.tolist(), "- has a gradient:", spk.re
 # %% [markdown]
 # ## Surrogate gradients
 #
-# The remedy keeps the spike in the forward pass and lies in the backward pass: where the chain rule needs $\partial
+# The remedy keeps the spike in the forward pass and cheats in the backward pass: where the chain rule needs $\partial
 # S/\partial U$, it takes the derivative of a smooth curve.
 #
 # ![Forwards the spike is a step; backwards the slope of a smooth curve takes the place of the step's slope, which is
@@ -94,9 +95,9 @@ fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 lines = spikeplot.surrogate_curves({name: (u, each.derivative(xp, u)) for name, each in choice.items()}, ax)
 
 # %% [markdown]
-# Two things differ. The *width* says how far from the threshold a neuron still learns. A wide surrogate such as
-# `atan(2)` reaches neurons that are silent; a narrow one such as `fast_sigmoid(25)` reaches only those that nearly
-# fire. The *height and area* say how large a gradient gets when it passes many neurons or many steps.
+# Surrogates differ in two things. The *width* says how far from the threshold a neuron still learns. A wide surrogate
+# such as `atan(2)` reaches neurons that are silent; a narrow one such as `fast_sigmoid(25)` reaches only those that
+# nearly fire. The *height and area* say how large a gradient gets when it passes many neurons or many steps.
 # [Surrogates](../surrogates.md) lists all of them, and [training recipes](../training.md) measures what they do to
 # networks with several layers and with recurrence.
 #
@@ -115,8 +116,8 @@ assert current.grad[0, 1] > 0.9  # next to the threshold: nearly alpha/2
 # %% [markdown]
 # ## Backpropagation through time
 #
-# The membrane has a memory, so a weight acts on the loss by every step at which it was used. The gradient is the sum
-# over all of these paths (backpropagation through time, BPTT):
+# The membrane has a memory, so a weight acts on the loss through every step at which it was used. The gradient is the
+# sum over all of these paths (backpropagation through time, BPTT):
 #
 # ![One weight feeds the membranes of four steps; gradients go back from the loss of each step through earlier membranes
 # to the weight](drawings/weight_over_time.svg)
@@ -126,7 +127,8 @@ assert current.grad[0, 1] > 0.9  # next to the threshold: nearly alpha/2
 #   \left.\frac{\partial U[s]}{\partial W}\right|_{\text{direct}}$$
 #
 # As long as the neuron does not fire, $\partial U[t]/\partial U[s] = \beta^{\,t-s}$. How far back a neuron can learn
-# therefore depends on its decay. The picture shows the derivative of the last membrane by the input of each step.
+# therefore depends on its decay. The picture shows the derivative of the last membrane with respect to the input of
+# each step.
 
 # %% alt="The influence of the input at each step on the last membrane: it falls off as a power of beta"
 fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
@@ -184,16 +186,16 @@ print("spikes", tuple(spikes.shape), "membranes", tuple(membranes.shape), "- tim
 # ## The loss: where to look
 #
 # A prediction is read from spikes: the class is the output neuron that fires most (*rate decoding*). The loss need not
-# read the same. Here we look at the output membranes, and give a cross-entropy to each step:
+# read spikes, too. Here it reads the output membranes, with a cross-entropy at each step:
 #
 # $$L = \sum_t -\log \frac{e^{U_y[t]}}{\sum_c e^{U_c[t]}}$$
 #
 # A membrane is a graded number and tells at every step how far a neuron is from being right, even if it never fires.
-# The price: nothing asks the right neuron to *fire*. It is enough that its membrane is higher than those of the
+# The price is that nothing asks the right neuron to *fire*. It is enough that its membrane is higher than those of the
 # others.
 #
-# Before training, all classes should be equally likely, which costs $\ln 10$ per step. If your first loss is far from
-# $T \ln 10$, the network starts with strong opinions.
+# Before training, all classes should be equally likely, which gives a loss of $\ln 10$ per step. If your first loss is
+# far from $T \ln 10$, the network starts with strong opinions.
 
 
 # %%
@@ -208,8 +210,8 @@ assert abs(first - 25 * np.log(10)) < 6
 # %% [markdown]
 # ## A training loop by hand
 #
-# Nothing is special about it: forward, loss, backward, step. The gradient flows through the 25 steps because the loop
-# of `forward` is ordinary Python, which autograd records. States start from rest for each batch, by `reset_mem()`.
+# The loop is the usual one: forward, loss, backward, step. The gradient flows through the 25 steps because the loop of
+# `forward` is ordinary Python, which autograd records. `reset_mem()` sets the states to rest before each batch.
 
 
 # %%
@@ -245,9 +247,9 @@ _ = ax.legend(frameon=False)
 # ## The same with `sc.Model`
 #
 # `sc.Sequential` describes the network without weights; `sc.Model` gives it weights on an engine. `fit` is the loop
-# above with validation, learning-rate schedules, checkpoints and a check for numbers that are not finite. The loss
-# has a name, `ce_membrane_loss(over_time="sum")`. With `num_steps`, each image is a current that is constant in time,
-# so the first `Linear` is computed once and not 25 times.
+# above with validation, learning-rate schedules, checkpoints and a check for numbers that are not finite. The loss is
+# called `ce_membrane_loss(over_time="sum")`. With `num_steps`, each image is a current that is constant in time, so the
+# first `Linear` is computed once and not 25 times.
 
 
 # %%
@@ -318,13 +320,14 @@ assert min(found["squared spike counts"][0], found["spikes at each step"][0]) > 
 # - A loss on membranes wants its membranes decoded: counting spikes throws away what the network has learned.
 # - Hardware that gives spikes alone needs a loss on spikes.
 # - Sum and mean over time hardly differ, because Adam divides the size of a gradient out again. With SGD, a sum over 25
-#   steps is a learning rate that is 25 times as large.
+#   steps acts like a learning rate that is 25 times as large.
 #
-# [Training recipes](../training.md) has a table of all losses with the decoders that belong to them.
+# [Losses](../losses.md#which-decoder-belongs-to-which-loss) has a table of all losses with the decoders that belong to
+# them.
 #
 # ## The test
 #
-# Only now we look at the test images, with the network of eight epochs, in both ways.
+# Only now do we look at the test images. The network has trained for eight epochs, and is decoded in both ways.
 
 # %%
 out = model(test.inputs, num_steps=STEPS, record=True)
@@ -356,12 +359,12 @@ _ = fig.supxlabel("class", fontsize=9)
 
 # %% [markdown]
 # The last three are mistakes, and the bars show why: a neuron cannot fire more than once per step. Two output neurons
-# fire at (nearly) every step, and counting can no more tell them apart. Their membranes can: both are above the
+# fire at (nearly) every step, and counting can no longer tell them apart. Their membranes can: both are above the
 # threshold, but not equally far. Nothing in a membrane loss keeps the wrong neurons silent, as long as they are
 # *lower*.
 #
-# The activity over time, for the first of these images. Each dot is a spike of one of the 1000 hidden neurons; below
-# are the ten output neurons.
+# The next picture shows the activity over time, for the first of these images. Each dot is a spike of one of the 1000
+# hidden neurons; below are the ten output neurons.
 
 # %% alt="Raster of the hidden layer above a raster of the output layer, over 25 time steps"
 index = int(shown[0])
@@ -372,8 +375,8 @@ top.set(ylabel="hidden neuron", xlabel="")
 _ = bottom.set(ylabel="class", yticks=range(0, 10, 3))
 
 # %% [markdown]
-# The hidden layer is busy. `SF.activity` counts: the *rate* is the mean number of spikes per neuron and step,
-# *silent* is the part of the neurons that never fire, so that nothing behind them learns from them.
+# The hidden layer is busy. `SF.activity` counts: the *rate* is the mean number of spikes per neuron and step, and
+# *silent* is the part of the neurons that never fire. The layers behind learn nothing from silent neurons.
 
 # %%
 report = SF.activity(model, test.inputs[:200], num_steps=STEPS)
@@ -385,7 +388,7 @@ assert report.firing[0].silent < 0.5
 # ## The same weights without torch
 #
 # `to_engine` takes the weights to another engine. The NumPy engine needs no torch, neither to run nor to train, and its
-# gradients are written by hand. Sums are rounded in another order, so that a spike may flip here and there.
+# gradients are written by hand. Sums are added in another order, so a spike may flip here and there.
 
 # %%
 reference = model.to_engine("numpy")
@@ -400,9 +403,9 @@ assert after < before * 1.2
 # %% [markdown]
 # ## Beside snnTorch
 #
-# The same network, data, settings and seeds, trained with both libraries; medians over seeds 0 to 9 and, in
-# brackets, the range. "The same draws" is `spikecore.nn`, where torch draws the same weights and batches for both
-# libraries; `sc.Model` draws its own.
+# The same network was trained with both libraries, on the same data and with the same settings and seeds. The table has
+# medians over seeds 0 to 9, with the range in brackets. "The same draws" is `spikecore.nn`, where torch draws the same
+# weights and batches for both libraries; `sc.Model` draws its own.
 #
 # ```console
 # python -m benchmarks.accuracy dense --seeds 0 1 2 3 4 5 6 7 8 9
@@ -414,7 +417,7 @@ assert after < before * 1.2
 #
 # From the same draws, all ten seeds give the same accuracy to the last digit that is printed. With other draws, it
 # varies by about a percent: more than the difference of two libraries with the same equations, and a reason to report
-# several seeds. Decoded by membranes, as above, the network is better than in this table.
+# several seeds. If the network is decoded by membranes, as above, it is better than in this table.
 #
 # ## Exercises
 #
@@ -471,9 +474,9 @@ print(f"rate code {there:.1%}; constant current after two epochs {model.history[
 # %% [markdown]
 # ## Verify the gradients
 #
-# `sc.verify` computes loss, spikes, membranes and every gradient of a batch on two engines that share no gradient code,
-# torch with autograd and NumPy with derivatives by hand, and then by finite differences
-# ([Verifying gradients](../verify.md)). It uses the trained weights, so it checks what was trained.
+# `sc.verify` computes loss, spikes, membranes and every gradient of a batch on two engines that share no gradient code:
+# torch with autograd, and NumPy with derivatives by hand. Then it compares with finite differences ([Verifying
+# gradients](../verify.md)). It uses the trained weights, so it checks what was trained.
 
 # %%
 report = sc.verify(model, test.inputs[:4], test.targets[:4], on_membrane, num_steps=STEPS)

@@ -3,9 +3,13 @@
 #
 # Backpropagation through time (BPTT) must store what every neuron did at every step, and it cannot begin before the
 # sequence has ended. A brain can do neither, and a chip in a sensor does not want to. This page shows three kinds of
-# rules that learn while time goes on: e-prop and OTTT, which follow a gradient; real-time recurrent learning, which
-# follows it exactly; and spike-timing-dependent plasticity (STDP), which knows no loss at all. You will measure what
-# each of them costs in memory and accuracy, on the same handwritten digits.
+# rules that learn while time goes on:
+#
+# - e-prop and OTTT follow the gradient approximately.
+# - Real-time recurrent learning (RTRL) follows the gradient exactly.
+# - Spike-timing-dependent plasticity (STDP) knows no loss at all.
+#
+# You will measure what each of them costs in memory and accuracy, on the same handwritten digits.
 #
 # It needs, in the clone of this repository, `pip install -e ".[all,examples]"`.
 
@@ -44,9 +48,8 @@ print(len(train), "training images,", len(test), "test images")
 # ![A synapse with its recent input, a neuron close to its threshold or not, and the learning signal from
 # outside](drawings/three_factors.svg)
 #
-# Nothing in it looks back. This is **e-prop**
-# (Bellec et al., *A solution to the learning dilemma for recurrent networks of spiking neurons*, 2020), and
-# neuroscience calls rules of this form *three-factor rules*.
+# No factor looks back in time. This is **e-prop** (Bellec et al., *A solution to the learning dilemma for recurrent
+# networks of spiking neurons*, 2020), and neuroscience calls rules of this form *three-factor rules*.
 #
 # Here it is in NumPy, for one layer of ten neurons and digits that arrive as random spikes. It goes *forwards*
 # through time, and keeps only the current step.
@@ -116,11 +119,12 @@ _ = axes[3].set_xlabel("time step")
 # ![Two layers over four steps: the learning signal goes down through the layers of its step; the memory of layer 2 is
 # left out](drawings/missing_path.svg)
 #
-# For the last layer of neurons the gradient stays exact. How bad is it? Train with BPTT, and
-# ask for the cosine between its gradient and another one: 1 is the same direction, 0 is none in common.
+# For the last layer of neurons the gradient stays exact. How bad is this? We train with BPTT, and compute the cosine
+# between its gradient and another gradient: 1 is the same direction, 0 is a right angle.
 #
-# To see it, time must matter. We show each digit row by row, from the top to the bottom, two steps per row. The
-# network has to remember the upper rows when the lower ones come, and only the last two steps count in the loss.
+# The gap shows only if time matters. We show each digit row by row, from top to bottom, with two steps per row: 16
+# steps for 8 rows. The network has to remember the upper rows when the lower ones come, and only the last two steps
+# count in the loss.
 
 # %%
 ROWS, HOLD = 8, 2
@@ -185,22 +189,23 @@ for name in ("e-prop", "OTTT", "window of 4 steps"):
 assert np.allclose(at_last["e-prop"]["0.weight"], at_last["OTTT"]["0.weight"], rtol=0, atol=1e-4)
 
 # %% [markdown]
-# **OTTT** (Xiao et al., *Online training through time for spiking neural networks*, 2022) makes the same gradient for
-# less. Look at the trace above: $e_j[t] = \beta\,e_j[t-1] + z_j[t]$ does not depend on the neuron that receives it.
-# If all neurons of a layer have the same decay and are reset by subtraction, one trace per *input* serves all of
+# **OTTT** (Xiao et al., *Online training through time for spiking neural networks*, 2022) computes the same gradient at
+# a lower cost. Look at the trace above: $e_j[t] = \beta\,e_j[t-1] + z_j[t]$ does not depend on the neuron that receives
+# it. If all neurons of a layer have the same decay and are reset by subtraction, one trace per *input* serves all of
 # them. The last line of the cell checks that both give the same numbers. e-prop also works where this shortcut does
 # not: different decays, adaptive thresholds, your own neuron.
 #
-# The last row is *truncated* BPTT, the usual answer to a lack of memory.
+# The last row of the table is *truncated* BPTT, the usual answer to a lack of memory.
 #
-# ![BPTT goes back over all twelve steps; with a window of four, the gradient is cut after every fourth
-# step](drawings/truncated_bptt.svg)
+# ![A sequence of twelve steps: BPTT goes back over all of them; with a window of four, the gradient is cut after every
+# fourth step](drawings/truncated_bptt.svg)
 #
-# What the upper six rows of the digit have to do with the answer is then missing.
+# A window of four steps spans only the last two rows of the digit. So its gradient lacks the influence of the upper six
+# rows on the answer.
 #
 # ## What it costs in accuracy
 #
-# All of them are an argument of `fit`. The same network, data, optimiser and number of updates:
+# Each of these rules is an argument of `fit`. We train with the same network, data, optimiser and number of updates:
 
 
 # %%
@@ -218,19 +223,25 @@ assert found["OTTT"] > 0.5
 assert found["OTTT"] > found["window of 4"] + 0.1
 
 # %% [markdown]
-# With seeds 0, 1 and 2 BPTT reaches 70, 70 and 72 %. OTTT reaches 62 % and 67 % with the first two. The window
-# reaches 35, 29 and 29 %. (The digits are harder row by row: the same network sees only 8 pixels at a time. Learning
-# rates of 1e-2 and 2e-2 gave the same picture.) So the gradient that goes forwards gives up some accuracy, where
-# truncation gives up most of it: in the trained network, the gradients of e-prop and OTTT still point almost in the
-# direction of BPTT's, and after some hundred updates what little the window loses at each of them has added up. On
-# digits that are shown at once, none of this matters; [Learning through time](../learning.md#how-close) has figures
-# for more tasks.
+# Other seeds give similar accuracies:
+#
+# | seed | BPTT | OTTT | window of 4 |
+# |--:|--:|--:|--:|
+# | 0 | 70 % | 62 % | 35 % |
+# | 1 | 70 % | 67 % | 29 % |
+# | 2 | 72 % | – | 29 % |
+#
+# (The digits are harder row by row: the same network sees only 8 pixels at a time. Learning rates of 1e-2 and 2e-2 gave
+# the same picture.) So the gradient that goes forwards loses some accuracy, while truncation loses most of it. In the
+# trained network, the gradients of e-prop and OTTT still point almost in the direction of BPTT's gradient. The window
+# loses only a little at each update, but after some hundred updates this has added up. If digits are shown at once, all
+# this does not matter; [Learning through time](../learning.md#how-close) has figures for more tasks.
 #
 # ## What it saves in memory
 #
-# BPTT stores all states of all steps. The forward rules store one trace per synapse or input, however long the
-# sequence is. We measure the largest amount of memory that each takes for sequences of 50 to 800 steps. The input
-# comes from a generator, one step at a time; BPTT cannot use one, since it has to see the sequence again.
+# BPTT stores all states of all steps. The forward rules store one trace per synapse or input, however long the sequence
+# is. We measure the largest amount of memory that each takes for sequences of 50 to 800 steps. The input comes from a
+# generator, one step at a time; BPTT cannot use a generator, since it has to see the sequence again.
 
 # %% alt="Peak memory against the number of steps: BPTT grows in proportion, e-prop and OTTT stay flat"
 deep = sc.Model(network(), engine="numpy", seed=0)
@@ -280,9 +291,10 @@ assert memory["OTTT"][-1] < 1.2 * memory["OTTT"][0]
 # ## The exact gradient, forwards: RTRL
 #
 # Real-time recurrent learning (Williams and Zipser, *A learning algorithm for continually running fully recurrent
-# neural networks*, 1989) leaves nothing out. It carries the derivative of *every* state by *every* parameter, also
-# through recurrent connections. The gradient equals that of BPTT, and memory does not grow with time; but it grows
-# with states times parameters, so that it is for small networks, and for checking the others.
+# neural networks*, 1989) leaves nothing out. It carries the derivative of *every* state with respect to *every*
+# parameter, also through recurrent connections. The gradient equals BPTT's, and memory does not grow with time. But
+# memory grows with the number of states times the number of parameters. So RTRL is for small networks, and for checking
+# the other rules.
 
 # %%
 recurrent = sc.Sequential(sc.Linear(8, 4), sc.RLeaky(beta=0.9, linear_features=4), sc.Linear(4, 10), sc.LI(beta=0.9))
@@ -332,14 +344,14 @@ _ = ax.set(xlabel="spike of the neuron after the input's, steps", ylabel="weight
 
 # %% [markdown]
 # STDP needs a code in which time says something. In a latency code ([Spike encoding](spike_encoding.md)) each pixel
-# fires once, the bright ones first. Let 40 neurons look at each image. The first to fire wins, and only the winner
-# learns:
+# fires once, the bright ones first. Let 40 neurons look at each image. The first neuron to fire wins, and only the
+# winner learns:
 #
 # ![The brightest pixels fire first; the first neuron to fire silences the others, and its synapses from pixels that
 # came before grow](drawings/winner_takes_all.svg)
 #
-# Its threshold then rises a little, and those of all others fall, so that every neuron gets its turn. Nobody tells the
-# network what a digit is.
+# The winner's threshold then rises a little, and the thresholds of all others fall, so that every neuron gets its turn.
+# Nobody tells the network what a digit is.
 
 # %%
 MOMENTS, NEURONS = 12, 40
@@ -398,8 +410,8 @@ assert trained_without_labels > untrained + 0.2
 
 # %% [markdown]
 # Labels were used only at the end, to say which neuron stands for which digit. (The learning rate and the steps of the
-# thresholds come from a few trials that looked at the test accuracy, so it shows that this works, not how well it
-# would on new digits.) The weights have become digits:
+# thresholds come from a few trials that looked at the test accuracy. So the accuracy shows that this works, not how
+# well it would work on new digits.) The weights have become digits:
 
 # %% alt="The weights of all 40 neurons as images of 8 by 8 pixels: most look like a digit"
 fig, axes = plt.subplots(4, 10, figsize=(7, 3), layout="constrained")
@@ -489,8 +501,8 @@ assert by_rate < trained_without_labels - 0.15
 # %% [markdown]
 # ## Verify the gradients
 #
-# `sc.verify` checks the gradient that goes backwards, on two engines and by finite differences. That of the forward
-# rules is compared with it above: exactly where it should be exact, by its cosine where it is an approximation.
+# `sc.verify` checks BPTT's gradient, on two engines and by finite differences. Above, we compared the gradient of the
+# forward rules with BPTT's: number by number if it should be exact, and by the cosine if it is an approximation.
 
 # %%
 report = sc.verify(sc.Model(network(), engine="torch", seed=0), x[:, :8], wanted[:, :8], loss)
@@ -498,5 +510,5 @@ print(report)
 assert report.ok
 
 # %% [markdown]
-# More on these rules, on streams and on updates within a sequence: [Learning through time](../learning.md). Before:
-# [Gradients by hand, verified](gradients_by_hand.md).
+# [Learning through time](../learning.md) has more on these rules, on streams and on updates within a sequence. The page
+# before is [Gradients by hand, verified](gradients_by_hand.md).
