@@ -78,8 +78,8 @@ Refusal = Optional[typing.Type[Exception]]
 Anything = typing.TypeVar("Anything", bound=Callable[..., Any])
 
 
-class Rule(NamedTuple):
-    """Whether a value is what an annotation says, and that in words."""
+class ArgumentRule(NamedTuple):
+    """The check of an annotation: a test of values, and the words for what is allowed."""
 
     holds: Callable[[Any], bool]
     words: str
@@ -89,7 +89,7 @@ class CheckPlan(NamedTuple):
     """The parameters of a callable by position, the rules of those that have one, and all keywords that it takes."""
 
     names: Tuple[str, ...]
-    rules: Dict[str, Rule]
+    rules: Dict[str, ArgumentRule]
     keywords: Optional[FrozenSet[str]]  # None: any keyword
     several: bool  # whether any number of values may come by position
 
@@ -202,13 +202,13 @@ def hints_of(thing: Any) -> Dict[str, Any]:
         ) from error
 
 
-def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
+def _or_default(rule: Optional[ArgumentRule], default: Any) -> Optional[ArgumentRule]:
     if rule is None or rule is BOOL or default is inspect.Parameter.empty:
         return rule
     named = default is None or default is False
     told = str(default) in re.split(r",? or ", rule.words)
     words = f"{rule.words}, or {default}" if named and not told else rule.words
-    return Rule(lambda value: value is default or rule.holds(value), words)
+    return ArgumentRule(lambda value: value is default or rule.holds(value), words)
 
 
 def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
@@ -236,7 +236,7 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
 # ---- what annotations say ------------------------------------------------------------------------------------------
 
 
-def rule_of(annotation: Any) -> Optional[Rule]:
+def rule_of(annotation: Any) -> Optional[ArgumentRule]:
     """The rule of an annotation; None where it says nothing that is looked at."""
     outer, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in KINDS or outer in KINDS:
@@ -246,7 +246,11 @@ def rule_of(annotation: Any) -> Optional[Rule]:
     if outer is Union:
         rules = [rule for rule in map(rule_of, parts) if rule is not None]
         words = ", or ".join(dict.fromkeys(rule.words for rule in rules))
-        return Rule(lambda value: any(rule.holds(value) for rule in rules), words) if len(rules) == len(parts) else None
+        return (
+            ArgumentRule(lambda value: any(rule.holds(value) for rule in rules), words)
+            if len(rules) == len(parts)
+            else None
+        )
     if outer is typing.Literal:
         return KINDS[str]
     if outer in (tuple, list, abc.Sequence, abc.Iterable):
@@ -256,7 +260,7 @@ def rule_of(annotation: Any) -> Optional[Rule]:
     return None
 
 
-def _each(rule: Rule, count: Optional[int]) -> Rule:
+def _each(rule: ArgumentRule, count: Optional[int]) -> ArgumentRule:
     def holds(value: Any) -> bool:
         if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
             return False
@@ -265,7 +269,7 @@ def _each(rule: Rule, count: Optional[int]) -> Rule:
         return not isinstance(value, (list, tuple)) or all(rule.holds(one) for one in value)
 
     each = "" if rule is ANYTHING else f", each {rule.words}"
-    return Rule(holds, f"{'several' if count is None else count} values{each}")
+    return ArgumentRule(holds, f"{'several' if count is None else count} values{each}")
 
 
 def is_int(value: Any) -> bool:
@@ -338,25 +342,25 @@ def _is_bool(value: Any) -> bool:
     return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
 
 
-ANYTHING = Rule(lambda value: True, "anything")
-BOOL = Rule(_is_bool, "True or False")
-KINDS: Dict[Any, Rule] = {
+ANYTHING = ArgumentRule(lambda value: True, "anything")
+BOOL = ArgumentRule(_is_bool, "True or False")
+KINDS: Dict[Any, ArgumentRule] = {
     bool: BOOL,
-    int: Rule(is_int, "an int"),
-    Size: Rule(lambda value: is_int(value) and value >= 1, "an int >= 1"),
-    Count: Rule(lambda value: is_int(value) and value >= 0, "an int >= 0"),
-    float: Rule(is_number, "a finite number"),
-    str: Rule(lambda value: isinstance(value, str), "a str"),
-    PathLike: Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
-    ArrayLike: Rule(is_array, "an array of numbers"),
-    Numbers: Rule(_are_numbers, "a finite number or an array of such"),
-    Colour: Rule(_is_colour, "a colour of matplotlib's"),
-    Weighted: Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
-    Seed: Rule(_is_seed, "an int, or a tuple of ints and strings"),
-    type(None): Rule(lambda value: value is None, "None"),
-    abc.Iterator: Rule(lambda value: hasattr(value, "__next__"), "an iterator"),
-    abc.Mapping: Rule(lambda value: isinstance(value, abc.Mapping), "a dict or another mapping"),
-    abc.Callable: Rule(lambda value: callable(value) and not isinstance(value, type), "a callable"),
+    int: ArgumentRule(is_int, "an int"),
+    Size: ArgumentRule(lambda value: is_int(value) and value >= 1, "an int >= 1"),
+    Count: ArgumentRule(lambda value: is_int(value) and value >= 0, "an int >= 0"),
+    float: ArgumentRule(is_number, "a finite number"),
+    str: ArgumentRule(lambda value: isinstance(value, str), "a str"),
+    PathLike: ArgumentRule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
+    ArrayLike: ArgumentRule(is_array, "an array of numbers"),
+    Numbers: ArgumentRule(_are_numbers, "a finite number or an array of such"),
+    Colour: ArgumentRule(_is_colour, "a colour of matplotlib's"),
+    Weighted: ArgumentRule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
+    Seed: ArgumentRule(_is_seed, "an int, or a tuple of ints and strings"),
+    type(None): ArgumentRule(lambda value: value is None, "None"),
+    abc.Iterator: ArgumentRule(lambda value: hasattr(value, "__next__"), "an iterator"),
+    abc.Mapping: ArgumentRule(lambda value: isinstance(value, abc.Mapping), "a dict or another mapping"),
+    abc.Callable: ArgumentRule(lambda value: callable(value) and not isinstance(value, type), "a callable"),
     Sequence[Any]: _each(ANYTHING, None),
 }
 
@@ -367,7 +371,7 @@ _NAMED: Dict[str, type] = {}  # what stands for a class that an annotation names
 
 
 def argument_kind(of: Union[str, type], words: str = "", holds: Optional[Callable[[Any], bool]] = None) -> None:
-    """Tell of a class that annotations name: an argument must then be an instance of it.
+    """Register a class that annotations may name: an argument so annotated must be an instance of it.
 
     Args:
         of: the class; or "module:class", for one that annotated modules import for type checkers alone. It is looked up
@@ -380,7 +384,7 @@ def argument_kind(of: Union[str, type], words: str = "", holds: Optional[Callabl
     if isinstance(of, str):
         _NAMED[name] = type(name, (), {"__module__": module, "__qualname__": name})
     words = words or f"a{'n' if name[0] in 'AEIOU' else ''} {name}"
-    KINDS[place] = Rule(holds or (lambda value: is_instance(value, module, name)), words)
+    KINDS[place] = ArgumentRule(holds or (lambda value: is_instance(value, module, name)), words)
 
 
 def _place(of: type) -> str:

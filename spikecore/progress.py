@@ -1,4 +1,4 @@
-"""Progress bars with tqdm, if it is installed and somebody watches: on a terminal and in a notebook."""
+"""Progress bars on a terminal and in a notebook, with tqdm if it is installed."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def at_work(line: Callable[[float], str], progress: Optional[bool] = None) -> It
 
 
 def watched() -> bool:
-    """Whether somebody sees a bar while it moves: standard error is a terminal, or the program runs in a notebook.
+    """Whether a moving bar can be seen: standard error is a terminal, or the program runs in a notebook.
 
     The variable TQDM_DISABLE, which turns tqdm's bars off, turns off all other lines as well.
     """

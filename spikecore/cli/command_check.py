@@ -28,7 +28,7 @@ from spikecore.cli.options import (
     show_json,
     simulated,
 )
-from spikecore.cli.run_directory import MODEL, Run
+from spikecore.cli.run_directory import MODEL, TrainingRun
 from spikecore.hardware.chip_file import ChipFileError, chip, chips
 
 IPU = "ipu"
@@ -156,7 +156,7 @@ def check(
         raise typer.Exit(NOT_VERIFIED)
 
 
-def _checked(job: Run, target: str, samples: Optional[int]) -> Any:
+def _checked(job: TrainingRun, target: str, samples: Optional[int]) -> Any:
     """The report of an IPU's check or of a chip's."""
     if target == IPU:
         return run_reports.check_for_ipu(job)

@@ -90,7 +90,7 @@ def sweep(
 
 
 def _carried_out(ours: Sweep, jobs: int, log: Any, as_json: bool) -> None:
-    """Run the trials that are left, and show what came of all of them."""
+    """Run the trials that are left, and show the results of all."""
     storage = ours.storage
     keys = ", ".join(parameter.key for parameter in ours.space.parameters)
     print(f"{storage.total} trials of {keys} -> {ours.directory}", file=log)
@@ -120,7 +120,7 @@ def _carried_out(ours: Sweep, jobs: int, log: Any, as_json: bool) -> None:
 
 
 def _show_others(ours: Sweep, log: Any, as_json: bool) -> None:
-    """Say that others are still at it."""
+    """Print that other processes still run trials of this sweep."""
     numbers = ", ".join(map(str, ours.running))
     print(f"trials {numbers} run in other processes; the last one that ends writes the results", file=log)
     if as_json:

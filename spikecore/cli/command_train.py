@@ -1,4 +1,4 @@
-"""The commands that train a run and show what came of it: ``train``, ``evaluate``, ``plot``."""
+"""The commands that train a run and show its results: ``train``, ``evaluate``, ``plot``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import ENDINGS
 from spikecore.cli.processes import ending_within, everywhere
 from spikecore.cli.resuming import check_same
-from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, opened
+from spikecore.cli.run_directory import MODEL, RUN, TrainingRun, check_unused, opened
 from spikecore.errors import RankError, RankLost
 from spikecore.progress import at_work
 
@@ -127,7 +127,7 @@ def train(
 
 def _job(
     ranks: Ranks, run: Path, engine: Optional[str], sets: List[str], out: Optional[Path], resume: bool
-) -> Tuple[Run, bool]:
+) -> Tuple[TrainingRun, bool]:
     """The run to train, and whether it is continued.
 
     Raises:
@@ -136,7 +136,7 @@ def _job(
     again = out is not None and processes.restarted() and (out / RUN).exists()
     resume = ranks.shared(resume or again)  # not each rank by itself: meanwhile rank 0 writes the file
 
-    def read() -> Run:
+    def read() -> TrainingRun:
         if processes.restarts() and out is None and not resume:
             raise ConfigError(["torchrun --max-restarts: add --out DIR, so that a restart continues the same run"])
         directory = _run_directory(run, out, resume)
@@ -154,7 +154,7 @@ def _job(
     return job, resume
 
 
-def _check_together(ranks: Ranks, job: Run) -> None:
+def _check_together(ranks: Ranks, job: TrainingRun) -> None:
     """Refuse, before there is a directory, what several processes cannot train together.
 
     Raises:
@@ -172,7 +172,7 @@ def _check_together(ranks: Ranks, job: Run) -> None:
         raise ConfigError([f"{job.name}: {error}"]) from None
 
 
-def _check_alike(ranks: Ranks, job: Run) -> None:
+def _check_alike(ranks: Ranks, job: TrainingRun) -> None:
     """Refuse to train together with another run file or other data on another rank.
 
     Raises:
@@ -227,7 +227,7 @@ def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, ending: str = FORM
 
 
 @contextlib.contextmanager
-def _resumable(job: Run) -> Iterator[None]:
+def _resumable(job: TrainingRun) -> Iterator[None]:
     """Let Ctrl-C, the end that a scheduler asks for, and a lost process say what is saved, and how to continue.
 
     Raises:
@@ -253,7 +253,7 @@ def _resumable(job: Run) -> Iterator[None]:
         raise Interrupted(message("interrupted")) from None
 
 
-def _saved(job: Run) -> str:
+def _saved(job: TrainingRun) -> str:
     """The part of the run that the files in its directory hold."""
     assert job.directory is not None
     epochs, path = job.config.train.epochs, job.directory / MODEL
@@ -264,7 +264,7 @@ def _saved(job: Run) -> str:
     return f"{done} of {epochs} epochs{batches} are saved"
 
 
-def _again(job: Run) -> str:
+def _again(job: TrainingRun) -> str:
     """The command that continues the run."""
     command = f"train {shlex.quote(str(job.directory))} --resume"
     if job.ranks.size == 1:
@@ -292,7 +292,7 @@ def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Pat
     return out
 
 
-def _trained(job: Run) -> Any:
+def _trained(job: TrainingRun) -> Any:
     assert job.directory is not None
     if not (job.directory / MODEL).exists():
         raise FileNotFoundError(
@@ -301,7 +301,7 @@ def _trained(job: Run) -> Any:
     return job.model()
 
 
-def _drawn(job: Run, model: Any) -> List[str]:
+def _drawn(job: TrainingRun, model: Any) -> List[str]:
     """Draw the pictures. Without matplotlib, say how to draw them later: the run itself has succeeded."""
     try:
         with at_work(lambda seconds: f"drawing pictures, {seconds:.0f} s"):

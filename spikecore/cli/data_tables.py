@@ -128,7 +128,7 @@ class ImageFolder(Data):
         return datasets.image_folder(self.path, size=size, **options)
 
 
-class Arrays(Data):
+class ArraysTable(Data):
     """Your own arrays by name, in one file or two."""
 
     path: str = Field(description="the file with the training data, or with both parts")
@@ -146,7 +146,7 @@ class Arrays(Data):
     scale: Optional[Literal["standard", "minmax"]] = SCALE
 
 
-class Npz(Arrays):
+class Npz(ArraysTable):
     """Your own arrays in one or two NumPy archives."""
 
     name: Literal["npz"] = "npz"
@@ -157,7 +157,7 @@ class Npz(Arrays):
         return datasets.npz(self.path, self.test_path, **names, max_bytes=self.max_bytes)
 
 
-class Stored(Arrays):
+class Stored(ArraysTable):
     """Your own arrays, of which a batch reads its own rows: they need not fit into memory."""
 
     max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that targets and lengths may take")

@@ -15,7 +15,7 @@ from typing import Any, Iterable, List, Optional
 
 from spikecore.cli.command import NOT_VERIFIED, OK, guarded
 from spikecore.cli.pictures import compare
-from spikecore.cli.run_directory import Run
+from spikecore.cli.run_directory import TrainingRun
 from spikecore.cli.run_file import read
 from spikecore.cli.run_reports import verify_gradients
 
@@ -25,10 +25,10 @@ ACCURACY, DIFFERENCE = 0.91, 0.03  # bars: lowest test accuracy of a run; larges
 
 
 @dataclass
-class Trained:
+class DemoRun:
     """One run of the demonstration."""
 
-    run: Run
+    run: TrainingRun
     model: Any
     accuracy: float
     seconds: float
@@ -42,16 +42,16 @@ class Trained:
         return [config.engine, str(config.seed), f"{self.accuracy:.1%}", f"{self.seconds:.2f} s", time_per_step]
 
 
-def trained(engine: str, seed: int, root: Path, sets: Iterable[str]) -> Trained:
+def trained(engine: str, seed: int, root: Path, sets: Iterable[str]) -> DemoRun:
     """Train the packaged run file on one engine from one seed."""
     directory = root / f"{engine}-{seed}"
-    run = Run(read(RUN_FILE, engine, [*sets, f"seed={seed}"]), directory, RUN_FILE.name)
+    run = TrainingRun(read(RUN_FILE, engine, [*sets, f"seed={seed}"]), directory, RUN_FILE.name)
     print(f"training with engine {engine}, seed {seed} ...", flush=True)
     with run.start(over=True) as model:
         run.train(model, say=lambda line: None)
         result = run.evaluate(model)
         run.pictures(model)
-    return Trained(run, model, result["test_accuracy"], sum(row["seconds"] for row in model.history))
+    return DemoRun(run, model, result["test_accuracy"], sum(row["seconds"] for row in model.history))
 
 
 def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: float = ACCURACY) -> int:

@@ -11,12 +11,12 @@ from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.training.batching import Feed
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_checks import memory_plan, say_of_classes, tried
-from spikecore.cli.run_directory import Run
+from spikecore.cli.run_directory import TrainingRun
 from spikecore.printing import in_bytes
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The plan of a training run.
 
     Args:
@@ -100,7 +100,7 @@ class Plan:
         )
 
 
-def plan_of(job: Run, resume: bool = False) -> Plan:
+def plan_of(job: TrainingRun, resume: bool = False) -> RunPlan:
     """Check a run as ``spikecore train`` does, and say what it would do. No file is written.
 
     Args:
@@ -132,7 +132,7 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         memory = memory_plan(job, model)
     except (ValueError, NotImplementedError) as error:
         raise ConfigError([f"{job.name}: train.{error}"]) from None
-    return Plan(
+    return RunPlan(
         engine=model.engine.name,
         dtype=config.dtype if config.precision == "float32" else f"{config.dtype}, products in {config.precision}",
         train_samples=len(job.train_set),

@@ -17,7 +17,7 @@ from spikecore.datasets.transforms.base import RandomTransform, Transform
 AnyTransform: Any = tagged({name: kind for name, kind in named(Transform, transforms).items() if name != "Compose"})
 
 
-class Recordings(Data):
+class RecordingsTable(Data):
     """Keys of every table of recordings."""
 
     judged: ClassVar[int] = 1  # frames take more memory than images: batches for evaluation are those of training
@@ -73,7 +73,7 @@ class Recordings(Data):
         return part.in_memory() if self.in_memory else part
 
 
-class _Folder(Recordings):
+class _Folder(RecordingsTable):
     """Recordings in a folder, as their publishers give them out."""
 
     path: str = Field(description="the folder of the files, or the folder above it")
@@ -120,7 +120,7 @@ class Ssc(_Folder):
         return train, test if self.judge == "test" else valid
 
 
-class WavFolder(Recordings):
+class WavFolder(RecordingsTable):
     """Sound in WAV files in a folder per class, such as Google's Speech Commands."""
 
     name: Literal["wav_folder"] = "wav_folder"
@@ -141,7 +141,7 @@ class WavFolder(Recordings):
         return parts[0], parts[2] if self.judge == "test" else parts[1]
 
 
-class EventNpz(Recordings):
+class EventNpz(RecordingsTable):
     """Your own recordings in one or two NumPy archives, as ``save_event_npz`` writes them."""
 
     name: Literal["event_npz"] = "event_npz"

@@ -18,7 +18,7 @@ TYPES[Stepper] = one_of(NEURON_MODELS, "kind", own=(Stepper,))
 
 
 class Architecture(Kind):
-    """A table that describes an architecture. Its model is built as a part of ``Network``'s, which is much faster."""
+    """A table that describes an architecture. Its model is built with that of ``NetworkTable``, which is faster."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -38,7 +38,7 @@ def option_lines(card: zoo.Card, chosen: Dict[str, Any]) -> Iterator[str]:
             yield f"# {name}: not set by default" if default is None else f"#{name} = {toml_text(default)}"
 
 
-class Network(Section):
+class NetworkTable(Section):
     """The network, from input to output."""
 
     layers: Optional[List[AnyLayer]] = Field(
@@ -50,7 +50,7 @@ class Network(Section):
     quantize: Optional[Quantize] = Field(None, description="which values have few bits; none: full precision")
 
     @model_validator(mode="after")
-    def _one(self) -> Network:
+    def _one(self) -> NetworkTable:
         if (self.layers is None) == (self.zoo is None):
             has = "has neither layers nor zoo" if self.layers is None else "has layers and zoo: remove one of the two"
             raise ValueError(

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from spikecore.api.core.engines import engines
-from spikecore.cli.run_directory import MODEL, Run, opened
+from spikecore.cli.run_directory import MODEL, TrainingRun, opened
 from spikecore.cli.run_file import read
 from spikecore.cli.scaling import saved_scale
 from spikecore.files import json_text
@@ -76,15 +76,15 @@ def show_json(value: Any) -> None:
 
 def of_file(
     file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Optional[Path] = None, resume: bool = False
-) -> Run:
+) -> TrainingRun:
     """The run that a run file describes, with the options of the command line; with ``resume`` the one that has begun
     in the directory.
     """
     scale = saved_scale(directory / MODEL) if resume and directory is not None else None
-    return Run(read(file, engine, sets or ()), directory, file.name, scale=scale)
+    return TrainingRun(read(file, engine, sets or ()), directory, file.name, scale=scale)
 
 
-def of_file_or_directory(run: Path, engine: Optional[str], sets: Optional[List[str]]) -> Run:
+def of_file_or_directory(run: Path, engine: Optional[str], sets: Optional[List[str]]) -> TrainingRun:
     """The run of a run file, or of a directory that ``spikecore train`` wrote."""
     return opened(run, engine, sets or ()) if run.is_dir() else of_file(run, engine, sets)
 

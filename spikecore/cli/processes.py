@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 TIMEOUT = datetime.timedelta(minutes=10)  # for a rank that neither answers nor ends: loading and saving take less
 
 
-class Said(Exception):
-    """Rank 0 has the same error and says it: this process ends with the exit code of its ``__cause__``, silently."""
+class AlreadyReported(Exception):
+    """An error that rank 0 reports: this process ends silently, with the exit code of the exception's ``__cause__``."""
 
 
 def rank() -> int:
@@ -108,7 +108,7 @@ def everywhere(ranks: Ranks, function: Callable[[], Result]) -> Result:
     texts = ranks.gathered(error and f"{type(error).__name__}: {error}")
     if error is not None:
         if ranks.rank and texts[0] == texts[ranks.rank]:
-            raise Said from error
+            raise AlreadyReported from error
         raise error
     for number, text in enumerate(texts):
         if text is not None:
@@ -119,7 +119,7 @@ def everywhere(ranks: Ranks, function: Callable[[], Result]) -> Result:
 def silent(error: BaseException) -> bool:
     """Whether this process need not say an error, because rank 0 does."""
     common = isinstance(error, (RankError, Interrupted)) and not isinstance(error, RankLost)
-    return isinstance(error, Said) or (rank() > 0 and common)
+    return isinstance(error, AlreadyReported) or (rank() > 0 and common)
 
 
 def named(text: Any) -> str:

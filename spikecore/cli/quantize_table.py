@@ -15,7 +15,7 @@ AnyFixedPoint: Any = TYPES[FixedPoint]
 
 
 class Quantize(Section):
-    """Which values have few bits."""
+    """The values that have few bits, and how many."""
 
     weights: int = Field(8, ge=2, le=24, description="bits of the weights of connections")
     biases: int = Field(16, ge=2, le=24, description="bits of their biases")
@@ -29,6 +29,6 @@ class Quantize(Section):
 
     def make(self, network: Layer) -> Layer:
         """The network in few bits."""
-        given = {name: getattr(self, name) for name in type(self).model_fields}
-        made = {name: grid.make() for name, grid in given.items() if name in ("states", "inputs") and grid is not None}
-        return quantize(network, **{**given, **made})
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        grids = {name: options[name].make() for name in ("states", "inputs") if options[name] is not None}
+        return quantize(network, **{**options, **grids})

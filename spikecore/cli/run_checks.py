@@ -15,10 +15,10 @@ from spikecore.cli.messages import ConfigError
 from spikecore.compression import sparsity
 
 if TYPE_CHECKING:
-    from spikecore.cli.run_directory import Run
+    from spikecore.cli.run_directory import TrainingRun
 
 
-def tried(run: Run) -> Model:
+def tried(run: TrainingRun) -> Model:
     """The network with initial weights, after a test with the first samples and all labels. The test comes before
     a directory is made, so that a run file with mistakes leaves none.
 
@@ -47,7 +47,7 @@ def tried(run: Run) -> Model:
     return model
 
 
-def say_of_classes(run: Run, *parts: str) -> None:
+def say_of_classes(run: TrainingRun, *parts: str) -> None:
     """Warn if all samples of a part, "validation" or "test", are of one class, or of one that is not trained on."""
     sets = {"validation": run.held_out, "test": run.test_set}
     for part in parts:
@@ -55,7 +55,7 @@ def say_of_classes(run: Run, *parts: str) -> None:
             say(run.train_set.targets, sets[part].targets, part)
 
 
-def check_training(run: Run, model: Model) -> None:
+def check_training(run: TrainingRun, model: Model) -> None:
     """Refuse keys of [train] that do not fit each other, the network or the engine.
 
     Raises:
@@ -89,7 +89,7 @@ def check_training(run: Run, model: Model) -> None:
         raise ConfigError([f"{run.name}: train: {error}"]) from None
 
 
-def memory_plan(run: Run, model: Model) -> Any:
+def memory_plan(run: TrainingRun, model: Model) -> Any:
     """The plan by which training keeps the run file's memory budget; None without one.
 
     Raises:

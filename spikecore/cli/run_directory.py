@@ -31,7 +31,7 @@ from spikecore.cli.pictures import MOST_SAMPLES, confused, draw, drawn_of, of_cl
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.cli.run_checks import say_of_classes, tried
-from spikecore.cli.scaling import NOTE, Scale, saved_scale, scaled
+from spikecore.cli.scaling import NOTE, InputScaling, saved_scale, scaled
 from spikecore.cli.schema import VOTE
 from spikecore.datasets import DataFileError, Loader
 from spikecore.errors import RankLost, ShapeError
@@ -67,7 +67,7 @@ def check_unused(directory: Path) -> None:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A run file with its data and its directory.
 
     Args:
@@ -82,7 +82,7 @@ class Run:
     directory: Optional[Path] = None
     name: str = RUN
     ranks: Ranks = field(default_factory=Ranks)
-    scale: Optional[Scale] = None
+    scale: Optional[InputScaling] = None
     columns: Tuple[str, ...] = field(default=(), init=False)  # what ``tried`` found to be measured: loss and metrics
 
     def __post_init__(self) -> None:
@@ -380,7 +380,7 @@ class Run:
         return drawn
 
 
-def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
+def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> TrainingRun:
     """The run in a directory that ``spikecore train`` wrote.
 
     Args:
@@ -395,4 +395,4 @@ def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
     directory = Path(directory)
     if not (directory / RUN).is_file():
         raise FileNotFoundError(f"{directory}: not a run directory: it holds no {RUN}. `spikecore train` makes one")
-    return Run(configs.read(directory / RUN, engine, sets), directory, scale=saved_scale(directory / MODEL))
+    return TrainingRun(configs.read(directory / RUN, engine, sets), directory, scale=saved_scale(directory / MODEL))

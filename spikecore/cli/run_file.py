@@ -20,7 +20,7 @@ from spikecore.api.core.engines import ENVIRONMENT, entry_of
 from spikecore.arguments import unknown
 from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
-from spikecore.cli.network_table import Network
+from spikecore.cli.network_table import NetworkTable
 from spikecore.cli.origins import Setting, leaves, lines_of, marked, parts_of, settings
 from spikecore.cli.schema import AnyEncoder, Section
 from spikecore.cli.track_table import Track
@@ -45,7 +45,7 @@ class RunFile(Section):
     seed: int = Field(0, ge=0, description="seed of initial weights, order of samples, dropout and random encoders")
     data: AnyData = Field({"name": "digits"}, description="the data set")  # type: ignore[assignment]
     encoder: AnyEncoder = Field({}, description="how samples become sequences")
-    network: Network = Field(description="the layers, or an architecture")
+    network: NetworkTable = Field(description="the layers, or an architecture")
     train: Train = Field({}, description="how to train")  # type: ignore[assignment]
     track: Track = Field({}, description="where to log")  # type: ignore[assignment]
 
@@ -199,7 +199,7 @@ def checked(said: Given) -> RunFile:
 
 
 def settled(said: Given) -> Given:
-    """The same with the engine that it has by now: neither the environment nor a default will change it."""
+    """The run file with its engine written down, so that neither the environment nor a default can change it later."""
     return said.changed("engine", checked(said).engine, said.sources.get("engine", said.name))
 
 

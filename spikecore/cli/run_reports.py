@@ -10,7 +10,7 @@ import numpy as np
 from spikecore import Model, get_engine
 from spikecore.api.training.data import batches
 from spikecore.cli.messages import ConfigError
-from spikecore.cli.run_directory import LEARNING, REPORT, Run
+from spikecore.cli.run_directory import LEARNING, REPORT, TrainingRun
 from spikecore.hardware import Chip, HardwareReport, check
 
 FOLLOWS = (
@@ -19,7 +19,7 @@ FOLLOWS = (
 )
 
 
-def verify_gradients(run: Run, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
+def verify_gradients(run: TrainingRun, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
     """Verify the gradients on the first training samples, and write the report to report.txt.
 
     Args:
@@ -44,7 +44,7 @@ def verify_gradients(run: Run, model: Model, samples: int = 8, against: Optional
     return report
 
 
-def verify_learning(run: Run, model: Model, kind: Any, samples: int = 8, against: Optional[str] = None) -> Any:
+def verify_learning(run: TrainingRun, model: Model, kind: Any, samples: int = 8, against: Optional[str] = None) -> Any:
     """Compare a learning rule with the exact gradient on the first training samples; write learning.txt.
 
     Args:
@@ -76,7 +76,7 @@ def verify_learning(run: Run, model: Model, kind: Any, samples: int = 8, against
     return report
 
 
-def check_for_ipu(run: Run) -> Any:
+def check_for_ipu(run: TrainingRun) -> Any:
     """Check whether an IPU would accept the network and train it correctly. Nothing is compiled.
 
     Returns:
@@ -92,13 +92,13 @@ def check_for_ipu(run: Run) -> Any:
     engine: Any = get_engine("ipu", dtype=run.config.dtype, **{**options, "simulate": True})
     config = run.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
     inputs, targets, lengths = next(iter(batches(run.loader(run.train_set), run.loss)))
-    train, model = run.config.train, Run(config, None, run.name).new_model()
+    train, model = run.config.train, TrainingRun(config, None, run.name).new_model()
     optimizer, feeding = train.update_rule(), run.feeding
     options = {"engine": engine, "lengths": lengths, "learning": train.learning.make(), **feeding}
     return check_model(model, inputs, targets, run.loss, optimizer, **options)
 
 
-def _refuse_plasticity(run: Run, why: str) -> None:
+def _refuse_plasticity(run: TrainingRun, why: str) -> None:
     """Refuse a run that learns by local rules, and say why.
 
     Raises:
@@ -108,7 +108,7 @@ def _refuse_plasticity(run: Run, why: str) -> None:
         raise ConfigError([f"{run.name}: train.learning.kind = 'Plasticity': {why}"])
 
 
-def check_for_chip(run: Run, chip: Chip, samples: int) -> HardwareReport:
+def check_for_chip(run: TrainingRun, chip: Chip, samples: int) -> HardwareReport:
     """Check whether the network fits a chip; its energy is estimated on the first training samples.
 
     Args:
@@ -117,7 +117,7 @@ def check_for_chip(run: Run, chip: Chip, samples: int) -> HardwareReport:
         samples: number of training samples; 0 for no estimate.
     """
     usual: Dict[str, Any] = {"engine": "numpy", "device": None, "engine_options": {}, "precision": "float32"}
-    model = Run(run.config.model_copy(update=usual), run.directory, run.name).model()
+    model = TrainingRun(run.config.model_copy(update=usual), run.directory, run.name).model()
     if not samples:
         return check(model, chip)
     inputs, feeding = run.first(run.train_set, samples)[0], dict(run.feeding)

@@ -17,7 +17,7 @@ ROWS = 4096  # samples that are read at once
 
 
 @dataclass(frozen=True)
-class Scale:
+class InputScaling:
     """The scaling of inputs: (x - subtract) / divide, with "minmax" clipped to [0, 1].
 
     Args:
@@ -38,7 +38,7 @@ class Scale:
 
     def of(self, data: Any) -> Any:
         """A data set with scaled inputs; of one on disk a batch is scaled when it is read."""
-        inputs = self(data.inputs) if isinstance(data, Dataset) else Scaled(data.inputs, self)
+        inputs = self(data.inputs) if isinstance(data, Dataset) else ScaledArray(data.inputs, self)
         return replace(data, inputs=inputs)
 
     def noted(self) -> Dict[str, Any]:
@@ -46,23 +46,23 @@ class Scale:
         return {"kind": self.kind, "subtract": self.subtract.tolist(), "divide": self.divide.tolist()}
 
 
-class Scaled(StoredArray):
+class ScaledArray(StoredArray):
     """An array in a file, of which rows are scaled when they are read."""
 
-    def __init__(self, inputs: StoredArray, scale: Scale) -> None:
+    def __init__(self, inputs: StoredArray, scale: InputScaling) -> None:
         self.inputs, self.scale, self.shape, self.dtype = inputs, scale, inputs.shape, np.dtype("float32")
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         return self.scale(self.inputs.read(rows))
 
 
-def saved_scale(model: Path) -> Optional[Scale]:
+def saved_scale(model: Path) -> Optional[InputScaling]:
     """The scale in a model file; None if there is no such file, or it has none."""
     kept = notes_of(model).get(NOTE) if model.exists() else None
-    return Scale(kept["kind"], np.array(kept["subtract"]), np.array(kept["divide"])) if kept else None
+    return InputScaling(kept["kind"], np.array(kept["subtract"]), np.array(kept["divide"])) if kept else None
 
 
-def scale_of(data: Any, kind: str) -> Scale:
+def scale_of(data: Any, kind: str) -> InputScaling:
     """The scale by which the columns of training samples have mean 0 and deviation 1, or lie in [0, 1].
 
     A column is an entry of the last axis; of images, which have four axes with that of the samples, a channel. A column
@@ -86,7 +86,7 @@ def scale_of(data: Any, kind: str) -> Scale:
     subtract, divide = (mean, (squares / count) ** 0.5) if kind == "standard" else (low, high - low)
     divide = np.where(divide > 0, divide, 1.0)
     shape = (-1, 1, 1) if images else (-1,)
-    return Scale(kind, subtract.reshape(shape), divide.reshape(shape))
+    return InputScaling(kind, subtract.reshape(shape), divide.reshape(shape))
 
 
 def _columns(x: np.ndarray, lengths: Optional[np.ndarray], images: bool) -> np.ndarray:
@@ -99,7 +99,9 @@ def _columns(x: np.ndarray, lengths: Optional[np.ndarray], images: bool) -> np.n
     return x.reshape(-1, x.shape[-1])
 
 
-def scaled(kind: Optional[str], known: Optional[Scale], *sets: Any) -> Tuple[Optional[Scale], Tuple[Any, ...]]:
+def scaled(
+    kind: Optional[str], known: Optional[InputScaling], *sets: Any
+) -> Tuple[Optional[InputScaling], Tuple[Any, ...]]:
     """The scale of a run and its data sets, the first of which is the one that is trained on.
 
     Args:

@@ -221,8 +221,8 @@ def fields_of(target: Any) -> Dict[str, Tuple[Any, Any]]:
 
 
 def _type(hint: Any, default: Any) -> Any:
-    """The types of which pydantic knows more than the class itself; all others are left to the class. A default of None
-    is always a value.
+    """The type by which pydantic checks an annotation; ``Any`` where the class itself checks the value. A default of
+    None is always allowed.
     """
     if get_args(hint)[1:] == (type(None),):  # Optional
         hint, default = get_args(hint)[0], None
@@ -241,7 +241,7 @@ def _default(field: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A default as a run file would say it, without what is the default in it."""
+    """A default value as a run file would write it; its own options are left out where they have their defaults."""
     if isinstance(value, Learn):
         return {"learn": _plain(value.value), **({} if value.per is None else {"per": value.per})}
     if dataclasses.is_dataclass(value):
@@ -274,12 +274,12 @@ SAMPLES_FIRST = 1  # the time axis of targets that vary in time, where the data 
 
 
 def _tried(encoder: Any, **options: Any) -> None:
-    """An encoder's own checks, on the smallest of batches; with a seed, for nobody's generator is to move."""
+    """Run an encoder's own checks on a tiny batch, with a seed, so that the user's generator does not advance."""
     encoder([[1.0]], **keywords_of(encoder, {**options, "seed": 0}))
 
 
 def _encoder(function: Any) -> Callable[..., Any]:
-    """Options of an encoder -> the arguments of ``fit``, ``evaluate`` and ``verify`` that mean it."""
+    """A function from an encoder's options to the arguments of ``fit``, ``evaluate`` and ``verify``."""
 
     @functools.wraps(function)
     def options(num_steps: int, **given: Any) -> Dict[str, Any]:
@@ -291,7 +291,7 @@ def _encoder(function: Any) -> Callable[..., Any]:
 
 
 def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
-    """The same for an encoder that turns sequences into sequences: it has the key ``time_axis``, not ``num_steps``."""
+    """As ``_encoder``, for encoders from sequences to sequences: they have the key ``time_axis``, not ``num_steps``."""
 
     @functools.wraps(function)
     def options(time_axis: int = 0, **given: Any) -> Dict[str, Any]:

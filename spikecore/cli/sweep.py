@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from spikecore.cli import sweep_results
-from spikecore.cli.run_directory import HISTORY, MODEL, RESULT, RUN, Run
+from spikecore.cli.run_directory import HISTORY, MODEL, RESULT, RUN, TrainingRun
 from spikecore.cli.run_file import Given, checked, write
 from spikecore.cli.sweep_space import Space
 from spikecore.cli.sweep_storage import TRIALS, Storage
@@ -55,7 +55,9 @@ class Sweep:
             Hopeless: the first trials have all failed.
             ConfigError: the run file does not work on this machine.
         """
-        Run(checked(self.said), None, RUN).new_model()  # else one machine without the data would fail all trials
+        TrainingRun(
+            checked(self.said), None, RUN
+        ).new_model()  # else one machine without the data would fail all trials
         while True:
             self.check_hope()
             with self.storage.claimed() as trial:
@@ -82,7 +84,7 @@ class Sweep:
 
     @property
     def running(self) -> List[int]:
-        """The numbers of the trials that some process is at, or has left."""
+        """The numbers of trials that a process runs now, or has left unfinished."""
         return [trial.number for trial in self.storage.all() if trial.state.name == "RUNNING"]
 
     def finish(self) -> Optional[Dict[str, Any]]:
@@ -106,7 +108,7 @@ class Sweep:
             write_atomically(self.directory / RESULT, (json_text(result, indent=2) + "\n").encode())
             return result
 
-    def job_of(self, trial: Any, whole: bool = False) -> Run:
+    def job_of(self, trial: Any, whole: bool = False) -> TrainingRun:
         """The run of a trial with its directory.
 
         Args:
@@ -116,14 +118,14 @@ class Sweep:
         said = self.said if whole else self.space.base(self.said)
         for parameter, value in zip(self.space.parameters, sweep_results.values_of(self.storage, trial).values()):
             said = parameter.put(said, value, f"trial {trial.number}")
-        return Run(checked(said), self.directory_of(trial), RUN)
+        return TrainingRun(checked(said), self.directory_of(trial), RUN)
 
     def directory_of(self, trial: Any) -> Path:
         """The run directory of a trial."""
         return self.directory / TRIALS / f"{trial.number:03d}"
 
     def _carry_out(self, trial: Any) -> str:
-        """Run a trial, and store what came of it; returns a line about it."""
+        """Run a trial and store its result; returns a line about it."""
         state, value, reason = "COMPLETE", None, ""
         try:
             self._count_start(trial)
@@ -150,7 +152,7 @@ class Sweep:
             return sweep_results.line(self.storage, trial.number, len(self.storage.finished()))
 
     def _count_start(self, trial: Any) -> None:
-        """Count how often a trial begins in vain: what kills its process each time would do so forever.
+        """Count how often a trial has begun without finishing an epoch: a crash that repeats would repeat forever.
 
         Raises:
             RuntimeError: it has begun too often.
@@ -199,7 +201,7 @@ class Sweep:
                     weights.unlink()
 
 
-def _judged(job: Run, model: Any, metric: str) -> float:
+def _judged(job: TrainingRun, model: Any, metric: str) -> float:
     """The metric of the weights that a run ends with.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import List
 from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_checks import check_training, tried
-from spikecore.cli.run_directory import RUN, Run
+from spikecore.cli.run_directory import RUN, TrainingRun
 from spikecore.cli.run_file import Given, checked, given, given_text, parsed, text_of
 from spikecore.cli.sweep import Sweep
 from spikecore.cli.sweep_space import Space, read_space, refuse_test_samples
@@ -29,7 +29,7 @@ def check(said: Given, space: Space) -> None:
     said = space.base(said)
     config, metric = checked(said), space.settings.metric
     refuse_test_samples(config, said.name)
-    job = Run(config, None, said.name)
+    job = TrainingRun(config, None, said.name)
     tried(job)
     columns = [f"val_{name}" for name in job.columns]
     if metric not in columns:

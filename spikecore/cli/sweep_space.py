@@ -27,7 +27,7 @@ BATCHES = ("batch_size", "shuffle", "drop_last", "weights", "bucket")
 WHOLE = "must be a valid integer"  # what pydantic says of a number that is none
 
 
-class Settings(Section):
+class SweepTable(Section):
     """The table ``[sweep]``: how a sweep searches."""
 
     metric: str = Field("val_accuracy", description="the column of the history to judge by, of the validation samples")
@@ -38,7 +38,7 @@ class Settings(Section):
     seed: int = Field(0, ge=0, description="of the sampler")
 
     @model_validator(mode="after")
-    def _judged(self) -> Settings:
+    def _judged(self) -> SweepTable:
         if not self.metric.startswith("val_"):
             raise ValueError(
                 f"metric = {self.metric!r}: must be a column of validation, e.g. 'val_accuracy' or 'val_loss'"
@@ -155,7 +155,7 @@ class Space:
     """
 
     parameters: Tuple[Parameter, ...]
-    settings: Settings
+    settings: SweepTable
     text: str
 
     def base(self, said: Given) -> Given:
@@ -183,10 +183,10 @@ def read_space(path: Path, said: Given) -> Space:
     data, lines, wrong = parsed(path, text), lines_of(text), []
     table = data.pop(SETTINGS, {})
     try:
-        settings = Settings.model_validate(table)
+        settings = SweepTable.model_validate(table)
     except ValidationError as error:
-        wrong += problems(error, Settings, table, f"{_place(path, lines, SETTINGS, table)}: [{SETTINGS}]", {})
-        settings = Settings.model_validate({})
+        wrong += problems(error, SweepTable, table, f"{_place(path, lines, SETTINGS, table)}: [{SETTINGS}]", {})
+        settings = SweepTable.model_validate({})
     parameters = []
     for key, values in _tables(data):
         place = _place(path, lines, key, values)
@@ -226,7 +226,7 @@ def _place(path: Path, lines: Dict[str, int], key: str, table: Any) -> str:
     return f"{path.name}:{min(found)}" if found else path.name
 
 
-def _problems_of(parameter: Parameter, settings: Settings, said: Given) -> List[str]:
+def _problems_of(parameter: Parameter, settings: SweepTable, said: Given) -> List[str]:
     """Problems with the keys and the values of a parameter, by the run file."""
     wrong = []
     for key in (parameter.key, *parameter.also):

@@ -16,7 +16,7 @@ import numpy as np
 
 from spikecore.cli.lock import LOCK, Occupied, owned
 from spikecore.cli.messages import ConfigError
-from spikecore.cli.sweep_space import Parameter, Settings, Space
+from spikecore.cli.sweep_space import Parameter, Space, SweepTable
 from spikecore.installing import to_install
 
 DATABASE, STUDY, TRIALS = "sweep.db", "sweep", "trials"
@@ -38,7 +38,7 @@ def optuna() -> Any:
     return module
 
 
-def sampler(settings: Settings, number: int) -> Any:
+def sampler(settings: SweepTable, number: int) -> Any:
     """The sampler of one trial. Its draws depend on the seed and on the number of the trial alone, so a
     sweep that was interrupted continues as if it had not been.
     """
@@ -56,7 +56,7 @@ def sampler(settings: Settings, number: int) -> Any:
         )
 
 
-def pruner(settings: Settings) -> Any:
+def pruner(settings: SweepTable) -> Any:
     """The pruner, which ends trials early."""
     pruners = optuna().pruners
     if settings.pruner == "median":

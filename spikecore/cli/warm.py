@@ -1,4 +1,4 @@
-"""Kernels of common neurons, compiled before somebody needs them."""
+"""The command ``warm``: compiles the kernels of common neurons before they are needed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NEURONS: Dict[str, Tuple[str, Dict[str, Any]]] = {  # the class in ``sc`` and ``
 }
 
 
-class Piece(NamedTuple):
+class KernelToCompile(NamedTuple):
     """One kernel to be compiled.
 
     Args:
@@ -47,12 +47,12 @@ class Piece(NamedTuple):
 
     @property
     def ready(self) -> bool:
-        """Whether it is on disk."""
+        """Whether the compiled kernel is on disk."""
         return build.at_hand(self.recipe) is not None
 
 
-class _Run(NamedTuple):
-    """A neuron as a face runs it: what kernels depend on."""
+class _NeuronInUse(NamedTuple):
+    """A neuron as ``Model`` or ``spikecore.nn`` runs it: all that its kernels depend on."""
 
     label: str
     stepper: Any
@@ -62,7 +62,7 @@ class _Run(NamedTuple):
     common: bool  # whether it has the first reset
 
 
-def pieces(names: Sequence[str]) -> List[Piece]:
+def pieces(names: Sequence[str]) -> List[KernelToCompile]:
     """The kernels of neurons, each once.
 
     Raises:
@@ -73,10 +73,10 @@ def pieces(names: Sequence[str]) -> List[Piece]:
             raise ConfigError([f"{name}: {unknown('neuron', name, [*NEURONS, PRODUCTS])}"])
     if not has_numba():
         raise ConfigError([f"warm: {no_numba()}"])
-    found: Dict[build.KernelRecipe, Piece] = {}
+    found: Dict[build.KernelRecipe, KernelToCompile] = {}
     if PRODUCTS in (names or [PRODUCTS]):
         for label, recipe in recipes("float32"):
-            found[recipe] = Piece(f"{PRODUCTS}, {label}: {recipe.name}", recipe)
+            found[recipe] = KernelToCompile(f"{PRODUCTS}, {label}: {recipe.name}", recipe)
     for name in (name for name in names or NEURONS if name != PRODUCTS):
         for reset in RESETS:
             for surrogate in SURROGATES:
@@ -86,8 +86,8 @@ def pieces(names: Sequence[str]) -> List[Piece]:
     return list(found.values())
 
 
-def _runs(name: str, reset: str, surrogate: str) -> Iterator[_Run]:
-    """The neuron in a ``Model``, and as a module of ``spikecore.nn``."""
+def _runs(name: str, reset: str, surrogate: str) -> Iterator[_NeuronInUse]:
+    """The runs of a neuron: in a ``Model``, and as a module of ``spikecore.nn`` if torch is installed."""
     label, recurrent = f"{name}, reset {reset}, {surrogate}", name in ("rleaky", "rsynaptic")
     how, common = {"reset_mechanism": reset}, reset == RESETS[0]
     kind, values = NEURONS[name]
@@ -96,17 +96,17 @@ def _runs(name: str, reset: str, surrogate: str) -> Iterator[_Run]:
     params = flatten(layer.prepare(host, map_leaves(host.asarray, layer.init(Key((0,)), (SIZE,)).params)))
     spelled = getattr(layer, "recurrent", layer)
     learned = tuple(n for n in params if recurrent and n.startswith("connection."))
-    yield _Run(f"{label}, Model", spelled, params, ((), tuple(spelled.state)), learned, common)
+    yield _NeuronInUse(f"{label}, Model", spelled, params, ((), tuple(spelled.state)), learned, common)
     if importlib.util.find_spec("torch") is not None:
         import spikecore.nn as snn
 
         module = getattr(snn, kind)(**values, spike_grad=SURROGATES[surrogate], **how)
         params = flatten(module.prepared())
-        yield _Run(f"{label}, nn", module._neuron, params, ((), module.returned_states()), learned, common)
+        yield _NeuronInUse(f"{label}, nn", module._neuron, params, ((), module.returned_states()), learned, common)
 
 
-def _pieces_of(run: _Run, name: str) -> Iterator[Piece]:
-    """Its kernels: forwards, and backwards with a gradient by an input at every step, or by a constant one."""
+def _pieces_of(run: _NeuronInUse, name: str) -> Iterator[KernelToCompile]:
+    """The kernels of a run: forwards, and backwards with a gradient by an input at every step, or by a constant one."""
     for record in run.records:
         for constant in (False, True) if run.common and not record else (False,):
             wanted = Wanted(True, run.learned)
@@ -119,9 +119,9 @@ def _pieces_of(run: _Run, name: str) -> Iterator[Piece]:
             yield from _named(text, recipes_of(run.stepper, run.params, (), wanted, constant, (OUTS, SIZE)))
 
 
-def _named(label: str, recipes: Sequence[build.KernelRecipe]) -> Iterator[Piece]:
+def _named(label: str, recipes: Sequence[build.KernelRecipe]) -> Iterator[KernelToCompile]:
     for recipe in recipes:
-        yield Piece(f"{label}: {recipe.name}", recipe)
+        yield KernelToCompile(f"{label}: {recipe.name}", recipe)
 
 
 def warm(names: Sequence[str], say: Callable[[str], Any] = print) -> int:

@@ -53,7 +53,7 @@ def engine32(request):
 
 @pytest.fixture(autouse=True)
 def inside(request):
-    """Whoever computes with words does so inside ``isolated``, as a ``Model`` does; float64 is innermost."""
+    """Run each test inside ``isolated`` of its engines, as a ``Model`` does; that of float64 is innermost."""
     with contextlib.ExitStack() as contexts:
         for fixture in reversed(list(FIXTURES)):
             if fixture in request.fixturenames:

@@ -12,7 +12,7 @@ from spikecore import surrogate
 CURRENT = [0.6, 0.6, 0.6, 0.3, 1.2, 0.0, 2.5, 0.0, 0.0, 0.4]
 
 
-class Row(NamedTuple):
+class GoldenRow(NamedTuple):
     """A neuron's spikes and membranes, and the gradient of sum(S + M / 2) by the input."""
 
     name: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def _row(name, layer, spikes, mem, grad, agreeing=10):
-    return Row(name, layer, spikes, np.array(mem.split(), float), np.array(grad.split(), float), agreeing)
+    return GoldenRow(name, layer, spikes, np.array(mem.split(), float), np.array(grad.split(), float), agreeing)
 
 
 NEURONS = [

@@ -9,7 +9,7 @@ from spikecore.api.core.layer import Layer
 from spikecore.api.functional.base import LossBase, WeightedSum
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.optimizers import Optimizer
-from spikecore.conformance.word_cases import Word
+from spikecore.conformance.word_cases import WordCase
 from spikecore.surrogate import Surrogate
 
 KINDS = ("words", "layers", "neurons", "surrogates", "losses", "encoders", "optimisers", "topics")
@@ -25,7 +25,7 @@ def parts_of(item: Any) -> List[Part]:
 
 
 def _among(value: Any, test: Any) -> Iterator[Part]:
-    if isinstance(value, Word):
+    if isinstance(value, WordCase):
         yield "words", value.word
     elif isinstance(value, Layer):
         yield ("neurons" if isinstance(value, Stepper) else "layers"), type(value).__name__

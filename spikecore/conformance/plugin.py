@@ -11,7 +11,7 @@ import pytest
 from spikecore.conformance import own, report
 from spikecore.conformance.fixtures import FIXTURES
 from spikecore.conformance.parts import parts_of
-from spikecore.conformance.report import Outcome, Run
+from spikecore.conformance.report import Outcome, SuiteRun
 from spikecore.conformance.selection import selected
 from spikecore.files import write_atomically
 
@@ -56,7 +56,7 @@ def pytest_configure(config: Any) -> None:
         raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", "slow: takes many seconds; `-m 'not slow'` leaves it out")
     if any(config.getoption(name) for name in OUTPUTS):
-        config.pluginmanager.register(Watch(config), "spikecore.conformance.watch")
+        config.pluginmanager.register(OutcomeCollector(config), "spikecore.conformance.watch")
 
 
 def pytest_collection_modifyitems(config: Any, items: Any) -> None:
@@ -86,7 +86,7 @@ def label_of(item: Any) -> Optional[str]:
     return next((item.callspec.params[name].label for name in FIXTURES if name in item.callspec.params), None)
 
 
-class Watch:
+class OutcomeCollector:
     """Collects outcomes and writes the report. With pytest-xdist the workers say what each test is about."""
 
     def __init__(self, config: Any) -> None:
@@ -149,7 +149,7 @@ class Watch:
         engines, missing = selected(self.config.getoption("--engine"))
         said = {one.label: repr(one.make("float32")) for one in engines}
         not_run = [*self.not_run, *self._not_asked_for()]
-        return report.as_data(Run(self.outcomes, said, missing, self.deselected, not_run))
+        return report.as_data(SuiteRun(self.outcomes, said, missing, self.deselected, not_run))
 
     def _not_asked_for(self) -> List[str]:
         """The files of the suite of which nothing has run, but those that say why."""

@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     why: str = ""  # the reason of a skip, the line that says what failed
 
 
-class Run(NamedTuple):
+class SuiteRun(NamedTuple):
     """All outcomes of a run, what was left out of it, and the engines."""
 
     outcomes: Sequence[Outcome]
@@ -34,7 +34,7 @@ class Run(NamedTuple):
     not_run: Sequence[str] = ()  # files that could not run, and why
 
 
-def as_data(run: Run) -> Dict[str, Any]:
+def as_data(run: SuiteRun) -> Dict[str, Any]:
     """The report as JSON has it. Its layout keeps within one version of spikecore."""
     return {
         "kit": version(),
@@ -126,7 +126,7 @@ def summary(found: Mapping[str, Any]) -> str:
 
 
 def left_out(data: Mapping[str, Any]) -> List[str]:
-    """Why this is not the report of the whole suite; nothing if it is."""
+    """The reasons why this is not the report of the whole suite; nothing if it is."""
     options = [f"options of pytest left out {data['deselected']} tests"] if data["deselected"] else []
     return [*options, *data["not run"]]
 

@@ -17,7 +17,7 @@ import spikecore as sc
 from spikecore.conformance.equations import above, sigma
 
 
-class Case(NamedTuple):
+class ResetCase(NamedTuple):
     """A neuron; its membrane before a reset, from membrane, other states, input, spikes and weights; its spikes."""
 
     layer: Any
@@ -71,63 +71,63 @@ def gated_maps(u, c, i, spk, w):
 
 
 CASES = [
-    Case(sc.Leaky(beta=0.8, threshold=0.6), lambda u, _, i, spk, w: (0.8 * u + i, 0.0)),
-    Case(sc.IF(threshold=0.6), lambda u, _, i, spk, w: (u + i, 0.0)),
-    Case(sc.Lapicque(R=2.0, C=4.0, threshold=0.3), lambda u, _, i, spk, w: (i / 4.0 + 0.875 * u, 0.0), 0.3),
-    Case(sc.Synaptic(alpha=0.5, beta=0.8, threshold=0.6), synaptic),
-    Case(sc.ResonateAndFire(beta=0.9, omega=0.7, threshold=0.4), rotated, 0.4),
-    Case(
+    ResetCase(sc.Leaky(beta=0.8, threshold=0.6), lambda u, _, i, spk, w: (0.8 * u + i, 0.0)),
+    ResetCase(sc.IF(threshold=0.6), lambda u, _, i, spk, w: (u + i, 0.0)),
+    ResetCase(sc.Lapicque(R=2.0, C=4.0, threshold=0.3), lambda u, _, i, spk, w: (i / 4.0 + 0.875 * u, 0.0), 0.3),
+    ResetCase(sc.Synaptic(alpha=0.5, beta=0.8, threshold=0.6), synaptic),
+    ResetCase(sc.ResonateAndFire(beta=0.9, omega=0.7, threshold=0.4), rotated, 0.4),
+    ResetCase(
         sc.ALIF(beta=0.8, rho=0.9, adaptation=1.2, threshold=0.6),
         lambda u, a, i, spk, w: (0.8 * u + i, 0.9 * a + 0.1 * spk),
         fire=lambda u, a: above(u, 0.6 + 1.2 * a),
     ),
-    Case(
+    ResetCase(
         sc.RLeaky(beta=0.8, V=0.3, all_to_all=False, threshold=0.6),
         lambda u, _, i, spk, w: (0.8 * u + i + 0.3 * spk, 0.0),
     ),
-    Case(
+    ResetCase(
         sc.RSynaptic(alpha=0.5, beta=0.8, V=0.3, all_to_all=False, threshold=0.6),
         lambda u, syn, i, spk, w: synaptic(u, syn, i + 0.3 * spk, spk, w),
     ),
-    Case(sc.SLSTM(input_size=5, hidden_size=5, threshold=0.1), gated, 0.1),
-    Case(sc.SConv2dLSTM(in_channels=2, out_channels=2, threshold=0.1), gated_maps, 0.1),
-    Case(sc.PLIF(beta=0.75, threshold=0.3), lambda u, _, i, spk, w: (u + (i - u) / 4.0, 0.0), 0.3),
-    Case(
+    ResetCase(sc.SLSTM(input_size=5, hidden_size=5, threshold=0.1), gated, 0.1),
+    ResetCase(sc.SConv2dLSTM(in_channels=2, out_channels=2, threshold=0.1), gated_maps, 0.1),
+    ResetCase(sc.PLIF(beta=0.75, threshold=0.3), lambda u, _, i, spk, w: (u + (i - u) / 4.0, 0.0), 0.3),
+    ResetCase(
         sc.KLIF(beta=0.75, k=1.5, threshold=0.3),
         lambda u, _, i, spk, w: (np.maximum(0.0, 1.5 * (u + (i - u) / 4.0)), 0.0),
         0.3,
     ),
-    Case(
+    ResetCase(
         sc.LIAF(beta=0.8, threshold=0.6, activation="tanh"),
         lambda u, _, i, spk, w: (0.8 * u + i, 0.0),
         output=lambda u: np.tanh(u - 0.6),
     ),
-    Case(
+    ResetCase(
         sc.QIF(v_rest=0.1, v_c=0.5, a0=1.2, v_reset=-0.2, threshold=0.6),
         lambda u, _, i, spk, w: (u + 0.5 * (1.2 * (u - 0.1) * (u - 0.5) + i), 0.0),
         zero=-0.2,
         rest=0.1,
         steps=6,  # above v_c it runs away
     ),
-    Case(
+    ResetCase(
         sc.EIF(v_rest=0.1, delta_T=0.7, theta_rh=0.9, v_reset=-0.2, threshold=0.6),
         lambda u, _, i, spk, w: (exponential(u) + 0.5 * i, 0.0),
         zero=-0.2,
         rest=0.1,
     ),
-    Case(
+    ResetCase(
         sc.AdEx(rho=0.8, a=0.2, b=0.3, v_rest=0.1, delta_T=0.7, theta_rh=0.9, v_reset=-0.2, threshold=0.6),
         adapting,
         zero=-0.2,
         rest=0.1,
     ),
-    Case(
+    ResetCase(
         sc.ILIF(beta=0.5, threshold=0.3, max_spikes=3),
         lambda u, _, i, spk, w: (0.5 * u + i, 0.0),
         0.3,
         fire=lambda u, _: np.clip(np.floor(u / 0.3 + 0.5), 0, 3),
     ),
-    Case(
+    ResetCase(
         sc.TernaryLeaky(beta=0.7, threshold=0.6),
         lambda u, _, i, spk, w: (0.7 * u + i, 0.0),
         fire=lambda u, _: np.sign(u) * (abs(u) > 0.6),

@@ -1,4 +1,4 @@
-"""Which engines the suite runs on: ``--engine NAME[:option=value,...]``, or all that can be used here."""
+"""The engines that the suite runs on: ``--engine NAME[:option=value,...]``, or all that can be used here."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_round_trip(engine):
 
 
 def test_host_data_are_cast(engine32):
-    """Whatever they are: float64, integers, booleans, lists, numbers; a read-only array too."""
+    """Host data of any kind: float64, integers, booleans, lists, numbers; a read-only array too."""
     fixed = np.arange(3.0)
     fixed.flags.writeable = False
     for x in (fixed, [0, 1, 2], np.array([0, 1, 2], dtype="uint8"), [False, True, 2.0]):

@@ -23,7 +23,7 @@ POOL = ((3, 2), (2, 2), (1, 1))
 PAIRS = [(A, B), (A, ROW), (COLUMN, ROW), (A, 2.5), (ROW, A)]
 
 
-class Word(NamedTuple):
+class WordCase(NamedTuple):
     """A word applied to arguments: float arrays are differentiated, everything else is an option."""
 
     word: str
@@ -36,7 +36,7 @@ class Word(NamedTuple):
 
 
 def _words(name, numpy, arguments, **options):
-    return [Word(name, tuple(one), options, numpy) for one in arguments]
+    return [WordCase(name, tuple(one), options, numpy) for one in arguments]
 
 
 def _log_softmax(x, axis):
@@ -46,7 +46,7 @@ def _log_softmax(x, axis):
 def _reduced(name):
     function = getattr(np, name)
     axes = [None, 1, -2, (0, 1)]
-    return [Word(name, (A,), {"axis": axis, "keepdims": keep}, function) for axis in axes for keep in (False, True)]
+    return [WordCase(name, (A,), {"axis": axis, "keepdims": keep}, function) for axis in axes for keep in (False, True)]
 
 
 def _normed(x, axis, weight, bias):

@@ -144,7 +144,7 @@ def _classes(path: PathLike, name: str, cells: List[str]) -> Tuple[Tuple[str, ..
 
 
 def _tested(labels: np.ndarray, classes: Sequence[str], share: float, seed: int) -> np.ndarray:
-    """Which rows are for the test."""
+    """A mask (rows,) of the rows for the test: a share of each class, drawn by ``seed``."""
     tested, rng = np.zeros(len(labels), bool), np.random.default_rng(seed)
     for label, name in enumerate(classes):
         mine = rng.permutation(np.flatnonzero(labels == label))

@@ -64,7 +64,7 @@ class Absent(Refused):
 
 
 def array_of(file: Any, name: str) -> Any:
-    """The array of this name, which lies in this file: a file that somebody sends must not name another one to be read.
+    """The array of this name, if it lies in this file: a foreign file must not make this process read another file.
 
     Links to other places of the same file are followed.
     """

@@ -94,12 +94,12 @@ def read_spikes(path: PathLike, *, units: Size = UNITS, name: str = "", timeout:
     Raises:
         MissingExtraError, DataFileError: as for `shd`.
     """
-    source = Spikes(Hdf5Reader(timeout), Path(path), units, name or "HDF5 spikes")
+    source = SpikeFile(Hdf5Reader(timeout), Path(path), units, name or "HDF5 spikes")
     labels, classes = source.labels()
     return EventDataset(source, labels, name or Path(path).name, classes)
 
 
-class Spikes(Source):
+class SpikeFile(Source):
     """The samples of one file."""
 
     def __init__(self, reader: Hdf5Reader, path: Path, units: Size, origin: str):

@@ -95,13 +95,13 @@ def wav_folder(
         if not mine:
             raise DataError(f"wav_folder: {folder} has no recordings to {word} with split={split!r}")
         targets = np.array([labels[file.partition("/")[0]] for file in mine], np.int64)
-        source = Recordings(folder, mine, rate, seconds)
+        source = WavFiles(folder, mine, rate, seconds)
         return EventDataset(source, targets, f"{folder.resolve().name} {word}", tuple(names), transform)
 
     return dataset(0, "train"), dataset(1, "validate"), dataset(2, "test")
 
 
-class Recordings(Source):
+class WavFiles(Source):
     """WAV files, resampled and cut or filled up."""
 
     def __init__(self, folder: Path, files: List[str], rate: Optional[int], seconds: Optional[float]):

@@ -1,4 +1,4 @@
-"""The same gradient by torch's autograd, without an adjoint of ours: the second way, which the first is checked by.
+"""The exact gradient by torch's autograd, independent of ``layer_adjoint.py``, whose results are checked by it.
 
 The membrane is written as a sum over events instead of a course from event to event,
 

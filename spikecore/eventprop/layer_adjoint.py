@@ -31,7 +31,7 @@ class LayerGradient(NamedTuple):
 def pull_flow(
     p_mem: Any, p_syn: Any, mem: Any, syn: Any, course: Flow, slopes: FlowSlopes
 ) -> Tuple[Any, Any, Any, Any]:
-    """Back over a time without events, at whose beginning the state was (mem, syn).
+    """Pull the adjoints p_V and p_I back over a time without events, which began with the state (mem, syn).
 
     Returns:
         p_V and p_I at that beginning, and what the time adds to the derivatives by tau_mem and tau_syn.
@@ -42,7 +42,7 @@ def pull_flow(
 
 
 def pull_spike(p_mem: Any, by_time: Any, syn: Any, threshold: Any, tau_mem: Any) -> Any:
-    """p_V before a spike, from p_V after it, the derivative by its time, and the current then."""
+    """The adjoint p_V before a spike, from p_V after it, the derivative by the spike's time, and the current then."""
     return (p_mem * rise(0.0, syn, tau_mem) - by_time) / rise(threshold, syn, tau_mem)
 
 
@@ -54,12 +54,12 @@ def pull_arrival(p_mem: Any, p_syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
 def pull_integral(
     by: Any, kicks: Any, mem: Any, syn: Any, tau_mem: Any, tau_syn: Any
 ) -> Tuple[Any, Any, Any, Any, Any]:
-    """From the derivative by a membrane's ``integral`` to those by mem, syn, tau_mem, tau_syn and kicks."""
+    """The derivatives by mem, syn, tau_mem, tau_syn and kicks, from the derivative ``by`` a membrane's ``integral``."""
     return -tau_mem * by, -tau_syn * by, -mem * by, (kicks - syn) * by, tau_syn * by
 
 
-class _Sums:
-    """p_V, p_I and what they add to the derivatives by other parameters: arrays (batch, neurons), flattened."""
+class _AdjointSums:
+    """The adjoints p_V and p_I of all neurons, and sums of derivatives by their parameters: flat (batch, neurons)."""
 
     def __init__(self, params: Mapping[str, np.ndarray], batch: int, neurons: int) -> None:
         self.tau_mem, self.tau_syn, self.threshold = (
@@ -69,7 +69,7 @@ class _Sums:
         self.mem, self.syn, self.by_mem, self.by_syn, self.by_threshold = np.zeros((5, batch * neurons))
 
     def back(self, where: Any, t: Any, mem: Any, syn: Any) -> None:
-        """Some neurons back over a time t without events, at whose beginning their states were ``mem`` and ``syn``."""
+        """Pull some neurons back over a time t without events, which began with the states ``mem`` and ``syn``."""
         course = flow_slopes(t, self.tau_mem[where], self.tau_syn[where])
         self.mem[where], self.syn[where], by_mem, by_syn = pull_flow(
             self.mem[where], self.syn[where], mem, syn, *course
@@ -78,12 +78,12 @@ class _Sums:
         self.by_syn[where] += by_syn
 
     def cross(self, where: Any, syn_then: Any, by_time: Any) -> None:
-        """Back over the spikes of some neurons."""
+        """Pull some neurons back over one spike of each."""
         self.mem[where] = pull_spike(self.mem[where], by_time, syn_then, self.threshold[where], self.tau_mem[where])
         self.by_threshold[where] -= self.mem[where]
 
     def peak(self, where: Any, t: Any, mem: Any, syn: Any, by_peak: Any) -> Any:
-        """Add what the loss gets from membranes at a time t after an interval's beginning; returns their slopes."""
+        """Add the derivatives of a loss that reads membranes at a time t of an interval; returns their slopes."""
         course, slopes = flow_slopes(t, self.tau_mem[where], self.tau_syn[where])
         for mine, more in zip(
             (self.mem, self.syn, self.by_mem, self.by_syn), pull_flow(by_peak, 0.0, mem, syn, course, slopes)
@@ -99,13 +99,13 @@ def pull_layer(
     by_maxima: np.ndarray,
     by_integrals: np.ndarray,
 ) -> LayerGradient:
-    """From the loss's derivatives by spike times, maxima and integrals to those by a layer's parameters and input."""
+    """The derivatives by a layer's parameters and input, from the loss's by its spike times, maxima and integrals."""
     weight = params["weight"]
     batch, neurons = ran.maxima.shape
     intervals, sorting, *end = ran.way
     events = len(intervals)
     came, order, all_alive, _, _ = ran.arrivals
-    sums = _Sums(params, batch, neurons)
+    sums = _AdjointSums(params, batch, neurons)
     kicks, mem_then, syn_then = (x.reshape(-1) for x in end)
     sums.mem, sums.syn, sums.by_mem, sums.by_syn, by_kicks = pull_integral(
         by_integrals.reshape(-1), kicks, mem_then, syn_then, sums.tau_mem, sums.tau_syn

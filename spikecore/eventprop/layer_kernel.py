@@ -78,7 +78,7 @@ def pull(
 
 
 def _by_event(arrivals: layer_run.Arrivals) -> Tuple[np.ndarray, ...]:
-    """Of each arrival when it is, how long until the next one, whether there is one, and from where."""
+    """Arrays of the arrivals: their times, the time until the next one, whether the spike exists, and its source."""
     return arrivals.until, arrivals.rest, arrivals.alive, arrivals.spikes.sources
 
 

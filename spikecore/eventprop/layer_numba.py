@@ -1,8 +1,13 @@
 """``layer_run.py`` and ``layer_adjoint.py`` for one neuron after the other, compiled by Numba; see ``layer_kernel.py``.
 
-All formulas are those of these files and of ``membrane.py``: here they are compiled for single numbers. What is here is
-the order: each neuron of each sample goes through all events by itself. While it does not fire, neurons with the same
-time constants have the same course, which is computed once.
+All formulas are those of these files and of ``membrane.py``: here they are compiled for single numbers. This file has
+only the order of the work: each neuron of each sample goes through all events by itself. Between events, neurons with
+the same time constants follow the same course, which is computed once:
+
+    for each sample, each neuron:              (``courses`` is computed again only if the time constants change)
+        for each arrival:                      I += weight of its source
+            while a crossing may come:         note the spike, V = 0, go on from its time
+            V, I = follow(course to the next arrival, V, I)
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ for formula in FORMULAS:
 
 @overload(membrane.pick)
 def pick(condition, a, b):  # type: ignore[no-untyped-def]  # types are those of its call
-    """``np.where`` of single numbers makes an array."""
+    """``membrane.pick`` for single numbers in compiled code, where ``np.where`` would make an array."""
     return lambda condition, a, b: a if condition else b
 
 
@@ -38,7 +43,7 @@ SURE = 1.0 - 1e-9  # what is below this part of another number is so whatever th
 def next_spike(  # type: ignore[no-untyped-def]  # types are those of its call
     mem, syn, within, mem_then, syn_then, response, tau_mem, tau_syn, threshold
 ):
-    """As ``membrane.next_spike`` of one neuron, whose state after ``within`` is known; NaN: not found.
+    """The next crossing of one neuron, as ``membrane.next_spike``; its state after ``within`` is known. NaN: not found.
 
     ``response`` is the highest membrane after one input spike of weight 1. The crest need not be known where it cannot
     reach the threshold, and where the membrane still rises at the end or is above the threshold then.
@@ -126,7 +131,7 @@ def forward(  # type: ignore[no-untyped-def]  # types are those of its call
 def backward(  # type: ignore[no-untyped-def]  # types are those of its call
     arrivals, neurons, crossings, highest, highest_after, *by
 ):
-    """From the loss's derivatives by spike times, maxima and integrals add to those by parameters and input."""
+    """Add the derivatives by parameters and input, from the loss's by spike times, maxima and integrals, to arrays."""
     (_, rest, alive, sources), (weight, tau_mem, tau_syn, threshold) = arrivals, neurons
     after, event_of, begins = crossings
     by_spikes, by_maxima, by_integrals, by_weight, by_mem, by_syn, by_threshold, by_times = by

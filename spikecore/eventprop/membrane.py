@@ -94,15 +94,14 @@ def flow_slopes(t: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Flow, FlowSlopes]:
 
 
 def rise(mem: Any, syn: Any, tau_mem: Any) -> Any:
-    """dV/dt."""
+    """The slope of the membrane, dV/dt."""
     return (syn - mem) / tau_mem
 
 
 def integral(kicks: Any, mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
-    """Of a membrane over time that began at rest and did not fire, from the sum of all that arrived and the state.
+    """The integral of V over time for a membrane that began at rest and did not fire; ``kicks`` sums all arrivals.
 
-    It is what both equations above are when integrated: tau_syn (kicks - I) is the integral of I, and V's is that of I
-    without tau_mem V.
+    Both equations above, integrated: tau_syn (kicks - I) is the integral of I; that of V is the same less tau_mem V.
     """
     return tau_syn * (kicks - syn) - tau_mem * mem
 
@@ -122,7 +121,7 @@ def peak(mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
 
 
 def crest(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Any, Any]:
-    """When a membrane is highest in [0, within], and how high; (inf, 0) for one that rises for ever."""
+    """The time in [0, within] at which a membrane is highest, and its value then; (inf, 0) if it rises for ever."""
     end = np.minimum(peak(mem, syn, tau_mem, tau_syn), within)
     highest, _ = follow(flow(pick(np.isinf(end), 0.0, end), tau_mem, tau_syn), mem, syn)
     return end, pick(np.isinf(end), 0.0, highest)

@@ -104,7 +104,7 @@ def _run(task: Tuple[Any, ...]) -> Any:
     return tuple(_packed(array) for array in _HELD["read"](*task))
 
 
-class Sparse(NamedTuple):
+class SparseArray(NamedTuple):
     """An array that is mostly zeros, for its way through a pipe: frames of events take a hundredth of their memory."""
 
     shape: Tuple[int, ...]
@@ -118,14 +118,14 @@ def _packed(array: Any) -> Any:
         return array
     flat = np.ascontiguousarray(array).ravel()
     places = np.flatnonzero(flat.view(UNSIGNED[array.dtype.itemsize]))
-    return array if len(places) > flat.size * MOST else Sparse(array.shape, places, flat[places])
+    return array if len(places) > flat.size * MOST else SparseArray(array.shape, places, flat[places])
 
 
 def _unpacked(result: Tuple[Any, ...]) -> Tuple[Any, ...]:
-    return tuple(_whole(part) if isinstance(part, Sparse) else part for part in result)
+    return tuple(_whole(part) if isinstance(part, SparseArray) else part for part in result)
 
 
-def _whole(part: Sparse) -> np.ndarray:
+def _whole(part: SparseArray) -> np.ndarray:
     array = np.zeros(part.shape, part.values.dtype)
     array.ravel()[part.places] = part.values
     return array

@@ -17,7 +17,7 @@ from spikecore.samples.source import Arrays, Samples, lengths_of, pair
 Batch = Tuple[np.ndarray, ...]  # two or three, the second None without targets: so that a loop may unpack either
 
 
-class Part(NamedTuple):
+class BatchRows(NamedTuple):
     """The part of a batch that a loader reads: some of its rows, and the number of steps to fill up to, if known."""
 
     rows: np.ndarray
@@ -251,7 +251,7 @@ class Loader:
                 yield inputs, targets, lengths if self._lengths is None else self._lengths[part.rows]  # type: ignore[misc]
         self._epoch = epoch + 1
 
-    def _parts(self, epoch: int) -> Iterator[Part]:
+    def _parts(self, epoch: int) -> Iterator[BatchRows]:
         """The parts of each batch of an epoch that are read."""
         if self._weights is not None:
             order = drawn(self._weights, self.seed, epoch)
@@ -266,7 +266,7 @@ class Loader:
         for count in self.batch_sizes():
             rows = order[start : start + count]
             steps = int(self._steps[rows].max()) if fills else None  # type: ignore[index]
-            yield Part(rows[rank * count // size : (rank + 1) * count // size], epoch, steps)
+            yield BatchRows(rows[rank * count // size : (rank + 1) * count // size], epoch, steps)
             start += count
 
     def _same_extent(self, lengths: np.ndarray, extent: Optional[int]) -> int:

@@ -1,4 +1,4 @@
-"""Which classes a network takes for which: a confusion matrix."""
+"""Confusion matrices: how often each class is taken for each other one."""
 
 from __future__ import annotations
 

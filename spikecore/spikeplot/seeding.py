@@ -1,4 +1,4 @@
-"""Trainings that differ by their seed: what is chance, and what is a difference of settings."""
+"""Pictures of several trainings that differ by their seed: a middle line, and a band for the spread."""
 
 from __future__ import annotations
 

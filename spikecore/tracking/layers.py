@@ -24,7 +24,7 @@ MOST_PANELS, MOST_TRACES, DPI = 4, 4, 130
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedActivity:
     """The neuron layers of a model and what they did for some samples.
 
     Args:
@@ -46,7 +46,7 @@ class Recorded:
         return {name: float((spikes != 0)[self._counting(spikes)].mean()) for name, spikes in self.spikes.items()}
 
     def _counting(self, values: np.ndarray) -> Any:
-        """Which steps of which samples count, as an index of (time, batch, *features)."""
+        """The steps of each sample that count, as an index of (time, batch, *features)."""
         if self.lengths is None:
             return ...
         return np.arange(len(values))[:, None] < np.asarray(self.lengths)
@@ -131,7 +131,7 @@ class Recorded:
         return sorted(np.lexsort((-peaks, -onsets))[:count].tolist())
 
 
-def recorded(model: Model, inputs: Any, feed: Feed, lengths: Optional[Any] = None) -> Recorded:
+def recorded(model: Model, inputs: Any, feed: Feed, lengths: Optional[Any] = None) -> RecordedActivity:
     """Run a model on some samples and record its neurons.
 
     Args:
@@ -146,7 +146,7 @@ def recorded(model: Model, inputs: Any, feed: Feed, lengths: Optional[Any] = Non
     host = model.engine.to_numpy
     spikes = {name: host(states[name]["spikes"]) for name, layer in layers.items() if getattr(layer, "spiking", True)}
     mem = {name: host(states[name]["mem"]) for name in layers if "mem" in states[name]}
-    return Recorded(model, layers, spikes, mem, lengths)
+    return RecordedActivity(model, layers, spikes, mem, lengths)
 
 
 def blank_figure(width: float, height: float) -> Figure:

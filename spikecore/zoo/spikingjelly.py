@@ -37,7 +37,7 @@ WRAPPERS = {  # what they put before each key, and the module that they wrap
 }
 
 
-class Placed(NamedTuple):
+class StateDictKeys(NamedTuple):
     """The keys of a state dict by the names of a network."""
 
     keys: Dict[str, str]  # by our names
@@ -159,7 +159,7 @@ def _joins(layer: Layer, join: str) -> bool:
     return isinstance(layer, Container) and any(_joins(child, join) for _, child in layer.children())
 
 
-def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:
+def placed(table: Mapping[str, Names], keys: Iterable[str]) -> StateDictKeys:
     """The keys of a state dict by the names of a network.
 
     Args:
@@ -186,10 +186,10 @@ def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:
                     parts[own] = part, len(names)
         else:
             unknown.append(key)
-    return Placed(found, parts, unknown)
+    return StateDictKeys(found, parts, unknown)
 
 
-def _amiss(given: Placed, arrays: Mapping[str, Any]) -> List[str]:
+def _amiss(given: StateDictKeys, arrays: Mapping[str, Any]) -> List[str]:
     """The faults by which a state dict is not the network's, in words."""
     return [
         *(f"{key} has no place" for key in given.unknown),

@@ -141,7 +141,7 @@ def test_a_run_that_diverges_keeps_its_last_good_epoch(spikecore, monkeypatch, e
         good = len((out / "history.jsonl").read_text().splitlines()) < 2 if (out / "history.jsonl").exists() else True
         return xp.mean(out_.membrane * out_.membrane) * (1.0 if good else float("inf"))
 
-    monkeypatch.setattr(runs.Run, "loss", property(lambda run: loss))
+    monkeypatch.setattr(runs.TrainingRun, "loss", property(lambda run: loss))
     code, _, error = spikecore("train", RUN_FILE, *TINY, "-e", engine, "--out", out, "-s", "train.epochs=5")
     assert code == cli.RUNTIME
     assert "DivergedError: the loss of epoch 3 is" in error
@@ -169,7 +169,7 @@ def test_early_stopping_and_schedule_survive_an_interruption(tmp_path):
     sets += ["train.early_stopping={patience=2,min_delta=0.05}", "train.optimizer={lr=0.02}", "data.batch_size=256"]
 
     def carried_out(directory, interrupted_after):
-        run = runs.Run(config.read(RUN_FILE, "numpy", sets), tmp_path / directory)
+        run = runs.TrainingRun(config.read(RUN_FILE, "numpy", sets), tmp_path / directory)
 
         def interrupt(line):
             if run.directory and json.loads((run.directory / "history.jsonl").read_text().splitlines()[-1])[

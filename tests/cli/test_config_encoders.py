@@ -12,7 +12,7 @@ from spikecore import spikegen
 from spikecore.cli import run_file as config
 from spikecore.cli import schema as kinds  # noqa: E402
 from spikecore.cli.messages import ConfigError, models_in  # noqa: E402
-from spikecore.cli.run_directory import Run  # noqa: E402
+from spikecore.cli.run_directory import TrainingRun  # noqa: E402
 
 RNG = np.random.default_rng(0)
 OPTIONS = {  # of features that are still; a list has tables of options, and each of them is tried
@@ -68,7 +68,7 @@ def read(tmp_path):
 
 
 def trains(run):
-    made = Run(run)
+    made = TrainingRun(run)
     with made.start() as model:
         before = model.params()["0.weight"].copy()
         made.train(model, say=lambda line: None)
@@ -145,7 +145,7 @@ def test_bad_options_are_refused_when_the_file_is_read(read, encoder, message):
 def test_a_network_that_does_not_take_what_the_encoder_makes(read):
     run = read(("population", {"neurons": 4}))
     with pytest.raises(ConfigError, match=r"run.toml: network: .*12"):
-        Run(run).new_model()
+        TrainingRun(run).new_model()
 
 
 def test_random_spikes_of_sequences_do_not_depend_on_how_a_batch_is_split(read):

@@ -21,7 +21,7 @@ from spikecore.api.core.layer import Key  # noqa: E402
 from spikecore.api.layers import merges  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
-from spikecore.cli.run_directory import Run  # noqa: E402
+from spikecore.cli.run_directory import TrainingRun  # noqa: E402
 from tests.cli.config_values_rig import (  # noqa: E402
     CASES,
     GIVEN,
@@ -115,7 +115,7 @@ def read(tmp_path):
 
 def trained(run):
     """The model after one step, made and trained as ``spikecore train`` does."""
-    job = Run(run)
+    job = TrainingRun(run)
     with job.start() as model:
         before = model.params()
         job.train(model, say=lambda line: None)
@@ -192,7 +192,7 @@ def sequences(blank=0):
 def test_regularisers(read, table):
     run = read(readout(4), regularisers=[table, "silence_loss"])
     expected = functional.ce_rate_loss() + made(table, functional) + functional.silence_loss()
-    assert Run(run).loss == expected
+    assert TrainingRun(run).loss == expected
     trained(run)
 
 
@@ -245,7 +245,7 @@ def test_optimizers(read, table):
 def test_a_group_that_matches_nothing_leaves_no_directory(read):
     run = read(readout(4), optimizer={"kind": "SGD", "groups": [{"match": "7.*", "frozen": True}]})
     wrong = r"train.optimizer.groups: match='7\.\*' matches no parameter; the network has 0.weight, 0.bias"
-    with pytest.raises(ConfigError, match=wrong), Run(run).start():
+    with pytest.raises(ConfigError, match=wrong), TrainingRun(run).start():
         pass
 
 
@@ -287,7 +287,7 @@ def test_losses_that_give_a_value_per_sample(read, name):
     targets = [0.5, 1.0, 0.0, 2.0] if given else sequences() if name == "ctc_loss" else targets_of(name)
     run = read(readout(4), targets=targets, loss={"kind": name, "reduction": "none", **given})
     refused = pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar")
-    with refused, Run(run).start():
+    with refused, TrainingRun(run).start():
         pass
 
 

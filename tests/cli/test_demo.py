@@ -33,7 +33,7 @@ def test_the_demo_reports_all_runs_and_passes_its_bars(tmp_path, capsys):
 
 @pytest.mark.usefixtures("two_runs")
 def test_the_demo_fails_where_a_bar_is_missed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(demo.Run, "pictures", lambda self, model: None)  # the test above looks at them
+    monkeypatch.setattr(demo.TrainingRun, "pictures", lambda self, model: None)  # the test above looks at them
     assert demo.demo(tmp_path, ["train.epochs=1", "encoder.num_steps=2"], accuracy=0.99) == 1
     assert "MISSED: torch, seed 0: accuracy" in capsys.readouterr().out
 

@@ -72,7 +72,7 @@ def full_disk():
         if self.writes:
             raise OSError(28, "No space left on device", "full/model.safetensors")
 
-    run_directory.Run._keep = save
+    run_directory.TrainingRun._keep = save
 
 
 def slow_step():

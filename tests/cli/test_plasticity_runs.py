@@ -22,7 +22,7 @@ from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import command_train, run_directory  # noqa: E402
 from spikecore.cli.learning_table import PLASTIC  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
-from spikecore.cli.run_directory import Run  # noqa: E402
+from spikecore.cli.run_directory import TrainingRun  # noqa: E402
 from spikecore.cli.run_file import read, resolved, write  # noqa: E402
 
 RUN = """
@@ -117,7 +117,9 @@ def test_pictures_take_no_neuron_for_a_class(monkeypatch):
     """With a loss, which is only reported, neurons were drawn as classes, for which there may be no names."""
     seen = []
     monkeypatch.setattr(run_directory, "draw", lambda *arguments: seen.append(arguments[5]) or [])
-    job = Run(read("bars.toml", sets=["train.loss=ce_rate_loss", "train.metric=rate", "train.epochs=1"]), Path("run"))
+    job = TrainingRun(
+        read("bars.toml", sets=["train.loss=ce_rate_loss", "train.metric=rate", "train.epochs=1"]), Path("run")
+    )
     with job.start() as model:
         job.train(model)
         assert {"loss", "rate"} < set(model.history[-1])
@@ -177,7 +179,7 @@ def test_every_rule_with_every_option(name):
         meant = {k: None if v == "none" else additive if v == "additive" else v for k, v in given.items()}
         learning = run.train.learning.make()
         assert learning.by_layer()[layer][0] == rule(**meant)
-    job = Run(run)
+    job = TrainingRun(run)
     with job.start() as model:
         before = model.params()
         job.train(model)

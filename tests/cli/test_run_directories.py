@@ -45,7 +45,7 @@ def start(*arguments):
 
 
 def job(directory=None, *sets):
-    return runs.Run(config.read(RUN_FILE, "numpy", [*TINY, *sets]), directory, RUN_FILE.name)
+    return runs.TrainingRun(config.read(RUN_FILE, "numpy", [*TINY, *sets]), directory, RUN_FILE.name)
 
 
 def train(*arguments):

@@ -23,7 +23,7 @@ from spikecore.cli import (  # noqa: E402
     pictures,
 )
 from spikecore.cli.event_tables import AnyTransform  # noqa: E402
-from spikecore.cli.run_directory import Run  # noqa: E402
+from spikecore.cli.run_directory import TrainingRun  # noqa: E402
 from spikecore.cli.run_file import read  # noqa: E402
 from spikecore.datasets import transforms  # noqa: E402
 
@@ -179,7 +179,7 @@ def test_pictures_are_drawn_of_the_first_sample_up_to_its_length(spikecore, kind
         lambda spikes, *rest, **named: extents.append(len(spikes)) or raster(spikes, *rest, **named),
     )
     spikecore("train", "run.toml", "--out", "run", "-s", "train.epochs=1")
-    job = Run(read("run/run.toml"))
+    job = TrainingRun(read("run/run.toml"))
     *_, lengths = job.first(job.test_set, 24)
     assert extents == [lengths[0]]
     assert lengths[0] < lengths.max()
@@ -204,7 +204,7 @@ def test_how_recordings_are_loaded_does_not_matter(spikecore):
 def test_random_transforms_act_on_training_samples_alone():
     recordings()
     Path("run.toml").write_text(EVENTS.format(data=AUGMENTED))
-    job = Run(read("run.toml"))
+    job = TrainingRun(read("run.toml"))
     assert [len(part) for part in (job.train_set, job.held_out, job.test_set)] == [12, 4, 4]
     shifted = ["Shift" in repr(part.transform) for part in (job.train_set, job.held_out, job.test_set)]
     assert shifted == [True, False, False]
@@ -239,7 +239,7 @@ def test_an_ipu_takes_no_lengths(spikecore):
 def test_weights_balance_classes():
     path, _ = sequences("npz")
     Path("run.toml").write_text(SEQUENCES.format(name="npz", path=path, data='weights = "balanced"'))
-    job = Run(read("run.toml"))
+    job = TrainingRun(read("run.toml"))
     assert "drawn by weights with seed 0" in repr(job.loader(job.train_set))
 
 

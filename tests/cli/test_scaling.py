@@ -133,13 +133,13 @@ def command(*words):
 @pytest.mark.parametrize("kind", ["standard", "minmax"])
 @pytest.mark.parametrize(("name", "path"), [("npz", "wine.npz"), ("npy", "wine")])
 def test_a_run_scales_by_the_samples_that_it_trains_on(table, name, path, kind):
-    from spikecore.cli.run_directory import Run
+    from spikecore.cli.run_directory import TrainingRun
     from spikecore.cli.run_file import read
 
     for validation, used in (('"test"', 120), ("0.25", 90)):
         with open("run.toml", "w") as file:
             file.write(RUN.format(name=name, path=path, kind=kind, validation=validation))
-        run, seen = Run(read("run.toml")), table["x_train"][:used].astype("float64")
+        run, seen = TrainingRun(read("run.toml")), table["x_train"][:used].astype("float64")
         if kind == "standard":
             expected = [(x - seen.mean(0)) / seen.std(0) for x in (table["x_train"], table["x_test"])]
         else:

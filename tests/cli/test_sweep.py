@@ -84,7 +84,7 @@ def test_a_sweep_writes_everything(spikecore, tmp_path):
     width = int(best["network.layers.0.out_features"])
     assert width in (4, 8, 12, 16)
     assert (config.network.layers[0].out_features, config.network.layers[2].in_features) == (width, width)
-    again = run_directory.Run(read(out / "best.toml", sets=["train.epochs=2"]))
+    again = run_directory.TrainingRun(read(out / "best.toml", sets=["train.epochs=2"]))
     with again.start() as model:  # the trial can be repeated
         again.train(model, lambda line: None)
         assert model.history[-1]["val_accuracy"] == result["best_value"]
@@ -96,7 +96,7 @@ def test_an_interrupted_sweep_ends_as_one_that_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_storage, "FIRST_AT_RANDOM", 3)  # tpe learns sooner
     whole, parts = (begun(tmp_path, 5, name=name) for name in ("whole", "parts"))
     whole.work(lambda line: None)
-    keep, saved = run_directory.Run._keep, []
+    keep, saved = run_directory.TrainingRun._keep, []
 
     def interrupting(run, model):
         keep(run, model)
@@ -104,7 +104,7 @@ def test_an_interrupted_sweep_ends_as_one_that_is_not(tmp_path, monkeypatch):
         if len(saved) in (3, 8):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_directory.Run, "_keep", interrupting)
+    monkeypatch.setattr(run_directory.TrainingRun, "_keep", interrupting)
     interruptions = 0
     while len(parts.storage.finished()) < 5:
         try:

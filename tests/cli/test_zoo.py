@@ -17,7 +17,7 @@ from spikecore import zoo  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import command_train  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
-from spikecore.cli.network_table import Network  # noqa: E402
+from spikecore.cli.network_table import NetworkTable  # noqa: E402
 from spikecore.cli.new_run_file import STARTS, new_run_file  # noqa: E402
 from spikecore.cli.run_file import given, read, write  # noqa: E402
 from spikecore.cli.sweep_space import read_space  # noqa: E402
@@ -56,10 +56,10 @@ def _elsewhere(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_file_names_every_architecture_and_means_its_defaults(name):
-    table = Network.model_validate({"zoo": name})
+    table = NetworkTable.model_validate({"zoo": name})
     written = table.model_dump(exclude_none=True)
     assert table.make() == getattr(zoo, name)()
-    assert Network.model_validate(written).make() == getattr(zoo, name)()
+    assert NetworkTable.model_validate(written).make() == getattr(zoo, name)()
 
 
 @pytest.mark.parametrize(

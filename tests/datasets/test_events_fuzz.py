@@ -10,7 +10,7 @@ import pytest
 
 from spikecore.datasets import DataFileError, Events, event_npz, read_aedat, read_nmnist, save_event_npz
 from spikecore.datasets.hdf5 import Hdf5Reader
-from spikecore.datasets.heidelberg import Spikes
+from spikecore.datasets.heidelberg import SpikeFile
 from tests.datasets.event_files import aedat_bytes, damaged, dataset_of, nmnist_bytes, some_events, write_spikes
 
 MOST_SECONDS = 5.0  # of one file; most take a millisecond
@@ -73,7 +73,7 @@ def spikes_reader(reader, served):
     """Labels and all samples of a file, through one process as long as it lives; `served` collects the processes."""
 
     def read(path):
-        source = Spikes(reader, path, 700, "fuzz")
+        source = SpikeFile(reader, path, 700, "fuzz")
         try:
             labels, _ = source.labels()
             return [source.read(row) for row in range(min(len(labels), 20))]
@@ -114,7 +114,7 @@ def test_a_heap_that_sends_hdf5_into_a_loop(tmp_path):
     assert at + size == heap + 4096
     struct.pack_into("<Q", data, at + 8, 16)
     path.write_bytes(data)
-    source = Spikes(reader, path, 700, "loop")
+    source = SpikeFile(reader, path, 700, "loop")
     assert len(source.labels()[0]) == 6
     begun = time.perf_counter()
     with pytest.raises(DataFileError, match=r"some\.h5: damaged: reading sample 0 ended the HDF5 library"):

@@ -141,7 +141,7 @@ def test_a_right_gradient_is_verified():
 
 @pytest.mark.parametrize("wrong", ["no jump", "no reset", "no threshold", "frozen times"])
 def test_a_wrong_gradient_is_found(wrong, monkeypatch):
-    right = layer_adjoint._Sums.cross
+    right = layer_adjoint._AdjointSums.cross
 
     def cross(self, where, syn_then, by_time):
         before = self.mem[where].copy()
@@ -153,7 +153,7 @@ def test_a_wrong_gradient_is_found(wrong, monkeypatch):
         elif wrong == "no threshold":
             self.by_threshold[where] = 0.0
 
-    monkeypatch.setattr(layer_adjoint._Sums, "cross", cross)
+    monkeypatch.setattr(layer_adjoint._AdjointSums, "cross", cross)
     network, params, times, labels, loss = small(1.0)
     assert not eventprop.verify(replace(network, fused=False), params, times[:1], labels[:1], loss).ok
 

@@ -17,7 +17,7 @@ _PARTS = [
     *(slice(None, None, -1), slice(None, None, -2), slice(-2, None), 1, -1, None, ..., (0, 1), (0, 1, 2), (..., -1)),
     *((slice(None), None, 0), (slice(None), slice(2, 0, -1)), (..., slice(-1, None, -3), None)),
 ]
-KEYS = [word_cases.Word("take_slice", (_ROWS, part), {}, None) for part in _PARTS]
+KEYS = [word_cases.WordCase("take_slice", (_ROWS, part), {}, None) for part in _PARTS]
 
 
 def model_of(case):

@@ -21,33 +21,36 @@ NO_FORM = "patches", "unpatches"
 TIES = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -0.0, np.nan, np.inf, -np.inf], "float32")
 OTHER = [  # flags, whole numbers, numbers that are none
     *(
-        word_cases.Word(n, (FLAGS, ~FLAGS), {}, None)
+        word_cases.WordCase(n, (FLAGS, ~FLAGS), {}, None)
         for n in ("add", "multiply", "maximum", "minimum", "greater", "equal")
     ),
-    *(word_cases.Word(n, (FLAGS, word_cases.A), {}, None) for n in ("multiply", "subtract", "less_equal", "not_equal")),
     *(
-        word_cases.Word(n, (NUMBERS, 2), {}, None)
+        word_cases.WordCase(n, (FLAGS, word_cases.A), {}, None)
+        for n in ("multiply", "subtract", "less_equal", "not_equal")
+    ),
+    *(
+        word_cases.WordCase(n, (NUMBERS, 2), {}, None)
         for n in ("add", "greater", "equal", "maximum", "minimum", "multiply", "pow")
     ),
-    *(word_cases.Word(n, (FLAGS,), {"axis": 0}, None) for n in ("sum", "max", "min", "any", "all")),
+    *(word_cases.WordCase(n, (FLAGS,), {"axis": 0}, None) for n in ("sum", "max", "min", "any", "all")),
     *(
-        word_cases.Word(n, (NUMBERS,), {}, None)
+        word_cases.WordCase(n, (NUMBERS,), {}, None)
         for n in ("sum", "min", "argmax", "abs", "sign", "negative", "any", "all")
     ),
     *(
-        word_cases.Word("astype", (a, d), {}, None)
+        word_cases.WordCase("astype", (a, d), {}, None)
         for a in (3 * word_cases.A, FLAGS, NUMBERS)
         for d in ("int64", "float32", "bool")
     ),
     *(
-        word_cases.Word(n, (TIES,), {}, None)
+        word_cases.WordCase(n, (TIES,), {}, None)
         for n in ("round", "floor", "sign", "abs", "max", "argmax", "argmin", "isfinite")
     ),
-    *(word_cases.Word(n, (TIES, 1.0), {}, None) for n in ("maximum", "minimum", "greater", "multiply", "subtract")),
-    word_cases.Word("clip", (TIES, -1.0, 1.0), {}, None),
-    word_cases.Word("clip", (NUMBERS, 0, 4), {}, None),
-    word_cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
-    word_cases.Word("matmul", (word_cases.MAP, word_cases.normal(6, 3)), {}, None),
+    *(word_cases.WordCase(n, (TIES, 1.0), {}, None) for n in ("maximum", "minimum", "greater", "multiply", "subtract")),
+    word_cases.WordCase("clip", (TIES, -1.0, 1.0), {}, None),
+    word_cases.WordCase("clip", (NUMBERS, 0, 4), {}, None),
+    word_cases.WordCase("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
+    word_cases.WordCase("matmul", (word_cases.MAP, word_cases.normal(6, 3)), {}, None),
 ]
 WORDS = [
     *(word for word in [*word_cases.DIFFERENTIABLE, *word_cases.CONSTANT] if word.word not in (*CREATED, *NO_FORM)),

@@ -124,38 +124,38 @@ WORDS = [word for word in [*word_cases.DIFFERENTIABLE, *word_cases.CONSTANT] if 
 
 OTHER_TYPES = [  # flags and whole numbers
     *(
-        word_cases.Word(name, (FLAGS, ~FLAGS), {}, None)
+        word_cases.WordCase(name, (FLAGS, ~FLAGS), {}, None)
         for name in ("add", "multiply", "maximum", "minimum", "greater")
     ),
     *(
-        word_cases.Word(name, (FLAGS, word_cases.A), {}, None)
+        word_cases.WordCase(name, (FLAGS, word_cases.A), {}, None)
         for name in ("multiply", "subtract", "less_equal", "not_equal")
     ),
     *(
-        word_cases.Word(name, (NUMBERS, 2), {}, None)
+        word_cases.WordCase(name, (NUMBERS, 2), {}, None)
         for name in ("add", "divide", "greater", "equal", "maximum", "pow")
     ),
-    *(word_cases.Word(name, (NUMBERS, 0.5), {}, None) for name in ("multiply", "less", "divide")),
-    *(word_cases.Word(name, (FLAGS,), {"axis": 0}, None) for name in ("sum", "max", "min", "any", "all")),
+    *(word_cases.WordCase(name, (NUMBERS, 0.5), {}, None) for name in ("multiply", "less", "divide")),
+    *(word_cases.WordCase(name, (FLAGS,), {"axis": 0}, None) for name in ("sum", "max", "min", "any", "all")),
     *(
-        word_cases.Word(name, (NUMBERS,), {}, None)
+        word_cases.WordCase(name, (NUMBERS,), {}, None)
         for name in ("sum", "mean", "min", "argmax", "abs", "sign", "any", "all")
     ),
     *(
-        word_cases.Word("astype", (a, dtype), {}, None)
+        word_cases.WordCase("astype", (a, dtype), {}, None)
         for a in (3 * word_cases.A, FLAGS)
         for dtype in ("int64", "float32", "bool")
     ),
-    word_cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
-    word_cases.Word("where", (FLAGS, NUMBERS, 0.5), {}, None),
-    word_cases.Word("clip", (NUMBERS, 0, 4), {}, None),
+    word_cases.WordCase("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
+    word_cases.WordCase("where", (FLAGS, NUMBERS, 0.5), {}, None),
+    word_cases.WordCase("clip", (NUMBERS, 0, 4), {}, None),
     *(
-        word_cases.Word("clip", (word_cases.A, *bounds), {}, None)
+        word_cases.WordCase("clip", (word_cases.A, *bounds), {}, None)
         for bounds in ((word_cases.A - 0.1, 0.5), (-0.5, np.abs(word_cases.A) / 2))
     ),
-    word_cases.Word("linear", (word_cases.A, word_cases.B.astype("float32"), None), {}, None),
+    word_cases.WordCase("linear", (word_cases.A, word_cases.B.astype("float32"), None), {}, None),
 ]
-NOTHING = word_cases.Word("take_slice", (word_cases.A, slice(1, 1)), {}, None)
+NOTHING = word_cases.WordCase("take_slice", (word_cases.A, slice(1, 1)), {}, None)
 
 
 @pytest.mark.parametrize("word", [*WORDS, *OTHER_TYPES, *KEYS, NOTHING], ids=repr)

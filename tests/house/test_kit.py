@@ -14,7 +14,7 @@ import pytest
 
 from spikecore.api.core.words import WORDS
 from spikecore.conformance import fixtures, on_demand, plugin, report
-from spikecore.conformance.report import Outcome, Run
+from spikecore.conformance.report import Outcome, SuiteRun
 from spikecore.conformance.selection import Chosen, chosen, selected
 from tests import ROOT
 from tests.conformance import own_engines
@@ -166,7 +166,7 @@ OUTCOMES = [
 
 
 def test_the_report_counts_parts():
-    data = report.as_data(Run(OUTCOMES, {"a": "A()"}, {"b": "package b is not installed"}))
+    data = report.as_data(SuiteRun(OUTCOMES, {"a": "A()"}, {"b": "package b is not installed"}))
     found = data["engines"]["a"]
     assert [found[verdict] for verdict in report.VERDICTS] == [2, 1, 2]
     assert found["parts"]["words"]["exp"] == {"verdict": "failed", "passed": 1, "failed": 1, "skipped": 0}
@@ -185,7 +185,7 @@ def test_the_report_counts_parts():
 
 
 def test_a_part_of_the_suite_is_not_reported_as_the_whole():
-    data = report.as_data(Run(OUTCOMES[:1], {"a": "A()"}, {}, 7, ["test_layers.py: torch is not installed"]))
+    data = report.as_data(SuiteRun(OUTCOMES[:1], {"a": "A()"}, {}, 7, ["test_layers.py: torch is not installed"]))
     assert not data["whole"]
     assert "not the whole suite: options of pytest left out 7 tests" in report.as_lines(data)
     assert "**Not the whole suite**: test_layers.py: torch is not installed." in report.as_markdown(data)
@@ -202,7 +202,7 @@ def test_a_part_of_the_suite_is_not_reported_as_the_whole():
     ],
 )
 def test_the_badge(outcomes, message, color):
-    found = report.badge(report.as_data(Run(outcomes, {"a": "A()"}, {})))
+    found = report.badge(report.as_data(SuiteRun(outcomes, {"a": "A()"}, {})))
     assert (found["schemaVersion"], found["message"], found["color"]) == (1, message, color)
     assert found["label"].startswith("spikecore ")
 

@@ -29,7 +29,9 @@ SETS = [word for one in TINY for word in ("--set", one)]
 def _elsewhere(monkeypatch, tmp_path):
     monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_directory.Run, "pictures", lambda run, model: [])  # those of the run itself take seconds
+    monkeypatch.setattr(
+        run_directory.TrainingRun, "pictures", lambda run, model: []
+    )  # those of the run itself take seconds
 
 
 @pytest.fixture
