@@ -69,7 +69,7 @@ def _is_default(field: Any, value: Any) -> bool:
     return same is True  # an array compares to an array
 
 
-class Text(str):
+class PrintedText(str):
     """Text of several lines that a notebook and a Python prompt show as it is, not as a string with quotes."""
 
     __slots__ = ()

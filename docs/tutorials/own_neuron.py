@@ -79,8 +79,8 @@ class Resonator(Membrane):
 
     def step(self, engine, params, state, x):
         reset = self.reset(engine, params, state.mem)
-        mem = params.rho * self.lowered(params, state.mem, reset) - params.omega * state.swing + x
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = params.rho * self.reset_before(params, state.mem, reset) - params.omega * state.swing + x
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         swing = params.rho * state.swing + params.omega * mem
         return spikes, State(mem=mem, swing=swing)
 

@@ -17,7 +17,17 @@ from spikecore import Graph as Network
 from spikecore.api.layers.nodes import INPUT, SUM
 from spikecore.base import Concatenation, Layer
 from spikecore.convert.errors import ConversionError
-from spikecore.convert.graph import Activation, Add, Affine, Concat, Connection, Graph, Input, Node, Pass
+from spikecore.convert.graph import (
+    Activation,
+    Addition,
+    Affine,
+    ChannelConcat,
+    Connection,
+    Input,
+    Operation,
+    OperationGraph,
+    PassedThrough,
+)
 from spikecore.surrogate import Surrogate
 
 #: A membrane that reaches the threshold exactly fires in the theory, and ours has to exceed it. Neurons therefore begin
@@ -40,7 +50,7 @@ class Built:
     names: Dict[str, str]
 
 
-def folded(graph: Graph) -> Graph:
+def folded(graph: OperationGraph) -> OperationGraph:
     """The graph with batch norms as part of the connection before them, others as a convolution of 1 x 1.
 
     Raises:
@@ -61,7 +71,7 @@ def folded(graph: Graph) -> Graph:
             del nodes[node.name]
         else:
             nodes[node.name] = replace(node, does=_alone(node))
-    return Graph(nodes, moved.get(graph.output, graph.output))
+    return OperationGraph(nodes, moved.get(graph.output, graph.output))
 
 
 def _scaled(connection: Connection, norm: Affine) -> Connection:
@@ -71,7 +81,7 @@ def _scaled(connection: Connection, norm: Affine) -> Connection:
     return replace(connection, weight=weight, bias=bias)
 
 
-def _alone(node: Node) -> Connection:
+def _alone(node: Operation) -> Connection:
     channels, space = node.shape[0], len(node.shape) - 1
     if space not in (1, 2):
         raise ConversionError(
@@ -82,7 +92,7 @@ def _alone(node: Node) -> Connection:
     return Connection(layer, node.does.scale.reshape(-1, 1, *(1,) * space), node.does.shift)
 
 
-def build(graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> Built:
+def build(graph: OperationGraph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> Built:
     """The spiking network of a folded graph.
 
     Args:
@@ -95,7 +105,7 @@ def build(graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Su
 
 
 class _Builder:
-    def __init__(self, graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> None:
+    def __init__(self, graph: OperationGraph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> None:
         self.graph, self.nodes, self.users = graph, graph.nodes, graph.users()
         self.thresholds, self.charge, self.surrogate = thresholds, charge, surrogate
         self.scale: Dict[str, Any] = {}
@@ -117,15 +127,15 @@ class _Builder:
         params = {f"{places[node]}.{key}": x for node, own in self.weights.items() for key, x in own.items()}
         return Built(network, params, {node.name: places[node.name] for node in self.graph.activations()})
 
-    def _wire(self, node: Node) -> None:
+    def _wire(self, node: Operation) -> None:
         """Put a node's layer behind those of its sources."""
         if isinstance(node.does, Input):
             self.named[node.name] = INPUT
-        elif isinstance(node.does, Add):
+        elif isinstance(node.does, Addition):
             scale = self.scale[node.name]
             self._put(node.name, SUM, tuple(self._rescaled(name, scale) for name in node.inputs))
         else:
-            does = Concatenation() if isinstance(node.does, Concat) else self.layers[node.name]
+            does = Concatenation() if isinstance(node.does, ChannelConcat) else self.layers[node.name]
             self._put(node.name, does, tuple(self.named[name] for name in node.inputs))
 
     def _put(self, node: str, does: Any, sources: Tuple[str, ...]) -> str:
@@ -139,7 +149,7 @@ class _Builder:
 
     # ---- weights and scales ----
 
-    def _convert(self, node: Node) -> None:
+    def _convert(self, node: Operation) -> None:
         """Note a node's layer with its weights, and the scale of its output."""
         does, channels = node.does, node.shape[0]
         inputs = [self.scale[name] for name in node.inputs]
@@ -152,20 +162,20 @@ class _Builder:
             threshold = _compact(scale / inputs[0], node.shape)
             charge = (self.charge + TIE) * threshold
             self.layers[node.name] = IF(threshold=threshold, initial_mem=charge, surrogate=self.surrogate)
-        elif isinstance(does, Pass):
+        elif isinstance(does, PassedThrough):
             self.layers[node.name] = does.layer
             if isinstance(does.layer, Flatten):
                 before = self.nodes[node.inputs[0]].shape
                 scale = np.repeat(scale, int(np.prod(before[1:])))
-        elif isinstance(does, Add):
+        elif isinstance(does, Addition):
             scale = self._wanted(node)
-        elif isinstance(does, Concat):
+        elif isinstance(does, ChannelConcat):
             scale = np.concatenate(inputs)
         elif not isinstance(does, Input):
             raise TypeError(f"{node.place}: {type(does).__name__} was not folded")
         self.scale[node.name] = scale
 
-    def _connect(self, node: Node, before: Any, after: Any) -> None:
+    def _connect(self, node: Operation, before: Any, after: Any) -> None:
         does: Connection = node.does
         space = (1,) * (does.weight.ndim - 2)
         groups = getattr(does.layer, "groups", 1)
@@ -177,7 +187,7 @@ class _Builder:
         if does.bias is not None:
             self.weights[node.name]["bias"] = does.bias / after
 
-    def _wanted(self, node: Node) -> Any:
+    def _wanted(self, node: Operation) -> Any:
         """The scale in which a node is to give its currents.
 
         It is the threshold of the neurons that they reach, if all have the same, which then becomes 1; else 1.
@@ -186,14 +196,14 @@ class _Builder:
         (only,) = reached if len(reached) == 1 else (None,)
         return np.ones(node.shape[0]) if only is None else np.broadcast_to(self.thresholds[only], (node.shape[0],))
 
-    def _reached(self, node: Node) -> Set[Optional[str]]:
+    def _reached(self, node: Operation) -> Set[Optional[str]]:
         """The activations that a node's output reaches without a connection in between; None for anything else."""
         found: Set[Optional[str]] = {None} if node.name == self.graph.output else set()
         for name in self.users[node.name]:
             user = self.nodes[name]
             if isinstance(user.does, Activation):
                 found.add(name)
-            elif isinstance(user.does, Add) or _keeps_channels(user.does):
+            elif isinstance(user.does, Addition) or _keeps_channels(user.does):
                 found |= self._reached(user)
             elif not isinstance(user.does, Connection):
                 found.add(None)
@@ -209,7 +219,7 @@ class _Builder:
 
 
 def _keeps_channels(does: Any) -> bool:
-    return isinstance(does, Pass) and not isinstance(does.layer, Flatten)
+    return isinstance(does, PassedThrough) and not isinstance(does.layer, Flatten)
 
 
 def _compact(values: Any, shape: Tuple[int, ...]) -> Any:

@@ -19,7 +19,7 @@ from spikecore.base import Engine
 from spikecore.convert.batches import batches_of, placed
 from spikecore.convert.building import Built, build, folded
 from spikecore.convert.errors import ConversionError
-from spikecore.convert.graph import Graph
+from spikecore.convert.graph import OperationGraph
 from spikecore.convert.reading import check_module, graph_of, observe, read_network
 from spikecore.convert.report import ConversionReport, report
 from spikecore.convert.thresholds import METHODS, Histogram, LeastError, Method, MethodName, Percentile, per_channel
@@ -206,7 +206,9 @@ def _sample(like: torch.Tensor, batch: Any, shape: Optional[Sizes]) -> torch.Ten
     return like.new_zeros((2, *sample_shape("input_shape", shape)))
 
 
-def _histograms(graph: Graph, module: Reading, batches: Optional[Iterable[Any]], per: Per) -> Dict[str, Histogram]:
+def _histograms(
+    graph: OperationGraph, module: Reading, batches: Optional[Iterable[Any]], per: Per
+) -> Dict[str, Histogram]:
     """The sizes of the activations on the data, by node; without data, of none, if all have learned thresholds."""
     sought = [node for node in graph.activations() if batches is not None or node.does.learned is None]
     if batches is None and sought:
@@ -225,7 +227,9 @@ def _histograms(graph: Graph, module: Reading, batches: Optional[Iterable[Any]],
     return histograms
 
 
-def _thresholds(graph: Graph, histograms: Dict[str, Histogram], method: Method) -> Dict[str, Tuple[Any, float]]:
+def _thresholds(
+    graph: OperationGraph, histograms: Dict[str, Histogram], method: Method
+) -> Dict[str, Tuple[Any, float]]:
     """The thresholds (channels,) or (1,) of each activation, and the share of its values above them, by node."""
     found = {}
     for node in graph.activations():

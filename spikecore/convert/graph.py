@@ -38,24 +38,24 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class Pass:
+class PassedThrough:
     """A layer without weights that spikes pass through: pooling, flattening."""
 
     layer: Any
 
 
 @dataclass(frozen=True)
-class Add:
+class Addition:
     """The sum of two signals."""
 
 
 @dataclass(frozen=True)
-class Concat:
+class ChannelConcat:
     """Signals side by side along the axis of channels."""
 
 
 @dataclass(frozen=True)
-class Node:
+class Operation:
     """One operation.
 
     Args:
@@ -74,7 +74,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Graph:
+class OperationGraph:
     """Operations in an order in which they can be computed; the first is the input.
 
     Args:
@@ -82,7 +82,7 @@ class Graph:
         output: the name of the one whose output is the network's.
     """
 
-    nodes: Dict[str, Node]
+    nodes: Dict[str, Operation]
     output: str
 
     def users(self) -> Dict[str, List[str]]:
@@ -93,6 +93,6 @@ class Graph:
                 found[name].append(node.name)
         return found
 
-    def activations(self) -> List[Node]:
+    def activations(self) -> List[Operation]:
         """The nodes that become neurons."""
         return [node for node in self.nodes.values() if isinstance(node.does, Activation)]

@@ -1,4 +1,4 @@
-"""Which operation a module of torch is, and what to write instead of one that cannot be converted."""
+"""The operation of each module of torch in a conversion, and the remedies for modules that cannot be converted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from spikecore import AvgPool2d, CountMaxPool1d, CountMaxPool2d, Flatten
 from spikecore.api.core.layer import Shape
 from spikecore.convert.errors import ConversionError
-from spikecore.convert.graph import Activation, Affine, Connection, Pass
+from spikecore.convert.graph import Activation, Affine, Connection, PassedThrough
 from spikecore.convert.qcfs import QCFS
 from spikecore.engines.torch.nn.pairs import PAIRS
 
@@ -69,9 +69,9 @@ def operation_of(module: nn.Module, place: str, shape: Shape) -> Any:
             return _affine(module)
         if kind in COUNTED:
             window = _PAIRS[kind].to_layer(module)
-            return Pass(COUNTED[kind](window.kernel_size, window.stride, window.padding))  # type: ignore[attr-defined]
+            return PassedThrough(COUNTED[kind](window.kernel_size, window.stride, window.padding))  # type: ignore[attr-defined]
         if kind in (nn.AvgPool1d, nn.AvgPool2d):
-            return Pass(_PAIRS[kind].to_layer(module))
+            return PassedThrough(_PAIRS[kind].to_layer(module))
     except (ValueError, TypeError) as error:
         raise ConversionError(f"{place}: {error}") from None
     remedy = _PLAIN if is_parametrized(module) else REMEDIES.get(kind.__name__)
@@ -128,21 +128,21 @@ def _numeric(module: Any) -> Any:
     return module
 
 
-def _adaptive(module: Any, place: str, shape: Shape) -> Optional[Pass]:
+def _adaptive(module: Any, place: str, shape: Shape) -> Optional[PassedThrough]:
     size = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
     wanted = tuple(n if m is None else m for n, m in zip(shape[1:], size))
     if any(n % m for n, m in zip(shape[1:], wanted)):
         raise ConversionError(
             f"{place}: output_size={module.output_size} does not divide maps of {shape[1:]}; use nn.AvgPool2d"
         )
-    return None if wanted == shape[1:] else Pass(AvgPool2d(tuple(n // m for n, m in zip(shape[1:], wanted))))
+    return None if wanted == shape[1:] else PassedThrough(AvgPool2d(tuple(n // m for n, m in zip(shape[1:], wanted))))
 
 
-def _flatten(module: Any, place: str, shape: Shape) -> Optional[Pass]:
+def _flatten(module: Any, place: str, shape: Shape) -> Optional[PassedThrough]:
     axes = len(shape) + 1
     if (module.start_dim % axes, module.end_dim % axes) != (1, axes - 1):
         raise ConversionError(f"{place}: start_dim={module.start_dim}, end_dim={module.end_dim}; write nn.Flatten()")
-    return None if len(shape) == 1 else Pass(Flatten())
+    return None if len(shape) == 1 else PassedThrough(Flatten())
 
 
 def _numbers(tensor: Any) -> Any:

@@ -10,10 +10,10 @@ from torch import nn
 from spikecore.api.layers.nodes import INPUT
 from spikecore.base import Concatenation, Sum
 from spikecore.convert.errors import ConversionError
-from spikecore.convert.graph import Add, Concat, Graph, Input, Node
+from spikecore.convert.graph import Addition, ChannelConcat, Input, Operation, OperationGraph
 from spikecore.convert.modules import operation_of
 from spikecore.convert.qcfs import QCFS
-from spikecore.engines.torch.nn.labels import Call, Factor, Reshaped, Unfitting, UnknownCall, Unreadable
+from spikecore.engines.torch.nn.labels import Factor, LayerCall, Reshaped, Unfitting, UnknownCall, Unreadable
 from spikecore.engines.torch.nn.reading import Reading, place_of, read, takes_one
 
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
@@ -83,13 +83,13 @@ def read_network(ann: nn.Module, x: torch.Tensor) -> Reading:
         raise ConversionError(f"{what}: {error.why}") from error
 
 
-def graph_of(network: Reading, x: torch.Tensor) -> Graph:
+def graph_of(network: Reading, x: torch.Tensor) -> OperationGraph:
     """A network as a graph of operations.
 
     Raises:
         ConversionError: an operation cannot be converted; names it and what to write instead.
     """
-    nodes: Dict[str, Node] = {INPUT: Node(INPUT, "the input", Input(), (), tuple(x.shape[1:]))}
+    nodes: Dict[str, Operation] = {INPUT: Operation(INPUT, "the input", Input(), (), tuple(x.shape[1:]))}
     same = {INPUT: INPUT}  # what changes nothing, by the node whose output it hands on
     for call in network.calls:
         if call.shape[0] != len(x) or len(call.shape) < 2:
@@ -100,19 +100,19 @@ def graph_of(network: Reading, x: torch.Tensor) -> Graph:
         does = _operation(call, nodes[sources[0]].shape)
         same[call.name] = sources[0] if does is None else call.name
         if does is not None:
-            nodes[call.name] = Node(call.name, call.place, does, sources, call.shape[1:])
-    return Graph(nodes, same[network.output])
+            nodes[call.name] = Operation(call.name, call.place, does, sources, call.shape[1:])
+    return OperationGraph(nodes, same[network.output])
 
 
-def _operation(call: Call, shape: Any) -> Any:
+def _operation(call: LayerCall, shape: Any) -> Any:
     """The operation of a call on samples of ``shape``; None if it changes nothing."""
     if type(call.does) is Sum:
-        return Add()
+        return Addition()
     if isinstance(call.does, Concatenation):
         if call.does.axis != 0:
             axis = call.does.axis + 1
             raise ConversionError(f"{call.place}: dim={axis}; only channels, dim=1, can be put side by side")
-        return Concat()
+        return ChannelConcat()
     if isinstance(call.does, Reshaped):
         raise ConversionError(f"{call.place}: gives {call.shape[1:]} of {shape}; only flattening can be converted")
     if isinstance(call.does, nn.Module) and not isinstance(call.does, Factor):

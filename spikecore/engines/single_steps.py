@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 MOST = 256  # programs that are kept: a filter of spikes is a new neuron after each update of weights
 
 
-class SingleSteps(StepwiseLearning):
-    """Derivatives of single steps, for engines whose kernels are not switched off. A subclass of such an engine with
-    derivatives of its own, see ``instead_of``, takes them from there.
+class StepDerivatives(StepwiseLearning):
+    """Derivatives of single steps, for engines whose kernels are not switched off. A subclass that overrides how such
+    an engine differentiates does not get them (``instead_of``): its own derivatives are used.
 
     Args:
         compiles: of the engine that runs a rule, what ``fused`` is in the one that it was made from; of others False.
@@ -87,8 +87,10 @@ class SingleSteps(StepwiseLearning):
         return State(zip(traces, map(engine.asarray, after))), engine.asarray(g)
 
     def _program(self, engine: Any, stepper: Any, params: Params) -> Optional[Jacobian]:
-        """The derivatives of a step, made once in a run: in the next run, and for an equal neuron, a step of a user's
-        own may be another one, if it reads what is no field.
+        """The program for the derivatives of a step, traced once per run; None if the step cannot be traced.
+
+        It is found by the neuron object, not by equality, and made again in the next run: the ``step`` of a user's own
+        neuron may read values that are no fields.
         """
         constants = tuple((n, value if type(value) is float else None) for n, value in flatten(params).items())
         known = self._programs.get((id(stepper), constants))

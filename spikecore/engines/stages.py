@@ -93,8 +93,8 @@ class Maps(Stage):
 
 
 class Neighbours(Stages):
-    """These stages, for engines that are ``Scans``. An engine with a ``scan`` of its own, see ``Extra``, runs each
-    layer by itself: its scan must not be passed by.
+    """The stages of this file, for engines that inherit ``Scans``. A subclass that overrides ``scan`` does not get
+    them (``instead_of``), because they would bypass its ``scan``: it runs each layer by itself.
     """
 
     instead_of = ("scan",)
@@ -103,15 +103,15 @@ class Neighbours(Stages):
         return tuple(stage for chain in network.chains for stage in self.lower_chain(engine, chain))
 
     def lower_chain(self, engine: Any, chain: Chain) -> Tuple[Stage, ...]:
-        """The stages of layers of which each takes what the one before it gives. Side by side they are none."""
+        """The stages of layers in a row, each of which takes the output of the one before it."""
         return neighbours(chain)
 
 
 class Scans:
-    """The needs of ``Neighbours``: a class to inherit before ``Engine``."""
+    """Methods that ``Neighbours`` calls: an engine with these stages inherits this class before ``Engine``."""
 
     def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
-        """A function of a sequence that treats every step by itself; it may be called with some steps at a time.
+        """Apply a function that treats every step by itself to a sequence; an engine may do so some steps at a time.
 
         Args:
             function: (time, batch, ...) to (time, batch, ...).
@@ -133,7 +133,7 @@ class Scans:
         window: Optional[int] = None,
         repeating: bool = False,
     ) -> Optional[Tuple[Any, State]]:
-        """A neuron and the product with a weight behind it, S W^T + b, in one.
+        """Run a neuron over time and multiply its spikes S with a weight: S W^T + b, without storing S.
 
         Args:
             stepper, params, state, inputs, steps, window, repeating: see ``Engine.scan``.
@@ -153,7 +153,7 @@ def dense(layer: Any) -> Optional[Linear]:
 
 
 def neighbours(chain: Chain) -> Tuple[Stage, ...]:
-    """Layers one behind the other as stages, those that gain from it together."""
+    """Layers in a row as stages: a neuron with the ``Linear`` after it, layers over maps, each other layer alone."""
     left: List[Any] = list(chain)
     stages: List[Stage] = []
     while left:

@@ -18,7 +18,7 @@ from spikecore.hardware.chip_file import chip as chip_of
 from spikecore.hardware.energy import EnergyEstimate, estimate
 from spikecore.hardware.maps import map_objections
 from spikecore.hardware.names import name_among
-from spikecore.hardware.needs import Need, levels_fit, needs_of
+from spikecore.hardware.needs import LayerDemand, levels_fit, needs_of
 from spikecore.hardware.processor import memories
 from spikecore.hardware.report import HardwareReport, LayerRow, Memory, Objection
 from spikecore.hardware.resets import reset_of
@@ -80,20 +80,20 @@ def check(
 class _Check:
     """Collects objections to the layers of one network."""
 
-    def __init__(self, chip: Chip, model: Model, needs: Tuple[Need, ...], analog: bool) -> None:
+    def __init__(self, chip: Chip, model: Model, needs: Tuple[LayerDemand, ...], analog: bool) -> None:
         self.chip, self.model, self.needs, self.analog = chip, model, needs, analog
         self.objections: List[Objection] = []
         self.cores: Dict[str, int] = {}  # by name of the neurons
         self.memory: Tuple[Memory, ...] = ()
 
-    def add(self, need: Optional[Need], what: str, reason: str, remedy: str, error: bool = True) -> None:
+    def add(self, need: Optional[LayerDemand], what: str, reason: str, remedy: str, error: bool = True) -> None:
         self.objections.append(Objection(_place(need), what, reason, remedy, error))
 
     def all(self) -> None:
         if self.chip.processor:
             self.memory, self.objections = memories(self.chip, self.model, self.needs)
             return
-        incoming: List[Need] = []
+        incoming: List[LayerDemand] = []
         for need in self.needs:
             if need.role == "neurons":
                 self.neurons(need)
@@ -113,7 +113,7 @@ class _Check:
 
     # ---- one layer ----
 
-    def kind(self, need: Need) -> None:
+    def kind(self, need: LayerDemand) -> None:
         """Whether the chip has this kind of layer."""
         names = self.chip.can("layers")
         if names is None or name_among(need.layer, names) or need.name.endswith(".connection"):
@@ -121,7 +121,7 @@ class _Check:
         remedy = next((text for start, text in REMEDIES.items() if start in need.kind), "Write the network without it")
         self.add(need, "layer", f"{self.chip.name} has no {need.kind}; it has {', '.join(names)}", remedy)
 
-    def neurons(self, need: Need) -> None:
+    def neurons(self, need: LayerDemand) -> None:
         """Whether the chip has these neurons, with this reset."""
         inner = _inner(need.layer)
         own, names, resets = (self.chip.can(name) for name in ("own_neurons", "neurons", "resets"))
@@ -167,7 +167,7 @@ class _Check:
             )
             self.add(None, "weights", reason, "Quantise them, and train on if accuracy suffers", error=False)
 
-    def place(self, need: Need, incoming: List[Need]) -> None:
+    def place(self, need: LayerDemand, incoming: List[LayerDemand]) -> None:
         """The cores that neurons and the weights that lead to them take."""
         each, memory, bits = (self.chip.limit(name) for name in ("neurons_per_core", "memory_per_core", "weight_bits"))
         shared = self.chip.can("shared_weights")
@@ -191,7 +191,7 @@ class _Check:
     # ---- the whole network ----
 
     def whole(self) -> None:
-        """Totals, inputs and outputs."""
+        """Compare totals of the network, and its inputs and outputs, with the chip's limits."""
         totals = {
             "cores": sum(self.cores.values()),
             "neurons": sum(need.neurons for need in self.needs),
@@ -243,14 +243,14 @@ class _Check:
             notes=self.chip.notes,
         )
 
-    def row(self, need: Need) -> LayerRow:
+    def row(self, need: LayerDemand) -> LayerRow:
         said = [one for one in self.objections if one.layer == _place(need)]
         verdict = "does not fit" if any(one.error for one in said) else "note" if said else "fits"
         counts = (need.neurons, need.states, need.fan_in, need.fan_out, need.weights)
         return LayerRow(need.name, need.kind, *counts, self.cores.get(need.name), verdict)
 
 
-def _place(need: Optional[Need]) -> str:
+def _place(need: Optional[LayerDemand]) -> str:
     """The layer's name in an objection; "" for the whole network."""
     return "" if need is None or need.name == WHOLE else need.name
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, List
 
 from spikecore.hardware.chip import Chip
-from spikecore.hardware.needs import Need
+from spikecore.hardware.needs import LayerDemand
 from spikecore.hardware.report import Objection
 
 
-def map_objections(chip: Chip, need: Need) -> List[Objection]:
+def map_objections(chip: Chip, need: LayerDemand) -> List[Objection]:
     """A chip's objections to a convolution; limits that are not known are not checked."""
     layer: Any = need.layer
     sizes = {

@@ -7,7 +7,7 @@ from typing import Any, FrozenSet, Tuple
 import spikecore.base
 from spikecore import Graph
 from spikecore.api.layers.containers import Container
-from spikecore.api.layers.nodes import Node
+from spikecore.api.layers.nodes import LayerNode
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.base import Concatenation, Layer, Membrane, Merge, Product, Stateless, Sum
 
@@ -27,7 +27,7 @@ def known_names(kind: str) -> FrozenSet[str]:
     return classes - {*WRAPPERS}
 
 
-def _container_of(node: Node) -> str:
+def _container_of(node: LayerNode) -> str:
     """The container that merges as a node of a graph does; "" if there is none."""
     merges = {Sum: "Add", Product: "Multiply", Concatenation: "Concat"}
     return merges.get(type(node.does), "") if isinstance(node.does, Merge) else "Add"

@@ -25,7 +25,7 @@ FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which num
 
 
 @dataclass(frozen=True)
-class Need:
+class LayerDemand:
     """The needs of one layer. A recurrent neuron has a row of its own for its connection; a quantised layer is the one
     inside, with the rounded weights.
 
@@ -64,22 +64,22 @@ class Need:
     values: Any = None
 
 
-def needs_of(model: Model) -> Tuple[Need, ...]:
+def needs_of(model: Model) -> Tuple[LayerDemand, ...]:
     """The needs of each layer of a model, in the order in which the layers run.
 
     A connection belongs to the next neurons in this order, which is exact for layers in a row.
     """
     assert model.input_shape is not None
-    found: List[Need] = []
+    found: List[LayerDemand] = []
     _walk(model.network, weights_of(model, host())[0], model.input_shape, "", found)
     return tuple(_joined(found))
 
 
-def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need]) -> Shape:
+def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[LayerDemand]) -> Shape:
     """Note a layer and all inside it; return the shape of its output."""
     out = shapes_of(layer, shape).shape
     layer, params = unquantized(host(), layer, params)
-    basis = Need(name or WHOLE, layer_name(layer), layer, shape, out, "other")
+    basis = LayerDemand(name or WHOLE, layer_name(layer), layer, shape, out, "other")
     if isinstance(layer, Container):
         if not layer.in_a_row:
             found.append(replace(basis, role="container"))
@@ -100,7 +100,7 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need])
     if inner is not None:
         back = params.connection if "connection" in params else Params()
         inner, back = unquantized(host(), inner, back)
-        basis_inner = Need(f"{basis.name}.connection", layer_name(inner), inner, out, out, "other")
+        basis_inner = LayerDemand(f"{basis.name}.connection", layer_name(inner), inner, out, out, "other")
         within = sum(value.size for value in flatten(back).values())
         found.append(replace(_connection(basis_inner, back), stored=within))
         stored -= within
@@ -118,7 +118,7 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need])
     return out
 
 
-def _connection(need: Need, params: Any) -> Need:
+def _connection(need: LayerDemand, params: Any) -> LayerDemand:
     """The same with what its weights need, if it has any that are understood."""
     layer = need.layer
     if isinstance(layer, OneToOne):
@@ -178,9 +178,9 @@ def _over(counts: Any, places: Any, axis: int) -> Any:
     return np.moveaxis(np.tensordot(places, counts, axes=(1, 1 + axis)), 0, 1 + axis)
 
 
-def _joined(found: List[Need]) -> List[Need]:
+def _joined(found: List[LayerDemand]) -> List[LayerDemand]:
     """The rows of neurons with the inputs and targets that all their connections give them."""
-    joined: List[Need] = []
+    joined: List[LayerDemand] = []
     fan_in = 0
     for need in found:
         if need.role == "connection":

@@ -9,7 +9,7 @@ from spikecore import Model, Quantized
 from spikecore.api.layers.containers import walk
 from spikecore.export.errors import ExportError
 from spikecore.hardware.chip import Chip
-from spikecore.hardware.needs import Need
+from spikecore.hardware.needs import LayerDemand
 from spikecore.hardware.report import Memory, Objection
 from spikecore.printing import in_bytes
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FLOAT, BYTE = 4, 1  # bytes of a number of float32, and of a weight of int8
 
 
-def memories(chip: Chip, model: Model, needs: Sequence[Need]) -> Tuple[Tuple[Memory, ...], List[Objection]]:
+def memories(chip: Chip, model: Model, needs: Sequence[LayerDemand]) -> Tuple[Tuple[Memory, ...], List[Objection]]:
     """The memory that a network takes in floating point and in integers, and what does not fit.
 
     It is that of the C which ``sc.export`` writes; where that refuses the network, an estimate, and a note says why. A

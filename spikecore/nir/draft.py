@@ -23,7 +23,7 @@ from spikecore.nir.write_neurons import is_neuron, losses_of, neuron_nodes
 OUTPUT = "output"
 
 
-class Signal(NamedTuple):
+class NodeSum(NamedTuple):
     """A signal in the network: the sum of the outputs of some nodes.
 
     Args:
@@ -35,7 +35,7 @@ class Signal(NamedTuple):
     shape: Shape
 
 
-class Draft:
+class GraphDraft:
     """Collects the nodes, edges and losses of a network.
 
     Args:
@@ -49,9 +49,9 @@ class Draft:
         self.nodes: Dict[str, Any] = {INPUT: nir.Input(input_type=np.array(shape))}
         self.edges: List[Tuple[str, str]] = []
         self.losses: List[str] = []
-        self.start = Signal((INPUT,), shape)
+        self.start = NodeSum((INPUT,), shape)
 
-    def put(self, layer: Layer, name: str, params: Any, signal: Signal) -> Signal:
+    def put(self, layer: Layer, name: str, params: Any, signal: NodeSum) -> NodeSum:
         """Add a layer whose input is ``signal``; returns its output.
 
         Raises:
@@ -60,10 +60,10 @@ class Draft:
         """
         if isinstance(layer, Container) and computes_as(layer, (Container,)):
 
-            def through(key: str, child: Layer, signal: Signal) -> Signal:
+            def through(key: str, child: Layer, signal: NodeSum) -> NodeSum:
                 return self.put(child, _join(name, key), params[key], signal)
 
-            def merged(merge: Merge, signals: List[Signal], _: Tuple[str, ...]) -> Signal:
+            def merged(merge: Merge, signals: List[NodeSum], _: Tuple[str, ...]) -> NodeSum:
                 if type(merge) is not Sum:
                     raise no_such_node(name, layer)
                 return self.add(name, *signals)
@@ -76,7 +76,7 @@ class Draft:
             return signal
         return self._leaf(layer, name or layer_name(layer).lower(), params, signal)
 
-    def add(self, name: str, *signals: Signal) -> Signal:
+    def add(self, name: str, *signals: NodeSum) -> NodeSum:
         """The sum of signals."""
         shape = signals[0].shape
         sources: List[str] = []
@@ -86,12 +86,12 @@ class Draft:
             for source in signal.sources:
                 if source in sources:  # a graph cannot have the same edge twice: a Scale by 1 makes a second node
                     source = self.link(
-                        f"{name}.again", nir.Scale(scale=np.ones(shape)), Signal((source,), shape), shape
+                        f"{name}.again", nir.Scale(scale=np.ones(shape)), NodeSum((source,), shape), shape
                     )
                 sources.append(source)
-        return Signal(tuple(sources), shape)
+        return NodeSum(tuple(sources), shape)
 
-    def link(self, name: str, node: Any, signal: Signal, out: Shape) -> str:
+    def link(self, name: str, node: Any, signal: NodeSum, out: Shape) -> str:
         """Add one node; returns its name, which is unique."""
         unique, count = name, 1
         while unique in self.nodes or unique == OUTPUT:
@@ -101,7 +101,7 @@ class Draft:
         self.edges += [(source, unique) for source in signal.sources]
         return unique
 
-    def _leaf(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
+    def _leaf(self, layer: Any, name: str, params: Any, signal: NodeSum) -> NodeSum:
         try:
             out = shapes_of(layer, signal.shape).shape
         except (ShapeError, ValueError) as error:
@@ -120,7 +120,7 @@ class Draft:
         else:
             raise no_such_node(name, layer)
         for suffix, node in chain:
-            signal = Signal((self.link(name + suffix, node, signal, out),), out)
+            signal = NodeSum((self.link(name + suffix, node, signal, out),), out)
         return signal
 
     def _plain(self, layer: Any, name: str, params: Any) -> Tuple[Any, Any]:
@@ -135,7 +135,7 @@ class Draft:
         dtype = str(next(iter(params.values())).dtype)
         return layer.layer, layer.prepare(get_engine("numpy", dtype=dtype), params)
 
-    def _recurrent(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
+    def _recurrent(self, layer: Any, name: str, params: Any, signal: NodeSum) -> NodeSum:
         """Add a neuron whose spikes return to its input through a connection."""
         inner = layer if isinstance(layer, Recurrent) else layer.recurrent
         if not is_neuron(inner.neuron):
@@ -149,20 +149,20 @@ class Draft:
         weights.metadata = note(**noted(weights), layer=type(layer).__name__)
         if not self.subgraphs:
             return self._loop(f"{name}.", chain, weights, signal)
-        inside = Draft(self.units, signal.shape)
+        inside = GraphDraft(self.units, signal.shape)
         subgraph = inside.finished(inside._loop("", chain, weights, inside.start))
-        return Signal((self.link(name, subgraph, signal, signal.shape),), signal.shape)
+        return NodeSum((self.link(name, subgraph, signal, signal.shape),), signal.shape)
 
-    def _loop(self, path: str, chain: List[Tuple[str, Any]], weights: Any, signal: Signal) -> Signal:
+    def _loop(self, path: str, chain: List[Tuple[str, Any]], weights: Any, signal: NodeSum) -> NodeSum:
         """Add a chain of nodes, and lead the spikes of the last node through ``weights`` to the first."""
         names: List[str] = []
         for suffix, node in chain:
             names.append(self.link(f"{path}lif{suffix}", node, signal, signal.shape))
-            signal = Signal((names[-1],), signal.shape)
+            signal = NodeSum((names[-1],), signal.shape)
         self.edges.append((self.link(f"{path}w_rec", weights, signal, signal.shape), names[0]))
         return signal
 
-    def finished(self, signal: Signal, metadata: Optional[Dict[str, Any]] = None) -> Any:
+    def finished(self, signal: NodeSum, metadata: Optional[Dict[str, Any]] = None) -> Any:
         """The finished graph, whose output is ``signal``."""
         self.nodes[OUTPUT] = nir.Output(output_type=np.array(signal.shape))
         self.edges += [(source, OUTPUT) for source in signal.sources]

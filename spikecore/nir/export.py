@@ -15,7 +15,7 @@ from spikecore.api.core.tree import unflatten
 from spikecore.arguments import ArrayLike, argument_kind
 from spikecore.base import Layer
 from spikecore.errors import ShapeError
-from spikecore.nir.draft import Draft, Signal
+from spikecore.nir.draft import GraphDraft, NodeSum
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked
 from spikecore.nir.units import DT, Units
 
@@ -72,8 +72,8 @@ def export_to_nir(
     """
     shapes, arguments = list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args)
 
-    def drafted(dt: float) -> Tuple[Draft, Signal]:
-        return _first_that_fits(module, shapes, arguments, partial(Draft, Units(dt=dt), subgraphs=subgraphs))
+    def drafted(dt: float) -> Tuple[GraphDraft, NodeSum]:
+        return _first_that_fits(module, shapes, arguments, partial(GraphDraft, Units(dt=dt), subgraphs=subgraphs))
 
     draft, signal = drafted(DT if dt is None else dt)
     if dt is None:
@@ -110,8 +110,8 @@ def _shapes(sample: Any, ignored: Iterable[int]) -> Iterable[Shape]:
 
 
 def _first_that_fits(
-    module: Any, shapes: List[Shape], arguments: Tuple[Any, ...], begin: Callable[[Shape], Draft]
-) -> Tuple[Draft, Signal]:
+    module: Any, shapes: List[Shape], arguments: Tuple[Any, ...], begin: Callable[[Shape], GraphDraft]
+) -> Tuple[GraphDraft, NodeSum]:
     if not isinstance(module, (Model, Layer)):
         from spikecore.nir.trace import put_module
 

@@ -1,4 +1,4 @@
-"""Which nodes form one layer: a neuron with its Threshold, its Scale of spikes and its feedback, or a single node."""
+"""Groups of NIR nodes that form one layer: a neuron with its Threshold, Scale of spikes and feedback, or one node."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ from spikecore.api.core.tree import map_leaves, unflatten
 from spikecore.api.layers.nodes import INPUT
 from spikecore.base import Merge, Params, Sum
 from spikecore.engines.torch.nn.convert import namesake
-from spikecore.engines.torch.nn.labels import Call, Factor, Unfitting, Unreadable
+from spikecore.engines.torch.nn.labels import Factor, LayerCall, Unfitting, Unreadable
 from spikecore.engines.torch.nn.module import NeuronModule
 from spikecore.engines.torch.nn.reading import Reading, read
 from spikecore.errors import ShapeError
-from spikecore.nir.draft import Draft, Signal
+from spikecore.nir.draft import GraphDraft, NodeSum
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import Scale
 from spikecore.nir.notes import NirError, note, noted
@@ -30,7 +30,7 @@ from spikecore.nn import from_torch
 SAMPLES = 2  # of the batch on which ``forward`` is read, where its other arguments do not say a number
 
 
-def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
+def put_module(draft: GraphDraft, net: Any, arguments: Tuple[Any, ...]) -> NodeSum:
     """Add all layers of a module; returns its output.
 
     Raises:
@@ -61,10 +61,10 @@ def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
 class _Writer:
     """Adds a node for each call of a network."""
 
-    def __init__(self, draft: Draft, reading: Reading) -> None:
+    def __init__(self, draft: GraphDraft, reading: Reading) -> None:
         self.draft, self.reading = draft, reading
 
-    def run(self) -> Signal:
+    def run(self) -> NodeSum:
         signals = {INPUT: self.draft.start}
         for call in self.reading.calls:
             signals[call.name] = self.put(call, *(signals[source] for source in call.sources))
@@ -72,7 +72,7 @@ class _Writer:
             self._note_output(self.reading.output)
         return signals[self.reading.output]
 
-    def put(self, call: Call, signal: Signal, *others: Signal) -> Signal:
+    def put(self, call: LayerCall, signal: NodeSum, *others: NodeSum) -> NodeSum:
         if type(call.does) is Sum:
             return self.draft.add(call.name, signal, *others)
         if isinstance(call.does, (Factor, Scale)):
@@ -101,7 +101,7 @@ class _Writer:
         if node is not None:
             node.metadata = note(**noted(node), output=True)
 
-    def _scaled(self, name: str, signal: Signal, factor: Any) -> Signal:
+    def _scaled(self, name: str, signal: NodeSum, factor: Any) -> NodeSum:
         value = torch.as_tensor(factor).detach().cpu()
         learned = isinstance(factor, nn.Parameter)
         plain: Any = value.item() if value.ndim == 0 else value.numpy()

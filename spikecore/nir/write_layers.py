@@ -10,7 +10,7 @@ import numpy as np
 import spikecore as sc
 from spikecore import Delay, OneToOne
 from spikecore.api.core.layer import Shape, layer_name
-from spikecore.api.core.parameters import Fixed, Learn, values_of
+from spikecore.api.core.parameters import FixedArray, Learn, values_of
 from spikecore.base import Layer
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, note
@@ -99,7 +99,7 @@ def _flatten(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
 
 def _one_to_one(layer: OneToOne, params: Any, shape: Shape, units: Units) -> Any:
     learned = isinstance(layer.V, Learn)
-    plain: Any = layer.V.data if isinstance(layer.V, Fixed) else layer.V
+    plain: Any = layer.V.data if isinstance(layer.V, FixedArray) else layer.V
     value = np.asarray(params.V if learned else plain)
     facts = {"learn": {"V": learn_note(layer.V, params.V)}} if isinstance(layer.V, Learn) else {}
     return nir.Scale(scale=np.broadcast_to(value, shape).copy(), metadata=note(kind="OneToOne", **facts))

@@ -175,8 +175,8 @@ def backward_carry_is_dropped(patch):
 
 @mutant(test_neurons.check_gradient, DELAYED)
 def backward_misses_the_first_step(patch):
-    add = bptt._Sums.add
-    patch.setattr(bptt._Sums, "add", lambda self, t, *a: add(self, t, *a) if t else None)
+    add = bptt._GradientSums.add
+    patch.setattr(bptt._GradientSums, "add", lambda self, t, *a: add(self, t, *a) if t else None)
 
 
 @mutant(test_scan.check_final_state_gradient, DELAYED)

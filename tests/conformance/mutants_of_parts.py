@@ -362,13 +362,13 @@ def resuming_forgets_the_slots(patch):
 
 @mutant(test_executors.check_hold)
 def a_gradient_from_elsewhere_replaces_those_that_wait(patch):
-    right = NumpyExecutor.hold
+    right = NumpyExecutor.add_gradient
 
-    def hold(self, grads, weight):
+    def add_gradient(self, grads, weight):
         self.waiting = None
         right(self, grads, weight)
 
-    patch.setattr(NumpyExecutor, "hold", hold)
+    patch.setattr(NumpyExecutor, "add_gradient", add_gradient)
 
 
 @mutant(test_executors.check_assign)

@@ -373,6 +373,6 @@ def test_mutant_is_caught(monkeypatch, name):
 
 def test_an_sltt_that_remembers_is_caught(monkeypatch):
     for name in ("rest", "step"):
-        monkeypatch.setattr(forward_mode.Spatial, name, getattr(forward_mode.ForwardMode, name))
+        monkeypatch.setattr(forward_mode.SpatialGradient, name, getattr(forward_mode.ForwardMode, name))
     with pytest.raises(AssertionError):
         check_spatial(numpy64(), RECURRENT["recurrent"])

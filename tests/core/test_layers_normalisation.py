@@ -197,14 +197,14 @@ ACROSS = [
 @pytest.mark.parametrize(("layer", "shape"), ACROSS, ids=[type(one[0]).__name__ for one in ACROSS])
 def test_statistics_over_two_processes_are_those_of_the_whole_batch(layer, shape):
     """Outputs and running statistics of a part are those that one process with all of the batch computes."""
-    from spikecore.engines.torch.across import across
+    from spikecore.engines.torch.across import sync_statistics
 
     engine, x = make("torch"), normal(STEPS, 5, *shape) + 1
     own, other = torch.tensor(x[:, :3]), torch.tensor(x[:, 3:])
     axes = (0, 1, *range(3, x.ndim))
     moments = engine.xp.moments(other, axes)
     size = torch.full_like(moments[0], float(other[:, :, 0].numel()))
-    parted = across(engine, Both([torch.stack((size, *moments))]), 5)
+    parted = sync_statistics(engine, Both([torch.stack((size, *moments))]), 5)
     whole = run(engine, layer, x, train=True)
     part = run(parted, layer, own.numpy(), train=True)
     assert_close(part.outputs, whole.outputs[:, :3], 1e-12)

@@ -13,7 +13,7 @@ import spikecore as sc
 import spikecore.nn as snn
 from spikecore.api.core.ranks import Ranks
 from spikecore.engines.torch import batch_norm as own
-from spikecore.engines.torch.across import across
+from spikecore.engines.torch.across import sync_statistics
 
 T, B, C = 5, 3, 4
 SPACES = [(), (6,), (4, 3), (2, 3, 2)]
@@ -139,7 +139,7 @@ def test_moments_over_two_parts_have_the_gradient_of_the_whole():
     """A layer of a user's own may read moments, not only batch norm, whose gradient is its own."""
     rng = torch.Generator().manual_seed(0)
     mine, other = (torch.randn(3, n, 4, generator=rng, dtype=torch.float64) for n in (5, 2))
-    engine = across(sc.get_engine("torch", dtype="float64"), Two(other), 7)
+    engine = sync_statistics(sc.get_engine("torch", dtype="float64"), Two(other), 7)
 
     def shared(x):
         return engine.xp.moments(x, (0, 1))

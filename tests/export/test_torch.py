@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
-from spikecore.api.layers.containers import INPUT, Container, Node  # noqa: E402
+from spikecore.api.layers.containers import INPUT, Container, LayerNode  # noqa: E402
 from spikecore.api.layers.merges import Sum  # noqa: E402
 from spikecore.conformance import cases  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
@@ -124,8 +124,8 @@ class Ways(Container):
     float: sc.base.Layer = field(default_factory=lambda: sc.Linear(6, 5))
 
     def nodes(self):
-        sides = (Node(name, getattr(self, name), (INPUT,)) for name in ("training", "float"))
-        return (*sides, Node("", Sum(), ("training", "float", "float")))
+        sides = (LayerNode(name, getattr(self, name), (INPUT,)) for name in ("training", "float"))
+        return (*sides, LayerNode("", Sum(), ("training", "float", "float")))
 
 
 def test_weights_keep_their_names_where_torch_has_no_use_for_them(tmp_path):

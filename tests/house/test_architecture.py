@@ -1,8 +1,9 @@
-"""The tree in docs/architecture.md names the folders that are there, and no others; each file says what is in it."""
+"""docs/architecture.md names the folders that are there, and no others; names and docstrings say what they are for."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests import ROOT
 from tests.house.doors import CORE
 
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE, DESIGN = ROOT / "docs" / "architecture.md", ROOT / "docs" / "design.md"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
 
 
@@ -47,10 +48,50 @@ def test_every_name_is_a_file():
 
 def test_every_file_says_in_its_first_line_what_is_in_it():
     lines = {}
-    for path in (ROOT / "spikecore").rglob("*.py"):
-        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
+    for path, tree in definitions():
+        if not isinstance(tree, ast.Module):
+            continue
+        first = (ast.get_docstring(tree) or "").partition("\n")[0]
         assert len(first) > 10, path
         assert lines.setdefault(first, path) == path, f"{path} and {lines[first]} say the same"
+
+
+DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@functools.lru_cache(maxsize=None)
+def definitions():
+    """All modules, classes and functions of the package, each with the path of its file; no look into expressions."""
+    found = []
+    for path in sorted((ROOT / "spikecore").rglob("*.py")):
+        left = [ast.parse(path.read_text("utf-8"))]
+        while left:
+            node = left.pop()
+            found += [(path, node)] if isinstance(node, DEFINITIONS) else []
+            left += [each for part in ("body", "orelse", "handlers", "finalbody") for each in getattr(node, part, ())]
+    return found
+
+
+def test_a_class_name_stands_for_one_thing():
+    """A name that is defined in several files is in the page's list, which says why; nothing is listed that is gone."""
+    files = {}
+    for path, node in definitions():
+        if isinstance(node, ast.ClassDef):
+            files.setdefault(node.name, set()).add(path)
+    part = DESIGN.read_text("utf-8").split("## Names that stand for several things")[1].split("\n## ")[0]
+    same, different = part.split("**Different things**")
+    listed = {
+        *re.findall(r"`(\w+)`", same.split("`spikecore.nn`")[1]),
+        *re.findall(r"^\| `(\w+)`", different, re.MULTILINE),
+    }
+    assert {name for name, where in files.items() if len(where) > 1} - listed == set()
+    assert listed - set(files) == set()
+
+
+def test_docstrings_begin_with_their_subject():
+    vague = re.compile(r"(What|Whatever|What's|Who|Whoever|Whose|Somebody|Someone|Nobody|Likewise)\b")
+    found = [(path, ast.get_docstring(node, clean=False) or "") for path, node in definitions()]
+    assert [(path, text) for path, text in found if vague.match(text.lstrip())] == []
 
 
 def test_each_stop_of_the_tour_is_one_short_file():

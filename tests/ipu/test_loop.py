@@ -14,7 +14,7 @@ from spikecore.api.core.tree import leaves
 from spikecore.conformance import cases
 from spikecore.engines.ipu import looped, simulation
 from spikecore.engines.ipu.check import check
-from spikecore.engines.ipu.module import InferenceModule, Layout
+from spikecore.engines.ipu.module import CallSignature, InferenceModule
 from tests.ipu.ipu_rig import NET, batch, difference, fitted, model, others, some
 
 
@@ -105,7 +105,7 @@ def test_its_operators_are_lowered():
     engine = sc.get_engine("ipu", simulate=True)
     init = sc.Model(NET, engine).trainer.executor
     module = InferenceModule(
-        engine, NET, init.params, init.buffers, Layout(record=("1",)), for_loop=simulation.for_loop
+        engine, NET, init.params, init.buffers, CallSignature(record=("1",)), for_loop=simulation.for_loop
     )
     report = check(module, [torch.rand(4, 5, 6)], training=False)
     assert report.ok, report

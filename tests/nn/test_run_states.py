@@ -10,8 +10,8 @@ from torch import nn  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
 from spikecore.engines.torch.nn import self_check  # noqa: E402
-from spikecore.engines.torch.nn.calls import Call  # noqa: E402
-from spikecore.engines.torch.nn.dispatch import Over  # noqa: E402
+from spikecore.engines.torch.nn.calls import FunctionCall  # noqa: E402
+from spikecore.engines.torch.nn.dispatch import SequenceMode  # noqa: E402
 from spikecore.errors import TrainingWarning  # noqa: E402
 
 
@@ -171,10 +171,10 @@ def test_a_state_that_is_put_back_is_not_set():
 
 def blind(monkeypatch):
     """Take away what ``run`` knows of set states, of ties and of ``.data``: the comparison alone is left."""
-    monkeypatch.setattr(Over, "check_states", lambda *_: None)
-    monkeypatch.setattr(Call, "shares_ties", False)
+    monkeypatch.setattr(SequenceMode, "check_states", lambda *_: None)
+    monkeypatch.setattr(FunctionCall, "shares_ties", False)
     by_vmap = torch.Tensor.data.__get__
-    monkeypatch.setattr(Over, "data_of", lambda over, x: over._each_step(Call(by_vmap, (x,), {})))
+    monkeypatch.setattr(SequenceMode, "data_of", lambda over, x: over._each_step(FunctionCall(by_vmap, (x,), {})))
 
 
 def found_by_comparison(kind, seed, sizes=(100, 64, 32, 10)):

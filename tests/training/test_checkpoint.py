@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore.api.core.parameters import Fixed
+from spikecore.api.core.parameters import FixedArray
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.training import checkpoint
 from tests import ROOT
@@ -181,7 +181,7 @@ def test_classes_of_ones_own(tmp_path):
 
 
 NUMBERS = st.floats(-1e6, 1e6)
-VALUES = st.one_of(NUMBERS, st.lists(NUMBERS, min_size=1, max_size=3).map(Fixed), NUMBERS.map(sc.learn))
+VALUES = st.one_of(NUMBERS, st.lists(NUMBERS, min_size=1, max_size=3).map(FixedArray), NUMBERS.map(sc.learn))
 NEURONS = st.builds(
     sc.Leaky,
     beta=st.floats(0, 1), threshold=VALUES, graded_spikes_factor=VALUES,

@@ -11,7 +11,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen
-from spikecore.api.training.interrupt import wholly
+from spikecore.api.training.interrupt import uninterrupted
 from spikecore.samples import Loader
 from tests.training.training_rig import same
 
@@ -205,13 +205,13 @@ def test_ctrl_c_is_held_back_in_the_main_thread_and_left_alone_elsewhere():
     before = signal.getsignal(signal.SIGINT)
     done = []
 
-    @wholly()
+    @uninterrupted()
     def asks_to_stop():
         ctrl_c()
         done.append(1)
 
     pytest.raises(KeyboardInterrupt, asks_to_stop)
-    with pytest.raises(ZeroDivisionError), wholly():
+    with pytest.raises(ZeroDivisionError), uninterrupted():
         raise ZeroDivisionError
     thread = threading.Thread(target=lambda: done.append(fit(fresh(), "plain", epochs=1)))
     thread.start()
@@ -220,7 +220,7 @@ def test_ctrl_c_is_held_back_in_the_main_thread_and_left_alone_elsewhere():
     assert signal.getsignal(signal.SIGINT) is before
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with wholly():
+        with uninterrupted():
             ctrl_c()
     finally:
         signal.signal(signal.SIGINT, before)

@@ -57,7 +57,9 @@ class Engine(abc.ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "extras" not in vars(cls):  # what the class writes anew, or takes from one beside, must not be passed by
+        # An extra may do the work of some members, its ``instead_of``. If this class overrides one of them, the extra
+        # would bypass the override, so the class does not inherit it.
+        if "extras" not in vars(cls):
             owner: Type[Engine] = next(base for base in cls.__mro__ if "extras" in vars(base))  # type: ignore[assignment]
             cls.extras = tuple(
                 one
@@ -70,12 +72,12 @@ class Engine(abc.ABC):
         engine._made_of = arguments, options
         return engine
 
-    def __copy__(self) -> Any:  # all that it has, changed words included
+    def __copy__(self) -> Any:  # without __new__: the copy keeps all attributes, also words that were replaced
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         return other
 
-    def __reduce__(self) -> Any:  # to another process goes what it was made of: namespaces and kernels do not
+    def __reduce__(self) -> Any:  # pickled as class and arguments, because namespaces and kernels cannot be pickled
         arguments, options = self._made_of
         return functools.partial(type(self), *arguments, **options), ()
 

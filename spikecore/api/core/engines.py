@@ -39,7 +39,7 @@ class EngineEntry(NamedTuple):
     install: str = ""  # the command that installs them, and what to write in it for other versions
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # top-level names of the libraries whose arrays ``engine_of`` hands to the engine
-    of: str = ""  # "module:function" that makes the engine of such an array; "" is the class, with the array's dtype
+    of: str = ""  # "module:function" from such an array to its engine; "": the engine's class, with the array's dtype
     extra: str = ""  # in place of ``install``: the extra of spikecore that brings them
     converter: str = (
         ""  # "module:function" that makes a Model of a module of these ``modules``, and of an input's shape
@@ -64,7 +64,7 @@ _ENGINES = {
     ),
 }
 
-_PLUGINS = {  # engines of this project in packages of their own: unless one is installed, this is what is known of it
+_PLUGINS = {  # engines of this project in packages of their own; used until the package is installed and says it itself
     "jax": EngineEntry(
         "spikecore_jax.engine:JaxEngine",
         ("spikecore_jax",),

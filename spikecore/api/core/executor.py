@@ -31,7 +31,7 @@ class Executor(abc.ABC):
     resting: Any = None
 
     @property
-    def gradients(self) -> Optional[Gradients]:
+    def gradients(self) -> Optional[GradientAccess]:
         """Gradients and parameters for code outside, where they exist outside the device; None, the default: they do
         not.
         """
@@ -106,7 +106,7 @@ class Executor(abc.ABC):
         """Release the device, if the executor holds one; the next use takes it again."""
 
 
-class Gradients(abc.ABC):
+class GradientAccess(abc.ABC):
     """Gradients of batches, and updates with given ones. ``Executor.step`` is ``add`` and ``update``.
 
     Attributes:
@@ -143,27 +143,27 @@ class Gradients(abc.ABC):
         """
 
     @abc.abstractmethod
-    def hold(self, grads: Params, weight: float) -> None:
-        """Like ``add``, with a gradient of all parameters that was made elsewhere."""
+    def add_gradient(self, grads: Params, weight: float) -> None:
+        """Add a given gradient of all parameters, times ``weight``, to the one that ``update`` takes."""
 
     @abc.abstractmethod
     def collect(self, figures: Sequence[float]) -> List[float]:
-        """Add up, over all ranks, what ``add`` has made, and ``figures``; return the sums of these."""
+        """Add up the gradients of ``add`` over all ranks, and the numbers ``figures``; return the sums of these."""
 
     @abc.abstractmethod
     def gradient(self) -> Params:
-        """Take the mean gradient of what ``add`` has made, by the names of the parameters that are trained."""
+        """Take the mean of the gradients that were added, by the names of the parameters that are trained."""
 
     @abc.abstractmethod
     def discard(self) -> None:
-        """Forget what ``add`` has made since the last update."""
+        """Drop the gradients that were added since the last update."""
 
     @abc.abstractmethod
     def apply(self, grads: Params) -> None:
         """Do one optimiser step with a given gradient, a tree like the parameters."""
 
     def update(self) -> None:
-        """Do one optimiser step with the mean gradient of what ``add`` has made since the last one."""
+        """Do one optimiser step with the mean of the gradients that were added since the last one."""
         self.apply(self.gradient())
 
     @abc.abstractmethod
@@ -187,8 +187,8 @@ class Divided(abc.ABC):
     rank: int
 
     @abc.abstractmethod
-    def attend(self) -> None:
-        """Take part in a ``run`` of other ranks, without samples of one's own."""
+    def join_collectives(self) -> None:
+        """Take part in the collective operations of a ``run`` of other ranks, without samples of this rank's own."""
 
     @abc.abstractmethod
     def own_weights(self) -> Dict[str, Any]:

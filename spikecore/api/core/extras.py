@@ -102,8 +102,8 @@ class StepwiseLearning(Extra):
         return None
 
     def row(self, engine: Engine, x: Array, index: Array) -> Any:
-        """The entry ``x[index]`` along the first axis, which stays with the size 1; ``index`` is one whole number as an
-        array, which changes from step to step.
+        """The entry ``x[index]`` along the first axis, which is kept with size 1; ``index`` is an array of one whole
+        number, another one at each step.
 
         The default reads the index on the host. An engine whose ``scan`` traces a step once needs its own.
         """
@@ -112,7 +112,7 @@ class StepwiseLearning(Extra):
 
 
 class Variants(Extra):
-    """Which options of the engine's class turn it into the engines that ``variants.py`` makes.
+    """Options of the engine's class that make the variants in ``variants.py``, such as the engine without kernels.
 
     Attributes:
         unfused: those without compiled kernels, e.g. {"fused": False}.

@@ -1,4 +1,4 @@
-"""The entrance of users' calls: shielded from modes of the array library (``Engine.isolated``); errors explained."""
+"""Decorators of public methods: modes of the array library are off inside (``Engine.isolated``), errors explained."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Layer(Concise, Checked, abc.ABC):
 
     #: Whether in training a sample's output may depend on the other samples of its batch, as with batch statistics.
     mixes_samples: ClassVar[bool] = False
-    #: Whether the deviation of its outputs is its own, whatever that of its inputs.
+    #: Whether the layer sets the standard deviation of its outputs, whatever that of its inputs.
     normalises: ClassVar[bool] = False
 
     #: Names of the parameters whose entries are connections, each between one input and one neuron. An entry of exactly
@@ -124,8 +124,9 @@ class Layer(Concise, Checked, abc.ABC):
         """Initial parameters and buffers, and the output's shape, for samples of ``shape``.
 
         Args:
-            key: names the random draws of the initial weights. With a blank key only shapes are wanted. They may
-                be of any size, since files name them: ``first_weight`` of ``host.py`` then makes no array of that size.
+            key: names the random draws of the initial weights. A blank key asks for shapes alone. Since a file may name
+                layers of any size, draw weights by ``first_weight`` of ``host.py``: with a blank key it makes no array
+                of that size.
             shape: shape of one input sample, without time and batch.
 
         Raises:
@@ -188,19 +189,19 @@ class Stateless(Layer):
         return y[0, ...], state
 
 
-def applied(layer: Stateless, *given: Any, **options: Any) -> Any:
+def applied(layer: Stateless, *arguments: Any, **options: Any) -> Any:
     """The result of ``layer.apply``, checked: the layer may be the user's own.
 
     Raises:
         TypeError: it is not an output together with buffers.
     """
-    found = layer.apply(*given, **options)
-    if not isinstance(found, tuple) or len(found) != 2:
+    returned = layer.apply(*arguments, **options)
+    if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(
-            f"{layer_name(layer)}.apply returned {type(found).__name__}, expected (output, buffers): end it with "
+            f"{layer_name(layer)}.apply returned {type(returned).__name__}, expected (output, buffers): end it with "
             "return y, buffers"
         )
-    return found
+    return returned
 
 
 def initialised(layer: Layer, key: Key, shape: Shape) -> Init:
@@ -209,12 +210,12 @@ def initialised(layer: Layer, key: Key, shape: Shape) -> Init:
     Raises:
         TypeError: it is no ``Init`` of NumPy arrays and a shape.
     """
-    found, name = layer.init(key, shape), f"{layer_name(layer)}.init"
-    if not isinstance(found, tuple) or len(found) != 3:
+    init, name = layer.init(key, shape), f"{layer_name(layer)}.init"
+    if not isinstance(init, tuple) or len(init) != 3:
         raise TypeError(
-            f"{name} returned {shown(found)}, expected Init(params, buffers, shape), e.g. Init(Params(), EMPTY, shape)"
+            f"{name} returned {shown(init)}, expected Init(params, buffers, shape), e.g. Init(Params(), EMPTY, shape)"
         )
-    params, buffers, out = found
+    params, buffers, out = init
     for what, tree in (("params", params), ("buffers", buffers)):
         if not isinstance(tree, Tree):
             raise TypeError(f"{name}: {what}={shown(tree)} must be a tree, e.g. Params(gain=np.ones(shape)) or EMPTY")
@@ -239,9 +240,9 @@ def layer_name(layer: Layer) -> str:
 
 def computes_as(layer: Any, kinds: Tuple[type, ...]) -> bool:
     """Whether a layer is of one of these kinds and computes what that does: a subclass may compute something else."""
-    own, methods = type(layer), ("prepare", "run", "step", "apply")
+    its, methods = type(layer), ("prepare", "run", "step", "apply")
     return any(
-        issubclass(own, kind) and all(getattr(own, name, None) is getattr(kind, name, None) for name in methods)
+        issubclass(its, kind) and all(getattr(its, name, None) is getattr(kind, name, None) for name in methods)
         for kind in kinds
     )
 

@@ -1,8 +1,8 @@
-"""Stages: what a network becomes on an engine.
+"""Stages: groups of neighbouring layers that an engine runs in one go.
 
-``Sequential`` hands its layers to ``Stages.lower`` and runs what comes back, one stage after the other. A stage covers
-some neighbouring layers and gives what they would give one by one, under their names; how it does that is the engine's
-business. On an engine that knows nothing better every layer is a stage.
+A container hands its layers to ``Stages.lower`` of the engine and runs the stages that this returns, one after the
+other. A stage returns the same outputs, buffers and states as its layers one by one, under their names; the engine
+chooses how it computes them. By default every layer is a stage of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Stage(abc.ABC):
 
 
 class Trees:
-    """Collects what layers return by their names, leaving out what is empty."""
+    """Collects buffers, states and records of layers by the layers' names; empty ones are left out."""
 
     def __init__(self) -> None:
         self.buffers: Dict[str, Any] = {}
@@ -53,26 +53,26 @@ class Trees:
         self.recorded: Dict[str, Any] = {}
 
     def add(self, name: str, result: Result) -> Any:
-        """Take in what a layer returned; returns its outputs."""
+        """Add the result of one layer under its name; returns the layer's outputs."""
         for kept, new in zip((self.buffers, self.state, self.recorded), result[1:]):
             if new:
                 kept[name] = new
         return result.outputs
 
     def update(self, result: Result) -> Any:
-        """Take in what several layers returned by their names; returns the outputs."""
+        """Add the result of a stage, which has its layers' names already; returns the outputs."""
         for kept, new in zip((self.buffers, self.state, self.recorded), result[1:]):
             kept.update(new)
         return result.outputs
 
     def result(self, outputs: Any) -> Result:
-        """Everything so far, with these outputs."""
+        """All that was added, as the result of a container with these outputs."""
         return Result(outputs, Tree(self.buffers), State(self.state), Tree(self.recorded))
 
 
 @dataclass(frozen=True)
 class Alone(Stage):
-    """A layer by itself."""
+    """A stage of a single layer: it runs the layer as it is."""
 
     name: str
     layer: Layer
@@ -97,5 +97,5 @@ def run_child(
 
 
 def below(name: str, layer: Layer, state: Optional[Tree]) -> Optional[Tree]:
-    """A layer's own part of a container's state; None is at rest."""
+    """The part of a container's state that belongs to its layer ``name``; None means at rest."""
     return None if state is None or not layer.state else state[name]

@@ -16,7 +16,7 @@ from spikecore.printing import call, numbers
 POSITIVE = (1e-300, math.inf)  # the range of values whose inverse is a number, too
 
 
-class Fixed:
+class FixedArray:
     """A constant array inside a frozen dataclass: compared and hashed by content.
 
     Args:
@@ -28,7 +28,7 @@ class Fixed:
     data: Any
 
     def __init__(self, value: Any) -> None:
-        self.data = float64(value.data if isinstance(value, Fixed) else value).copy()
+        self.data = float64(value.data if isinstance(value, FixedArray) else value).copy()
         self.data.flags.writeable = False
 
     @property
@@ -41,7 +41,7 @@ class Fixed:
         return self.data.tolist()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fixed) and self.shape == other.shape and bool((self.data == other.data).all())
+        return isinstance(other, FixedArray) and self.shape == other.shape and bool((self.data == other.data).all())
 
     def __hash__(self) -> int:
         return hash((self.shape, self.data.tobytes()))
@@ -57,17 +57,17 @@ Per = Optional[Literal["neuron", "channel"]]
 class Learn:
     """A parameter that training may change; ``learn`` and ``learn_tau`` return it."""
 
-    value: Union[float, Fixed, Initialiser]
+    value: Union[float, FixedArray, Initialiser]
     per: Optional[str] = None
     dt: Optional[float] = None  # if set, ``value`` is a time constant, and training learns its logarithm
 
     def __repr__(self) -> str:
         options = {"dt": None if self.dt == 1.0 else self.dt, "per": self.per}
-        given = [repr(self.value), *(f"{name}={value!r}" for name, value in options.items() if value is not None)]
-        return call("learn" if self.dt is None else "learn_tau", given)
+        arguments = [repr(self.value), *(f"{name}={value!r}" for name, value in options.items() if value is not None)]
+        return call("learn" if self.dt is None else "learn_tau", arguments)
 
 
-Param = Union[Numbers, Fixed, Learn]
+Param = Union[Numbers, FixedArray, Learn]
 
 
 def param_fields(kind: Any) -> Tuple[str, ...]:
@@ -80,7 +80,7 @@ def param_fields(kind: Any) -> Tuple[str, ...]:
 
 
 @checked
-def learn(value: Union[Numbers, Fixed, Initialiser], per: Per = None) -> Learn:
+def learn(value: Union[Numbers, FixedArray, Initialiser], per: Per = None) -> Learn:
     """Mark a parameter as learnable.
 
     Args:
@@ -111,10 +111,10 @@ def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
             )
         return Learn(value, per or "neuron")
     value = constant(value, f"{owner}: {name}")
-    flat = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    flat = value.data.reshape(-1).tolist() if isinstance(value, FixedArray) else [value]
     if not all(map(math.isfinite, flat)):
         raise ValueError(f"{owner}: {name}={shown(value)} must be finite")
-    if per is not None and isinstance(value, Fixed) and value.shape != ():
+    if per is not None and isinstance(value, FixedArray) and value.shape != ():
         raise ValueError(
             f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own values"
         )
@@ -122,7 +122,7 @@ def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
 
 
 @checked
-def learn_tau(tau: Union[Numbers, Fixed, Initialiser], dt: float = 1.0, per: Per = None) -> Learn:
+def learn_tau(tau: Union[Numbers, FixedArray, Initialiser], dt: float = 1.0, per: Per = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), and training learns log tau.
 
     A decay that is learned directly is clamped to [0, 1] and can get stuck at a border. This one cannot: tau is
@@ -147,7 +147,7 @@ def learn_tau(tau: Union[Numbers, Fixed, Initialiser], dt: float = 1.0, per: Per
     """
     learned = _learned("learn_tau", "tau", tau, per)
     value = learned.value
-    flat: Any = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    flat: Any = value.data.reshape(-1).tolist() if isinstance(value, FixedArray) else [value]
     drawn_later = isinstance(value, Initialiser)
     if dt <= 0 or not (drawn_later or all(t > 0 for t in flat)):
         raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
@@ -178,19 +178,19 @@ def decay(tau: float, dt: float = 1.0) -> float:
     return math.exp(-dt / tau)
 
 
-def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
-    """A number as a float, anything array-like as ``Fixed``.
+def constant(value: Any, name: str = "value") -> Union[float, FixedArray]:
+    """A number as a float, anything array-like as ``FixedArray``.
 
     Raises:
         TypeError: ``value`` holds something else than numbers; the message begins with ``name``.
     """
-    if isinstance(value, Fixed) or type(value) is float:
+    if isinstance(value, FixedArray) or type(value) is float:
         return value
     if isinstance(value, bool) or not is_array(value):  # NumPy would read None, text and dates as numbers
         raise TypeError(f"{name}={shown(value)} must be a number or an array of numbers")
     if isinstance(value, (int, float)):
         return float(value)
-    return Fixed(value)
+    return FixedArray(value)
 
 
 def normalise(value: Any, name: str = "value") -> Param:
@@ -211,7 +211,7 @@ def normalise(value: Any, name: str = "value") -> Param:
 def values_of(value: Param) -> Any:
     """The number or NumPy array that a field holds, or the ``Initialiser`` that will draw it."""
     plain = value.value if isinstance(value, Learn) else value
-    return plain.data if isinstance(plain, Fixed) else plain
+    return plain.data if isinstance(plain, FixedArray) else plain
 
 
 def refuse_drawn(owner: object, name: str) -> None:
@@ -233,7 +233,7 @@ def decays_of(value: Param) -> Any:
         return plain
     if isinstance(plain, float):
         return decay(plain, value.dt)
-    return Fixed([decay(tau, value.dt) for tau in plain.reshape(-1).tolist()]).data.reshape(plain.shape)
+    return FixedArray([decay(tau, value.dt) for tau in plain.reshape(-1).tolist()]).data.reshape(plain.shape)
 
 
 def check_range(owner: object, name: str, value: Param, low: float, high: float) -> None:
@@ -280,7 +280,7 @@ def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, 
 
 
 def _drawn(key: Key, owner: Any, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
-    """The first values that an initialiser draws, checked as numbers are that a user gives."""
+    """The initial values that an initialiser draws; they pass the same checks as numbers from a user."""
     how: Any = value.value
     size = shape if value.per == "neuron" else (shape[0],) + (1,) * (len(shape) - 1)
     plain = drawn(how, key, name, size)

@@ -38,7 +38,7 @@ class Ranks:
     size: int = 1
 
     def part(self, count: int) -> slice:
-        """Which of the ``count`` samples of a batch are this rank's: neighbours, and as many as the others have, or one
+        """The samples of a batch of ``count`` that this rank takes: a range, for all ranks of the same length or one
         less.
         """
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
@@ -48,7 +48,7 @@ class Ranks:
         return [sum(column) for column in zip(*self.table(values))]
 
     def table(self, values: Sequence[float]) -> List[List[float]]:
-        """The numbers of all ranks, by rank; each gives as many."""
+        """The numbers of all ranks, by rank; every rank passes the same number of them."""
         return [list(values)]
 
     def gathered(self, value: Value) -> List[Value]:

@@ -60,7 +60,7 @@ def approximates(engine: Engine) -> str:
 
 
 def _inexact(engine: Engine) -> Dict[str, Any]:
-    """The options that are not exact, and the values that are."""
+    """The options by which this engine approximates, each with the value that would be exact."""
     return {name: x for name, x in extra(engine, Variants).exact.items() if getattr(engine, name) != x}
 
 

@@ -20,7 +20,7 @@ Every engine follows these conventions:
   its input, plus ``bias``: ``weight`` (channels, filters / groups, *kernel) is that of a ``conv`` from the result's
   shape to that of x. Several sizes lead to that of x if the stride is above 1: ``output_padding``, one int below the
   stride per space axis, is added to the smallest. ``matmul`` and ``unpatches`` could say the same; it is a word because
-  libraries have faster code for it, and because the derivative of ``conv`` by its input is it.
+  libraries have faster code for it, and because it is the derivative of ``conv`` by its input.
 * ``moments(x, axis)`` stacks the mean and the biased variance of x over ``axis``, a tuple.
 * ``batch_norm(x, moments, weight, bias, axis, eps)`` is weight (x - mean) / sqrt(var + eps) + bias with the moments of
   x itself over ``axis``, which are passed so that they are computed once; None where nothing else needs them. Its
@@ -40,7 +40,7 @@ from typing import Any, Iterator, Protocol, Tuple
 
 
 class Array(Protocol):
-    """An array of an engine: what words take and give."""
+    """An array of an engine: the type that words take and return."""
 
     @property
     def shape(self) -> Tuple[int, ...]: ...
@@ -66,7 +66,7 @@ class Array(Protocol):
     def __ge__(self, other: Any, /) -> Any: ...
 
 
-class Result(Array, Protocol):
+class ResultArray(Array, Protocol):
     """An array of a model's engine as its user has it: a NumPy array, a tensor of torch, with all that these can do."""
 
     def __array__(self) -> Any: ...

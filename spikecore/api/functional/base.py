@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Literal, Optional, 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
-from spikecore.api.core.parameters import Fixed
+from spikecore.api.core.parameters import FixedArray
 from spikecore.api.core.words import Array
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import (
@@ -22,7 +22,7 @@ from spikecore.api.functional.targets import (
     pool_population,
     targets_on,
 )
-from spikecore.api.functional.tasks import CLASS, Task
+from spikecore.api.functional.tasks import CLASS, TargetKind
 from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array, shown
 from spikecore.printing import Concise, text_of
 
@@ -105,10 +105,10 @@ class Loss(LossBase):
         if self.population_code and not self.num_classes:
             raise ValueError(f"{name}: population_code=True needs num_classes")
         if self.weight is not None:
-            object.__setattr__(self, "weight", Fixed(self.weight))
+            object.__setattr__(self, "weight", FixedArray(self.weight))
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         """Kind of the targets, here class labels (batch,); None if predictions and targets cannot be compared."""
         return CLASS
 
@@ -206,22 +206,22 @@ class Loss(LossBase):
         return self.decide(engine, scores)
 
     def counted(self, targets: Any) -> Any:
-        """Which targets, a NumPy array, metrics count: a mask of their shape; None: all."""
+        """The mask of the targets (a NumPy array) that metrics count, in their shape; None if they count all."""
         return None
 
     def _pooled(self, engine: Engine, values: Array) -> Any:
-        """Values of classes: those of each population added."""
+        """The values of each class: the sum over its population of neurons, if there is a population code."""
         return pool_population(engine, values, self.num_classes) if self.population_code else values
 
     def _refuse_classes(self) -> None:
-        """Refuse what only classes have, in losses whose targets are none."""
+        """Refuse arguments that only make sense for classes, such as ``weight``, in losses whose targets are values."""
         for name in ("population_code", "num_classes", "weight", "normalise"):
             if getattr(self, name) not in (None, False, 0):
                 raise ValueError(f"{type(self).__name__}: targets are values and no classes: leave {name} out")
 
     def _weights(self, engine: Any, code: Any) -> Any:
         """The weight of the class of each one-hot code (..., classes); None if all are 1."""
-        weight = cast(Optional[Fixed], self.weight)
+        weight = cast(Optional[FixedArray], self.weight)
         if weight is None:
             return None
         self._check_weight(weight, code.shape[-1])
@@ -243,7 +243,7 @@ class Loss(LossBase):
         mean = xp.mean(losses)
         return mean / xp.mean(weights) if self.normalise and weights is not None else mean
 
-    def _check_weight(self, weight: Fixed, classes: int) -> None:
+    def _check_weight(self, weight: FixedArray, classes: int) -> None:
         if weight.shape != (classes,):
             raise ValueError(
                 f"{type(self).__name__}: weight has shape {weight.shape}, expected ({classes},): one per class"

@@ -14,7 +14,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss, Spikes
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence
-from spikecore.api.functional.tasks import Task
+from spikecore.api.functional.tasks import TargetKind
 from spikecore.arguments import ArrayLike, Count, checked
 
 NEVER = -1e30  # the log-probability of what cannot be: infinity would give inf - inf
@@ -63,7 +63,7 @@ class ctc_loss(Loss):
             raise ValueError("ctc_loss: no weight and no normalise: a sequence of labels has no single class")
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         """None: targets are sequences of labels; ``ctc_decode`` decodes them."""
         return None
 

@@ -29,7 +29,7 @@ from spikecore.api.functional.base import scalar as scalar
 from spikecore.api.functional.base import varies as varies
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_finite_targets, one_hot, value_hint
-from spikecore.api.functional.tasks import CLASS, VALUE_BY_STEP, Task
+from spikecore.api.functional.tasks import CLASS, VALUE_BY_STEP, TargetKind
 from spikecore.arguments import ArrayLike
 
 
@@ -222,7 +222,7 @@ class mse_membrane_loss(Loss):
             raise ValueError("mse_membrane_loss: time_var_targets=True has no classes to weight or to pool")
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         return VALUE_BY_STEP if self.time_var_targets else CLASS
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:

@@ -81,7 +81,7 @@ class Decided:
         return MEASURES[self.measure].of(self.sums(out, targets, lengths))
 
     def sums(self, out: Any, targets: Any, lengths: Any = None) -> Sums:
-        """The sums of a batch of which the measure is made."""
+        """The sums over a batch from which the measure is computed; those of several batches can be added."""
         values = self.loss.read(out)
         engine = engine_of(values)
         values = as_numbers(engine, values)

@@ -7,12 +7,12 @@ from typing import Any, List, Literal, Optional, cast, get_args
 
 from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.parameters import Fixed
+from spikecore.api.core.parameters import FixedArray
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_labels, one_hot
-from spikecore.api.functional.tasks import Task
+from spikecore.api.functional.tasks import TargetKind
 from spikecore.arguments import ArrayLike
 
 PairKernel = Literal["linear", "sigmoid", "gaussian"]
@@ -67,7 +67,7 @@ class spike_similarity_loss(Loss):
             raise ValueError("spike_similarity_loss: population_code and num_classes have no meaning here")
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         """None: targets are labels, but no output stands for a class, so nothing can be decoded."""
         return None
 
@@ -81,13 +81,13 @@ class spike_similarity_loss(Loss):
         lengths: Optional[List[int]] = None,
     ) -> None:
         check_labels(engine, targets, (batch,), None, time)
-        weight = cast(Optional[Fixed], self.weight)
+        weight = cast(Optional[FixedArray], self.weight)
         highest = int(engine.to_numpy(targets).max())
         if weight is not None and highest >= weight.shape[0]:
             raise ValueError(f"spike_similarity_loss: weight has {weight.shape[0]} classes, but a label is {highest}")
 
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
-        xp, weight = engine.xp, cast(Optional[Fixed], self.weight)
+        xp, weight = engine.xp, cast(Optional[FixedArray], self.weight)
         kept = xp.permute_dims(Steps(engine, values, lengths).kept(values), (1, 0, 2))
         found = self._similar(engine, xp.reshape(kept, (kept.shape[0], -1)))
         same = xp.astype(xp.expand_dims(targets, axis=1) == xp.expand_dims(targets, axis=0), engine.dtype)

@@ -11,7 +11,7 @@ from spikecore.api.functional.base import Loss
 from spikecore.api.functional.loss import nll
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_labels, one_hot
-from spikecore.api.functional.tasks import CLASS_BY_STEP, Task
+from spikecore.api.functional.tasks import CLASS_BY_STEP, TargetKind
 from spikecore.arguments import ArrayLike
 
 
@@ -39,7 +39,7 @@ class ce_step_loss(Loss):
     time_var_targets: ClassVar[bool] = True
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         return CLASS_BY_STEP
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:

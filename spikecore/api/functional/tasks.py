@@ -22,7 +22,7 @@ Kind = Literal["class", "labels", "value"]
 Sums = List[float]
 
 
-class Task(NamedTuple):
+class TargetKind(NamedTuple):
     """Kind of the targets of a loss.
 
     Args:
@@ -34,9 +34,9 @@ class Task(NamedTuple):
     by_step: bool = False
 
 
-CLASS, CLASS_BY_STEP = Task("class"), Task("class", by_step=True)
-LABELS = Task("labels")
-VALUE, VALUE_BY_STEP = Task("value"), Task("value", by_step=True)
+CLASS, CLASS_BY_STEP = TargetKind("class"), TargetKind("class", by_step=True)
+LABELS = TargetKind("labels")
+VALUE, VALUE_BY_STEP = TargetKind("value"), TargetKind("value", by_step=True)
 
 TOLD: Dict[Kind, str] = {"class": "class indices", "labels": "several labels", "value": "values"}
 DEFAULT: Dict[Kind, str] = {"class": "accuracy", "labels": "accuracy", "value": "mae"}

@@ -12,7 +12,7 @@ from spikecore.api.functional.loss import nll
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot
-from spikecore.api.functional.tasks import CLASS, Task
+from spikecore.api.functional.tasks import CLASS, TargetKind
 from spikecore.arguments import ArrayLike, Numbers
 
 Inverse = Literal["negate", "reciprocal"]
@@ -53,7 +53,7 @@ class mse_temporal_loss(Loss):
         return SpikeTime(self.target_is_time, self.on_target, self.off_target, self.tolerance, self.multi_spike)
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         return None if self.target_is_time else CLASS
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, List, Literal, Optional, Sequence, cast, get_args
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.parameters import Fixed
+from spikecore.api.core.parameters import FixedArray
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_several, check_values
-from spikecore.api.functional.tasks import LABELS, VALUE, Task
+from spikecore.api.functional.tasks import LABELS, VALUE, TargetKind
 from spikecore.arguments import ArrayLike
 
 OverTime = Literal["mean", "last", "max", "sum"]
@@ -49,7 +49,7 @@ class ValueLoss(Loss):
             self._refuse_classes()
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         return VALUE
 
     @property
@@ -215,7 +215,7 @@ class bce_value_loss(ValueLoss):
             raise ValueError("bce_value_loss: leave population_code, num_classes and normalise out")
 
     @property
-    def task(self) -> Optional[Task]:
+    def task(self) -> Optional[TargetKind]:
         return LABELS
 
     def check_targets(
@@ -234,7 +234,7 @@ class bce_value_loss(ValueLoss):
         return engine.xp.astype(scores > 0.0, "int64")
 
     def cost(self, engine: Engine, read: Any, wanted: Any) -> Any:
-        xp, weight = engine.xp, cast(Optional[Fixed], self.weight)
+        xp, weight = engine.xp, cast(Optional[FixedArray], self.weight)
         # -log p = softplus(-u), -log(1 - p) = softplus(u) = u + softplus(-u); no exp of a positive number
         softplus = xp.maximum(-read, 0.0) + xp.log(1.0 + xp.exp(-xp.abs(read)))
         present = softplus * wanted

@@ -1,13 +1,13 @@
 """Containers: layers made of layers. Each is a graph without cycles of layers and merges, and all run by one code.
 
-A container says its nodes: a name, a layer or a merge, and the names of the nodes whose outputs it takes.
+A container lists its nodes. A node is a name, a layer or a merge, and the names of the nodes whose outputs it takes:
 
     Residual(body)          body <- input;  "" <- input, body (Sum)
     Sequential(a, b)        0 <- input;  1 <- 0
     Concat(a, b)            0 <- input;  1 <- input;  "" <- 0, 1 (Concatenation)
 
-The output of the last node is the container's. Whoever asks what a network computes sends something through the nodes
-(``flow``): arrays to run it, shapes to count, kernels to compile.
+The output of the last node is the container's. All code that follows a signal through a network uses ``flow``: it sends
+arrays through the nodes to run the network, shapes to know its layers' sizes, kernels to compile it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.nodes import INPUT as INPUT
 from spikecore.api.layers.nodes import SUM as SUM
-from spikecore.api.layers.nodes import Node as Node
+from spikecore.api.layers.nodes import LayerNode as LayerNode
 from spikecore.api.layers.nodes import Wire, staged, wired
 from spikecore.api.layers.nodes import flow as flow
 from spikecore.arguments import shown
@@ -75,19 +75,19 @@ class kept:  # noqa: N801  (used like property)
 class Container(Layer):
     """A layer with named children; its trees (params, buffers, state, recorded) have one entry per child, by name.
 
-    A subclass says its ``nodes``; everything else is here.
+    A subclass writes ``nodes``; everything else is here.
     """
 
     #: What to do where the outputs of layers do not fit each other, for messages.
     _remedy: ClassVar[str] = ""
 
     @abc.abstractmethod
-    def nodes(self) -> Tuple[Node, ...]:
+    def nodes(self) -> Tuple[LayerNode, ...]:
         """The layers and merges, each after its sources."""
 
     @kept
     def wires(self) -> Tuple[Wire, ...]:
-        """The nodes as ``flow`` takes them."""
+        """The nodes in the form that ``flow`` takes."""
         return wired(self.nodes())
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
@@ -96,7 +96,7 @@ class Container(Layer):
 
     @kept
     def chains(self) -> Tuple[Chain, ...]:
-        """The children in groups: within one, each layer alone takes what the layer before it gives."""
+        """The children in groups: within one, each layer's output goes to the next layer and nowhere else."""
         chains: List[List[Tuple[str, Layer]]] = []
         uses, before = Counter(source for wire in self.wires for source in wire.sources), None
         for name, does, sources, merges, _ in self.wires:
@@ -117,7 +117,7 @@ class Container(Layer):
 
     @property
     def lowers(self) -> bool:
-        """Whether it runs the stages that ``Stages.lower`` makes of its children; else ``run`` is its own business."""
+        """Whether it runs the stages that ``Stages.lower`` makes of its children; False if ``run`` is overridden."""
         return type(self).run is Container.run
 
     def _repr_html_(self) -> str:
@@ -157,7 +157,7 @@ class Container(Layer):
         return Init(Params(params), Tree(buffers), out)
 
     def entering_shapes(self, shape: Shape) -> Dict[str, Shape]:
-        """The shape of one sample of what enters each child, by name, as ``init`` says it."""
+        """The shape of one sample of each child's input, by the child's name, as ``init`` computes it."""
         entering: Dict[str, Shape] = {}
 
         def through(name: str, layer: Layer, shape: Shape) -> Shape:
@@ -263,9 +263,9 @@ class Graph(Container):
         if not self.outputs or not set(self.outputs) <= before:
             raise ValueError(f"Graph: outputs {self.outputs!r} must be among {sorted(before)}")
 
-    def nodes(self) -> Tuple[Node, ...]:
-        nodes = tuple(map(Node, self.names, self.layers, self.sources))
-        return nodes if self.outputs == self.names[-1:] else (*nodes, Node("", SUM, self.outputs))
+    def nodes(self) -> Tuple[LayerNode, ...]:
+        nodes = tuple(map(LayerNode, self.names, self.layers, self.sources))
+        return nodes if self.outputs == self.names[-1:] else (*nodes, LayerNode("", SUM, self.outputs))
 
 
 @dataclass(frozen=True, init=False)
@@ -321,8 +321,8 @@ class Sequential(Listed):
         TypeError: an entry is not a layer.
     """
 
-    def nodes(self) -> Tuple[Node, ...]:
-        return tuple(Node(str(i), layer, (str(i - 1) if i else INPUT,)) for i, layer in enumerate(self.layers))
+    def nodes(self) -> Tuple[LayerNode, ...]:
+        return tuple(LayerNode(str(i), layer, (str(i - 1) if i else INPUT,)) for i, layer in enumerate(self.layers))
 
 
 def stages_of(engine: Engine, container: Container, path: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, get_args
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import Layer, layer_name
 from spikecore.api.core.messages import unknown
-from spikecore.api.layers.containers import INPUT, SUM, Container, Listed, Node
+from spikecore.api.layers.containers import INPUT, SUM, Container, LayerNode, Listed
 from spikecore.api.layers.merges import Concatenation, Merge, Product, Without
 from spikecore.printing import call
 
@@ -24,10 +24,10 @@ class Branches(Container):
     def merge(self) -> Merge:
         """The merge of their outputs, in the order of the children."""
 
-    def nodes(self) -> Tuple[Node, ...]:
+    def nodes(self) -> Tuple[LayerNode, ...]:
         children = tuple(self.children())
-        sides = tuple(Node(name, layer, (INPUT,)) for name, layer in children)
-        return (*sides, Node("", self.merge(), tuple(name for name, _ in children)))
+        sides = tuple(LayerNode(name, layer, (INPUT,)) for name, layer in children)
+        return (*sides, LayerNode("", self.merge(), tuple(name for name, _ in children)))
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,15 @@ class Residual(Container):
             if not isinstance(layer, Layer) and not (name == "shortcut" and layer is None):
                 raise TypeError(f"Residual: {name}={shown(layer)} is not a spikecore layer{no_layer(layer)}")
 
-    def nodes(self) -> Tuple[Node, ...]:
-        body = Node("body", self.body, (INPUT,))
+    def nodes(self) -> Tuple[LayerNode, ...]:
+        body = LayerNode("body", self.body, (INPUT,))
         if self.shortcut is None:
-            return body, Node("", JOINS[self.join], (INPUT, "body"))
-        return body, Node("shortcut", self.shortcut, (INPUT,)), Node("", JOINS[self.join], ("shortcut", "body"))
+            return body, LayerNode("", JOINS[self.join], (INPUT, "body"))
+        return (
+            body,
+            LayerNode("shortcut", self.shortcut, (INPUT,)),
+            LayerNode("", JOINS[self.join], ("shortcut", "body")),
+        )
 
 
 def check_join(join: Any) -> None:

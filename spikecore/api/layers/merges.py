@@ -39,7 +39,7 @@ class Merge(Concise, Checked, abc.ABC):
 
 
 class _Elementwise(Merge):
-    """Of signals of the same shape, entry by entry, from the first to the last."""
+    """Base of merges of signals of the same shape, entry by entry: ((a op b) op c) ..."""
 
     operation: ClassVar[Callable[[Any, Any], Any]]
     participle: ClassVar[str]

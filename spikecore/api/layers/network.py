@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import Layer, Pass, Shape, ShapeError, layer_name
 from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
-from spikecore.api.core.words import Result
+from spikecore.api.core.words import ResultArray
 from spikecore.api.functional.loss import scalar
 from spikecore.api.layers.containers import readout, walk
 from spikecore.printing import call, table, text_of
@@ -27,7 +27,7 @@ class Output:
         behind: the kinds of the layers that follow the readout layer, if they change the shape of its output; else "".
     """
 
-    spikes: Result
+    spikes: ResultArray
     states: Dict[str, State]
     state: Tree
     readout: Optional[str] = None
@@ -55,7 +55,7 @@ class Output:
             raise TypeError(f"Output is no tuple, so it cannot be unpacked{_meant('')}")
 
     @property
-    def membrane(self) -> Result:
+    def membrane(self) -> ResultArray:
         """Membrane potential of the last neuron layer, (time, batch, *features).
 
         Raises:
@@ -139,19 +139,19 @@ def check_output(shape: Shape, out: Output) -> None:
     Raises:
         ShapeError: they differ, as a layer of the user's own can make them.
     """
-    found = tuple(out.spikes.shape[2:])
-    if found != shape:
+    actual = tuple(out.spikes.shape[2:])
+    if actual != shape:
         raise ShapeError(
-            f"the output's samples have shape {found}, and init of the layers says {shape}: in a layer of your own, "
+            f"the output's samples have shape {actual}, and init of the layers says {shape}: in a layer of your own, "
             "the third value of Init must be the shape of one sample of what the layer gives, without time and batch"
         )
 
 
 def constant(engine: Any, out: Output) -> Output:
-    """The output detached from the autograd graph."""
+    """The output without gradients: all of its arrays are detached."""
     stop = engine.stop_gradient
     states = {name: map_leaves(stop, state) for name, state in out.states.items()}
-    return replace(out, spikes=stop(out.spikes), states=Recorded(states))
+    return replace(out, spikes=stop(out.spikes), states=RecordedStates(states))
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
@@ -184,7 +184,7 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
     return names
 
 
-class Recorded(Dict[str, State]):
+class RecordedStates(Dict[str, State]):
     """Recorded states by layer name; the error for a layer that was not recorded says how to record it."""
 
     def __missing__(self, name: str) -> State:
@@ -207,7 +207,7 @@ def layer_states(recorded: Tree) -> Dict[str, State]:
     for path, value in leaves(recorded):
         layer, _, name = path.rpartition(".")
         by_layer.setdefault(layer, {})[name] = value
-    return Recorded({layer: State(states) for layer, states in by_layer.items()})
+    return RecordedStates({layer: State(states) for layer, states in by_layer.items()})
 
 
 def objective(

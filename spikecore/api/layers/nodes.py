@@ -1,4 +1,4 @@
-"""The nodes of a container, and the one way through them."""
+"""The nodes of a container, and ``flow``, which sends arrays or shapes through them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INPUT = "input"  # the name that stands for what enters a container
 SUM = Sum()
 
 
-class Node(NamedTuple):
+class LayerNode(NamedTuple):
     """A node of a container.
 
     Args:
@@ -30,7 +30,7 @@ class Node(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """A node as it is run: with whether it is a merge, and the sources that no later node takes."""
+    """A node prepared for ``flow``. ``merges``: whether it is a merge; ``done``: the sources it takes last."""
 
     name: str
     does: Any  # a layer or a merge; or the stage that an engine has made of layers
@@ -39,8 +39,8 @@ class Wire(NamedTuple):
     done: Tuple[str, ...]
 
 
-def wired(nodes: Sequence[Node]) -> Tuple[Wire, ...]:
-    """The nodes as they are run."""
+def wired(nodes: Sequence[LayerNode]) -> Tuple[Wire, ...]:
+    """Nodes prepared for ``flow``."""
     last = {source: i for i, node in enumerate(nodes) for source in node.sources}
     return tuple(
         Wire(name, does, sources, isinstance(does, Merge), tuple({s for s in sources if last[s] == i}))
@@ -54,13 +54,15 @@ def flow(
     through: Callable[[str, Any, T], T],
     merged: Callable[[Merge, List[T], Tuple[str, ...]], T],
 ) -> T:
-    """Send something through the nodes of a container, in order; what no later node takes is let go.
+    """Send a value (an array, a shape, ...) through the nodes of a container, in order; returns that of the last node.
+
+    A value is freed once no later node takes it.
 
     Args:
         wires: the nodes, ``Container.wires``.
         x: what enters the container.
-        through: what a layer, of which it gets name and layer, makes of what enters it.
-        merged: what becomes of several, which it gets with the names of their sources.
+        through: function (name, layer, value) of a layer: the value that leaves it.
+        merged: function (merge, values, names of their sources) of a merge: the merged value.
 
     Returns:
         what leaves the last node; ``x`` if there is none.

@@ -126,7 +126,7 @@ class Upsample(Resizing):
 
 
 def _repeated(xp: Vocabulary, maps: Array, out: Shape) -> Any:
-    """Maps whose positions stand there a whole number of times along each axis."""
+    """Maps enlarged to size ``out``, a multiple of theirs along each axis, by repeating each position."""
     space, first = tuple(maps.shape[2:]), tuple(maps.shape[:2])
     narrow = tuple(k for n in space for k in (n, 1))
     wide = tuple(k for n, m in zip(space, out) for k in (n, m // n))
@@ -134,7 +134,7 @@ def _repeated(xp: Vocabulary, maps: Array, out: Shape) -> Any:
 
 
 def _along(xp: Vocabulary, maps: Array, weight: Array, axis: int) -> Any:
-    """Maps whose positions along an axis are weighted sums: ``weight`` (out, n)."""
+    """Maps resized along one axis: each new position is a weighted sum of the old ones, ``weight`` (out, n)."""
     last = maps.ndim - 1
     turned = tuple(last if i == axis else axis if i == last else i for i in range(maps.ndim))  # its own inverse
     moved = xp.permute_dims(maps, turned)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional
 
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.layers.network import constant
-from spikecore.api.learning.learning import Learner, Learning, Piece
+from spikecore.api.learning.learning import Learner, Learning, SequencePart
 
 if TYPE_CHECKING:
-    from spikecore.api.training.data import Placed
+    from spikecore.api.training.data import DeviceBatch
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ class BPTT(Learning):
         super().__post_init__()
         self._check_steps("window", self.window)
 
-    def begin(self, executor: Any, loss: Any, batch: Placed) -> Learner:
+    def begin(self, executor: Any, loss: Any, batch: DeviceBatch) -> Learner:
         engine = executor.engine
         option: Dict[str, Any] = {} if executor.resting is None else {"state": executor.resting}
 
-        def learn(piece: Piece) -> Any:
+        def learn(piece: SequencePart) -> Any:
             value, out = executor.step(piece.x, piece.targets, steps=piece.steps, key=piece.key, **option)
             option["state"] = map_leaves(engine.stop_gradient, out.state)
             return value, constant(engine, replace(out, state=option["state"]))
 
         return learn
 
-    def step(self, executor: Any, loss: Any, batch: Placed) -> Any:
+    def step(self, executor: Any, loss: Any, batch: DeviceBatch) -> Any:
         if not self.whole:
             return super().step(executor, loss, batch)
         self.check_lengths(executor, batch.lengths)
         option: Dict[str, Any] = {} if batch.lengths is None else {"lengths": batch.lengths}
         return executor.step(batch.x, batch.targets, steps=batch.steps, key=batch.key, **option)
 
-    def add(self, executor: Any, loss: Any, batch: Placed, weight: float, whole: Optional[int], last: bool) -> Any:
+    def add(self, executor: Any, loss: Any, batch: DeviceBatch, weight: float, whole: Optional[int], last: bool) -> Any:
         options: Dict[str, Any] = {"whole": whole, "last": last, "steps": batch.steps, "key": batch.key}
         return executor.gradients.add(batch.x, batch.targets, weight=weight, lengths=batch.lengths, **options)

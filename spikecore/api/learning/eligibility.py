@@ -102,7 +102,7 @@ def entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
     return entry(d.rows[name])
 
 
-class Own:
+class NeuronTraces:
     """Eligibility of the neuron's own parameters, one trace per neuron and sample.
 
     Args:
@@ -143,7 +143,7 @@ class Exact:
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
-        self.block, self.ready, self.own = block, ready, Own(block, ready(block.fields))
+        self.block, self.ready, self.own = block, ready, NeuronTraces(block, ready(block.fields))
         self.bundles = _bundled(traced_connections(block, ready))
 
     def leak(self, engine: Any, fields: Params, x: Any) -> Tree:
@@ -158,7 +158,7 @@ class Exact:
         names, synapses = d.read(neuron.state), {}
         same = _same_for_all(d, names)
         for bundle in self.bundles:
-            synapses[bundle[0][0]] = Synapses(engine, bundle, seen, self.ready).rest(current, names, same)
+            synapses[bundle[0][0]] = LayerSynapses(engine, bundle, seen, self.ready).rest(current, names, same)
         return Tree(own=self.own.rest(engine, current), synapses=Tree(synapses))
 
     def step(
@@ -177,14 +177,14 @@ class Exact:
         xp, after = engine.xp, {}
         neuron_traces, sums = self.own.step(xp, traces.own, d, v)
         for bundle in self.bundles:
-            path, synapses = bundle[0][0], Synapses(engine, bundle, seen, self.ready)
+            path, synapses = bundle[0][0], LayerSynapses(engine, bundle, seen, self.ready)
             after[path], g = synapses.step(traces.synapses[path], d, v)
             if not is_zero(g):
                 sums.update(synapses.by_parameter(g))
         return Tree(own=neuron_traces, synapses=Tree(after)), sums
 
 
-class Synapses:
+class LayerSynapses:
     """The synapses of a layer of neurons at one step, with the axes (batch, groups, rows, synapses, positions).
 
     A bias is the weight of one more synapse, whose input is always one. Traces that are the same for all neurons of a

@@ -22,7 +22,7 @@ from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.sample_normalisation import SampleNorm
 from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.learning.derivatives import Derivatives, Quiet, derivatives, is_zero
-from spikecore.api.learning.eligibility import Own, Ready, Sums
+from spikecore.api.learning.eligibility import NeuronTraces, Ready, Sums
 from spikecore.api.learning.stack import Block, Named, under
 from spikecore.api.neurons.recurrent import OneToOne
 
@@ -44,7 +44,7 @@ class Factorised:
 
     def __init__(self, block: Block, ready: Ready) -> None:
         self.block, self.ready, self.places = block, ready, block.weighted(ready)
-        self.own = Own(block, ready(block.fields))
+        self.own = NeuronTraces(block, ready(block.fields))
         for i, (path, layer) in enumerate(block.chain):
             curved = isinstance(layer, SampleNorm) and i > min(self.places, default=i)  # behind weights
             if curved or (i in self.places and not computes_as(layer, LINEAR)):
@@ -82,7 +82,7 @@ class Factorised:
         return Tree(own=neuron_traces, layers=Tree(after)), sums
 
     def _add(self, engine: Any, sums: Sums, connection: Connection, part: Part, seen: Dict[str, Any]) -> None:
-        """Add what a connection gets of ``part`` to ``sums``."""
+        """Add the gradients of one connection's parameters, by one term of the trace, to ``sums``."""
         (path, layer, behind), (cotangent, z, bias_trace) = connection, part
         if is_zero(cotangent):
             return

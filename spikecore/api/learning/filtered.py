@@ -14,13 +14,13 @@ from typing import Any, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Params, State
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.stepper import Fed, Stepper
+from spikecore.api.neurons.stepper import InputWrapper, Stepper
 
 FILTERED = "filtered"
 
 
 @dataclass(frozen=True)
-class Filtered(Fed):
+class Filtered(InputWrapper):
     """A neuron whose output is its filtered spikes, for derivatives alone: in the network itself the neuron fires.
 
     Args:

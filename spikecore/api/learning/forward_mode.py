@@ -85,7 +85,7 @@ class ForwardMode(Rule):
 
 
 @dataclass(frozen=True, eq=False)
-class Spatial(ForwardMode):
+class SpatialGradient(ForwardMode):
     """The gradient of each step's loss with all earlier states as constants: real-time learning without its P (SLTT).
 
     Args:

@@ -21,7 +21,7 @@ from spikecore.api.learning.steps import stepwise, targets_of
 from spikecore.api.learning.streams import steps_of, streams
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.training.executor import check_window
-from spikecore.api.verification.gradient import Gradient, Problem, gradient
+from spikecore.api.verification.gradient import LossGradient, Problem, gradient
 from spikecore.arguments import ArrayLike, Size, checked
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def bptt(
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     window: Optional[int] = None,
-) -> Gradient:
+) -> LossGradient:
     """Backpropagation through time: the exact gradient of the loss of a batch, or with ``window`` the truncated one.
 
     Args:
@@ -51,8 +51,8 @@ def bptt(
             at least the number of steps is full BPTT. Spikes and states are not affected.
 
     Returns:
-        ``Gradient``: ``loss``; ``grads``, NumPy arrays by parameter name; ``out``, the ``Output`` as NumPy arrays (None
-        if the engine does not return it).
+        ``LossGradient``: ``loss``; ``grads``, NumPy arrays by parameter name; ``out``, the ``Output`` as NumPy arrays
+        (None if the engine does not return it).
 
     Raises:
         ShapeError, ValueError: bad input, or ``window`` < 1.
@@ -72,7 +72,7 @@ def bptt(
     labels = host(targets_of(model.engine, loss, targets, None, None).values)
     problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
     result = gradient(model.engine, problem)
-    return Gradient(result.loss, {name: result.grads[name] for name in state["params"]}, result.out)
+    return LossGradient(result.loss, {name: result.grads[name] for name in state["params"]}, result.out)
 
 
 @checked
@@ -87,7 +87,7 @@ def online(
     time_axis: int = 0,
     trace: Trace = "exact",
     record: bool = True,
-) -> Gradient:
+) -> LossGradient:
     """Online learning (e-prop, OTTT): the gradient without going back in time; ``learned`` has the other rules.
 
     The memory does not depend on the number of steps. The gradient equals BPTT's for the last layer of neurons, unless
@@ -106,7 +106,7 @@ def online(
         record: whether to return the outputs of all steps; default True.
 
     Returns:
-        ``Gradient``, as from ``bptt``; ``out.spikes`` is None without ``record``, and ``out.states`` is always empty.
+        ``LossGradient``, as from ``bptt``; ``out.spikes`` is None without ``record``, ``out.states`` is always empty.
 
     Raises:
         ValueError: the network, a neuron or the loss does not fit; the message says what to use instead.
@@ -131,7 +131,7 @@ def rtrl(
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     record: bool = True,
-) -> Gradient:
+) -> LossGradient:
     """Real-time recurrent learning: the exact gradient, equal to BPTT's, from derivatives that are carried forward.
 
     Args:
@@ -139,7 +139,7 @@ def rtrl(
         x, targets, loss, num_steps, encoder, time_axis, record: as in ``online``.
 
     Returns:
-        ``Gradient``, as from ``online``.
+        ``LossGradient``, as from ``online``.
 
     Raises:
         ValueError: the network has running statistics, dropout or a stochastic surrogate, or the loss is not one of
@@ -163,7 +163,7 @@ def learned(
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     record: bool = True,
-) -> Gradient:
+) -> LossGradient:
     """The gradient by which ``model.fit(learning=...)`` changes the weights, for one batch.
 
     Args:
@@ -175,7 +175,7 @@ def learned(
         record: whether rules that learn forward in time return the outputs of all steps; default True.
 
     Returns:
-        ``Gradient``, as from ``bptt`` and ``online``.
+        ``LossGradient``, as from ``bptt`` and ``online``.
 
     Raises:
         TypeError: it learns without a gradient.
@@ -215,7 +215,7 @@ def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
 @isolated
 def _forward_in_time(
     model: Any, rule: LearningRule, x: Any, targets: Any, loss: Any, feed: Feed, record: bool
-) -> Gradient:
+) -> LossGradient:
     engine, loss = model.engine, ce_rate_loss() if loss is None else loss
     single = stepwise(loss)
     constant: Optional[int] = None
@@ -252,4 +252,4 @@ def _forward_in_time(
     by_name: Dict[str, Any] = {name: host(g) for name, g in flatten(grads).items()}
     final = map_leaves(host, run.state.net)  # type: ignore[union-attr]
     spikes: Any = host(joined(engine, outputs)) if outputs else None
-    return Gradient(value, by_name, Output(spikes, {}, final, readout(model.network)))
+    return LossGradient(value, by_name, Output(spikes, {}, final, readout(model.network)))

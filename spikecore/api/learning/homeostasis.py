@@ -97,7 +97,7 @@ class SynapticScaling(LocalRule):
         return {"y": Trace("post", fading(self.tau), "mean")}
 
     def rest(self, weight: Array, pre: Array, post: Array) -> State:
-        """The mean at its target, for spikes of one step."""
+        """The first trace, for spikes of one step: the running mean begins at the target rate."""
         resting = super().rest(weight, pre, post)
         return State(y=resting.y + self.rate)
 

@@ -29,13 +29,13 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import is_whole
 from spikecore.api.core.tree import State
 from spikecore.api.functional.base import WeightedSum
-from spikecore.api.layers.network import Output, Recorded
+from spikecore.api.layers.network import Output, RecordedStates
 from spikecore.arguments import Checked
 from spikecore.printing import Concise
 
 if TYPE_CHECKING:
     from spikecore.api.training.compute import Compute
-    from spikecore.api.training.data import Placed
+    from spikecore.api.training.data import DeviceBatch
 
 ENTRY_POINTS = "spikecore.learning"
 UNSUPERVISED = WeightedSum(())  # the loss of a training that has none
@@ -49,7 +49,7 @@ _WAYS: Dict[str, str] = {  # "module:class", imported at first use
 NAMES = tuple(_WAYS)
 
 
-class Piece(NamedTuple):
+class SequencePart(NamedTuple):
     """The part of a batch's sequence that one update of the weights uses."""
 
     start: int  # its first step
@@ -65,7 +65,9 @@ class Piece(NamedTuple):
         return self.stop - self.start
 
 
-Learner = Callable[[Piece], Any]  # learns from a piece; returns its mean loss (None: there is none) and its ``Output``
+Learner = Callable[
+    [SequencePart], Any
+]  # learns from a piece; returns its mean loss (None: there is none) and its ``Output``
 
 
 class Learning(Concise, Checked):
@@ -174,7 +176,7 @@ class Learning(Concise, Checked):
 
     # ---- training ----
 
-    def begin(self, executor: Any, loss: Any, batch: Placed) -> Learner:
+    def begin(self, executor: Any, loss: Any, batch: DeviceBatch) -> Learner:
         """Begin a batch.
 
         Args:
@@ -188,7 +190,7 @@ class Learning(Concise, Checked):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to learn from a batch")
 
-    def step(self, executor: Any, loss: Any, batch: Placed) -> Any:
+    def step(self, executor: Any, loss: Any, batch: DeviceBatch) -> Any:
         """Learn from a batch; return the mean loss (None: there is none) and the ``Output``."""
         self.check_lengths(executor, batch.lengths)
         batch = self.on_engine(executor, loss, batch)
@@ -199,8 +201,8 @@ class Learning(Concise, Checked):
         losses = [piece.length * value for piece, (value, _) in zip(pieces, found) if value is not None]
         return sum(losses) / total if losses else None, _whole(executor.engine, [out for _, out in found])
 
-    def add(self, executor: Any, loss: Any, batch: Placed, weight: float, whole: Optional[int], last: bool) -> Any:
-        """Add the gradient of a batch to those that wait for an update, as ``Gradients.add`` does; returns the same."""
+    def add(self, executor: Any, loss: Any, batch: DeviceBatch, weight: float, whole: Optional[int], last: bool) -> Any:
+        """Add the gradient of a batch to those that wait for an update; returns the same as ``GradientAccess.add``."""
         raise NotImplementedError(f"learning={self!r} makes no gradient that may wait for that of another batch")
 
     # ---- for subclasses ----
@@ -218,7 +220,7 @@ class Learning(Concise, Checked):
                 "sequences to one length"
             )
 
-    def on_engine(self, executor: Any, loss: Any, batch: Placed) -> Placed:
+    def on_engine(self, executor: Any, loss: Any, batch: DeviceBatch) -> DeviceBatch:
         """The batch with its targets as ``Targets`` on the engine."""
         from spikecore.api.learning.steps import targets_of
 
@@ -233,13 +235,13 @@ class Learning(Concise, Checked):
                 "of one length: choose a divisor, or cut the sequence"
             )
 
-    def _pieces(self, batch: Placed, total: int) -> Iterator[Piece]:
+    def _pieces(self, batch: DeviceBatch, total: int) -> Iterator[SequencePart]:
         every = self.update_every or total
         for start in range(0, total, every):
             stop = min(start + every, total)
             x, steps = (batch.x[start:stop, ...], None) if batch.steps is None else (batch.x, stop - start)
             key = batch.key.child("part", start) if start else batch.key  # each part needs other random numbers
-            yield Piece(start, stop, x, steps, batch.targets.between(start, stop), key)
+            yield SequencePart(start, stop, x, steps, batch.targets.between(start, stop), key)
 
 
 def steps_of(batch: Any) -> int:
@@ -255,7 +257,7 @@ def _whole(engine: Any, parts: List[Output]) -> Output:
         name: State({key: joined(engine, [part.states[name][key] for part in parts]) for key in state})
         for name, state in parts[0].states.items()
     }
-    return replace(parts[-1], spikes=joined(engine, [part.spikes for part in parts]), states=Recorded(states))
+    return replace(parts[-1], spikes=joined(engine, [part.spikes for part in parts]), states=RecordedStates(states))
 
 
 # ---- finding one ---------------------------------------------------------------------------------------------------

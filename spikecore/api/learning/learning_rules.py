@@ -11,8 +11,8 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.core.tree import leaves
 from spikecore.api.layers.containers import readout
-from spikecore.api.learning.forward_mode import ForwardMode, Spatial
-from spikecore.api.learning.learning import Learner, Learning, Piece, steps_of
+from spikecore.api.learning.forward_mode import ForwardMode, SpatialGradient
+from spikecore.api.learning.learning import Learner, Learning, SequencePart, steps_of
 from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
 from spikecore.api.learning.online import Online
 from spikecore.api.learning.rule import READOUT, LearningRun, Rule
@@ -21,7 +21,7 @@ from spikecore.api.learning.steps import StepLoss, Targets, stepwise
 
 if TYPE_CHECKING:
     from spikecore.api.training.compute import Compute
-    from spikecore.api.training.data import Placed
+    from spikecore.api.training.data import DeviceBatch
 
 Feedback = Literal["symmetric", "random", "adaptive", "direct"]
 Kappa = Union[float, Literal["readout"]]
@@ -67,10 +67,10 @@ class LearningRule(Learning):
             counts.append(sum(math.prod(value.shape) for _, value in leaves(state)))
         return counts[0] + (counts[1] - counts[0]) * (samples - 1)
 
-    def begin(self, executor: Any, loss: Any, batch: Placed) -> Learner:
+    def begin(self, executor: Any, loss: Any, batch: DeviceBatch) -> Learner:
         run: Optional[LearningRun] = None
 
-        def learn(piece: Piece) -> Any:
+        def learn(piece: SequencePart) -> Any:
             nonlocal run
             rule = self._rule(executor, loss, batch.targets, piece.length, executor.steps_done)
             run = _begun(executor, rule) if run is None else run
@@ -83,13 +83,13 @@ class LearningRule(Learning):
 
         return learn
 
-    def add(self, executor: Any, loss: Any, batch: Placed, weight: float, whole: Optional[int], last: bool) -> Any:
+    def add(self, executor: Any, loss: Any, batch: DeviceBatch, weight: float, whole: Optional[int], last: bool) -> Any:
         self.check_lengths(executor, batch.lengths)
         batch = self.on_engine(executor, loss, batch)
         run = _begun(executor, self._rule(executor, loss, batch.targets, steps_of(batch), executor.steps_done))
         out = run.feed(batch.x, batch.steps)
         value, grads = run.take()
-        executor.gradients.hold(grads, weight)
+        executor.gradients.add_gradient(grads, weight)
         return value, out
 
     def _rule(self, executor: Any, loss: Any, targets: Targets, steps: int, updates: int = 0) -> Rule:
@@ -271,7 +271,7 @@ class SLTT(LearningRule):
     update_every: Optional[int] = None
 
     def stepper(self, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int], updates: int = 0) -> Rule:
-        return Spatial(network, loss, targets, steps)
+        return SpatialGradient(network, loss, targets, steps)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from spikecore.api.learning.derivatives import OUT, Derivatives, Quiet, derivati
 from spikecore.api.learning.eligibility import Sums
 from spikecore.api.learning.factorised import Factorised, shared_leak
 from spikecore.api.learning.online import Online
-from spikecore.api.learning.stack import Block, Named, Stack
+from spikecore.api.learning.stack import Block, BlockStack, Named
 
 TRACES = "traces of inputs"  # the name of these traces among those of the layers
 OTHERS = "use learning='ottt' or learning='eprop'"
@@ -43,7 +43,7 @@ class NeuronalDynamics(Online):
     def _traces(self, block: Block, ready: Params) -> ByDynamics:
         return ByDynamics(block, lambda path: at(ready, path))
 
-    def _at_rest(self, engine: Any, stack: Stack, params: Params, seen: Dict[str, Any]) -> Dict[str, Any]:
+    def _at_rest(self, engine: Any, stack: BlockStack, params: Params, seen: Dict[str, Any]) -> Dict[str, Any]:
         _check_between(engine, stack, params.ready, seen)
         zeros_like, traces = engine.xp.zeros_like, {}
         for block in stack.blocks:
@@ -54,7 +54,13 @@ class NeuronalDynamics(Online):
         return {TRACES: Tree(traces), **super()._at_rest(engine, stack, params, seen)}
 
     def _inputs(
-        self, engine: Any, stack: Stack, params: Params, state: State, seen: Dict[str, Any], outputs: Dict[str, Any]
+        self,
+        engine: Any,
+        stack: BlockStack,
+        params: Params,
+        state: State,
+        seen: Dict[str, Any],
+        outputs: Dict[str, Any],
     ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """The traces of their inputs in place of the inputs of connections."""
         traced, before, after = dict(seen), state.traces[TRACES], {}
@@ -164,14 +170,14 @@ def _weighted(block: Block, ready: Params) -> Tuple[Named, ...]:
     return tuple(block.chain[place] for place in block.weighted(lambda path: at(ready, path)))
 
 
-def _between(stack: Stack, ready: Params) -> Iterator[Named]:
+def _between(stack: BlockStack, ready: Params) -> Iterator[Named]:
     """The layers between a neuron and the connection behind it."""
     for block in stack.blocks[1:]:
         weighted = _weighted(block, ready)
         yield from block.chain[: block.chain.index(weighted[0])] if weighted else ()
 
 
-def _check_between(engine: Any, stack: Stack, ready: Params, seen: Dict[str, Any]) -> None:
+def _check_between(engine: Any, stack: BlockStack, ready: Params, seen: Dict[str, Any]) -> None:
     """Refuse layers through which the trace of a neuron does not pass.
 
     Raises:

@@ -9,12 +9,12 @@ from spikecore.api.core.layer import EMPTY, Layer
 from spikecore.api.core.tree import Params, State, at, leaves
 from spikecore.api.layers.containers import Container, readout
 from spikecore.api.learning.derivatives import OUT, Quiet, derivatives, largest
-from spikecore.api.learning.forward_mode import ForwardMode, Spatial
+from spikecore.api.learning.forward_mode import ForwardMode, SpatialGradient
 from spikecore.api.learning.neuronal_dynamics import NeuronalDynamics
 from spikecore.api.learning.online import Online
 from spikecore.api.learning.rule import READOUT, Rule
 from spikecore.api.learning.signals import Aligned, Direct, Local, Symmetric
-from spikecore.api.learning.stack import Block, Stack, stack_of, under
+from spikecore.api.learning.stack import Block, BlockStack, stack_of, under
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.printing import shortened
 
@@ -68,7 +68,7 @@ def omissions_of(rule: Rule, engine: Any, params: Params, x: Any, steps: int) ->
         x: the input of a step (batch, *features).
         steps: number of steps.
     """
-    if isinstance(rule, Spatial):
+    if isinstance(rule, SpatialGradient):
         return omissions_of_window(rule.network, 1, steps)
     if isinstance(rule, ForwardMode):
         return []
@@ -85,7 +85,7 @@ def omissions_of(rule: Rule, engine: Any, params: Params, x: Any, steps: int) ->
     return [*found, *_of_dynamics(stack)] if isinstance(rule, NeuronalDynamics) else found
 
 
-def _of_signals(stack: Stack, way: Symmetric) -> Iterator[Omission]:
+def _of_signals(stack: BlockStack, way: Symmetric) -> Iterator[Omission]:
     """The part that another kind of learning signal replaces."""
     replaced = REPLACED[type(way)]
     layers = [*(name for block in stack.blocks if block.path in stack.hidden for name in _names(block))]
@@ -97,7 +97,7 @@ def _of_signals(stack: Stack, way: Symmetric) -> Iterator[Omission]:
         yield Omission(tuple(layers), replaced)
 
 
-def _of_spikes(stack: Stack, rule: Online, looks: Dict[str, _Look]) -> Iterator[Omission]:
+def _of_spikes(stack: BlockStack, rule: Online, looks: Dict[str, _Look]) -> Iterator[Omission]:
     """Effects of earlier spikes, which are constants."""
     for number, block in enumerate(stack.blocks):
         hidden, later = block.path in stack.hidden, stack.blocks[number + 1 :]
@@ -128,7 +128,7 @@ def _names(block: Block) -> Tuple[str, ...]:
     return (*(path for path, _ in block.chain), block.path)
 
 
-def _of_shared_traces(stack: Stack, looks: Dict[str, _Look]) -> Iterator[Omission]:
+def _of_shared_traces(stack: BlockStack, looks: Dict[str, _Look]) -> Iterator[Omission]:
     """The part that one trace per input leaves out within a block."""
     for block in stack.blocks:
         look = looks[block.path]
@@ -143,7 +143,7 @@ def _of_shared_traces(stack: Stack, looks: Dict[str, _Look]) -> Iterator[Omissio
             yield Omission(connections, what)
 
 
-def _of_dynamics(stack: Stack) -> Iterator[Omission]:
+def _of_dynamics(stack: BlockStack) -> Iterator[Omission]:
     """NDOT's substitute for a neuron's leak: the dynamics of the neurons that its inputs come from."""
     for sender, block in zip((None, *stack.blocks), stack.blocks):
         entering = [] if sender is None else [(sender, block.chain)]
@@ -184,7 +184,7 @@ def _is_filter(block: Block, looks: Dict[str, _Look]) -> bool:
     return look.constant_leak and look.reads_its_state and not look.curved and block.back is None
 
 
-def _looks(engine: Any, stack: Stack, ready: Params, x: Any) -> Dict[str, _Look]:
+def _looks(engine: Any, stack: BlockStack, ready: Params, x: Any) -> Dict[str, _Look]:
     found = {}
     for block in stack.blocks:
         weighted = block.weighted(lambda path: at(ready, path))

@@ -21,7 +21,7 @@ from spikecore.api.learning.filtered import FILTERED, Filtered
 from spikecore.api.learning.influence import Influence, within_layer
 from spikecore.api.learning.rule import READOUT, Rule
 from spikecore.api.learning.signals import Symmetric, forward, unseen
-from spikecore.api.learning.stack import Block, Stack, stack_of
+from spikecore.api.learning.stack import Block, BlockStack, stack_of
 
 Traces = Union[Exact, Factorised, Influence]
 TRACES: Dict[str, Callable[[Block, Ready], Traces]] = {
@@ -56,7 +56,7 @@ class Online(Rule):
             raise ValueError(f"trace={self.trace!r} must be one of {', '.join(TRACES)}")
 
     @cached_property
-    def stack(self) -> Stack:
+    def stack(self) -> BlockStack:
         """The blocks of the network."""
         return stack_of(self.network)
 
@@ -83,7 +83,7 @@ class Online(Rule):
         kappa = self._decay(engine, stack, ready, seen)
         return Params(ready=ready, leak=Tree(leaks), drawn=drawn, kappa=kappa)
 
-    def _decay(self, engine: Any, stack: Stack, ready: Params, seen: Dict[str, Any]) -> float:
+    def _decay(self, engine: Any, stack: BlockStack, ready: Params, seen: Dict[str, Any]) -> float:
         """``kappa`` as a number."""
         if self.kappa != READOUT:
             return float(self.kappa)
@@ -109,7 +109,7 @@ class Online(Rule):
         grads = Tree({name: engine.xp.zeros_like(a) for name, a in arrays_of(ready)})
         return self.fresh(engine, net, traces, grads)
 
-    def _at_rest(self, engine: Any, stack: Stack, params: Params, seen: Dict[str, Any]) -> Dict[str, Any]:
+    def _at_rest(self, engine: Any, stack: BlockStack, params: Params, seen: Dict[str, Any]) -> Dict[str, Any]:
         """The traces before the first step, by block; ``seen``: the inputs of each layer at that step."""
         blocks = self._eligible(stack, params)
         return {block.path: self._traces(block, params.ready).rest(engine, seen) for block in blocks}
@@ -128,7 +128,7 @@ class Online(Rule):
             kept = self._kept[block.path] = ready, self._traces(block, ready)
         return kept[1]
 
-    def _eligible(self, stack: Stack, params: Params) -> Tuple[Block, ...]:
+    def _eligible(self, stack: BlockStack, params: Params) -> Tuple[Block, ...]:
         """The blocks as their traces see them: the outputs of hidden neurons are filtered if there is a filter."""
         if not params.kappa:
             return stack.blocks
@@ -160,7 +160,13 @@ class Online(Rule):
         return y, self.counted(state, value, net=net, traces=Tree(after), grads=grads)
 
     def _inputs(
-        self, engine: Any, stack: Stack, params: Params, state: State, seen: Dict[str, Any], outputs: Dict[str, Any]
+        self,
+        engine: Any,
+        stack: BlockStack,
+        params: Params,
+        state: State,
+        seen: Dict[str, Any],
+        outputs: Dict[str, Any],
     ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """The traces of blocks that replace the inputs of layers at a step, and further traces after the step.
 
@@ -171,7 +177,7 @@ class Online(Rule):
         """
         return seen, {}
 
-    def _signals(self, engine: Any, stack: Stack, params: Params, state: State, x: Any) -> Any:
+    def _signals(self, engine: Any, stack: BlockStack, params: Params, state: State, x: Any) -> Any:
         """One step forward, and the gradient of the step's loss back through the layers.
 
         Returns:
@@ -232,7 +238,7 @@ def _constant(engine: Any, ready: Params) -> Params:
     return map_leaves(lambda a: engine.stop_gradient(a) if hasattr(a, "dtype") else a, ready)
 
 
-def _taps(engine: Any, stack: Stack, net: Any, last: Any) -> Tree:
+def _taps(engine: Any, stack: BlockStack, net: Any, last: Any) -> Tree:
     """Zeros that are added to the outputs of all neurons and to the states of the last neuron.
 
     The gradients by these zeros are the gradients by the outputs and states.

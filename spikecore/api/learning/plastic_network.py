@@ -22,7 +22,7 @@ from spikecore.api.core.layer import Layer, Stateless, computes_as, layer_name
 from spikecore.api.core.messages import unknown
 from spikecore.api.functional.base import scalar
 from spikecore.api.learning.homeostasis import AdaptiveThreshold, Bounds, Normalize
-from spikecore.api.learning.learning import UNSUPERVISED, Learner, Learning, Piece
+from spikecore.api.learning.learning import UNSUPERVISED, Learner, Learning, SequencePart
 from spikecore.api.learning.local_rule import CONNECTIONS, LocalRule
 from spikecore.api.learning.plastic_run import PlasticRun
 from spikecore.api.learning.stack import Named, in_order, under
@@ -32,7 +32,7 @@ from spikecore.arguments import shown
 
 if TYPE_CHECKING:
     from spikecore.api.training.compute import Compute
-    from spikecore.api.training.data import Placed
+    from spikecore.api.training.data import DeviceBatch
 
 Entry = Union[LocalRule, AdaptiveThreshold, Bounds, Normalize]
 LIMITS = (Bounds, Normalize)
@@ -119,11 +119,11 @@ class Plasticity(Learning):
                 "one length, or count the padding as silence, e.g. Loader(..., lengths=False)"
             )
 
-    def begin(self, executor: Any, loss: Any, batch: Placed) -> Learner:
+    def begin(self, executor: Any, loss: Any, batch: DeviceBatch) -> Learner:
         run, engine = PlasticRun(self, executor, executor.record), executor.engine
         state: Any = None
 
-        def learn(piece: Piece) -> Any:
+        def learn(piece: SequencePart) -> Any:
             nonlocal state
             out = run.feed(piece.x, state, piece.steps)
             run.update(executor.lr, None if self.reward is None else self.reward(out, piece.targets))

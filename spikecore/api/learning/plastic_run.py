@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from spikecore.api.core.layer import layer_name
 from spikecore.api.core.tree import State, at, flatten, rebuild
-from spikecore.api.layers.network import Output, Recorded, record_option
+from spikecore.api.layers.network import Output, RecordedStates, record_option
 from spikecore.api.learning.homeostasis import TINY, AdaptiveThreshold
 from spikecore.api.learning.plasticity import reward_on
 from spikecore.arguments import shown
@@ -69,7 +69,7 @@ class PlasticRun:
         self.seen = x, state, out
         if self.wanted is True:
             return out
-        return replace(out, states=Recorded({n: s for n, s in out.states.items() if n in (self.wanted or ())}))
+        return replace(out, states=RecordedStates({n: s for n, s in out.states.items() if n in (self.wanted or ())}))
 
     def check_reward(self, reward: Any, samples: int) -> None:
         """Refuse a reward that is missing, that no rule takes, not finite, or not one number or one per sample.

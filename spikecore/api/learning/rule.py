@@ -13,7 +13,7 @@ from spikecore.api.core.layer import Layer
 from spikecore.api.core.tree import Params, State, Tree, at, leaves, map_leaves
 from spikecore.api.core.variants import unfused
 from spikecore.api.layers.containers import readout
-from spikecore.api.layers.network import Output, Recorded
+from spikecore.api.layers.network import Output, RecordedStates
 
 if TYPE_CHECKING:
     from spikecore.api.learning.steps import StepLoss, Targets
@@ -139,7 +139,7 @@ class LearningRun:
         self.rule.targets.check(int(self.engine.to_numpy(self.state.count)), x.shape[0] if steps is None else steps)
         rule: Any = self.rule if self.watch is None else _Watched(self.rule, self.watch)
         spikes, _, self.state = self.engine.scan(rule, self.ready, self.state, x, steps=steps)
-        net, states = self.state.net, Recorded()
+        net, states = self.state.net, RecordedStates()
         mem = None if self.watch is None else at(net, self.watch).get("mem")
         if mem is not None and tuple(spikes.shape[1:]) == (2, *mem.shape):
             spikes, mem = spikes[:, 0, ...], spikes[:, 1, ...]

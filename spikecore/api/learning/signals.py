@@ -21,7 +21,7 @@ from spikecore.api.core.layer import EMPTY, Key, Layer, Params, layer_name
 from spikecore.api.core.tree import Tree, at, map_leaves, rebuild
 from spikecore.api.layers.linear import Linear
 from spikecore.api.learning.derivatives import OUT, largest
-from spikecore.api.learning.stack import Named, Stack
+from spikecore.api.learning.stack import BlockStack, Named
 
 Arrays = Dict[str, Any]  # by dotted name of a layer
 
@@ -35,8 +35,8 @@ class Symmetric:
 
     cuts: ClassVar[bool] = False  # whether signals of the layers behind do not reach a hidden layer of neurons
 
-    def draw(self, engine: Any, stack: Stack, ready: Params, inputs: Arrays, y: Any) -> Tree:
-        """The random weights of the way, by the dotted name of the layer they belong to; here there are none.
+    def draw(self, engine: Any, stack: BlockStack, ready: Params, inputs: Arrays, y: Any) -> Tree:
+        """Random weights on which the signals travel, by the dotted name of their layer; none for backpropagation.
 
         Args:
             engine: the engine.
@@ -81,7 +81,7 @@ class Aligned(Symmetric):
     own: float = 0.0
     random: float = 1.0
 
-    def draw(self, engine: Any, stack: Stack, ready: Params, inputs: Arrays, y: Any) -> Tree:
+    def draw(self, engine: Any, stack: BlockStack, ready: Params, inputs: Arrays, y: Any) -> Tree:
         behind = [named for block in stack.blocks[1:] for named in block.chain] + list(stack.tail)
         drawn = {}
         for path, layer in behind:
@@ -116,7 +116,7 @@ class Direct(Symmetric):
 
     cuts: ClassVar[bool] = True
 
-    def draw(self, engine: Any, stack: Stack, ready: Params, inputs: Arrays, y: Any) -> Tree:
+    def draw(self, engine: Any, stack: BlockStack, ready: Params, inputs: Arrays, y: Any) -> Tree:
         if stack.last_connection is None:
             return Tree()
         path, layer = stack.last_connection
@@ -141,7 +141,7 @@ class Local(Symmetric):
 
     cuts: ClassVar[bool] = True
 
-    def draw(self, engine: Any, stack: Stack, ready: Params, inputs: Arrays, y: Any) -> Tree:
+    def draw(self, engine: Any, stack: BlockStack, ready: Params, inputs: Arrays, y: Any) -> Tree:
         return Tree({path: _readout(engine, self.seed, path, inputs[path], y) for path in stack.hidden})
 
     def local(self, engine: Any, drawn: Tree, y: Any, outputs: Arrays, cost: Callable[[Any], Any]) -> List[Any]:
@@ -149,7 +149,7 @@ class Local(Symmetric):
 
 
 def forward(
-    engine: Any, stack: Stack, way: Symmetric, drawn: Tree, ready: Params, net: Any, x: Any, taps: Any
+    engine: Any, stack: BlockStack, way: Symmetric, drawn: Tree, ready: Params, net: Any, x: Any, taps: Any
 ) -> Tuple[Any, Any, Arrays, Arrays]:
     """One step of the network.
 

@@ -51,7 +51,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Stack:
+class BlockStack:
     """The blocks of a network, and the stateless layers after its last neuron."""
 
     blocks: Tuple[Block, ...]
@@ -73,7 +73,7 @@ class Stack:
         return tuple(block.path for block in self.blocks[: holds.index(True) if any(holds) else 0])
 
 
-def stack_of(network: Layer) -> Stack:
+def stack_of(network: Layer) -> BlockStack:
     """Divide a network into blocks.
 
     Raises:
@@ -88,7 +88,7 @@ def stack_of(network: Layer) -> Stack:
             chain = []
         else:
             chain.append((path, layer))
-    return Stack(tuple(blocks), tuple(chain))
+    return BlockStack(tuple(blocks), tuple(chain))
 
 
 def block_of(chain: Tuple[Named, ...], path: str, layer: Stepper) -> Block:

@@ -48,8 +48,8 @@ class ALIF(Membrane):
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         delayed = self.reset_mechanism != "none" and self.reset_delay
         reset = cast(engine, state.fired > 0.5) if delayed else None
-        mem = params.beta * self.lowered(params, state.mem, reset) + x
-        mem = self.quantised(engine, self.settled(params, mem, reset))
+        mem = params.beta * self.reset_before(params, state.mem, reset) + x
+        mem = self.quantised(engine, self.reset_after(params, mem, reset))
         fired = self.spike(engine, params, mem - (params.threshold + params.adaptation * state.adapt))
         adapt = params.rho * state.adapt + (1.0 - params.rho) * fired
         if not self.reset_delay:

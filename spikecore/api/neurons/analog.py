@@ -51,8 +51,8 @@ class LIAF(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = params.beta * self.lowered(params, state.mem, reset) + x
-        mem = self.settled(params, mem, reset)
+        mem = params.beta * self.reset_before(params, state.mem, reset) + x
+        mem = self.reset_after(params, mem, reset)
         out = ACTIVATIONS[self.activation](engine.xp, mem - params.threshold if self.threshold_related else mem)
         _, mem = self.fire(engine, params, mem)
         return self.graded(params, out), State(mem=mem)

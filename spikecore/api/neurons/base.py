@@ -12,7 +12,7 @@ from spikecore.api.core.host import float64, host, to_numpy
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, State
 from spikecore.api.core.parameters import (
-    Fixed,
+    FixedArray,
     Learn,
     Param,
     check_broadcast,
@@ -88,7 +88,7 @@ class Neuron(ByKeyword, Stepper):
         return param_fields(cls)
 
     def init(self, key: Key, shape: Shape) -> Init:
-        """Learned fields become parameters of the same name."""
+        """The initial values of learned fields, as parameters of the same name."""
         self.surrogate.check_shape(shape)
         params = {}
         for name in self.parameter_names():
@@ -96,7 +96,7 @@ class Neuron(ByKeyword, Stepper):
             if isinstance(value, Learn):
                 first = initial(key, self, name, value, shape)
                 params[name] = first if key.blank or not self._is_gate(name, value) else self._logit(name, first)
-            elif isinstance(value, Fixed):
+            elif isinstance(value, FixedArray):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)
 
@@ -109,7 +109,7 @@ class Neuron(ByKeyword, Stepper):
     def _value(self, engine: Any, params: Params, name: str) -> Any:
         value = getattr(self, name)
         if not isinstance(value, Learn):
-            return engine.asarray(value.data) if isinstance(value, Fixed) else value
+            return engine.asarray(value.data) if isinstance(value, FixedArray) else value
         if value.dt is not None:  # log tau was learned
             return engine.xp.exp(-value.dt * engine.xp.exp(-params[name]))
         return logistic(engine.xp, params[name]) if self._is_gate(name, value) else params[name]
@@ -141,13 +141,15 @@ class Neuron(ByKeyword, Stepper):
         return self, ""
 
     def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
-        """U - threshold at one (step, sample, *neuron), from states recorded over time; decides what is rounding.
+        """The distance U - threshold of one neuron at one step, ``place`` = (step, sample, *neuron).
 
-        ``fields`` are those of ``prepare``, as arrays that broadcast to one sample.
+        ``verify`` uses it: where two engines spike differently and the distance is within rounding, neither is wrong.
+        ``fields`` are the result of ``prepare``, as arrays that broadcast to one sample; ``states`` are recorded over
+        time.
         """
         return float(states.mem[place]) - value_at(fields.threshold, states.mem, place)
 
-    # ---- what most steps need ----
+    # ---- parts of a step, for subclasses ----
 
     def fires(self, engine: Engine, params: Params, mem: Array) -> Any:
         """Theta(mem - threshold), differentiated by the surrogate."""

@@ -75,6 +75,6 @@ class Lapicque(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = params.gain * x + params.decay * self.lowered(params, state.mem, reset)
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = params.gain * x + params.decay * self.reset_before(params, state.mem, reset)
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)

@@ -53,8 +53,8 @@ class Leaky(Parallel, Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = params.beta * self.lowered(params, state.mem, reset) + x
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = params.beta * self.reset_before(params, state.mem, reset) + x
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
@@ -87,8 +87,8 @@ class IF(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = self.lowered(params, state.mem, reset) + x
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = self.reset_before(params, state.mem, reset) + x
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
 

@@ -32,7 +32,7 @@ class _Gated(Membrane):
         xp = engine.xp
         enter, forget, content, leave = gates
         syn = logistic(xp, forget) * state.syn + logistic(xp, enter) * xp.tanh(content)
-        mem = self.settled(params, logistic(xp, leave) * xp.tanh(syn), reset)
+        mem = self.reset_after(params, logistic(xp, leave) * xp.tanh(syn), reset)
         return self.quantised(engine, syn), mem
 
 
@@ -97,7 +97,7 @@ class SLSTM(_Gated):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        before = self.lowered(params, state.mem, reset)
+        before = self.reset_before(params, state.mem, reset)
         gates, n = x + before @ engine.xp.permute_dims(params.weight_hh, (1, 0)), self.hidden_size
         parts = tuple(gates[..., i * n : (i + 1) * n] for i in range(4))
         syn, mem = self.gated(engine, params, state, parts, reset)
@@ -203,7 +203,7 @@ class SConv2dLSTM(_Gated):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        before = self.lowered(params, state.mem, reset)
+        before = self.reset_before(params, state.mem, reset)
         option = {"stride": (1, 1), "padding": self.padding, "dilation": self.dilation, "groups": 1}
         gates, n = x + engine.xp.conv(before, params.weight_h, None, **option), self.out_channels
         enter, forget, leave, content = (gates[:, i * n : (i + 1) * n, ...] for i in range(4))

@@ -3,8 +3,8 @@
 A neuron's own ``step`` only says how its membrane is updated::
 
     reset = self.reset(engine, params, state.mem)                  # R[t], or None
-    mem = params.beta * self.lowered(params, state.mem, reset) + x
-    return self.fire(engine, params, self.settled(params, mem, reset))
+    mem = params.beta * self.reset_before(params, state.mem, reset) + x
+    return self.fire(engine, params, self.reset_after(params, mem, reset))
 """
 
 from __future__ import annotations
@@ -82,16 +82,16 @@ class Membrane(Neuron):
             return None
         return cast(engine, before > params.threshold)
 
-    def lowered(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
-        """The membrane from which the update starts."""
+    def reset_before(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
+        """The membrane after delayed resets that act before the update: "subtract_decayed", and "zero" in ``Leaky``."""
         if reset is not None and self.reset_mechanism == "subtract_decayed":
             return before - reset * params.threshold
         if reset is not None and self.reset_mechanism == "zero" and self.zero_keeps_input:
             return (1.0 - reset) * before
         return before
 
-    def settled(self, params: Params, mem: Array, reset: Optional[Array]) -> Any:
-        """The updated membrane after a delayed reset."""
+    def reset_after(self, params: Params, mem: Array, reset: Optional[Array]) -> Any:
+        """The membrane after those delayed resets that act after the update: "subtract", and mostly "zero"."""
         if reset is not None and self.reset_mechanism == "subtract":
             return mem - reset * params.threshold
         if reset is not None and self.reset_mechanism == "zero" and not self.zero_keeps_input:
@@ -102,12 +102,12 @@ class Membrane(Neuron):
 
     def fire(self, engine: Engine, params: Params, mem: Array) -> Tuple[Any, Any]:
         """Spikes, and the membrane after quantisation and an immediate reset."""
-        mem, fired = self.decided(engine, params, mem)
+        mem, fired = self.spike_of(engine, params, mem)
         if not self.reset_delay:
             mem = self.reset_now(params, mem, fired)
         return self.graded(params, fired), mem
 
-    def decided(self, engine: Engine, params: Params, mem: Array) -> Tuple[Any, Any]:
+    def spike_of(self, engine: Engine, params: Params, mem: Array) -> Tuple[Any, Any]:
         """The quantised membrane, and the unscaled spikes of the neurons that inhibition lets fire."""
         mem = self.quantised(engine, mem)
         fired = self.fires(engine, params, mem)

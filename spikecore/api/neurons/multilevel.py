@@ -58,8 +58,8 @@ class ILIF(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = params.beta * self.lowered(params, state.mem, reset) + x
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = params.beta * self.reset_before(params, state.mem, reset) + x
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
     def reset(self, engine: Engine, params: Params, before: Array) -> Any:
@@ -121,8 +121,8 @@ class TernaryLeaky(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = params.beta * self.lowered(params, state.mem, reset) + x
-        mem = self.quantised(engine, self.settled(params, mem, reset))
+        mem = params.beta * self.reset_before(params, state.mem, reset) + x
+        mem = self.quantised(engine, self.reset_after(params, mem, reset))
         up = self.spike(engine, params, mem - params.threshold)
         down = self.spike(engine, params, -mem - params.threshold)
         fired = up - down
@@ -135,9 +135,9 @@ class TernaryLeaky(Membrane):
         above = super().reset(engine, params, before)
         return None if above is None else above - cast(engine, -before > params.threshold)
 
-    def lowered(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
+    def reset_before(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
         squared = reset if reset is None or self.reset_mechanism != "zero" else reset * reset
-        return super().lowered(params, before, squared)
+        return super().reset_before(params, before, squared)
 
     def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
         return abs(float(states.mem[place])) - value_at(fields.threshold, states.mem, place)

@@ -43,10 +43,10 @@ class _Nonlinear(Membrane):
         zeros = super().rest(engine, params, x)
         return zeros.replace(mem=zeros.mem + (params.v_reset if self.reset_mechanism == "zero" else params.v_rest))
 
-    def lowered(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
+    def reset_before(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
         if reset is not None and self.reset_mechanism == "zero":
             return (1.0 - reset) * before + reset * params.v_reset
-        return super().lowered(params, before, reset)
+        return super().reset_before(params, before, reset)
 
     def reset_now(self, params: Params, mem: Array, fired: Array) -> Any:
         if self.reset_mechanism == "zero":
@@ -87,9 +87,9 @@ class QIF(_Nonlinear):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        v = self.lowered(params, state.mem, reset)
+        v = self.reset_before(params, state.mem, reset)
         mem = v + (1.0 - params.beta) * (params.a0 * (v - params.v_rest) * (v - params.v_c) + x)
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
 
@@ -132,8 +132,8 @@ class EIF(_Nonlinear):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = driven(engine, params, self.lowered(params, state.mem, reset), x)
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = driven(engine, params, self.reset_before(params, state.mem, reset), x)
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
 
@@ -192,9 +192,9 @@ class AdEx(_Nonlinear):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        v = self.lowered(params, state.mem, reset)
+        v = self.reset_before(params, state.mem, reset)
         mem = driven(engine, params, v, x - state.adapt)
-        mem, fired = self.decided(engine, params, self.settled(params, mem, reset))
+        mem, fired = self.spike_of(engine, params, self.reset_after(params, mem, reset))
         adapt = params.rho * state.adapt + (1.0 - params.rho) * params.a * (v - params.v_rest) + params.b * fired
         if not self.reset_delay:
             mem = self.reset_now(params, mem, fired)

@@ -53,8 +53,8 @@ class PLIF(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        mem = charged(params, self.decay_input, self.lowered(params, state.mem, reset), x)
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = charged(params, self.decay_input, self.reset_before(params, state.mem, reset), x)
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
 
@@ -98,7 +98,7 @@ class KLIF(Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        charge = charged(params, self.decay_input, self.lowered(params, state.mem, reset), x)
+        charge = charged(params, self.decay_input, self.reset_before(params, state.mem, reset), x)
         mem = relu(engine.xp, params.k * charge)
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)

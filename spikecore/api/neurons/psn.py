@@ -13,7 +13,7 @@ from spikecore.api.core.sizes import at_least_one
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import cast
 from spikecore.api.neurons.parallel import Parallel
-from spikecore.api.neurons.stepper import Begun
+from spikecore.api.neurons.stepper import RunStart
 from spikecore.arguments import Size
 
 WHOLE = "it needs whole sequences, and cannot run step by step or stream; SlidingPSN can"
@@ -141,7 +141,7 @@ class MaskedPSN(PSN):
         steps, other = range(self.num_steps), 1.0 - self.mask
         return weight * engine.asarray([[1.0 if t - self.order < j <= t else other for j in steps] for t in steps])
 
-    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> Begun:
+    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> RunStart:
         steps = x.shape[0] if run.steps is None else run.steps
         if steps > self.num_steps:
             raise ShapeError(f"MaskedPSN: a sequence of {steps} time steps, expected num_steps={self.num_steps}")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Optional, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
-from spikecore.api.core.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
+from spikecore.api.core.parameters import FixedArray, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
 from spikecore.api.core.words import Array
 from spikecore.api.layers.linear import Conv2d, Linear
@@ -46,7 +46,7 @@ class OneToOne(Stateless):
     def prepare(self, engine: Engine, params: Params) -> Params:
         if isinstance(self.V, Learn):
             return params
-        return Params(V=engine.asarray(self.V.data) if isinstance(self.V, Fixed) else self.V)
+        return Params(V=engine.asarray(self.V.data) if isinstance(self.V, FixedArray) else self.V)
 
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
         return params.V * x, state

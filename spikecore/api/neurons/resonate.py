@@ -66,9 +66,9 @@ class ResonateAndFire(Parallel, Membrane):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        before = state.real, self.lowered(params, state.mem, reset)
+        before = state.real, self.reset_before(params, state.mem, reset)
         real, mem = turned((params.pole_real, params.pole_imag), before)
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(real=self.quantised(engine, real + x), mem=mem)
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from spikecore.api.neurons.base import Neuron
 
 
-class Begun(NamedTuple):
+class RunStart(NamedTuple):
     """The start of a run over time."""
 
-    params: Params  # prepared
+    params: Params  # as ``prepare`` returns them
     state: State  # before the first step
-    inputs: Any  # projected
+    inputs: Any  # as ``project`` returns them
     resting: State  # the state at rest
-    plain: bool  # whether the run is one ``Engine.scan`` of the layer itself, without noise and no parallel form
+    plain: bool  # whether ``Engine.scan`` runs the layer itself: no noise is added, and no parallel form is used
 
 
 class Stepper(Layer):
     """A layer that runs over time through ``Engine.scan``: a neuron, or a wrapper around one."""
 
-    # whether ``run`` is ``begin`` and ``over_time``; a class with another one need not say
+    # whether ``run`` is ``begin`` followed by ``over_time``; False by itself in a class that overrides one of them
     scans: ClassVar[bool] = True
     recurs: ClassVar[bool] = False  # whether its field ``connection`` leads from its spikes back to its input
 
@@ -52,7 +52,7 @@ class Stepper(Layer):
         return type(self).project is not Stepper.project
 
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
-        """The part of the update that depends on the input alone, once over time and batch."""
+        """The part of the update that depends on the input alone, computed for all steps at once."""
         return x
 
     def entering(self, engine: Engine, params: Params, x: Array) -> Any:
@@ -79,23 +79,23 @@ class Stepper(Layer):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Any:
-        """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
+        """The result of ``Engine.scan``, computed without a loop, for neurons that offer ``parallel``."""
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         return self.over_time(run, self.begin(run, params, state, x))
 
-    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> Begun:
-        """The start of a run over time."""
+    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> RunStart:
+        """Prepare parameters, project the input, and check or make the first state of a run over time."""
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
         start = run.start(resting) if state is None else self._checked(state, resting, run.path)
         noise = run.train and self.stochastic
-        return Begun(prepared, start, current, resting, not (noise or self.parallel))
+        return RunStart(prepared, start, current, resting, not (noise or self.parallel))
 
-    def over_time(self, run: Pass, begun: Begun) -> Result:
-        """All steps from there."""
+    def over_time(self, run: Pass, begun: RunStart) -> Result:
+        """Run all steps from the start that ``begin`` returned."""
         record, engine, current = tuple(self.state) if run.records else (), run.engine, begun.inputs
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
         if self.parallel:
@@ -123,26 +123,26 @@ argument_kind(Stepper, "a neuron such as sc.Leaky(beta=0.9)")
 
 
 def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-    """``stepper.step``, whose states may come in any order: loops over time keep them in that of ``stepper.state``.
+    """Call ``stepper.step`` and check its result; the new states are put in the order of ``stepper.state``.
 
     Raises:
         TypeError: the step returns something else than its output and a State of these names.
     """
-    found, names = stepper.step(engine, params, state, x), tuple(stepper.state)
-    after = found[1] if isinstance(found, tuple) and len(found) == 2 else None
+    result, names = stepper.step(engine, params, state, x), tuple(stepper.state)
+    after = result[1] if isinstance(result, tuple) and len(result) == 2 else None
     if not isinstance(after, State) or set(after) != set(names):
-        name, given = step_name(stepper), tuple(after) if isinstance(after, State) else type(found).__name__
+        name, returned = step_name(stepper), tuple(after) if isinstance(after, State) else type(result).__name__
         wanted = ", ".join(f"{one}=..." for one in names)
-        raise TypeError(f"{name}.step returned {given}, expected (output, State({wanted})): {name}.state names them")
-    return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
+        raise TypeError(f"{name}.step returned {returned}, expected (output, State({wanted})): {name}.state names them")
+    return result[0], after if tuple(after) == names else State({name: after[name] for name in names})
 
 
 # ---- noise of stochastic surrogates: drawn before the loop over time, sent through it beside the input -------------
 
 
 @dataclass(frozen=True)
-class Fed(Stepper):
-    """A neuron whose step gets something else than the input of the run; messages name the neuron.
+class InputWrapper(Stepper):
+    """Base of wrappers that change the input of a neuron's step; messages name the neuron inside.
 
     Args:
         neuron: the neuron.
@@ -159,12 +159,12 @@ class Fed(Stepper):
 
 
 def step_name(stepper: Any) -> str:
-    """The class whose ``step`` it is, for messages."""
-    return step_name(stepper.neuron) if isinstance(stepper, Fed) else type(stepper).__name__
+    """The name of the class whose ``step`` runs, for messages; wrappers of the input are looked through."""
+    return step_name(stepper.neuron) if isinstance(stepper, InputWrapper) else type(stepper).__name__
 
 
 def writes_into(stepper: Any, what: str) -> str:
-    """The message about a step that writes into what it gets."""
+    """The error message for a step that changes one of its arguments in place."""
     return (
         f"{step_name(stepper)}.step writes into {what}, which others have as well: make a new array, e.g. "
         "mem = params.beta * state.mem + x in place of mem += x"
@@ -172,7 +172,7 @@ def writes_into(stepper: Any, what: str) -> str:
 
 
 @dataclass(frozen=True)
-class Noisy(Fed):
+class Noisy(InputWrapper):
     """A neuron whose input carries, on a last axis, the current and the noise of each step.
 
     Args:
@@ -184,7 +184,7 @@ class Noisy(Fed):
 
 
 def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
-    """The stepper and input to scan instead of ``neuron`` and its own, and the steps of a constant input (None: all).
+    """A neuron with drawn noise: the wrapped stepper, its input with the noise, and the ``steps`` of ``Engine.scan``.
 
     Raises:
         ValueError: no random key, or a neuron whose membrane is not shaped like its input.

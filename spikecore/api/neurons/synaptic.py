@@ -42,8 +42,8 @@ class Synaptic(Parallel, Membrane):
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         syn = params.alpha * state.syn + x
-        mem = params.beta * self.lowered(params, state.mem, reset) + syn
-        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        mem = params.beta * self.reset_before(params, state.mem, reset) + syn
+        spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(syn=self.quantised(engine, syn), mem=mem)
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Optional, Tuple, Type
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.parameters import (
-    Fixed,
+    FixedArray,
     Learn,
     Param,
     check_broadcast,
@@ -92,7 +92,7 @@ class Surrogate(Concise, Checked):
 
 
 def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
-    """A parameter as a float or ``Fixed``; refuse one that is out of range."""
+    """A parameter as a float or ``FixedArray``; refuse one that is out of range."""
     if isinstance(value, Learn):
         raise TypeError(
             f"{owner.__name__}: {name} cannot be learned, since no spike depends on it; give a number or an array"
@@ -111,6 +111,6 @@ def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
 
 def local(xp: Vocabulary, u: Any, value: Param) -> Any:
     """A parameter for use in a formula: a number unchanged, an array converted to the engine and dtype of ``u``."""
-    if not isinstance(value, Fixed):
+    if not isinstance(value, FixedArray):
         return value
     return xp.astype(engine_of(u).asarray(value.data), str_dtype(u))

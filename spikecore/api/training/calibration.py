@@ -21,7 +21,7 @@ PER_OCTAVE = 16  # ... so many scales per factor of two
 
 
 class Range(NamedTuple):
-    """Which values were seen."""
+    """The range of the values of an array, and whether they are integers."""
 
     low: float
     high: float

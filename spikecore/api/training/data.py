@@ -20,7 +20,7 @@ Lengths = Optional[List[int]]
 Batch = Tuple[Any, Any, Any]  # inputs, targets, lengths
 
 
-class Placed(NamedTuple):
+class DeviceBatch(NamedTuple):
     """A batch, or some of its samples, on the engine, as a training step gets them."""
 
     x: Any
@@ -234,7 +234,7 @@ def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Le
     return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))
 
 
-def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> Placed:
+def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> DeviceBatch:
     """A batch on the engine of the model, which it builds if need be; checked.
 
     Args:
@@ -253,4 +253,4 @@ def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> Placed:
     targets = feed.aims(model.engine, loss, targets)
     counted = lengths_of(model.engine, lengths, x, steps)
     check_targets(model.engine, loss, x, steps, targets, model.classes, counted)
-    return Placed(x, steps, targets, counted, key)
+    return DeviceBatch(x, steps, targets, counted, key)

@@ -17,7 +17,7 @@ from spikecore.api.core.engines import LAYERS
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
-from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
+from spikecore.api.core.parameters import FixedArray, Learn, learn, learn_tau
 from spikecore.api.functional import quant, quantisers
 from spikecore.api.layers import (
     adaptive_pooling,
@@ -155,7 +155,7 @@ def _names() -> Dict[Type[Any], str]:
 
 def _described(thing: Any, names: Dict[Type[Any], str]) -> Any:
     """The result of ``describe``; classes that are not in ``names`` are added to it."""
-    if isinstance(thing, Fixed):
+    if isinstance(thing, FixedArray):
         return {"array": thing.tolist()}
     if isinstance(thing, Learn):
         return {"learn": _described(thing.value, names), "per": thing.per, "dt": thing.dt}
@@ -228,7 +228,7 @@ def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
     keys = set(data)
     try:
         if keys == {"array"}:
-            return Fixed(_numbers(data["array"]))
+            return FixedArray(_numbers(data["array"]))
         if "learn" in keys and keys <= {"learn", "per", "dt"}:
             value, dt = _built(data["learn"], classes), data.get("dt")
             return learn(value, data["per"]) if dt is None else learn_tau(value, dt, data["per"])

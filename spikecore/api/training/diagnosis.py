@@ -18,11 +18,11 @@ from spikecore.api.core.tree import flatten
 from spikecore.api.core.variants import unfused
 from spikecore.api.functional.base import LossBase, decoder_of, reads_labels, terms
 from spikecore.api.functional.targets import targets_on
-from spikecore.api.functional.tasks import VALUE_BY_STEP, Task
+from spikecore.api.functional.tasks import VALUE_BY_STEP, TargetKind
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.data import Placed
+from spikecore.api.training.data import DeviceBatch
 from spikecore.arguments import shown
 
 SAMPLES = 8  # of the first batch of an epoch
@@ -66,7 +66,7 @@ class Diagnosis:
     loss: Any
     window: Optional[int]
     looks: bool
-    kept: Optional[Placed] = None
+    kept: Optional[DeviceBatch] = None
     said: Set[str] = field(default_factory=set)
 
     def of_network(self) -> None:
@@ -88,7 +88,7 @@ class Diagnosis:
                 )
 
     def of_classes(self, data: Any, validation: Any) -> None:
-        """Say what the targets and columns lack, of training and of validation; both are batches that may know all."""
+        """Warn of training samples, and of validation targets, from which little can be learned or judged."""
         read = decoder_of(self.loss)
         if read is not None and read.task is not None:
             say_of_samples(getattr(data, "inputs", None), getattr(data, "targets", None), read.task)
@@ -157,7 +157,7 @@ class Diagnosis:
         part = slice(min(SAMPLES, batch))
         some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]
         copy = engine.xp.concat
-        self.kept = Placed(
+        self.kept = DeviceBatch(
             copy((x[:, part, ...],), axis=0),
             steps,
             copy((some,), axis=0),
@@ -180,7 +180,7 @@ class Diagnosis:
         if new:
             warn(f"fit, after epoch {epoch}, {self.kept.x.shape[1]} samples: {'; '.join(new.values())}")
 
-    def _run(self, kept: Placed) -> Any:
+    def _run(self, kept: DeviceBatch) -> Any:
         """Loss, output and gradients of samples, by the loop over steps: kernels would have to be compiled for it."""
         executor, engine = self.model.trainer.executor, unfused(self.model.engine)
         run = Pass(engine, kept.steps, True, kept.key, True, self.window)
@@ -256,7 +256,7 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
 # ---- a loss that is not finite -------------------------------------------------------------------------------------
 
 
-def origin(model: Any, loss: Any, kept: Placed) -> str:
+def origin(model: Any, loss: Any, kept: DeviceBatch) -> str:
     """Origin of a loss that is not finite: a weight, or a layer with its time step; "" if none is found."""
     executor = model.trainer.executor
     if executor.gradients is None or executor.divided is not None:
@@ -290,7 +290,7 @@ def broken(arrays: Dict[str, Any]) -> List[str]:
     return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
 
 
-def say_of_samples(inputs: Any, targets: Any, task: Task) -> None:
+def say_of_samples(inputs: Any, targets: Any, task: TargetKind) -> None:
     """Give a ``TrainingWarning`` if training samples are very few, have one target, or a column that never changes.
 
     Args:

@@ -15,10 +15,10 @@ from spikecore.api.functional.metrics import COLUMNS, Metric, Metrics, averaged,
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Encoder, Feed
-from spikecore.api.training.data import Placed, batches_for, placed
+from spikecore.api.training.data import DeviceBatch, batches_for, placed
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
-from spikecore.api.training.shards import Part, parts, sharded
+from spikecore.api.training.shards import RankPart, parts, sharded
 from spikecore.api.training.together import Parallel, ranks_for
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.progress import Progress, length
@@ -103,7 +103,7 @@ def _evaluate(
     bar, executor = Progress("evaluate", length(data), progress), model.trainer.executor
     to_numpy = model.engine.to_numpy
 
-    def count(batch: Placed) -> None:
+    def count(batch: DeviceBatch) -> None:
         x, steps, targets, lengths, _ = batch
         out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
         targets = targets_on(model.engine, targets)
@@ -114,13 +114,15 @@ def _evaluate(
     given = _placed(model, feed, loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
     with closing(given):  # after an error, too, no worker goes on
         if executor.divided is not None and ranks.size > 1:
-            _in_step(given, count, executor.divided.attend, ranks)
+            _in_step(given, count, executor.divided.join_collectives, ranks)
             return
         for batch in filter(None, given):
             count(batch)
 
 
-def _placed(model: Any, feed: Feed, loss: Any, given: Iterable[Part]) -> Generator[Optional[Placed], None, None]:
+def _placed(
+    model: Any, feed: Feed, loss: Any, given: Iterable[RankPart]
+) -> Generator[Optional[DeviceBatch], None, None]:
     """Parts of batches on the engine; None for one without samples, where a batch has fewer than there are ranks."""
     done = 0
     for part in given:
@@ -131,9 +133,12 @@ def _placed(model: Any, feed: Feed, loss: Any, given: Iterable[Part]) -> Generat
 
 
 def _in_step(
-    given: Iterator[Optional[Placed]], count: Callable[[Placed], None], attend: Callable[[], None], ranks: Ranks
+    given: Iterator[Optional[DeviceBatch]],
+    count: Callable[[DeviceBatch], None],
+    join_collectives: Callable[[], None],
+    ranks: Ranks,
 ) -> None:
-    """Count batches where every run needs all ranks: a rank attends where it has no samples, and no batch any more."""
+    """Count batches in step with the other ranks; as weights are divided, a rank without samples joins each run."""
     error: Optional[Exception] = None
     while True:
         batch, ended = None, False
@@ -147,7 +152,7 @@ def _in_step(
         if all(row[0] for row in ranks.meet(error, float(ended))):
             return
         try:
-            attend() if batch is None else count(batch)
+            join_collectives() if batch is None else count(batch)
         except RankError:
             raise
         except Exception as raised:  # of the loss or a metric; all ranks hear of it when they meet

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
-from spikecore.api.core.executor import Gradients
+from spikecore.api.core.executor import GradientAccess
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import EMPTY, Key, Layer, Pass, Shape, shapes_of
 from spikecore.api.core.ranks import Ranks
@@ -79,8 +79,8 @@ def _trained(optimizer: Optional[Optimizer], network: Layer, params: Params) -> 
     """The optimisers of the parameters that are not frozen, by name; those of connections alone keep zeros."""
     if optimizer is None:
         return {}
-    given = optimizer.by_name(name for name, _ in leaves(params))
-    trained = {name: spec for name, spec in given.items() if spec is not None}
+    specs = optimizer.by_name(name for name, _ in leaves(params))
+    trained = {name: spec for name, spec in specs.items() if spec is not None}
     if not optimizer.keep_zeros:
         return trained
     plain = set(trained) - set(connections_of(network))
@@ -122,7 +122,7 @@ def executor_from(
     return executor, like.shape
 
 
-class NetworkExecutor(Executor, Gradients):
+class NetworkExecutor(Executor, GradientAccess):
     """Weights, buffers and optimiser of one network on one engine.
 
     Args:
@@ -173,7 +173,7 @@ class NetworkExecutor(Executor, Gradients):
         self.optimizer_arrays: Dict[str, Dict[str, Any]] = {name: {} for name in self.trained}
 
     @property
-    def gradients(self) -> Optional[Gradients]:
+    def gradients(self) -> Optional[GradientAccess]:
         return self
 
     def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
@@ -245,13 +245,13 @@ class NetworkExecutor(Executor, Gradients):
         buffers = self.buffers if self.moved is None else self.moved
         option: Any = {"steps": steps, "key": key, "state": state, "lengths": lengths}
         loss, out, self.moved, grads = self.differentiate(x, y, buffers, **option)
-        self.hold(grads, weight)
+        self.add_gradient(grads, weight)
         return loss, out
 
-    def hold(self, grads: Params, weight: float) -> None:
-        given = flatten(grads)
-        found = Params({name: given[name] if weight == 1.0 else weight * given[name] for name in self.trained})
-        self.waiting = found if self.waiting is None else map_leaves(lambda a, b: a + b, self.waiting, found)
+    def add_gradient(self, grads: Params, weight: float) -> None:
+        by_name = flatten(grads)
+        share = Params({name: by_name[name] if weight == 1.0 else weight * by_name[name] for name in self.trained})
+        self.waiting = share if self.waiting is None else map_leaves(lambda a, b: a + b, self.waiting, share)
         self.added += weight
 
     def gradient(self) -> Params:
@@ -267,16 +267,16 @@ class NetworkExecutor(Executor, Gradients):
         self.waiting, self.added, self.moved = None, 0.0, None
 
     def apply(self, grads: Params) -> None:
-        given, xp, asarray = flatten(grads), self.engine.xp, self.engine.asarray
+        by_name, xp, asarray = flatten(grads), self.engine.xp, self.engine.asarray
         params, before = dict(leaves(self.params)), self.optimizer_arrays
-        found = {name: given[name] for name in self.trained}
+        trained = {name: by_name[name] for name in self.trained}
         if self.clip_norm is not None:
             from spikecore.api.training.clipping import clipped
 
-            found = {name: self.trained[name].existing(xp, params[name], g) for name, g in found.items()}
-            found = clipped(xp, found, self.clip_norm)
+            trained = {name: self.trained[name].existing(xp, params[name], g) for name, g in trained.items()}
+            trained = clipped(xp, trained, self.clip_norm)
         self.steps_done += 1
-        for name, grad in found.items():
+        for name, grad in trained.items():
             params[name], arrays = self.updated(self.trained[name], params[name], grad, before[name])
             before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
         self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))

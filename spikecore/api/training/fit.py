@@ -130,9 +130,9 @@ def fit(
         )
     unsupervised = not way.gradients and loss is None
     loss, optimizer = trainer.with_defaults(loss, optimizer)
-    told: Any = UNSUPERVISED if unsupervised else loss  # what the history tells
+    reported: Any = UNSUPERVISED if unsupervised else loss  # the loss in the history
     measured = "rate" if unsupervised and metric is None else metric
-    metrics, epochs = metrics_of(measured, told), whole_number("epochs", epochs, 1)
+    metrics, epochs = metrics_of(measured, reported), whole_number("epochs", epochs, 1)
     feed = Feed(num_steps, encoder, time_axis, compute.check_finite)
     batches = batches_for(self, data, targets, feed, batch_size, shuffle=True, unlabelled=not way.gradients)
     if are_arrays(validation):
@@ -140,26 +140,26 @@ def fit(
         validation = batches_for(self, x, y, feed, batch_size)
     ranks = ranks_for(self.engine, compute.parallel)
     if not self.built:
-        self.build(first_sample_shape(self.engine, self.seed, batches, feed, told))
-    way.check(self.engine, self.trainer.executor, told, compute, ranks.size)
+        self.build(first_sample_shape(self.engine, self.seed, batches, feed, reported))
+    way.check(self.engine, self.trainer.executor, reported, compute, ranks.size)
     if compute.compile:
         extra(self.engine, TrainingOptions).check_compile(self.engine)
-    own: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
-    own.update({"ranks": ranks} if ranks.size > 1 else {})
-    own.update({"divides": True} if ranks.size > 1 and compute.parallel == "fsdp" else {})
-    own.update({"compiles": True} if compute.compile else {})
-    own.update(budget_of(self.engine, way, compute))
+    options: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
+    options.update({"ranks": ranks} if ranks.size > 1 else {})
+    options.update({"divides": True} if ranks.size > 1 and compute.parallel == "fsdp" else {})
+    options.update({"compiles": True} if compute.compile else {})
+    options.update(budget_of(self.engine, way, compute))
     with at_work(lambda seconds: f"spikecore: preparing the training, {seconds:.0f} s", progress):
-        trainer.compile(self, loss, optimizer, resume, window=way.window, **own)
+        trainer.compile(self, loss, optimizer, resume, window=way.window, **options)
     trainer.metric, trainer.learning, trainer.time_axis = metric, way, time_axis
     start = trainer.start if resume else FitStart(self.epochs_done, self.trainer.executor.steps_done)
-    named: Any = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "metric": metric}
-    named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, learning=way)
-    named["compute"] = replace(compute, memory=None)  # of which each may have its own
-    compare(self, ranks, batches, validation, **named, resume=resume)
+    common: Any = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "metric": metric}
+    common.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, learning=way)
+    common["compute"] = replace(compute, memory=None)  # the memory budget may differ between ranks
+    compare(self, ranks, batches, validation, **common, resume=resume)
     batches, validation = ranks.alike(lambda: (sharded(batches, ranks), sharded(validation, ranks, empty=True)))
     training = Training(
-        self, batches, told, metrics, feed, start.epochs + epochs, optimizer.lr if way.gradients else 1.0,
+        self, batches, reported, metrics, feed, start.epochs + epochs, optimizer.lr if way.gradients else 1.0,
         schedule, validation, callbacks, progress, learning=way, accumulate=compute.accumulate, ranks=ranks,
     )  # fmt: skip
     trainer.start = start

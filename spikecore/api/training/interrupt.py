@@ -24,7 +24,7 @@ class Terminated(SystemExit):
 
 
 @contextlib.contextmanager
-def wholly() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Delay Ctrl-C until the block has ended, so that the block is not interrupted.
 
     A second Ctrl-C interrupts the block at once, for users who do not want to wait.

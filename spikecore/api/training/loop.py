@@ -19,12 +19,12 @@ from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callbacks, Step
-from spikecore.api.training.data import Placed, begin_epoch, check_batches, placed
+from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches, placed
 from spikecore.api.training.diagnosis import APART, Diagnosis, broken, origin
 from spikecore.api.training.evaluate import Average, mean_over, shown_row
 from spikecore.api.training.history import History, Row
-from spikecore.api.training.interrupt import noted, noting, obey, wholly
-from spikecore.api.training.shards import Part, parts, unequal
+from spikecore.api.training.interrupt import noted, noting, obey, uninterrupted
+from spikecore.api.training.shards import RankPart, parts, unequal
 from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, at_work, length
 
@@ -42,7 +42,7 @@ class DivergedError(ArithmeticError):
 class Batch(NamedTuple):
     """A part of a batch on the engine, checked."""
 
-    placed: Placed
+    placed: DeviceBatch
     whole: int  # how many samples the batch has over all ranks
 
 
@@ -70,7 +70,9 @@ class Training:
     accumulate: int = 1
     ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
-    given: Optional[Generator[Part, None, None]] = field(default=None, init=False, repr=False)  # parts of this epoch
+    given: Optional[Generator[RankPart, None, None]] = field(
+        default=None, init=False, repr=False
+    )  # parts of this epoch
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
@@ -143,7 +145,7 @@ class Training:
                     self.validated = self._validated()
                     row.update(self.validated)
                 self.bar.note(**shown_row(row))
-                with wholly():
+                with uninterrupted():
                     history.append(row)
                     model.epochs_done += 1
                     model.trainer.unfinished = None
@@ -210,7 +212,7 @@ class Training:
         self.model.trainer.executor.set_lr(self.base_lr * factor)
 
     def _factor(self, schedule: Any, epoch: float, epochs: int) -> float:
-        """The factor of a schedule, for which this ``fit`` is the first."""
+        """The factor of a schedule, which counts epochs, and reads the history, from the start of this ``fit``."""
         reads = getattr(schedule, "reads_history", False)
         rows = [row for row in self.model.history if row["epoch"] > self.model.trainer.start.epochs] if reads else []
         given = schedule(epoch, epochs, *([rows] if reads else []))
@@ -231,7 +233,7 @@ class Training:
             if self.each_step and not self.pending.batches:
                 self._set_lr(epoch + mean.batches / per_epoch)
             before = mean.batches
-            with wholly():  # an update and what callbacks make of it
+            with uninterrupted():  # an update and what callbacks make of it
                 self._step(epoch, mean, batch)
                 if self.pending.batches == self.accumulate:
                     self._update(epoch, mean)
@@ -240,7 +242,7 @@ class Training:
                 if mean.batches != before and self._stopped(epoch, mean):
                     return None
         if self.pending.batches:
-            with wholly():
+            with uninterrupted():
                 self._update(epoch, mean)
                 if self._stopped(epoch, mean):
                     return None
@@ -286,7 +288,7 @@ class Training:
                 return
             yield batch
 
-    def _batch(self, epoch: int, mean: Average, part: Part) -> Batch:
+    def _batch(self, epoch: int, mean: Average, part: RankPart) -> Batch:
         """A part of a batch as a training step takes it."""
         key = Key((self.model.seed, "epoch", epoch), mean.samples + self.waiting + part.before)
         batch = placed(self.model, self.feed, self.loss, part[:3], key)
@@ -355,7 +357,7 @@ class Training:
         if not self.feed.check_finite or loss is None or math.isfinite(loss):
             return
         x, steps, targets, lengths, key = self.last
-        kept = Placed(x, steps, targets_on(self.model.engine, targets), lengths, key)
+        kept = DeviceBatch(x, steps, targets_on(self.model.engine, targets), lengths, key)
         cause = self._origin(kept)
         held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
         raise DivergedError(
@@ -363,7 +365,7 @@ class Training:
             f"diverged. {held} {self.remedy}"
         )
 
-    def _origin(self, kept: Placed) -> str:
+    def _origin(self, kept: DeviceBatch) -> str:
         """Origin of a loss that is not finite, by the rank in whose part of the batch it has arisen."""
         own = self.together and math.isfinite(self.pending.sums["loss"])
         causes = self.ranks.gathered("" if own else origin(self.model, self.loss, kept))

@@ -9,7 +9,7 @@ from spikecore.api.core.layer import shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import walk
 from spikecore.api.layers.summary import rows_of
-from spikecore.printing import Text, call, columns, table
+from spikecore.printing import PrintedText, call, columns, table
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def summary(model: Model) -> str:
     """A table of the layers."""
     rows, head = _rows(model)
-    return Text(columns([head, *rows], left=len(head)))
+    return PrintedText(columns([head, *rows], left=len(head)))
 
 
 def line(model: Model) -> str:

@@ -14,10 +14,10 @@ from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import check_output, constant
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.training.batching import Encoder, Feed, Input
-from spikecore.api.training.data import Placed, placed
+from spikecore.api.training.data import DeviceBatch, placed
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
-from spikecore.api.training.interrupt import wholly
+from spikecore.api.training.interrupt import uninterrupted
 from spikecore.api.training.loop import DivergedError
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import ArrayLike, Seed, Size, checked, shown
@@ -88,7 +88,7 @@ def train_step(
     option = {} if batch.lengths is None else {"lengths": batch.lengths}
     if option and executor.gradients is None:
         raise NotImplementedError(f"lengths: engine {self.engine.name!r} takes whole sequences; use numpy or torch")
-    with wholly():
+    with uninterrupted():
         self.trainer.unfinished = None
         value, out = executor.step(batch.x, batch.targets, steps=batch.steps, key=batch.key, **option)
     _check_loss(value, check_finite)
@@ -141,7 +141,7 @@ def value_and_grad(
     _check_gradients(self, executor)
     before, executor.window = executor.window, window  # a ``fit`` that calls this in a callback keeps its own
     try:
-        with wholly():
+        with uninterrupted():
             executor.gradients.discard()
             option = {"steps": batch.steps, "key": batch.key, "lengths": batch.lengths}
             value, _ = executor.gradients.add(batch.x, batch.targets, **option)
@@ -182,7 +182,7 @@ def apply(
             "for each parameter, as value_and_grad returns them"
         )
     given = {name: _gradient(self, name, grads[name], shapes[name]) for name in trained}
-    with wholly():
+    with uninterrupted():
         self.trainer.unfinished = None
         executor.gradients.discard()
         executor.gradients.apply(Params(given))
@@ -220,7 +220,7 @@ def _window(learning: Any) -> Optional[int]:
 
 def _batch(
     model: Model, feed: Feed, loss: Any, x: Any, targets: Any, lengths: Any, seed: Union[None, Seed, Key]
-) -> Placed:
+) -> DeviceBatch:
     """A user's batch, checked; it builds the model if need be."""
     if seed is None:
         seed = (model.seed, "step", model.trainer.executor.steps_done if model.built else 0)

@@ -1,4 +1,4 @@
-"""Whether a fit can continue where the last one has ended, and with the arrays of its optimiser."""
+"""Checks before a fit continues the last one: from where it has ended, with the arrays of its optimiser."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from spikecore.api.training.data import batches, behind
 SAMPLER = (("num_replicas", "rank"), ("num_processes", "process_index"))  # torch's words and Accelerate's
 
 
-class Part(NamedTuple):
+class RankPart(NamedTuple):
     """A rank's part of a batch."""
 
     inputs: Any
@@ -69,7 +69,7 @@ class Shard:
         self.data.set_epoch(epoch)
 
 
-class Own:
+class RankBatches:
     """Batches of which each rank has its own, and which are one batch of all ranks together."""
 
     def __init__(self, data: Any) -> None:
@@ -99,7 +99,7 @@ def sharded(data: Any, ranks: Ranks, empty: bool = False) -> Any:
     if ranks.size == 1 or data is None:
         return data
     if own_batches(data, ranks):
-        return Own(data)
+        return RankBatches(data)
     if not hasattr(data, "shard"):
         return data
     least = min(data.batch_sizes())
@@ -120,7 +120,7 @@ def too_small(count: int, ranks: Ranks) -> RankError:
 
 def parts(
     data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: bool = False
-) -> Generator[Part, None, None]:
+) -> Generator[RankPart, None, None]:
     """This rank's parts of the batches of an epoch.
 
     Args:
@@ -137,21 +137,21 @@ def parts(
     given = behind(data, loss, skip) if skip else batches(data, loss)
     try:
         if ranks.size == 1:
-            yield from (Part(*batch) for batch in given)
+            yield from (RankPart(*batch) for batch in given)
         elif isinstance(data, Shard):
             for batch, whole in zip(given, islice(data.sizes, skip, None)):
-                yield Part(batch[0], batch[1], batch[2], ranks.part(whole).start, whole)
-        elif not isinstance(data, Own):
+                yield RankPart(batch[0], batch[1], batch[2], ranks.part(whole).start, whole)
+        elif not isinstance(data, RankBatches):
             yield from (cut(*batch, feed, loss, ranks, empty) for batch in given)
         elif empty:
-            yield from (Part(*batch) for batch in given)
+            yield from (RankPart(*batch) for batch in given)
         else:
             yield from _joined(given, feed, loss, ranks)
     finally:
         given.close()  # the data may have processes that load ahead
 
 
-def _joined(given: Iterable[Any], feed: Feed, loss: Any, ranks: Ranks) -> Iterator[Part]:
+def _joined(given: Iterable[Any], feed: Feed, loss: Any, ranks: Ranks) -> Iterator[RankPart]:
     """The ranks' own batches as parts of one that is as large as all together."""
     batches = iter(given)
     while True:
@@ -164,10 +164,10 @@ def _joined(given: Iterable[Any], feed: Feed, loss: Any, ranks: Ranks) -> Iterat
         counts = [int(row[0]) for row in ranks.meet(error, count)]
         if batch is None:
             return
-        yield Part(batch[0], batch[1], batch[2], sum(counts[: ranks.rank]), sum(counts), count)
+        yield RankPart(batch[0], batch[1], batch[2], sum(counts[: ranks.rank]), sum(counts), count)
 
 
-def cut(inputs: Any, targets: Any, lengths: Any, feed: Feed, loss: Any, ranks: Ranks, empty: bool) -> Part:
+def cut(inputs: Any, targets: Any, lengths: Any, feed: Feed, loss: Any, ranks: Ranks, empty: bool) -> RankPart:
     """This rank's part of a batch; it has no samples if there are fewer than ranks and that may be."""
     inputs, targets = _array(inputs), _array(targets)
     axis = _target_axis(targets, feed, loss)
@@ -175,7 +175,7 @@ def cut(inputs: Any, targets: Any, lengths: Any, feed: Feed, loss: Any, ranks: R
     if whole < ranks.size and not empty:
         raise too_small(whole, ranks)
     own, place = ranks.part(whole), _input_axis(inputs, whole, feed)
-    return Part(
+    return RankPart(
         _slice(inputs, place, own),
         _slice(targets, axis, own),
         None if lengths is None else lengths[own],

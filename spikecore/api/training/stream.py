@@ -10,7 +10,7 @@ from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Layer, Pass, Shape, shapes_of
 from spikecore.api.core.stream import Stream, check_sample, check_state, joined, shape_of
 from spikecore.api.core.tree import State, Tree, map_leaves
-from spikecore.api.layers.network import Output, Recorded, record_option
+from spikecore.api.layers.network import Output, RecordedStates, record_option
 from spikecore.api.training.batching import check_axes, check_finite
 from spikecore.api.training.executor import fitting
 from spikecore.arguments import Record, is_array, shown
@@ -105,7 +105,7 @@ class StepwiseStream(Stream):
     @property
     def states(self) -> Dict[str, State]:
         recorded = self._out.states if self._out is not None else {}
-        return Recorded({name: map_leaves(lambda a: a[0, ...], state) for name, state in recorded.items()})
+        return RecordedStates({name: map_leaves(lambda a: a[0, ...], state) for name, state in recorded.items()})
 
     def _copy(self, array: Any) -> Any:
         return self.engine.xp.concat((array,), axis=0)

@@ -1,4 +1,4 @@
-"""Which processes train together, and what they compare before they do."""
+"""The processes that train one model together, and the settings that they compare before they begin."""
 
 from __future__ import annotations
 

@@ -73,10 +73,10 @@ class Trainer:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While one thread trains the model, no other one may.
+        """A context in which this thread alone may train the model.
 
         Raises:
-            RuntimeError: another thread trains it.
+            RuntimeError: another thread trains it already.
         """
         me = threading.get_ident()
         inner = _THREADS.get(id(self)) == me  # a callback trains the model that called it
@@ -94,7 +94,7 @@ class Trainer:
         self.held = executor
 
     def copied(self, held: Optional[Executor] = None) -> Trainer:
-        """The same for another model, whose executor, ``held``, is not compiled for training."""
+        """A copy for another model with the executor ``held``, which is not compiled for training yet."""
         return replace(self, unfinished=copy(self.unfinished), learning=None, compiled=None, held=held)
 
     def last_loss(self) -> Any:
@@ -146,7 +146,7 @@ class Trainer:
         self.compiled = {"record": (), **options, "loss": loss, "optimizer": optimizer}
 
     def ready(self, model: Model, loss: Any, optimizer: Optimizer, **options: Any) -> Any:
-        """The executor, compiled anew only if an option is another one; options that are not given stay."""
+        """The executor, compiled again only if an option has changed; options that are not given stay as they were."""
         before = {"window": None, "record": (), **(self.compiled or {})}
         wanted = {**before, "loss": loss, "optimizer": optimizer, **options}
         if self.compiled is None or not _same(before, wanted):
@@ -159,7 +159,7 @@ class Trainer:
 
 
 def _same(before: Dict[str, Any], wanted: Dict[str, Any]) -> bool:
-    """Whether an executor that was compiled with some options is one for others, given the rate."""
+    """Whether an executor compiled with the options ``before`` serves for ``wanted``: only the rate may differ."""
     if before.keys() != wanted.keys():
         return False
     a, b = before["optimizer"], wanted["optimizer"]

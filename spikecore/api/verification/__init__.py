@@ -1,1 +1,1 @@
-"""Whether a gradient is right: comparison with a reference engine and with finite differences."""
+"""Checks of gradients: comparison with a reference engine and with finite differences."""

@@ -39,7 +39,7 @@ def agreements(found: Mapping[str, Any], exact: Mapping[str, Any]) -> List[Agree
     return [*rows, _from_sums(ALL, (), _together(sums))]
 
 
-class _Sums(NamedTuple):
+class _GradientProducts(NamedTuple):
     """Products of two gradients that were divided by ``scale``, so that no square is too large or too small."""
 
     scale: float
@@ -49,20 +49,24 @@ class _Sums(NamedTuple):
     difference: float
 
 
-def _sums(found: Any, exact: Any) -> _Sums:
+def _sums(found: Any, exact: Any) -> _GradientProducts:
     largest = max((float(abs(g).max()) for g in (found, exact) if g.size), default=0.0)
     scale = largest if 0.0 < largest < math.inf else 1.0
     g, e = found / scale, exact / scale
-    return _Sums(scale, *(float((a * b).sum()) for a, b in ((g, e), (g, g), (e, e), (g - e, g - e))))
+    return _GradientProducts(scale, *(float((a * b).sum()) for a, b in ((g, e), (g, g), (e, e), (g - e, g - e))))
 
 
-def _together(sums: Dict[str, _Sums]) -> _Sums:
+def _together(sums: Dict[str, _GradientProducts]) -> _GradientProducts:
     scale = max((each.scale for each in sums.values() if each.found > 0.0 or each.exact > 0.0), default=1.0)
     parts = [[value * (each.scale / scale) ** 2 for value in each[1:]] for each in sums.values()]
-    return _Sums(scale, *(math.fsum(column) for column in zip(*parts))) if parts else _Sums(1.0, 0.0, 0.0, 0.0, 0.0)
+    return (
+        _GradientProducts(scale, *(math.fsum(column) for column in zip(*parts)))
+        if parts
+        else _GradientProducts(1.0, 0.0, 0.0, 0.0, 0.0)
+    )
 
 
-def _from_sums(name: str, shape: Tuple[int, ...], sums: _Sums) -> Agreement:
+def _from_sums(name: str, shape: Tuple[int, ...], sums: _GradientProducts) -> Agreement:
     found, exact, difference = (math.sqrt(square) for square in sums[2:])
     cosine = sums.product / (found * exact) if found > 0.0 and exact > 0.0 else math.nan
     if exact == 0.0:

@@ -14,7 +14,7 @@ from spikecore.api.layers.containers import walk
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.verification.clear_maxima import with_clear_maxima
-from spikecore.api.verification.gradient import Gradient, Problem, gradient
+from spikecore.api.verification.gradient import LossGradient, Problem, gradient
 from spikecore.api.verification.report import (
     APPROXIMATION,
     FAIL,
@@ -85,8 +85,8 @@ def _without_close_maxima(problem: Problem, engine: Engine, reference: Engine) -
     return {name: _errors(a, b, floor) for name, (a, b) in _gradients(ours, theirs) if a is not None and abs(b).any()}
 
 
-def _spikes_differ(network: Layer, ours: Gradient, theirs: Gradient) -> bool:
-    """Whether a neuron fires on one engine and not on the other, as far as they say."""
+def _spikes_differ(network: Layer, ours: LossGradient, theirs: LossGradient) -> bool:
+    """Whether a neuron fires on one engine and not on the other; False if an engine returns no spikes."""
     if ours.out is None or theirs.out is None:
         return False
     a, b = ours.out.states, theirs.out.states
@@ -94,7 +94,7 @@ def _spikes_differ(network: Layer, ours: Gradient, theirs: Gradient) -> bool:
     return any((a[name].spikes != b[name].spikes).any() for name in layers)
 
 
-def _note_silence(report: Report, check: str, problem: Problem, theirs: Gradient, largest: float) -> None:
+def _note_silence(report: Report, check: str, problem: Problem, theirs: LossGradient, largest: float) -> None:
     """Say which layers never fire, and which gradients are zero for that reason."""
     zero = [name for name, g in theirs.grads.items() if g is not None and g.size and not abs(g).any()]
     silent = _silent(problem.network, theirs)
@@ -111,7 +111,7 @@ def _note_silence(report: Report, check: str, problem: Problem, theirs: Gradient
         report.remarks.append(f"{check}: every gradient is zero, so none was compared: no derivative reaches a weight")
 
 
-def _silent(network: Layer, theirs: Gradient) -> List[str]:
+def _silent(network: Layer, theirs: LossGradient) -> List[str]:
     """The names of the layers that could spike and do not."""
     if theirs.out is None:
         return []
@@ -124,7 +124,7 @@ def _array(a: float, b: float) -> Tuple[Any, Any]:
     return float64(a), float64(b)
 
 
-def _states(network: Layer, ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+def _states(network: Layer, ours: LossGradient, theirs: LossGradient) -> List[Tuple[str, Tuple[Any, Any]]]:
     """Pairs of the recorded states of both engines, and of outputs that are not spikes."""
     if ours.out is None or theirs.out is None:
         return []
@@ -142,11 +142,11 @@ def _spiking(layer: Layer) -> bool:
     return isinstance(layer, Stepper) and layer.spiking
 
 
-def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+def _gradients(ours: LossGradient, theirs: LossGradient) -> List[Tuple[str, Tuple[Any, Any]]]:
     return [(f"gradient {name}", (ours.grads[name], b)) for name, b in theirs.grads.items() if b is not None]
 
 
-def _largest(theirs: Gradient) -> float:
+def _largest(theirs: LossGradient) -> float:
     """The largest entry of all gradients."""
     return max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
 
@@ -164,7 +164,7 @@ def _errors(a: Any, b: Any, floor: float) -> Tuple[float, float]:
     return worst, worst / size if size > 0 else worst
 
 
-def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient, theirs: Gradient) -> bool:
+def _compare_spikes(report: Report, check: str, problem: Problem, ours: LossGradient, theirs: LossGradient) -> bool:
     """Add rows for every layer's spikes and the first difference; return whether all spikes are equal."""
     if ours.out is None or theirs.out is None:
         report.note(check, "spikes", (), UNAVAILABLE)

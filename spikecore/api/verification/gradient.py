@@ -67,7 +67,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Gradient:
+class LossGradient:
     """Loss, gradients and the network's output, as NumPy arrays."""
 
     loss: float
@@ -75,7 +75,7 @@ class Gradient:
     out: Optional[Output]  # None if the engine does not return it
 
 
-def gradient(engine: Engine, problem: Problem) -> Gradient:
+def gradient(engine: Engine, problem: Problem) -> LossGradient:
     """Loss and gradients on an engine: directly, or else from the change that one step of SGD makes to the weights."""
     host = engine.to_numpy
     try:
@@ -88,10 +88,10 @@ def gradient(engine: Engine, problem: Problem) -> Gradient:
     by_name = {name: host(g) for name, g in flatten(grads.params).items()}
     states = {name: map_leaves(host, state) for name, state in out.states.items()}
     output = Output(host(out.spikes), states, Tree(), out.readout)
-    return Gradient(float(host(value)), {**by_name, "inputs": host(grads.inputs)}, output)
+    return LossGradient(float(host(value)), {**by_name, "inputs": host(grads.inputs)}, output)
 
 
-def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
+def _by_one_step(engine: Engine, problem: Problem) -> LossGradient:
     if problem.lengths is not None:
         raise NotImplementedError(
             f"engine {engine.name!r} compiles losses of whole sequences, without lengths: verify on numpy or torch"
@@ -105,7 +105,7 @@ def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
         after = executor.state()["params"]
         executor.close()
     grads = {name: (before[name] - after[name]) / STEP_LR for name in before}
-    return Gradient(loss, {**grads, "inputs": None}, None)
+    return LossGradient(loss, {**grads, "inputs": None}, None)
 
 
 # ---- finite differences --------------------------------------------------------------------------------------------

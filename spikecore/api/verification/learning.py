@@ -16,7 +16,7 @@ from spikecore.api.learning.omissions import Omission, omissions_of, omissions_o
 from spikecore.api.learning.steps import Targets, stepwise
 from spikecore.api.training.batching import Feed
 from spikecore.api.verification.agreement import ALL, Agreement, agreements
-from spikecore.api.verification.gradient import Gradient
+from spikecore.api.verification.gradient import LossGradient
 from spikecore.api.verification.learning_report import APPROXIMATE, EXACT, ZERO, LearningReport, LearningRow
 from spikecore.api.verification.report import FAIL
 
@@ -91,7 +91,7 @@ def _largest(array: Any) -> float:
 
 
 def _omissions(
-    model: Any, rule: Optional[LearningRule], window: Optional[int], loss: Any, exact: Gradient
+    model: Any, rule: Optional[LearningRule], window: Optional[int], loss: Any, exact: LossGradient
 ) -> List[Omission]:
     """The parts that the rule leaves out; ``model`` is on an engine of words that computes Jacobians."""
     assert exact.out is not None  # None is of engines that run a whole step; this one runs words

@@ -212,10 +212,10 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
     add_slopes(report, slopes(engine, problem))
 
 
-def add_slopes(report: Report, found: Iterable[Slope]) -> None:
+def add_slopes(report: Report, measured: Iterable[Slope]) -> None:
     """Add a row for each parameter, with the worst of its slopes."""
     worst: Dict[str, Slope] = {}
-    for slope in found:
+    for slope in measured:
         if slope.name not in worst or slope.error / slope.limit > worst[slope.name].error / worst[slope.name].limit:
             worst[slope.name] = slope
     for name, slope in worst.items():

@@ -16,16 +16,16 @@ from spikecore.api.training.executor import NetworkExecutor
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.padding import fill
 from spikecore.engines.ipu.pool import POOL
-from spikecore.engines.ipu.programs import Program, inference_program
+from spikecore.engines.ipu.programs import PopTorchProgram, inference_program
 
 
 class ProgramExecutor(NetworkExecutor):
     """The part of a ``NetworkExecutor`` on PopTorch that manages weights, optimiser state and inference."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.training: Optional[Program] = None
-        self.inference: Dict[Any, Program] = {}
-        self.attached: Optional[Program] = None
+        self.training: Optional[PopTorchProgram] = None
+        self.inference: Dict[Any, PopTorchProgram] = {}
+        self.attached: Optional[PopTorchProgram] = None
         self.slot_values: Dict[str, Any] = {}
         self.stepped = False  # whether the optimiser has made a step
         self.dirty = False  # whether the weights on the device are newer than the host's
@@ -43,7 +43,7 @@ class ProgramExecutor(NetworkExecutor):
         for program in self._programs():
             program.stale = True
 
-    def _programs(self) -> List[Program]:
+    def _programs(self) -> List[PopTorchProgram]:
         return [*([self.training] if self.training is not None else []), *self.inference.values()]
 
     def _fetch(self) -> None:
@@ -67,7 +67,7 @@ class ProgramExecutor(NetworkExecutor):
                 other.stale = True
         self.attached = None
 
-    def _attach(self, program: Program) -> None:
+    def _attach(self, program: PopTorchProgram) -> None:
         """Put ``program`` on the device, with the current weights; one that is not compiled yet finds the device free.
 
         The programs of other executors leave the device.
@@ -142,7 +142,7 @@ class ProgramExecutor(NetworkExecutor):
         values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states)])
         return cut(program.module.output(values), samples)
 
-    def _drop(self, program: Program) -> None:
+    def _drop(self, program: PopTorchProgram) -> None:
         if self.attached is program:
             self.attached = None
         program.close()

@@ -8,7 +8,7 @@ import torch
 
 
 class Condition(NamedTuple):
-    """When PopTorch refuses a call or gets it wrong, and what to do about it."""
+    """A condition under which PopTorch refuses a call or gets it wrong, with the reason and the remedy."""
 
     broken: Callable[..., bool]
     reason: str

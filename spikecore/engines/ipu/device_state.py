@@ -18,16 +18,16 @@ import torch
 from spikecore.api.core.tree import State, Tree, leaves, rebuild
 
 
-class OnDevice(State):
+class DeviceState(State):
     """The state after a training step, which stays on the device.
 
     Its only leaf, ``after``, is the number of the training step that computed it; 0 begins a sequence at rest.
     """
 
 
-def on_device(number: int) -> OnDevice:
+def on_device(number: int) -> DeviceState:
     """The state that training step ``number`` has computed."""
-    return OnDevice(after=torch.tensor(number))
+    return DeviceState(after=torch.tensor(number))
 
 
 class DeviceStates:

@@ -14,11 +14,11 @@ from spikecore.api.functional.loss import evaluate as evaluate_loss
 from spikecore.api.layers.network import Output
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.attached import ProgramExecutor, cut
-from spikecore.engines.ipu.device_state import OnDevice, not_keepable, on_device
+from spikecore.engines.ipu.device_state import DeviceState, not_keepable, on_device
 from spikecore.engines.ipu.module import Draw, drawn, probed
 from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
 from spikecore.engines.ipu.pool import POOL
-from spikecore.engines.ipu.programs import Program, batch_first, check_divisible, placement, training_program
+from spikecore.engines.ipu.programs import PopTorchProgram, batch_first, check_divisible, placement, training_program
 from spikecore.engines.ipu.subject import Subject, check_network
 
 
@@ -83,10 +83,10 @@ class IpuExecutor(ProgramExecutor):
         Raises:
             ValueError: the state is not the one on the device, or the program keeps no states.
         """
-        if state is None or (isinstance(state, OnDevice) and int(state.after) == 0):
+        if state is None or (isinstance(state, DeviceState) and int(state.after) == 0):
             given = 0
         else:
-            given = int(state.after) if isinstance(state, OnDevice) else -1
+            given = int(state.after) if isinstance(state, DeviceState) else -1
         if given not in (0, self.left):
             raise ValueError(
                 "engine 'ipu': a training step continues only from the state that this executor's last step returned, "
@@ -124,7 +124,9 @@ class IpuExecutor(ProgramExecutor):
         if self.slot_values:
             self._load_optimizer()
 
-    def _arguments(self, program: Program, x: Any, y: Any, key: Optional[Key], begins: bool = True) -> List[Any]:
+    def _arguments(
+        self, program: PopTorchProgram, x: Any, y: Any, key: Optional[Key], begins: bool = True
+    ) -> List[Any]:
         """The inputs of the training program for a batch, each with the batch as axis 0."""
         size, samples, layout = program.samples, x.shape[1], program.module.layout
         weights = [sample_weights(self.engine, samples, size)] if layout.weights else []
@@ -136,7 +138,7 @@ class IpuExecutor(ProgramExecutor):
 
     def _only_reported(self, x: Any, y: Any, steps: Optional[int], state: Any) -> Tuple[float, Output]:
         """Loss and output of a batch that is not trained on."""
-        state = None if isinstance(state, OnDevice) and int(state.after) == 0 else state
+        state = None if isinstance(state, DeviceState) and int(state.after) == 0 else state
         out = self.run(x, state, steps=steps, record=self.record)
         return float(evaluate_loss(self.loss, self.engine, out, y)), out
 

@@ -47,7 +47,7 @@ class Holder(torch.nn.Module):
         return rebuild(like, iter([self.tensor(path) for path, _ in leaves(like)]))
 
 
-class Layout(NamedTuple):
+class CallSignature(NamedTuple):
     """The properties of a call that compilation fixes."""
 
     steps: Optional[int] = None
@@ -80,7 +80,7 @@ class NetworkModule(torch.nn.Module):
     """
 
     def __init__(
-        self, engine: Any, network: Layer, params: Params, buffers: Tree, layout: Layout, half: bool = False
+        self, engine: Any, network: Layer, params: Params, buffers: Tree, layout: CallSignature, half: bool = False
     ) -> None:
         super().__init__()
         self.engine, self.network, self.layout, self.number = engine, network, layout, "float16" if half else ""

@@ -1,4 +1,4 @@
-"""Whose program is on the IPUs of this process.
+"""The executor that owns the IPUs of this process: at most one has a program on them.
 
 PopTorch's programs hold their IPUs from compilation until they are detached or destroyed, and a program that finds too
 few free ones is refused. So at most one executor has a program on the IPUs. It stays there until another executor needs

@@ -10,10 +10,10 @@ import torch
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.ipu import optimizers
-from spikecore.engines.ipu.module import InferenceModule, Layout, NetworkModule, TrainingModule
+from spikecore.engines.ipu.module import CallSignature, InferenceModule, NetworkModule, TrainingModule
 
 
-class Program:
+class PopTorchProgram:
     """One PopTorch model. ``close()`` destroys it, and so does the end of the program's life.
 
     Args:
@@ -141,7 +141,7 @@ def _told(shapes: Any) -> str:
 
 def training_program(
     executor: Any, x: Any, y: Any, steps: Optional[int], state: Tree, unreached: Sequence[str]
-) -> Program:
+) -> PopTorchProgram:
     """Build the training program of an executor for batches like x (time, batch, *features) and y.
 
     It keeps states shaped like ``state`` from call to call; if ``state`` is empty, every call begins at rest.
@@ -149,7 +149,9 @@ def training_program(
     engine, settings, poptorch = executor.engine, executor.settings, executor.engine.poptorch
     shapes = shapes_of(x, y, steps)
     weighted = settings.short_batch == "pad" and shapes[3] != "whole"
-    layout = Layout(steps, executor.record, executor.window, shapes[3], weights=weighted, keeps=len(leaves(state)) > 0)
+    layout = CallSignature(
+        steps, executor.record, executor.window, shapes[3], weights=weighted, keeps=len(leaves(state)) > 0
+    )
     module = TrainingModule(
         engine, executor.network, executor.params, executor.buffers, layout, half=settings.half, loss=executor.loss,
         identity_loss=poptorch.identity_loss, draws=executor.draws, state=state, unreached=unreached,
@@ -160,16 +162,16 @@ def training_program(
     optimizer = optimizers.build(poptorch, executor.optimizer, list(module.parameters()), executor.lr, extra)
     options = settings.build(poptorch, True, len(leaves(executor.buffers)) > 0 or layout.keeps)
     model = poptorch.trainingModel(module, options=options, optimizer=optimizer)
-    return Program(module, model, optimizer, x.shape[1], shapes)
+    return PopTorchProgram(module, model, optimizer, x.shape[1], shapes)
 
 
 def inference_program(
     executor: Any, samples: int, x: Any, states: List[Tuple[str, Any]], steps: Optional[int], record: Any
-) -> Program:
+) -> PopTorchProgram:
     """Build an inference program of an executor for ``samples`` samples like those of x, starting from ``states``."""
     settings, poptorch = executor.settings, executor.engine.poptorch
     executor._fetch()
-    layout = Layout(steps, record, state=tuple(path for path, _ in states))
+    layout = CallSignature(steps, record, state=tuple(path for path, _ in states))
     module = InferenceModule(
         executor.engine, executor.network, executor.params, executor.buffers, layout, half=settings.half,
         for_loop=poptorch.for_loop if settings.inference_loop else None,
@@ -177,7 +179,7 @@ def inference_program(
     _prepare(module, poptorch, settings)
     module.eval()
     options = settings.build(poptorch, False, False)
-    return Program(module, poptorch.inferenceModel(module, options=options), None, samples)
+    return PopTorchProgram(module, poptorch.inferenceModel(module, options=options), None, samples)
 
 
 def _prepare(module: NetworkModule, poptorch: Any, settings: Any) -> None:
@@ -193,10 +195,10 @@ def _prepare(module: NetworkModule, poptorch: Any, settings: Any) -> None:
             settings.pipeline
         ):
             raise ValueError(f"pipeline: must begin with layer {known[0]!r} and name layers in their order")
-        module.entered = module.stages = Stages(poptorch, settings.pipeline)
+        module.entered = module.stages = PipelineStages(poptorch, settings.pipeline)
 
 
-class Stages:
+class PipelineStages:
     """Begins each pipeline stage where its layer is entered.
 
     Args:

@@ -32,7 +32,7 @@ SHARING = frozenset("_unsafe_view unsafe_split unsafe_chunk unsafe_split_with_si
 OVERWRITING = frozenset("copy_ fill_ zero_ normal_ uniform_ random_ exponential_ bernoulli_".split())
 
 
-class Call(NamedTuple):
+class OperatorCall(NamedTuple):
     """One call of an operator: its name, shapes and dtypes of its results, its numerical arguments, its layer."""
 
     name: str
@@ -100,7 +100,7 @@ class Operators(TorchDispatchMode):
         watch = self.watch
         numbers = str(zlib.crc32(_bytes(outputs[0]))) if name == "lift_fresh" else repr(_plain(list(given.values())))
         shapes = tuple((tuple(x.shape), str(x.dtype)) for x in outputs)
-        watch.calls.append(Call(name, shapes, numbers, watch.layer))
+        watch.calls.append(OperatorCall(name, shapes, numbers, watch.layer))
         for x in outputs:
             if x.dtype in FORBIDDEN:
                 watch.note("dtype", f"{_full(name)} makes {x.dtype}, which no IPU has", "Use float32 or float16")
@@ -159,10 +159,10 @@ class Operators(TorchDispatchMode):
         record.written(x, write, constant, None if source is None else record_of(source))
 
 
-def constant_call(x: Any, layer: str) -> Call:
+def constant_call(x: Any, layer: str) -> OperatorCall:
     """The call that PopTorch records when a tensor of the host is moved to the device: a constant."""
     with torch._C.DisableTorchFunction():
-        return Call("constant", ((tuple(x.shape), str(x.dtype)),), str(zlib.crc32(_bytes(x))), layer)
+        return OperatorCall("constant", ((tuple(x.shape), str(x.dtype)),), str(zlib.crc32(_bytes(x))), layer)
 
 
 def tensors_in(value: Any) -> List[Any]:

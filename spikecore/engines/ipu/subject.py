@@ -14,7 +14,7 @@ from spikecore.api.training.executor import recorded_for
 from spikecore.engines.ipu.check import check, traced
 from spikecore.engines.ipu.device_state import not_keepable
 from spikecore.engines.ipu.findings import CheckReport, Finding, large_graph
-from spikecore.engines.ipu.module import Layout, TrainingModule, drawn, probed
+from spikecore.engines.ipu.module import CallSignature, TrainingModule, drawn, probed
 from spikecore.engines.ipu.padding import sample_weights
 from spikecore.engines.ipu.programs import batch_first, placement
 from spikecore.engines.ipu.simulation import identity_loss
@@ -49,7 +49,7 @@ class Subject:
         placed = placement(x, y, steps)
         record = record_option(self.network, recorded_for(self.loss))
         padded = settings.short_batch == "pad" and placed != "whole"
-        layout = Layout(steps, record, self.window, placed, weights=padded, keeps=len(leaves(state)) > 0)
+        layout = CallSignature(steps, record, self.window, placed, weights=padded, keeps=len(leaves(state)) > 0)
         module = TrainingModule(
             engine, self.network, params, buffers, layout, loss=self.loss, identity_loss=identity_loss,
             draws=probe.draws, state=state,

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from spikecore.engines.ipu.conditions import function_condition
 from spikecore.engines.ipu.findings import CheckReport, Finding
-from spikecore.engines.ipu.recording import Call, Operators, constant_call, tensors_in
+from spikecore.engines.ipu.recording import OperatorCall, Operators, constant_call, tensors_in
 from spikecore.engines.ipu.records import Record, Write, forget_record, note_record, record_of
 from spikecore.engines.ipu.simulation.ops import Tracing
 from spikecore.engines.ipu.simulation.rules import LOSSES
@@ -40,7 +40,7 @@ class Watch:
 
     def __init__(self, report: CheckReport, names: Dict[int, str], training: bool) -> None:
         self.report, self.names, self.training = report, names, training
-        self.calls: List[Call] = []
+        self.calls: List[OperatorCall] = []
         self.stack: List[str] = [""]
         self.failed = ""  # the layer in which the pass fails
         self.functions: List[str] = []  # the functions of torch that are running, the outermost first

@@ -23,12 +23,12 @@ NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"
 
 
 class ArrayEngine(Engine):
-    """The half of the NumPy engine that knows arrays and nothing of time: ``engine.py`` adds the rest.
+    """The part of the NumPy engine for arrays: words, conversion, draws; ``engine.py`` adds time and gradients.
 
     Args:
         dtype: "float32" or "float64".
         space: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
-        fused: whether there may be compiled kernels; products with spikes are some.
+        fused: whether compiled kernels may be used, also in matrix products and convolutions of spikes.
 
     Raises:
         ValueError: another dtype.
@@ -63,7 +63,7 @@ class ArrayEngine(Engine):
         return samples.words(raw_words(self.library, self.dtype, product, samples.patches))
 
     def products(self, word: str) -> Tuple[Callable[..., Any], ...]:
-        """The derivative of a word, see ``rule_of``, as this engine's tape takes it."""
+        """The vector-Jacobian products of a word for the tape: those of ``rule_of``, on NumPy on several threads."""
         rules = rule_of(word)
         return samples.products(word, rules) if self.namespace == "numpy" else rules
 

@@ -23,7 +23,7 @@ from spikecore.api.neurons.stepper import one_step, writes_into
 from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 
 
-class Sweep(NamedTuple):
+class ForwardPass(NamedTuple):
     """The result of a forward pass over all steps."""
 
     outputs: Any  # (time, batch, ...)
@@ -31,7 +31,7 @@ class Sweep(NamedTuple):
     final: State
 
 
-def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, keep: int) -> Sweep:
+def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, keep: int) -> ForwardPass:
     """Run all steps on plain arrays, and store the states after every ``keep``-th step; 0 stores none."""
     constant = inputs.shape[0] == 1
     outputs, kept = None, None
@@ -46,18 +46,18 @@ def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps
         outputs[t, ...] = y
         if kept is not None and (t + 1) % keep == 0:
             _write(kept, (t + 1) // keep, state)
-    return Sweep(outputs, kept, state)
+    return ForwardPass(outputs, kept, state)
 
 
 def _first_step(engine: Any, stepper: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
-    """``engine.step``, on NumPy's arrays with a look at what a neuron of the user's own must not do.
+    """Run ``engine.step`` on read-only views of its arrays, to catch a step that writes into them.
 
     Raises:
-        TypeError: the step writes into its input or a state, from which the way back computes it again.
+        TypeError: the step writes into its input or a state; the backward pass needs both unchanged.
     """
-    given = x, *(leaf for _, leaf in leaves(state))
-    views = [array.view() if isinstance(array, np.ndarray) else array for array in given]
-    pairs = [(view, array) for view, array in zip(views, given) if isinstance(array, np.ndarray)]
+    arguments = x, *(leaf for _, leaf in leaves(state))
+    views = [array.view() if isinstance(array, np.ndarray) else array for array in arguments]
+    pairs = [(view, array) for view, array in zip(views, arguments) if isinstance(array, np.ndarray)]
     for view, _ in pairs:
         view.flags.writeable = False
     try:
@@ -133,7 +133,8 @@ class Scan:
     ) -> None:
         self.engine, self.stepper, self.steps, self.window = engine, stepper, steps, window
         self.kept, self.every = kept, every
-        self.segment: Tuple[int, List[Any]] = (0, kept) if every == 1 else (steps, [])  # first step, states from it on
+        # the first step of the segment whose states are in memory, and these states
+        self.segment: Tuple[int, List[Any]] = (0, kept) if every == 1 else (steps, [])
         self.params, self.state, self.inputs = params, state, inputs
 
     def pull(self, xp: Any, grads: Grads) -> None:
@@ -143,7 +144,7 @@ class Scan:
         carry = [grads.pop(leaf.slot, None) for _, leaf in leaves(self.final)]
         if g_outputs is None and all(g is None for g in (*carry, *(g for _, g in leaves(g_recorded)))):
             return
-        into = _Sums(self)
+        into = _GradientSums(self)
         for t in reversed(range(self.steps)):
             g_output = None if g_outputs is None else g_outputs[t, ...]
             carry = self._step_back(t, self._recorded_at(g_recorded, t), g_output, carry, into)
@@ -170,7 +171,9 @@ class Scan:
         rows = [by_path.get(path) for path, _ in leaves(self.final)]
         return [None if g is None else g[t, ...] for g in rows]
 
-    def _step_back(self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], into: _Sums) -> List[Any]:
+    def _step_back(
+        self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], into: _GradientSums
+    ) -> List[Any]:
         """Compute step t again on a tape of its own and pull the cotangents through it."""
         tape = Tape(self.engine)
         rows = iter(self._states_before(t))
@@ -189,7 +192,7 @@ class Scan:
         return [gradients.get(leaf.slot) for _, leaf in leaves(before)]
 
 
-class _Sums:
+class _GradientSums:
     """The gradients that a backward pass adds up: one row per step for the inputs, one sum per parameter."""
 
     def __init__(self, node: Scan) -> None:
@@ -197,12 +200,13 @@ class _Sums:
         self.inputs: Any = None
         self.params: List[Any] = [None for _ in leaves(node.params)]
 
-    def add(self, t: int, found: Grads, params: Any, x: Any) -> None:
+    def add(self, t: int, gradients: Grads, params: Any, x: Any) -> None:
+        """Add the gradients of step t, by slots of its tape, on which ``params`` and ``x`` lie."""
         for i, (_, leaf) in enumerate(leaves(params)):
-            share = found.get(_slot(leaf))  # type: ignore[arg-type]
+            share = gradients.get(_slot(leaf))  # type: ignore[arg-type]
             if share is not None:
                 self.params[i] = share if self.params[i] is None else self.params[i] + share
-        share = found.get(_slot(x))  # type: ignore[arg-type]
+        share = gradients.get(_slot(x))  # type: ignore[arg-type]
         if share is None:
             return
         if self.inputs is None:

@@ -24,7 +24,7 @@ from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan, wanted_of
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
-from spikecore.engines.single_steps import SingleSteps
+from spikecore.engines.single_steps import StepDerivatives
 from spikecore.engines.stages import Neighbours, Scans
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose
@@ -34,14 +34,14 @@ TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 
 
 class NumpyProgram(UserProgram):
-    """Programs that seed ``np.random``."""
+    """For programs that seed ``np.random``: unseeded draws of the library follow that seed."""
 
     def fresh_seed(self) -> int:
         return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (np.random.seed governs this generator)
 
 
 class NumpyVariants(Variants):
-    """The reference loop, exact gradients, and smooth spikes."""
+    """Variants of the NumPy engine for ``verify``: the reference loop, exact gradients, and smooth spikes."""
 
     unfused = MappingProxyType({"fused": False})
     exact = MappingProxyType({"sparse_backward": 0.0})
@@ -69,7 +69,7 @@ class NumpyEngine(Scans, ArrayEngine):
     """
 
     name = "numpy"
-    extras: Tuple[Extra, ...] = (Neighbours(), SingleSteps(), NumpyVariants(), NumpyProgram())
+    extras: Tuple[Extra, ...] = (Neighbours(), StepDerivatives(), NumpyVariants(), NumpyProgram())
 
     def __init__(
         self,
@@ -148,8 +148,8 @@ class NumpyEngine(Scans, ArrayEngine):
         record: Any,
         weight: Any = (),
     ) -> Any:
-        own = type(self).step is not NumpyEngine.step  # a step of a subclass's own must not be passed by
-        if self.fused is False or (own and self.fused == "auto"):
+        overridden = type(self).step is not NumpyEngine.step  # a kernel would bypass the subclass's step
+        if self.fused is False or (overridden and self.fused == "auto"):
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
         any_size = self.target == "cpu" and not repeating  # training goes by sizes alone, so that it can be repeated

@@ -19,7 +19,8 @@ class NumpyExecutor(NetworkExecutor):
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
-        self._spare: Optional[Tuple[Any, Stream]] = None  # for the next events, with the weights that it has
+        # a compiled stream that the next call of ``run_events`` can use, and the weights that it was made with
+        self._spare: Optional[Tuple[Any, Stream]] = None
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         engine: Any = self.engine

@@ -54,7 +54,7 @@ class FusedScan:
     final: State
 
     def pull(self, xp: Any, grads: Grads) -> None:
-        """From outputs, recorded and final states to inputs, parameters and first state."""
+        """Replace the cotangents of outputs and states by those of inputs, parameters and first state."""
         parts = [self.outputs, *(v for _, v in leaves(self.recorded)), *(v for _, v in leaves(self.final))]
         shares = [grads.pop(part.slot, None) for part in parts]
         if all(g is None for g in shares):

@@ -84,7 +84,7 @@ def _named(xp: Any, dtype: str) -> Any:
 
 
 def _own(x: Any) -> Any:
-    """The type in which a sum is computed: that of a floating-point array; None, the namespace's choice, for others."""
+    """The dtype in which a sum is computed: that of a floating-point array; None (the library's default) for others."""
     return x.dtype if getattr(x.dtype, "kind", "f") == "f" else None
 
 

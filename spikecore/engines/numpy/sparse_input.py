@@ -15,7 +15,7 @@ from spikecore.arguments import shown
 MOST = 1 << 31  # steps of a run: a wrong unit of time is noticed
 
 
-class Sparse(NamedTuple):
+class SparseSequence(NamedTuple):
     """The entries of a sequence that are not zero.
 
     Args:
@@ -44,7 +44,7 @@ def sparse(
     window: Optional[int],
     num_steps: Optional[int],
     start: Optional[int],
-) -> Sparse:
+) -> SparseSequence:
     """Events, a list of events, or a sequence (time, batch, *features) as what is not zero of it.
 
     Raises:
@@ -68,7 +68,7 @@ def sparse(
     flat, size = x.reshape(-1), math.prod(x.shape[1:])
     found = np.flatnonzero(flat != 0)  # four times as fast as on numbers
     borders = np.searchsorted(found, np.arange(x.shape[0] + 1) * size)
-    return Sparse(x.shape[0], borders.astype(np.int64), found % size, flat[found])
+    return SparseSequence(x.shape[0], borders.astype(np.int64), found % size, flat[found])
 
 
 def _of_events(
@@ -79,7 +79,7 @@ def _of_events(
     window: Optional[int],
     num_steps: Optional[int],
     start: Optional[int],
-) -> Sparse:
+) -> SparseSequence:
     """Counts of events by step, sample and place: what ``ToFrames(window=..., steps=..., start=...)`` counts."""
     if window is None:
         raise ValueError("Events need window=..., the length of a time step in microseconds")
@@ -102,7 +102,7 @@ def _of_events(
         places.append(one.place[inside] + i * size)
     keys, counts = np.unique(np.concatenate(step) * (batch * size) + np.concatenate(places), return_counts=True)
     borders = np.searchsorted(keys, np.arange(steps + 1) * (batch * size))
-    return Sparse(steps, borders.astype(np.int64), keys % (batch * size), counts.astype(engine.dtype))
+    return SparseSequence(steps, borders.astype(np.int64), keys % (batch * size), counts.astype(engine.dtype))
 
 
 def _begin(events: Any, start: Optional[int]) -> int:

@@ -53,7 +53,7 @@ class SpikeConv:
     out_slot: int
 
     def pull(self, xp: Any, grads: Grads) -> None:
-        """From the result to input, weight and bias."""
+        """Replace the cotangent of the result by those of input, weight and bias."""
         g = grads.pop(self.out_slot, None)
         if g is None:
             return

@@ -10,7 +10,7 @@ from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.stream import Stream, check_sample, check_state, joined
 from spikecore.api.core.tree import State, Tree, flatten
 from spikecore.api.layers.containers import readout, walk
-from spikecore.api.layers.network import Output, Recorded
+from spikecore.api.layers.network import Output, RecordedStates
 from spikecore.engines.numpy.sparse_input import sparse
 from spikecore.kernels.runtime.build import build_by_address
 from spikecore.kernels.streaming.layers import plan_of
@@ -120,7 +120,7 @@ class CompiledStream(Stream):
         borders, places, values, last, to = (int(array.ctypes.data) for array in arrays)
         table = np.array([self._address, run.steps, borders, places, values, last, to], np.int64)
         build_by_address(SOURCE, EVENTS.lstrip(), "events", self.engine.dtype)(table)
-        return Output(out, Recorded(), self.state, readout(self.network))
+        return Output(out, RecordedStates(), self.state, readout(self.network))
 
     @property
     def state(self) -> Tree:
@@ -131,13 +131,13 @@ class CompiledStream(Stream):
     @property
     def states(self) -> Dict[str, State]:
         if not self._plan.clock[0]:
-            return Recorded()
+            return RecordedStates()
         self._settle()
         found = {}
         for n in self._recorded:
             names = {s: a.copy() for s, a in zip(n.names, n.states)}
             found[n.path] = State({**names, "spikes": n.spikes.value.copy()})
-        return Recorded(found)
+        return RecordedStates(found)
 
     def _settle(self) -> None:
         """Bring the states of neurons that sleep up to date."""

@@ -33,7 +33,7 @@ class Whole(TorchProcesses):
         return self.samples
 
 
-def across(engine: Any, ranks: Any, whole: int) -> Any:
+def sync_statistics(engine: Any, ranks: Any, whole: int) -> Any:
     """The engine, with words ``moments`` and ``batch_norm`` over the parts of all ranks.
 
     Args:
@@ -48,7 +48,7 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
     def shared(x: Any, axis: Tuple[int, ...]) -> Any:
         if BATCH not in axis:  # statistics of each sample by itself
             return alone.moments(x, axis)
-        return Moments.apply(x, tuple(axis), count(x, axis), ranks)
+        return RankMoments.apply(x, tuple(axis), count(x, axis), ranks)
 
     def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
         if BATCH not in axis:
@@ -77,7 +77,7 @@ def along(values: Any, like: Any, axis: Tuple[int, ...]) -> Any:
     return values
 
 
-class Moments(torch.autograd.Function):
+class RankMoments(torch.autograd.Function):
     """Mean and biased variance over ``axis`` and all ranks."""
 
     @staticmethod

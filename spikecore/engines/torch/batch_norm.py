@@ -20,15 +20,15 @@ PIECE = 1 << 19  # elements that stay in the cache from one operation to the nex
 
 
 def moments(x: Any, axis: Tuple[int, ...]) -> Any:
-    """See ``api/core/words.py``."""
+    """The word ``moments`` on torch; see ``api/core/words.py``."""
     if by_rows(x, axis):
-        return Moments.apply(*_rows(x), 0 in axis)
+        return RowMoments.apply(*_rows(x), 0 in axis)
     var, mean = torch.var_mean(x, dim=axis, correction=0)
     return torch.stack((mean, var))
 
 
 def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
-    """See ``api/core/words.py``."""
+    """The word ``batch_norm`` on torch; see ``api/core/words.py``."""
     if fits_rows(x, weight, bias, axis):
         return normalized(x, None if moments is None else moments.detach(), weight, bias, axis, eps)[0]
     if tuple(axis) == (0, 1, *range(3, x.ndim)):
@@ -45,7 +45,7 @@ def fits_rows(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...]) -> bool:
 
 
 def in_words(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
-    """The same in operations that torch differentiates as often as one likes."""
+    """Batch normalisation in torch's elementary operations, which have derivatives of any order."""
     centred = x - x.mean(dim=axis, keepdim=True)
     y = centred * (1.0 / torch.sqrt((centred * centred).mean(dim=axis, keepdim=True) + eps))
 
@@ -132,13 +132,13 @@ def _rows(x: Any) -> Tuple[Any, Order]:
 
 
 def _pieces(rows: Any) -> List[slice]:
-    """Some steps at a time."""
+    """Slices of steps that fit into the cache, ``PIECE`` elements at most."""
     steps = max(1, PIECE // rows[0].numel())
     return [slice(t, t + steps) for t in range(0, len(rows), steps)]
 
 
 def _room(rows: Any) -> Any:
-    """Memory for what is made of one piece."""
+    """Memory for the result of one piece, see ``_pieces``."""
     return fresh((min(len(rows), _pieces(rows)[0].stop), *rows.shape[1:]), rows.dtype)
 
 
@@ -164,8 +164,8 @@ def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
     return torch.stack((first, mean(torch.cat([squares(part) for part in _pieces(rows)]))))
 
 
-class Moments(torch.autograd.Function):
-    """The moments of rows."""
+class RowMoments(torch.autograd.Function):
+    """Mean and biased variance of rows (time, rows, row), as a function that autograd differentiates."""
 
     @staticmethod
     def forward(ctx: Any, rows: Any, order: Order, all_steps: bool) -> Any:
@@ -260,7 +260,7 @@ def through_moments(total: Any, weighted: Any, mean: Any, inverse: Any, scale: A
 
 
 def _again(ctx: Any, g: Any, wanted: Tuple[bool, ...]) -> Tuple[Any, ...]:
-    """The same by torch, which can differentiate it once more."""
+    """The gradients of ``BatchNorm`` by torch's autograd: slower, but they can be differentiated once more."""
     rows, weight, bias, _ = ctx.saved_tensors
     axis = (1, *range(3, len(ctx.order.shape)))
     y = in_words(ctx.order.restored(rows), weight, bias, (0, *axis) if ctx.all_steps else axis, ctx.eps)

@@ -1,4 +1,4 @@
-"""A memory budget of training: what a step takes is known from shapes, and means that save memory are chosen by it.
+"""A memory budget of training: the memory of a step is computed from shapes, and methods that save memory are chosen.
 
 A training step runs once on tensors without data (torch's fake tensors). Each that is made and each that is gone is
 counted, so the peak is that of the step itself: what autograd keeps, gradients, the largest temporary arrays, kernels'
@@ -21,10 +21,10 @@ from torch.utils._pytree import tree_flatten
 from spikecore.api.core.tree import leaves, map_leaves
 from spikecore.api.core.variants import remade
 from spikecore.api.layers.containers import Container, walk
-from spikecore.engines.torch.fusing import OverTime, fused_scan
+from spikecore.engines.torch.fusing import ScanOptions, fused_scan
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.operators import of_number
-from spikecore.engines.torch.recompute import Step, objective_by_parts
+from spikecore.engines.torch.recompute import TrainingStep, objective_by_parts
 from spikecore.kernels.readout import bias_fits
 from spikecore.kernels.sparse.behind import ProductBehind
 from spikecore.printing import in_bytes
@@ -33,15 +33,15 @@ MARGIN = 1.1  # for what is not counted: rooms of MKL and oneDNN, lists of spike
 FEW_PARTS = 8  # of a batch; more are tried where nothing else helps, since small parts take long
 
 
-class Means(NamedTuple):
-    """A method that saves memory in a step, and costs time."""
+class MemorySavings(NamedTuple):
+    """Methods that save memory in a training step, at the cost of time."""
 
     layers: Optional[int] = None  # in each group that is computed again
     every: Optional[int] = None  # steps of a loop that are computed again
     parts: int = 1  # of a batch, one after the other
 
     def engine(self, engine: Any) -> Any:
-        """The engine with these means, beside its own."""
+        """The engine with these methods, besides those that it has already."""
         changes: Dict[str, Any] = {} if self.layers is None else {"checkpoint_layers": self.layers}
         if self.every is not None:
             changes["checkpoint_every"] = self.every
@@ -72,7 +72,7 @@ class MemoryPlan:
     budget: int
     peak: int
     plain: int
-    means: Means
+    means: MemorySavings
 
     def __str__(self) -> str:
         without = "" if self.peak == self.plain else f" instead of {in_bytes(self.plain)}"
@@ -84,14 +84,14 @@ class BudgetError(ValueError):
 
 
 class Held(NamedTuple):
-    """The other contents of memory during a training step."""
+    """Memory that a training step cannot change: slots of the optimiser, gradients that wait."""
 
     slots: int  # arrays that the optimiser keeps for each parameter
     waits: bool  # whether gradients of earlier batches wait meanwhile
 
 
-def planned(engine: Any, budget: int, step: Step, held: Held) -> MemoryPlan:
-    """The means that keep a budget in the least time.
+def planned(engine: Any, budget: int, step: TrainingStep, held: Held) -> MemoryPlan:
+    """The plan that keeps a budget at the least cost of time.
 
     Args:
         engine: the engine, with the means that its user has chosen.
@@ -104,12 +104,12 @@ def planned(engine: Any, budget: int, step: Step, held: Held) -> MemoryPlan:
     """
     room, known = budget / MARGIN, {}
 
-    def peak(means: Means) -> int:
+    def peak(means: MemorySavings) -> int:
         if means not in known:
             known[means] = peak_of(means.engine(engine), means.parts, step, held)
         return known[means]
 
-    plain = peak(Means())
+    plain = peak(MemorySavings())
     divides, batch = not mixes_samples(step.network), int(step.x.shape[1])
     most = batch if divides else 1
     for limit in sorted({min(FEW_PARTS, most), most}):
@@ -129,18 +129,18 @@ def planned(engine: Any, budget: int, step: Step, held: Held) -> MemoryPlan:
     )
 
 
-def _kinds(engine: Any, step: Step) -> Iterator[Means]:
-    """Means without parts, in the order of the time that they cost."""
+def _kinds(engine: Any, step: TrainingStep) -> Iterator[MemorySavings]:
+    """Combinations of methods, the fastest first; batches are not divided yet."""
     depth = len(list(step.network.children())) if isinstance(step.network, Container) else 1
     total = step.run.steps or int(step.x.shape[0])
     groups: List[int] = []
     if engine.checkpoint_layers is None:
         groups = sorted({-(-depth // 2), math.isqrt(depth), 1} - {depth, 0}, reverse=True)
-    yield Means()
+    yield MemorySavings()
     if _loops(engine, step.network) and engine.checkpoint_every is None and total > 3:
-        yield Means(every=math.isqrt(total))
-        yield from (Means(layers, math.isqrt(total)) for layers in groups)
-    yield from (Means(layers) for layers in groups)
+        yield MemorySavings(every=math.isqrt(total))
+        yield from (MemorySavings(layers, math.isqrt(total)) for layers in groups)
+    yield from (MemorySavings(layers) for layers in groups)
 
 
 def _loops(engine: Any, network: Any) -> bool:
@@ -149,7 +149,7 @@ def _loops(engine: Any, network: Any) -> bool:
 
 
 def mixes_samples(network: Any) -> bool:
-    """Whether what a layer makes of a sample may depend on the others of its batch."""
+    """Whether a sample's output may depend on the other samples of its batch, as with batch statistics."""
     return any(layer.mixes_samples for _, layer in walk(network))
 
 
@@ -177,7 +177,7 @@ class WithoutData:
         plain = inputs.is_cpu and inputs.dtype in KEPT and weight.dtype == inputs.dtype
         if self.fused is False or not (plain and bias_fits(weight, bias)):
             return None
-        time = OverTime(options["steps"] or inputs.shape[0], (), options["window"], options["repeating"])
+        time = ScanOptions(options["steps"] or inputs.shape[0], (), options["window"], options["repeating"])
         results = fused_scan(self, stepper, params, state, inputs, time, (weight, bias))
         return None if results is None else (results[0], results[2])
 
@@ -226,7 +226,7 @@ def _room_of(function: Any, arguments: Any) -> int:
     return int(steps) * math.prod(inputs.shape[1:]) * inputs.element_size()
 
 
-def peak_of(engine: Any, parts: int, step: Step, held: Held) -> int:
+def peak_of(engine: Any, parts: int, step: TrainingStep, held: Held) -> int:
     """The most bytes that are alive at once in a training step: weights, gradients, slots, batch and all between.
 
     Raises:
@@ -245,7 +245,7 @@ def peak_of(engine: Any, parts: int, step: Step, held: Held) -> int:
             w.grad = torch.empty_like(w) if held.waits else None
         slots = [torch.empty_like(w) for w in weights for _ in range(held.slots)]
         run = replace(step.run, engine=shapes)
-        empty = Step(step.network, step.loss, run, params, buffers, x, targets, state, step.lengths)
+        empty = TrainingStep(step.network, step.loss, run, params, buffers, x, targets, state, step.lengths)
         try:
             with torch.enable_grad():
                 value, out = objective_by_parts(empty, parts, computed=2)

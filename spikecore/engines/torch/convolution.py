@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.memory import KEPT, LARGE, fresh, packed, unpacked
 from spikecore.engines.torch.modes import casting, has_data, in_batches, transformed
-from spikecore.engines.torch.once import once
+from spikecore.engines.torch.once import first_order
 from spikecore.engines.torch.product import in_our_hands
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
@@ -98,7 +98,7 @@ def _by_spikes(x: Any, weight: Any, bias: Any, spread: Any, groups: int, last: b
     if maps is None:
         return None
     out_last = x.ndim == 4 and ((last and x.dtype == torch.float32) or are_last(x) or are_last(weight))
-    return SpikeConv.apply(x, weight, bias, maps, spread, out_last)
+    return SpikeConvFunction.apply(x, weight, bias, maps, spread, out_last)
 
 
 def _is_kept(x: Any, weight: Any) -> bool:
@@ -112,7 +112,7 @@ def are_last(x: Any) -> bool:
     return bool(not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last))
 
 
-class SpikeConv(torch.autograd.Function):
+class SpikeConvFunction(torch.autograd.Function):
     """A convolution of spikes. Where all of them are one, it keeps a bit each for the way back."""
 
     @staticmethod
@@ -145,7 +145,7 @@ class SpikeConv(torch.autograd.Function):
             dense = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
         of_weight = dense[1] if found is None else torch.from_numpy(found)
         if of_weight is not None and by_x and not saved and torch.is_grad_enabled():
-            of_weight = once(of_weight)  # x itself is not there any more
+            of_weight = first_order(of_weight)  # x itself is not there any more
         return dense[0], of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
 
@@ -166,7 +166,7 @@ class ByteConv(torch.autograd.Function):
         rest = (*spread, False, [0] * (g.ndim - 2), groups, (by_x, by_weight, False))
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
         if by_weight and torch.is_grad_enabled():
-            of_weight = once(of_weight)  # x itself is not there any more
+            of_weight = first_order(of_weight)  # x itself is not there any more
         return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
 

@@ -1,4 +1,4 @@
-"""Which devices the installed torch can use, and how arrays of the host get there."""
+"""Devices that the installed torch can use, and the way of arrays from the host to a device."""
 
 from __future__ import annotations
 

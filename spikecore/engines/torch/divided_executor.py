@@ -13,7 +13,7 @@ from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves
 from spikecore.api.layers.network import Output
 from spikecore.api.training.together import digest
 from spikecore.engines.torch.executor import TorchExecutor
-from spikecore.engines.torch.gathering import attend, divided, gathered, lowers, mesh_of, whole
+from spikecore.engines.torch.gathering import divided, gathered, join_collectives, lowers, mesh_of, whole
 from spikecore.engines.torch.ranks import Reduction
 
 
@@ -71,9 +71,9 @@ class DividedExecutor(TorchExecutor, Divided):
             return super().used()
         return map_leaves(gathered, self.params)  # type: ignore[no-any-return]  # one layer: it is all there is
 
-    def attend(self) -> None:
+    def join_collectives(self) -> None:
         with torch.no_grad():
-            attend(self.engine, self.network, self.params)
+            join_collectives(self.engine, self.network, self.params)
 
     def step(self, *operands: Any, **options: Any) -> Tuple[float, Output]:
         raise NotImplementedError(self._refusal("train_step"))

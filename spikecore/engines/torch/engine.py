@@ -25,7 +25,7 @@ from spikecore.arguments import real
 from spikecore.engines.stages import Scans
 from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.extras import EXTRAS
-from spikecore.engines.torch.fusing import OverTime, can_pass, fused_scan, may_weigh
+from spikecore.engines.torch.fusing import ScanOptions, can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
@@ -63,7 +63,7 @@ class TorchEngine(Scans, Engine):
 
     name = "torch"
     extras = EXTRAS
-    # of engines that are made of this one and have no such options
+    # defaults for subclasses whose constructor has no such options
     sparse_backward: float = 0.0
     precision: str = FULL
     checkpoint_layers: Optional[int] = None
@@ -123,8 +123,8 @@ class TorchEngine(Scans, Engine):
         if x.dtype == wanted and x.is_cpu and self.device == "cpu":
             return x
         if x.is_floating_point() and wanted.is_floating_point and x.dtype != wanted:
-            given_dtype = str(x.dtype).rpartition(".")[2]
-            other = f", or use get_engine('torch', dtype={given_dtype!r})" if given_dtype in DTYPES else ""
+            its_dtype = str(x.dtype).rpartition(".")[2]
+            other = f", or use get_engine('torch', dtype={its_dtype!r})" if its_dtype in DTYPES else ""
             raise TypeError(f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}){other}")
         return on_device(real(x), self.device, wanted)
 
@@ -174,7 +174,7 @@ class TorchEngine(Scans, Engine):
         window: Optional[int] = None,
         repeating: bool = False,
     ) -> Tuple[Any, State, State]:
-        time = OverTime(inputs.shape[0] if steps is None else steps, record, window, repeating)
+        time = ScanOptions(inputs.shape[0] if steps is None else steps, record, window, repeating)
         if self.precision != FULL:  # a neuron's step is in float32, products in it included
             return self.full.scan(stepper, params, state, inputs, **time._asdict())
         check_steps(time.steps, inputs.shape[0])
@@ -216,13 +216,15 @@ class TorchEngine(Scans, Engine):
         check_steps(steps, inputs.shape[0])
         if self.fused is False or not may_weigh(inputs, weight, bias):
             return None
-        time = OverTime(steps, (), window, repeating)
+        time = ScanOptions(steps, (), window, repeating)
         results = fused_scan(self, stepper, params, state, inputs, time, (weight, bias))
         return None if results is None else (results[0], results[2])
 
     def any_size(self, repeating: bool) -> bool:
-        """Whether a run takes kernels that are compiled whatever its size: training goes by sizes alone, so that it
-        can be repeated to the last bit.
+        """Whether a run of any size may use kernels that are compiled already.
+
+        Not in training: there the size alone decides between kernel and loop, so that a training can be repeated to the
+        last bit.
         """
         return not repeating
 

@@ -14,11 +14,11 @@ from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves
 from spikecore.api.layers.network import Output
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from spikecore.engines.torch.across import across
+from spikecore.engines.torch.across import sync_statistics
 from spikecore.engines.torch.modes import compiling, in_func
 from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
-from spikecore.engines.torch.recompute import Step, objective_by_parts
+from spikecore.engines.torch.recompute import TrainingStep, objective_by_parts
 from spikecore.engines.torch.threads import alone
 from spikecore.engines.torch.zeros import existing, keeping_zeros
 from spikecore.kernels.runtime import allocator
@@ -110,11 +110,11 @@ class TorchExecutor(NetworkExecutor):
             return super().step(x, y, steps=steps, key=key, state=state, lengths=lengths)
 
     def _within_budget(self) -> ContextManager[None]:
-        """With a budget, the process holds no more than what is alive."""
+        """A context for a training step; with a memory budget on the CPU, freed memory goes back to the system."""
         return nullcontext() if self.memory is None or self.engine.device != "cpu" else allocator.returning()
 
     def _threads(self, x: Any, steps: Optional[int]) -> ContextManager[None]:
-        """One thread for vectors and a network so small that a core is done sooner than another one wakes up."""
+        """A context for a training step; small networks on vectors use one thread: waking another takes longer."""
         if x.ndim != 3 or not x.is_cpu or compiling():  # maps meet each weight of a convolution many times
             return nullcontext()
         forwards = (steps or x.shape[0]) * x.shape[1] * self.size
@@ -137,12 +137,12 @@ class TorchExecutor(NetworkExecutor):
         buffers = self.buffers if self.moved is None else self.moved
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            training, parts = Step(self.network, self.loss, run, self.used(), buffers, x, y, state, lengths), 1
+            training, parts = TrainingStep(self.network, self.loss, run, self.used(), buffers, x, y, state, lengths), 1
             if self.memory is not None:
                 means = self.planned(training).means
                 run, parts = replace(run, engine=means.engine(self.engine)), means.parts
             if self.ranks.size > 1:
-                run = replace(run, engine=across(run.engine, self.ranks, whole or int(x.shape[1])))
+                run = replace(run, engine=sync_statistics(run.engine, self.ranks, whole or int(x.shape[1])))
             value, (out, buffers) = objective_by_parts(training._replace(run=run), parts)
         if self.reduction is not None and last:
             self.reduction.expect()
@@ -152,7 +152,7 @@ class TorchExecutor(NetworkExecutor):
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
         return float(value.detach()), out
 
-    def hold(self, grads: Params, weight: float) -> None:
+    def add_gradient(self, grads: Params, weight: float) -> None:
         given = flatten(grads)
         for name, x in zip(self.trained, self.leaves):
             x.grad = weight * given[name] if x.grad is None else x.grad + weight * given[name]
@@ -171,9 +171,9 @@ class TorchExecutor(NetworkExecutor):
         """
         x, y = self.batch(inputs, targets)
         run = self.training_pass(steps, Key((0,)))
-        return self.planned(Step(self.network, self.loss, run, self.params, self.buffers, x, y, None, None))
+        return self.planned(TrainingStep(self.network, self.loss, run, self.params, self.buffers, x, y, None, None))
 
-    def planned(self, step: Step) -> Any:
+    def planned(self, step: TrainingStep) -> Any:
         """The ``MemoryPlan`` of a training step; that of an earlier one which was at least as large serves again.
 
         All ranks go by the plan of the largest part: where batch statistics are computed again, all must do so.
@@ -206,8 +206,8 @@ class TorchExecutor(NetworkExecutor):
         return Params(grads)
 
     def _end_batches(self) -> bool:
-        """Make the mean of the gradients that ``add`` has made, and take the buffers that it has left; returns whether
-        no gradient in float16 has overflowed.
+        """Divide the gradients that ``add`` has summed by their weights, and take over the buffers after these batches;
+        returns False if a gradient in float16 has overflowed.
         """
         finite = self.scaler is None or self.scaler.finite(self.torch_optimizer)
         if self.added != 1.0:

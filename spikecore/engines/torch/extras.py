@@ -11,7 +11,7 @@ from spikecore.api.core.extras import Extra, Processes, TrainingOptions, UserPro
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.layers.containers import Chain
-from spikecore.engines.single_steps import SingleSteps
+from spikecore.engines.single_steps import StepDerivatives
 from spikecore.engines.stages import Neighbours, Readout
 from spikecore.engines.torch.modes import transformed
 from spikecore.engines.torch.normalised import normalised
@@ -47,8 +47,8 @@ class TorchStages(Neighbours):
         return stages if engine.checkpoint_layers is None else grouped(stages, engine.checkpoint_layers)
 
 
-class TorchSteps(SingleSteps):
-    """``SingleSteps`` with torch's number of threads."""
+class TorchSteps(StepDerivatives):
+    """Derivatives of single steps, with as many threads as torch uses."""
 
     def advance_traces(self, *given: Any) -> Any:
         use_threads(torch.get_num_threads())
@@ -56,7 +56,7 @@ class TorchSteps(SingleSteps):
 
 
 class TorchVariants(Variants):
-    """No kernels; full precision, which alone goes with float64; exact derivatives of spikes."""
+    """Variants of the torch engine for ``verify``: no kernels, full precision, exact derivatives of spikes."""
 
     unfused = MappingProxyType({"fused": False})
     exact = MappingProxyType({"sparse_backward": 0.0, "precision": FULL})
@@ -64,7 +64,7 @@ class TorchVariants(Variants):
 
 
 class TorchProgram(UserProgram):
-    """Programs that seed torch, and that record gradients."""
+    """For programs that seed torch, and that differentiate by torch's autograd."""
 
     def fresh_seed(self) -> int:
         return int(torch.randint(2**63 - 1, ()))
@@ -78,7 +78,7 @@ class TorchProgram(UserProgram):
 
 
 class TorchProcesses(Processes):
-    """Processes of torch.distributed."""
+    """Training in several processes, those of torch.distributed."""
 
     together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
 
@@ -87,7 +87,7 @@ class TorchProcesses(Processes):
 
 
 class TorchOptions(TrainingOptions):
-    """Memory budgets, and ``torch.compile``."""
+    """Options of ``fit`` that torch has: memory budgets, and ``torch.compile``."""
 
     def check_memory(self, engine: Any, memory: Any) -> None:
         pass

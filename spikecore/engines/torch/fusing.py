@@ -12,7 +12,7 @@ from spikecore.api.neurons.stepper import Noisy, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
-from spikecore.engines.torch.once import all_once
+from spikecore.engines.torch.once import all_first_order
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
 from spikecore.kernels.base import Product, Wanted
@@ -23,13 +23,13 @@ from spikecore.kernels.sizes import least
 
 
 def can_pass(stepper: Any) -> bool:
-    """Whether a neuron met while Dynamo traces may go through kernels: torch is recent, the neuron no passing one."""
+    """Whether a neuron may run in kernels while Dynamo traces: torch is 2.7 or newer, the neuron not made per call."""
     recent = hasattr(torch._dynamo, "nonstrict_trace")  # 2.7
     return recent and isinstance(stepper, Stepper) and not isinstance(stepper, Noisy)
 
 
-class OverTime(NamedTuple):
-    """The way of a run over time; see ``Engine.scan``."""
+class ScanOptions(NamedTuple):
+    """The options of a run over time, as ``Engine.scan`` takes them."""
 
     steps: int
     record: Tuple[str, ...] = ()
@@ -43,12 +43,12 @@ def fused_scan(
     params: Params,
     state: State,
     inputs: Any,
-    time: OverTime,
+    time: ScanOptions,
     behind: Any = None,
     apply: Optional[Callable[..., Any]] = None,
 ) -> Optional[Tuple[Any, State, State]]:
     """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.readout_scan``. None
-    where something else is to run. ``apply`` is called instead of ``FusedScan.apply``.
+    where something else is to run. ``apply`` is called instead of ``FusedScanFunction.apply``.
 
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
@@ -85,7 +85,7 @@ def fused_scan(
         inputs, first, given = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in given]
     if target == "cpu" and not (inputs.is_contiguous() or inputs[0].is_contiguous()):
         inputs = inputs.contiguous()  # once, by all threads, for both ways
-    results = (apply or FusedScan.apply)(kernels, steps, window or 0, inputs, *first, *given)
+    results = (apply or FusedScanFunction.apply)(kernels, steps, window or 0, inputs, *first, *given)
     if last:
         results = [from_last(x, x.ndim - 3) for x in results]
     out, rest, count = results[0], results[1:], len(kernels.record)
@@ -111,7 +111,7 @@ PRODUCT = Product(_matrices, multiply)
 
 
 def may_weigh(inputs: Any, weight: Any, bias: Any) -> bool:
-    """Whether what a Linear makes of a neuron's spikes may be taken out of torch's hands."""
+    """Whether a kernel may compute the product of a Linear with a neuron's spikes: plain CPU tensors, no tracing."""
     if not bias_fits(weight, bias):
         return False
     parts = [inputs, weight, *([] if bias is None else [bias])]
@@ -120,7 +120,7 @@ def may_weigh(inputs: Any, weight: Any, bias: Any) -> bool:
     return plain and not (compiling() or torch.jit.is_tracing() or casting("cpu"))
 
 
-class FusedScan(torch.autograd.Function):
+class FusedScanFunction(torch.autograd.Function):
     """A whole run over time; what it saves is its inputs and, for a dense recurrence, the states."""
 
     @staticmethod
@@ -158,7 +158,7 @@ class FusedScan(torch.autograd.Function):
             else:
                 key = number_of(kernels)
                 gradients = torch.ops.spikecore.scan_back(inputs, operands, saved, list(grads), key, *options)
-        rest = iter(all_once(gradients, (*grads, inputs, *operands)))
+        rest = iter(all_first_order(gradients, (*grads, inputs, *operands)))
         by_x = next(rest) if wanted[3] else None
         states = [next(rest) for _ in kernels.states]
         return (

@@ -112,7 +112,7 @@ def gathering(stages: Sequence[Stage], chain: Chain) -> Tuple[Stage, ...]:
     return tuple(stage if lowers(children[stage.covers[0]]) else Gathered(stage) for stage in stages)
 
 
-def attend(engine: Any, network: Any, params: Params) -> None:
+def join_collectives(engine: Any, network: Any, params: Params) -> None:
     """Gather all weights in the order in which a run without training does, and let them go."""
     if not lowers(network):
         map_leaves(gathered, params)
@@ -120,4 +120,4 @@ def attend(engine: Any, network: Any, params: Params) -> None:
     children = dict(network.children())
     for stage in extra(engine, Stages).lower(engine, network):
         for name in stage.covers:
-            attend(engine, children[name], params[name])
+            join_collectives(engine, children[name], params[name])

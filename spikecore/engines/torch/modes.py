@@ -1,4 +1,4 @@
-"""Which modes of torch are active: compilation, the transforms of ``torch.func``, forward mode, autocast."""
+"""Tests for active modes of torch: compilation, the transforms of ``torch.func``, forward mode, autocast."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.core.words import Array
 from spikecore.api.layers.containers import Chain
 from spikecore.api.layers.normalisation import RunningNorm
-from spikecore.api.neurons.stepper import Fed, Stepper
+from spikecore.api.neurons.stepper import InputWrapper, Stepper
 from spikecore.engines.torch.batch_norm import by_rows, through_moments
-from spikecore.engines.torch.fusing import OverTime, fused_scan
+from spikecore.engines.torch.fusing import ScanOptions, fused_scan
 from spikecore.engines.torch.layout import are_last, to_last
-from spikecore.engines.torch.once import all_once
+from spikecore.engines.torch.once import all_first_order
 from spikecore.engines.torch.operators import run as run_kernels
 from spikecore.engines.torch.operators import run_back
 from spikecore.kernels.base import Kernels
@@ -36,7 +36,7 @@ from spikecore.kernels.sizes import has_numba, least
 
 
 @dataclass(frozen=True)
-class Scaled(Fed):
+class Scaled(InputWrapper):
     """A neuron whose input is scale x + shift.
 
     Args:
@@ -49,7 +49,7 @@ class Scaled(Fed):
 
 @Remembered
 def scaled(norm: Any, neuron: Stepper) -> Scaled:
-    """The neuron with a line in front, kept as long as the normalisation: kernels are found by it."""
+    """The neuron with scale x + shift in front, cached for the life of ``norm``, since kernels are found by it."""
     return Scaled(neuron)
 
 
@@ -81,8 +81,9 @@ FIRST = 5  # the arguments of ``NormalisedScan`` before the first states
 
 
 class NormalisedScan(torch.autograd.Function):
-    """A run over time of a neuron whose input is scale x + shift, as ``FusedScan``, where these are made of the moments
-    of x and of weight and bias, each of which may be None.
+    """A run over time, as ``FusedScanFunction``, of a neuron whose input is scale x + shift.
+
+    Scale and shift are made of the moments of x and of weight and bias, each of which may be None.
     """
 
     @staticmethod
@@ -118,7 +119,7 @@ class NormalisedScan(torch.autograd.Function):
                 add_channel_line(_samples(by_x), samples, slope, constant, how.last)
         by_line = (value if own else None for value, own in zip((weighted, total), wanted[2:4]))
         results = *by_line, by_x, *by_states, *map(found.get, range(len(kernels.params)))
-        return None, None, *all_once(results, (*grads, weight, bias, x, *operands))
+        return None, None, *all_first_order(results, (*grads, weight, bias, x, *operands))
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Normalised(Stage):
         given = Params(neuron=begun.params, scale=scale, shift=shift)
         record = tuple(self.neuron.state) if child.records else ()
         steps = x.shape[0] if run.steps is None else run.steps
-        how = OverTime(steps, record, run.window, run.repeating), None, apply
+        how = ScanOptions(steps, record, run.window, run.repeating), None, apply
         found = fused_scan(engine, scaled(self.norm, self.neuron), given, begun.state, x, *how)
         if found is None:
             return None

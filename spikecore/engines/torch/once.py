@@ -7,8 +7,8 @@ from typing import Any, Sequence, Tuple
 import torch
 
 
-class Once(torch.autograd.Function):
-    """First derivatives, which have none."""
+class FirstOrder(torch.autograd.Function):
+    """The identity on first derivatives; its own derivative raises, since kernels have no second one."""
 
     @staticmethod
     def forward(ctx: Any, *tensors: Any) -> Any:
@@ -22,7 +22,7 @@ class Once(torch.autograd.Function):
         )
 
 
-def all_once(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:
+def all_first_order(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:
     """The first derivatives of an operation that has no second ones, marked as such. Both may have None among them.
 
     Args:
@@ -32,10 +32,10 @@ def all_once(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]
     if not torch.is_grad_enabled():  # nobody will differentiate once more
         return tuple(results)
     given = [x for x in results if x is not None]
-    marked = iter(Once.apply(*given, *(x for x in operands if x is not None)))
+    marked = iter(FirstOrder.apply(*given, *(x for x in operands if x is not None)))
     return tuple(None if x is None else next(marked) for x in results)
 
 
-def once(x: Any) -> Any:
-    """A first derivative whose own is an error: what that would need was not kept."""
-    return Once.apply(x, torch.empty(0, requires_grad=True))[0]
+def first_order(x: Any) -> Any:
+    """A first derivative that raises if it is differentiated again: the tensors for that were not kept."""
+    return FirstOrder.apply(x, torch.empty(0, requires_grad=True))[0]

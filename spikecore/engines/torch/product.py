@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from spikecore.engines.torch import stacks
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
-from spikecore.engines.torch.once import once
+from spikecore.engines.torch.once import first_order
 from spikecore.engines.torch.threads import mkl_threads
 from spikecore.kernels.runtime.blas import PART
 from spikecore.kernels.runtime.openmp import use_threads
@@ -137,5 +137,5 @@ class ByRight(torch.autograd.Function):
         a = saved[0] if saved else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
         by_b = (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
         if not (saved or ctx.constant):  # the second derivative by the spikes would be missing
-            by_b = once(by_b)
+            by_b = first_order(by_b)
         return g, None, by_b, None

@@ -17,7 +17,7 @@ from spikecore.api.core.layer import Params, Pass, Result, Tree
 from spikecore.api.core.lowering import Stage, Trees
 from spikecore.api.core.tree import leaves, map_leaves, rebuild
 from spikecore.api.functional.loss import scalar
-from spikecore.api.layers.network import Output, Recorded, forward, objective
+from spikecore.api.layers.network import Output, RecordedStates, forward, objective
 from spikecore.engines.torch.modes import compiling
 
 
@@ -94,7 +94,9 @@ def by_parts(
 
     states = {name: joined([out.states[name] for out in outs], 1) for name in first.states}
     spikes = _together([out.spikes for out in outs], 1, missing)
-    return replace(first, spikes=spikes, states=Recorded(states), state=joined([out.state for out in outs], 0)), buffers
+    return replace(
+        first, spikes=spikes, states=RecordedStates(states), state=joined([out.state for out in outs], 0)
+    ), buffers
 
 
 def pieces_of(count: int, parts: int) -> List[slice]:
@@ -110,7 +112,7 @@ def _together(arrays: Sequence[Any], axis: int, missing: int) -> Any:
     return torch.cat([*arrays, *([arrays[0].new_empty(shape)] if missing else [])], axis)
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """A training step on a batch: what ``objective`` takes."""
 
     network: Any
@@ -124,7 +126,9 @@ class Step(NamedTuple):
     lengths: Optional[Sequence[int]]
 
 
-def objective_by_parts(step: Step, parts: int, computed: Optional[int] = None) -> Tuple[Any, Tuple[Output, Tree]]:
+def objective_by_parts(
+    step: TrainingStep, parts: int, computed: Optional[int] = None
+) -> Tuple[Any, Tuple[Output, Tree]]:
     """``objective`` with a batch in parts. The loss is that of the whole batch, whatever it is."""
     if parts == 1:
         return objective(*step)

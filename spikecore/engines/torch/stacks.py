@@ -8,7 +8,7 @@ import torch
 
 from spikecore.engines.torch.memory import KEPT, LARGE, packed, unpacked
 from spikecore.engines.torch.modes import casting, has_data
-from spikecore.engines.torch.once import once
+from spikecore.engines.torch.once import first_order
 from spikecore.kernels.sizes import has_numba
 
 
@@ -38,5 +38,5 @@ class ByteProduct(torch.autograd.Function):
         by_a = torch.matmul(g, b.transpose(-1, -2)) if ctx.needs_input_grad[0] else None
         by_b = torch.matmul(a.transpose(-1, -2), g) if ctx.needs_input_grad[1] else None
         if ctx.orders != [None, None] and torch.is_grad_enabled():  # a factor itself is not there any more
-            return tuple(None if x is None else once(x) for x in (by_a, by_b))
+            return tuple(None if x is None else first_order(x) for x in (by_a, by_b))
         return by_a, by_b

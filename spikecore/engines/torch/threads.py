@@ -31,7 +31,7 @@ def mkl_threads() -> Optional[Callable[[int], int]]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """In here torch's functions stay on this Python thread, where it is known how to make them."""
+    """A context in which torch's functions use this Python thread alone; it needs MKL and OpenMP to have an effect."""
     library, limit = _library(), mkl_threads()
     count = getattr(library, "omp_get_max_threads", None)
     put = getattr(library, "omp_set_num_threads", None)

@@ -209,7 +209,7 @@ class JaxExecutor(NetworkExecutor):
             self._hold(grads, weight)
         return float(loss), out
 
-    def hold(self, grads: Params, weight: float) -> None:
+    def add_gradient(self, grads: Params, weight: float) -> None:
         given = flatten(grads)
         with self.engine.isolated():
             self._hold({name: given[name] for name in self.trained}, weight)

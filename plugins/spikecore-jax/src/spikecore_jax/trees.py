@@ -8,7 +8,7 @@ import jax
 from jax.tree_util import register_pytree_node, tree_flatten, tree_unflatten
 
 from spikecore.api.core.tree import Params, State, Tree
-from spikecore.api.layers.network import Output, Recorded
+from spikecore.api.layers.network import Output, RecordedStates
 
 
 def _register_mapping(kind: Any) -> None:
@@ -17,7 +17,7 @@ def _register_mapping(kind: Any) -> None:
     )
 
 
-for _kind in (Tree, Params, State, Recorded):
+for _kind in (Tree, Params, State, RecordedStates):
     _register_mapping(_kind)
 register_pytree_node(
     Output,

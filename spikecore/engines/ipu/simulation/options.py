@@ -10,19 +10,19 @@ import torch
 
 
 class OutputMode(enum.IntEnum):
-    """Which parts of a batch a call returns."""
+    """``poptorch.OutputMode``: the parts of a batch that a call returns."""
 
     Final, EveryN, All, Sum, Default = range(5)
 
 
 class ConnectionType(enum.IntEnum):
-    """When a device is attached."""
+    """``poptorch.ConnectionType``: the time at which a device is attached."""
 
     Always, OnDemand, Never = range(3)
 
 
 class ReductionType(enum.IntEnum):
-    """The reduction of gradients over parts of a batch."""
+    """``poptorch.ReductionType``: the reduction of gradients over parts of a batch."""
 
     Sum, Mean, NoReduction = range(3)
 

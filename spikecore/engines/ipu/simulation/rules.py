@@ -36,7 +36,7 @@ def replaced(*changes: Tuple[Any, str, Any]) -> Iterator[None]:
             delattr(owner, name) if value is missing else setattr(owner, name, value)
 
 
-class Recording(TorchFunctionMode):
+class DeviceArithmetic(TorchFunctionMode):
     """Computes each outermost call as the device would, and collects the results of torch's own losses."""
 
     def __init__(self, losses: List[Any]) -> None:
@@ -95,7 +95,7 @@ def device_rules(losses: List[Any]) -> Iterator[None]:
         *modes,
         (torch.set_grad_enabled, "__init__", ignored),
     ]
-    with torch.enable_grad(), replaced(*changes), Recording(losses):
+    with torch.enable_grad(), replaced(*changes), DeviceArithmetic(losses):
         yield
 
 

@@ -1,4 +1,4 @@
-"""A network apart from all that hangs on it: with copies of its parameters and buffers, also in double precision."""
+"""Copies of a network's parameters and buffers in its place, without hooks, also in double precision."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from spikecore.engines.torch.nn.calls import Call
+from spikecore.engines.torch.nn.calls import FunctionCall
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.unchanged import Generators, attributes_of, put_back
 
 
 class Wide(TorchFunctionMode):
-    """Meanwhile torch's functions compute in double precision, whatever they are asked for."""
+    """A mode in which torch's functions compute in double precision, also where they are told another dtype."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = Call(func, args, kwargs or {})
+        call = FunctionCall(func, args, kwargs or {})
         if func in (torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16):
             return args[0].double()
         edited = [call.kwargs.get("out"), call.args[0] if call.in_place and call.args else None]
@@ -41,8 +41,9 @@ def wide_of(x: Any) -> Any:
 
 @contextlib.contextmanager
 def apart_of(modules: Dict[str, nn.Module], wide: bool) -> Iterator[None]:
-    """Meanwhile the modules hold copies of their parameters and buffers, which nobody listens to; in the end they and
-    the generators of random numbers are as they were.
+    """A context in which the modules hold copies of their parameters and buffers, without hooks on them.
+
+    At the end the modules, and the generators of random numbers, are as they were.
     """
     copies: Dict[int, Any] = {}
 

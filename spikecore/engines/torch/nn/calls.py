@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from spikecore.engines.torch.nn.over_time import OverTime
+from spikecore.engines.torch.nn.over_time import SequenceTensor
 
 #: Functions of (batch, ...) with this many axes, at most: time and batch are merged for them. All others go to vmap.
 BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "conv_transpose3d": 5,
@@ -21,7 +21,7 @@ REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook",
 _IN_PLACE = {f"__i{name}__" for name in "add sub mul div truediv floordiv mod pow and or xor".split()} | {"__setitem__"}
 
 
-class Call:
+class FunctionCall:
     """A call of a function.
 
     Args:
@@ -39,7 +39,7 @@ class Call:
         if any(isinstance(x, (list, tuple, dict)) for x in leaves):
             leaves = tree_flatten(leaves)[0]
         self.tensors = [x for x in leaves if isinstance(x, torch.Tensor)]
-        self.stand_ins: List[OverTime] = [x for x in self.tensors if isinstance(x, OverTime)]
+        self.stand_ins: List[SequenceTensor] = [x for x in self.tensors if isinstance(x, SequenceTensor)]
 
     @property
     def shares_ties(self) -> bool:

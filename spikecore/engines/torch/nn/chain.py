@@ -1,4 +1,4 @@
-"""A chain of neurons and Linears on a whole sequence: what ``run`` finds out about other networks is known of these."""
+"""Chains of neurons and Linears, which ``snn.run`` runs over time layer by layer, without a look at ``forward``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.product import linear
 
-_FORWARD = nn.Linear.forward  # somebody may put another one in its place
+_FORWARD = nn.Linear.forward  # to notice a program that replaces it
 
 
 def chain_of(net: nn.Module) -> Optional[Dict[str, Any]]:
-    """The layers of a network that is such a chain, by name, if nobody listens to them; None for other networks."""
+    """The layers of a chain by name; None for other networks, and for chains with hooks on their layers."""
     named: Dict[str, Any] = dict(net._modules) if type(net) is nn.Sequential else {"": net}
     layers = [*named.values()]
     if not layers or not all(_is_product(layer) or _is_plain(layer) for layer in layers):

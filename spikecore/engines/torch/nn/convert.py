@@ -28,7 +28,7 @@ from spikecore.engines.torch.nn.described import GraphModule, StatelessModule
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.free_forward import Found, Weights, read_free
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.labels import Call, Factor, NoCounterpart, Reshaped
+from spikecore.engines.torch.nn.labels import Factor, LayerCall, NoCounterpart, Reshaped
 from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.leaky import Alpha, DeltaLeaky, Leaky, Synaptic
@@ -140,7 +140,7 @@ def _first_shape(net: nn.Module) -> Any:
     return None
 
 
-def _of_call(call: Call, name: str, weights: Weights, owners: Dict[int, str]) -> Any:
+def _of_call(call: LayerCall, name: str, weights: Weights, owners: Dict[int, str]) -> Any:
     """The layer, or the merge, of a call that was read; its parameters and buffers are put into ``weights``."""
     if isinstance(call.does, Merge):
         return call.does

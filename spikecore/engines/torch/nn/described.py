@@ -83,7 +83,7 @@ class GraphModule(nn.Module):
 
 
 def _without_prefix(state: Dict[str, Any], prefix: str, *others: Any) -> None:
-    """In files of earlier versions, the modules of a graph lie in a dict called "layers"."""
+    """Load files of earlier versions, too: there the modules of a graph are in a dict called "layers"."""
     for key in [key for key in state if key.startswith(f"{prefix}layers.")]:
         state[prefix + key[len(f"{prefix}layers.") :]] = state.pop(key)
 

@@ -1,4 +1,10 @@
-"""Torch's functions on stand-ins for all steps (``torch.overrides.TorchFunctionMode``)."""
+"""``snn.run`` on all steps at once: torch's functions called on tensors that each stand for a whole sequence.
+
+``forward`` is written for one time step. Here it is called once for all steps, with stand-ins (``over_time.py``): they
+look like tensors of one step and hold those of all steps. A mode of torch (``torch.overrides.TorchFunctionMode``)
+redirects each function that ``forward`` calls on them: it runs with time and batch as one batch, by ``torch.vmap``, or
+once per step. If none of these gives what the loop would give, ``StepByStep`` is raised.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +20,9 @@ from spikecore.engines.torch.batch_norm import by_rows, normalized
 from spikecore.engines.torch.convolution import CONV, conv
 from spikecore.engines.torch.layout import canonical, pooled
 from spikecore.engines.torch.modes import has_data
-from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, SIZES, Call
+from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, SIZES, FunctionCall
 from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
-from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
+from spikecore.engines.torch.nn.over_time import SequenceTensor, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.unchanged import STOPS, first_line
 from spikecore.engines.torch.product import linear
 from spikecore.kernels.sparse.product import watched
@@ -26,8 +32,8 @@ ONCE, MERGED = "once: constant in time", "time and batch merged"
 EACH = "all steps at once, each by its own statistics"
 
 
-class Over(TorchFunctionMode):
-    """One run of a network over all steps: while it is entered, torch's functions take stand-ins.
+class SequenceMode(TorchFunctionMode):
+    """One run of a network over all steps: a mode in which torch's functions accept stand-ins for sequences.
 
     Args:
         modules: the network's modules by name.
@@ -72,14 +78,16 @@ class Over(TorchFunctionMode):
         if self.inside:
             self.rows.setdefault(self.inside[-1], how)
 
-    def neuron(self, module: Any, x: OverTime, given: Any) -> Any:
-        """A neuron's call in ``forward``."""
+    def neuron(self, module: Any, x: SequenceTensor, given: Any) -> Any:
+        """Run a neuron that ``forward`` calls over all steps; returns stand-ins for the results of the call."""
         if module not in self.start:
             raise StepByStep("forward calls a neuron that is no submodule of the network")
         name = self.names[id(module)]
         if module in self.runs or any(value is not None for value in given):
             reason = StepByStep(f"layer {name!r} is used twice in one step or given its state by forward")
-            if module not in self.runs and all(type(v) is OverTime and v.constant for v in given if v is not None):
+            if module not in self.runs and all(
+                type(v) is SequenceTensor and v.constant for v in given if v is not None
+            ):
                 reason.restarted = name
             raise reason
         self.check_states(name, module, "before")
@@ -101,7 +109,7 @@ class Over(TorchFunctionMode):
             before = dict(vars(module))
             module.set_hidden(start)
             why = f"snnTorch's protocol, for {protocol}" if protocol else "its step is its own"
-            returned, states = self.by_steps(Call(step, (x,), {}), why)
+            returned, states = self.by_steps(FunctionCall(step, (x,), {}), why)
             last = {n: None if v is None else v.seq[-1].detach() for n, v in states.items()}
             self.runs[module] = lambda: last
             vars(module).clear()
@@ -122,7 +130,7 @@ class Over(TorchFunctionMode):
             raise reason
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = Call(func, args, kwargs or {})
+        call = FunctionCall(func, args, kwargs or {})
         name = call.name
         self.check(call.stand_ins)
         if not call.stand_ins:
@@ -145,12 +153,12 @@ class Over(TorchFunctionMode):
         result = self._merged(call, *args, **call.kwargs) if leads and name not in self.apart else None
         return self._each_step(call) if result is None else result
 
-    def data_of(self, x: OverTime) -> OverTime:
-        """The same values in the same memory, of which vmap would make a copy, for edits that autograd does not see."""
+    def data_of(self, x: SequenceTensor) -> SequenceTensor:
+        """A stand-in for ``x.data``: the same memory, detached, so that edits of it are not seen by autograd."""
         return holding(self, x.seq.data)
 
     @staticmethod
-    def check(stand_ins: List[OverTime]) -> None:
+    def check(stand_ins: List[SequenceTensor]) -> None:
         """Refuse stand-ins that do not hold what ``forward`` would see, or not its gradient."""
         for x in stand_ins:
             if x.grad_fn is not None:
@@ -158,8 +166,8 @@ class Over(TorchFunctionMode):
             if x.refused:
                 raise StepByStep(x.refused)
 
-    def _plain(self, call: Call) -> Any:
-        """A call that gets no stand-in: the same at every step, unless it draws, which the end finds out."""
+    def _plain(self, call: FunctionCall) -> Any:
+        """Make a call without stand-ins. Its result is constant in time, unless it draws: see ``check_draws``."""
         counters = any(id(x) in self.counters for x in call.tensors)
         if call.in_place and counters and len(call.tensors) == 1:  # batch norm counts its batches
             counter, count = call.args
@@ -171,7 +179,7 @@ class Over(TorchFunctionMode):
         new = [isinstance(y, torch.Tensor) and memory_of(y) not in memory for y in tree_flatten(result)[0]]
         return self._wrapped(tree_map(lambda y: y[None], result)) if new and all(new) else result
 
-    def _merged(self, call: Call, x: OverTime, *rest: Any, **kwargs: Any) -> Any:
+    def _merged(self, call: FunctionCall, x: SequenceTensor, *rest: Any, **kwargs: Any) -> Any:
         """A call that takes time and batch as one batch; None for all others."""
         if call.name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
             if x.values is None and x.what == "spk":
@@ -194,14 +202,14 @@ class Over(TorchFunctionMode):
             return self._as_one_batch(call.name, x, lambda flat: pooled(function, flat))
         return self._as_one_batch(call.name, x, function)
 
-    def _as_one_batch(self, name: str, x: OverTime, function: Callable[[Any], Any]) -> Any:
+    def _as_one_batch(self, name: str, x: SequenceTensor, function: Callable[[Any], Any]) -> Any:
         with watched() as found:
             result = function(canonical(x.seq.flatten(0, 1)))
         self.mapped.add(name)
         self.say("; ".join([ONCE if x.constant else MERGED, *found]))
         return tree_map(lambda y: holding(self, y.unflatten(0, x.seq.shape[:2])), result)
 
-    def _each_step(self, call: Call) -> Any:
+    def _each_step(self, call: FunctionCall) -> Any:
         """The result of ``torch.vmap`` for a call over time; where it cannot, one call per step."""
         if call.name == "batch_norm":
             if call.training is None:
@@ -237,7 +245,7 @@ class Over(TorchFunctionMode):
         self.say("all steps at once")
         return None if call.name == "setitem" else self._wrapped(result)
 
-    def _normalized(self, call: Call) -> Any:
+    def _normalized(self, call: FunctionCall) -> Any:
         """Batch norm by the statistics of each step, all steps at once; None where torch's own is to run."""
         named: Any = call.kwargs.get
         x, buffers = call.stand_ins[0].seq, call.args[1:3]
@@ -255,9 +263,9 @@ class Over(TorchFunctionMode):
         self.say(ONCE if call.stand_ins[0].constant else EACH)
         return holding(self, y)
 
-    def _in_place(self, call: Call) -> Any:
+    def _in_place(self, call: FunctionCall) -> Any:
         target = call.kwargs.get("out", call.args[0] if call.args else None)
-        if not isinstance(target, OverTime) or "dropout" in call.name:
+        if not isinstance(target, SequenceTensor) or "dropout" in call.name:
             raise StepByStep(f"{call.name} works in place on something that is not of this step, or draws")
         alive, memory = [x for x in (ref() for ref in self.made) if x is not None], memory_of(target.seq)
         for x in alive:
@@ -271,9 +279,9 @@ class Over(TorchFunctionMode):
             target.values = target.seq.expand(self.steps, *target.shape)
         if varies or owner:
             target.values = target.seq.clone()
-        return target if isinstance(self._each_step(call), OverTime) else None
+        return target if isinstance(self._each_step(call), SequenceTensor) else None
 
-    def by_steps(self, call: Call, why: str) -> Any:
+    def by_steps(self, call: FunctionCall, why: str) -> Any:
         """One call per step, stacked."""
         self.check_draws()
         rows = {id(x): [canonical(row) for row in x.seq] for x in call.stand_ins}
@@ -292,12 +300,12 @@ class Over(TorchFunctionMode):
         return tree_map(lambda y: holding(self, y) if isinstance(y, torch.Tensor) else y, result)
 
     def check_draws(self) -> None:
-        """Refuse draws that nobody knows of."""
+        """Refuse random draws outside of redirected functions: the loop would draw anew at each step."""
         if not torch.equal(generators(self.device), self.drawn):
             raise StepByStep("forward uses a random number generator outside of layers")
 
     def escaped(self) -> str:
-        """Why a stand-in is alive that should not be; "" where none is."""
+        """The reason to refuse a run that left stand-ins alive, which ``forward`` must have stored; "" if none is."""
         alive = any(ref() is not None for ref in self.made)
         return "forward, or torch.utils.checkpoint in it, keeps a tensor beyond the step" if alive else ""
 
@@ -305,9 +313,9 @@ class Over(TorchFunctionMode):
         """The results of ``forward``, over time."""
 
         def expand(y: Any) -> Any:
-            if isinstance(y, OverTime):
+            if isinstance(y, SequenceTensor):
                 self.check([y])
-            seq = y.seq if isinstance(y, OverTime) else y[None] if isinstance(y, torch.Tensor) else None
+            seq = y.seq if isinstance(y, SequenceTensor) else y[None] if isinstance(y, torch.Tensor) else None
             return y if seq is None else seq.expand(self.steps, *seq.shape[1:])
 
         return tree_map(expand, result)

@@ -35,7 +35,7 @@ class Disabled(Surrogate):
 
 
 @dataclass(frozen=True)
-class Quantiser:
+class FunctionQuantiser:
     """A function that quantises states, in the shape of ``functional.quant.state_quant``."""
 
     function: Callable[[Any], Any]
@@ -104,7 +104,9 @@ def has_formula(stepper: Any) -> bool:
     surrogate = neuron.surrogate
     foreign = isinstance(surrogate, custom_surrogate) and not surrogate.in_words
     foreign = (
-        foreign or isinstance(surrogate, FunctionSurrogate) or isinstance(getattr(neuron, "state_quant", 0), Quantiser)
+        foreign
+        or isinstance(surrogate, FunctionSurrogate)
+        or isinstance(getattr(neuron, "state_quant", 0), FunctionQuantiser)
     )
     return not foreign and not surrogate.stochastic
 
@@ -144,7 +146,7 @@ def quantiser_of(owner: str, state_quant: Any) -> Any:
         return state_quant
     if not callable(state_quant) or isinstance(state_quant, type):
         raise TypeError(f"{owner}: state_quant={state_quant!r} must be a functional.quant.state_quant, or False")
-    return Quantiser(state_quant)
+    return FunctionQuantiser(state_quant)
 
 
 _ENGINES: Dict[Tuple[torch.device, torch.dtype], FaceEngine] = {}

@@ -16,7 +16,7 @@ from spikecore.api.layers.containers import INPUT, Graph
 from spikecore.api.layers.network import forward as run_network
 from spikecore.engines.torch.nn.apart import Wide
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.labels import APART, Call, Unreadable
+from spikecore.engines.torch.nn.labels import APART, LayerCall, Unreadable
 from spikecore.engines.torch.nn.reading import Reading, read
 from spikecore.engines.torch.nn.state import reset
 
@@ -43,7 +43,7 @@ class Found(NamedTuple):
     buffers: Dict[str, Any]
 
 
-def read_free(net: nn.Module, shape: Any, layer_of: Callable[[Call, str, Weights], Any]) -> Found:
+def read_free(net: nn.Module, shape: Any, layer_of: Callable[[LayerCall, str, Weights], Any]) -> Found:
     """The graph of a network with its weights.
 
     Args:
@@ -112,7 +112,7 @@ def samples(shape: Any, axis: Optional[int], net: nn.Module, scale: float = 1.0,
     return (scale * drawn).to(device)
 
 
-def graph_of(reading: Reading, layer_of: Callable[[Call, str], Any]) -> Graph:
+def graph_of(reading: Reading, layer_of: Callable[[LayerCall, str], Any]) -> Graph:
     """The graph of what was read; names have "_" for dots, which separate the names of nested layers."""
     names: Dict[str, str] = {INPUT: INPUT}
     for call in reading.calls:

@@ -11,11 +11,11 @@ APART = "takes the input apart"
 
 
 class NoCounterpart(ValueError):
-    """A layer cannot be said in the other language; the message names it and says why."""
+    """A layer has no counterpart in the other library; the message names it and says why."""
 
 
 class Unreadable(NoCounterpart):
-    """``forward`` computes what no network of layers does.
+    """``forward`` computes something that no network of layers can express.
 
     Args:
         place: the layer or the call, as messages say it.
@@ -35,15 +35,15 @@ class UnknownCall(Unreadable):
     """A function of torch that stands for no layer."""
 
 
-class Signal(NamedTuple):
-    """The result of a call at one step; None: the same at every step."""
+class SignalLabel(NamedTuple):
+    """The label of a tensor that is the result of a call at one step; ``step`` None: the same at every step."""
 
     name: str
     step: Optional[int]
 
 
-class Steps(NamedTuple):
-    """The result of a call at these steps, along an axis; without an axis: their sum or mean."""
+class StepsLabel(NamedTuple):
+    """The label of a tensor with the results of a call at several steps, along ``axis``; None: their sum or mean."""
 
     name: str
     steps: Tuple[int, ...]
@@ -51,16 +51,16 @@ class Steps(NamedTuple):
     returns: str = "steps"
 
 
-class State(NamedTuple):
-    """The state of a neuron after a step."""
+class StateLabel(NamedTuple):
+    """The label of a tensor that is a neuron's state after a step."""
 
     path: str
     step: int
     name: str
 
 
-class Unknown(NamedTuple):
-    """A result that no layer gives."""
+class UnknownLabel(NamedTuple):
+    """The label of a tensor that no layer computes, with the reason."""
 
     place: str
     why: str = ""
@@ -73,7 +73,7 @@ class Factor(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One operation of a network.
 
     Args:
@@ -96,7 +96,7 @@ class Call:
 
 
 class Reshaped(nn.Module):
-    """Samples of another shape.
+    """A module that gives samples another shape.
 
     Args:
         shape: of one sample.

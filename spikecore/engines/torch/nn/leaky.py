@@ -14,7 +14,7 @@ from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.neuron import LIF
-from spikecore.engines.torch.nn.over_time import OverTime
+from spikecore.engines.torch.nn.over_time import SequenceTensor
 from spikecore.engines.torch.nn.parts import CurrentSpared
 
 CURRENTS = f"{FIRING} init_hidden inhibition learn_alpha learn_beta learn_threshold {RESETTING}"
@@ -129,7 +129,7 @@ class DeltaLeaky(Leaky):
         return self._advance(input_, mem)
 
     def _advance(self, input_: Any, mem: Any = None) -> Any:
-        if type(input_) is OverTime:
+        if type(input_) is SequenceTensor:
             return input_.over.neuron(self, input_, (mem,))
         if self.init_hidden != (mem is None):
             raise TypeError(

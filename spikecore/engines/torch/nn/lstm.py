@@ -17,7 +17,7 @@ from spikecore.engines.torch.nn.parts import CurrentSpared
 HIDDEN = f"{FIRING} init_hidden inhibition learn_threshold {RESETTING}"
 
 
-class _Gated(CurrentSpared, Inner):
+class _GatedModule(CurrentSpared, Inner):
     """Shared parts of both LSTMs: states ``syn`` (the cell) and ``mem`` (the output), weights in a module of torch."""
 
     words: ClassVar[str] = "a cell"
@@ -28,7 +28,7 @@ class _Gated(CurrentSpared, Inner):
         return self._neuron.project(engine, params, x.unsqueeze(0)).squeeze(0)
 
 
-class SLSTM(_Gated):
+class SLSTM(_GatedModule):
     """Spiking LSTM; equations: ``spikecore.SLSTM``. There is no reset by default.
 
         spk, syn, mem = lstm(x, syn, mem)
@@ -59,7 +59,7 @@ class SLSTM(_Gated):
         return syn, mem
 
 
-class SConv2dLSTM(_Gated):
+class SConv2dLSTM(_GatedModule):
     """Spiking convolutional LSTM; equations: ``spikecore.SConv2dLSTM``. There is no reset by default.
 
         spk, syn, mem = lstm(x, syn, mem)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from spikecore.api.core.layer import Params, Shape
-from spikecore.api.core.parameters import Fixed, Learn, values_of
+from spikecore.api.core.parameters import FixedArray, Learn, values_of
 from spikecore.api.core.random import Key
 from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import Tree
@@ -22,14 +22,14 @@ from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 
 
-class Weights(nn.Module):
+class ParameterTree(nn.Module):
     """Parameters as a tree: ``weights.neuron.beta`` is "neuron.beta"."""
 
     def __init__(self, params: Params) -> None:
         super().__init__()
         for name, value in params.items():
             if isinstance(value, Tree):
-                self.add_module(name, Weights(value))  # type: ignore[arg-type]
+                self.add_module(name, ParameterTree(value))  # type: ignore[arg-type]
             else:
                 self.register_parameter(
                     name, nn.Parameter(torch.as_tensor(np.array(value)).to(torch.get_default_dtype()))
@@ -70,7 +70,7 @@ class NeuronModule(SpikingNeuron):
         core, ours = _core_of(self._neuron), type(neuron).__module__.startswith("spikecore.")
         one_shape = core is not None and (_rests_as_usual(self._neuron) or (ours and core is self._neuron))
         self.scans = one_shape and ("spk" not in self.states or isinstance(self._neuron, Recurrent))  # type: ignore[misc]
-        self.params = Weights(params)
+        self.params = ParameterTree(params)
         self._init_mem()
 
     def forward(self, input_: Any, *states: Any) -> Any:
@@ -92,7 +92,7 @@ class NeuronModule(SpikingNeuron):
         return dict(self.params.named_parameters())
 
     def extra_repr(self) -> str:
-        """The neuron."""
+        """The text inside the parentheses of ``repr``: the neuron."""
         return repr(self._layer)
 
     # ---- the step ----
@@ -108,13 +108,13 @@ class NeuronModule(SpikingNeuron):
         return before if same else self._neuron.rest(engine, params, current)
 
     def _note(self, start: Any) -> None:
-        """There is no ``reset`` to keep."""
+        """Do nothing: this module has no property ``reset``."""
 
     def _rebuild(self) -> None:
-        """The neuron has its options; none of them is this module's."""
+        """Do nothing: the options belong to the neuron, and none is an attribute of this module."""
 
     def _take_reset(self) -> None:
-        """Likewise."""
+        """Do nothing: the reset is an option of the neuron."""
 
 
 class ProjectingModule(NeuronModule):
@@ -136,7 +136,7 @@ def wrapped(neuron: Any, params: Any, init_hidden: bool = False, output: bool = 
 
 
 def _core_of(neuron: Any) -> Any:
-    """The neuron within wrappers; None where there is none, or nobody says so."""
+    """The neuron within wrappers; None where there is none, or a wrapper of the user's own does not say which."""
     return neuron.core[0] if isinstance(neuron, Stepper) and type(neuron).core is not Stepper.core else None
 
 
@@ -189,6 +189,6 @@ def _shapes(layer: Any) -> List[Shape]:
     if layer.input_shape is not None:
         return [layer.input_shape]
     values = [getattr(layer, f.name) for f in fields(layer)]
-    arrays = [np.shape(values_of(value)) for value in values if isinstance(value, (Fixed, Learn))]
+    arrays = [np.shape(values_of(value)) for value in values if isinstance(value, (FixedArray, Learn))]
     inner = (_shapes(value) for value in values if hasattr(value, "input_shape"))
     return [*arrays, *(shape for shapes in inner for shape in shapes)]

@@ -20,10 +20,10 @@ from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.instances import Instances
-from spikecore.engines.torch.nn.over_time import OverTime
-from spikecore.engines.torch.nn.parts import Parts
-from spikecore.engines.torch.nn.protocol import Protocol
-from spikecore.engines.torch.nn.second_backward import Run, followed
+from spikecore.engines.torch.nn.over_time import SequenceTensor
+from spikecore.engines.torch.nn.parts import StepMethods
+from spikecore.engines.torch.nn.protocol import SnnTorchStep
+from spikecore.engines.torch.nn.second_backward import GraphSteps, followed
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
 
 LOST = (
@@ -35,7 +35,7 @@ LOST = (
 HOOKS = {"alpha": "_alpha_register_buffer", "beta": "_beta_buffer"}  # how snnTorch calls what registers a value
 
 
-class SpikingNeuron(Protocol):
+class SpikingNeuron(SnnTorchStep):
     """Base of the spiking modules (snnTorch ``SpikingNeuron``).
 
     A module holds parameters, options and its state. The state is a set of plain attributes (``mem``, ``syn``, ...):
@@ -76,7 +76,7 @@ class SpikingNeuron(Protocol):
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _at_zero: ClassVar[bool] = True  # whether all states at rest are zero, shaped as ``_shape`` says
     _next: Any = None  # what the last call found out, for the next one
-    _run: Optional[Run] = None  # the steps since the last start of a graph
+    _run: Optional[GraphSteps] = None  # the steps since the last start of a graph
 
     def _construct(self, given: Dict[str, Any]) -> None:
         nn.Module.__init__(self)
@@ -117,7 +117,7 @@ class SpikingNeuron(Protocol):
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
-        if type(input_) is OverTime:
+        if type(input_) is SequenceTensor:
             return input_.over.neuron(self, input_, given)
         before = {}
         for i, name in enumerate(self.states):
@@ -150,7 +150,7 @@ class SpikingNeuron(Protocol):
         self._note(start)
         for name in self.states:
             setattr(self, name, after[name])
-        if current is input_ and type(self)._tensors is Parts._tensors and alone:
+        if current is input_ and type(self)._tensors is StepMethods._tensors and alone:
             self._next = next_step(self, engine, params, current)
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)

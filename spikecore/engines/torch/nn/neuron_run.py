@@ -1,6 +1,8 @@
-"""A neuron on a whole sequence, which runs when somebody asks: who asks first decides how.
+"""A neuron on a whole sequence that runs late: when the first of its results is used.
 
-A neuron whose spikes go to a ``Linear`` alone gives its product, without the spikes.
+The first use decides how it runs. If a ``Linear`` takes the spikes, one kernel computes the product and never stores
+the spikes. If the spikes or states are used themselves, they are computed and stored. If they are used after all once
+the product is there, the neuron runs again, and later runs of the network store them at once.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch import nn
 
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.over_time import OverTime, holding, memory_of
+from spikecore.engines.torch.nn.over_time import SequenceTensor, holding, memory_of
 
 SPIKES, STATE = "the output of a neuron", "the state of a neuron"
 #: What was asked for after a neuron had run without it: later runs of the network make it at once.
@@ -31,7 +33,7 @@ class NeuronRun:
         all_states: whether all states are wanted in any case.
     """
 
-    def __init__(self, over: Any, module: Any, x: OverTime, start: Dict[str, Any], all_states: bool) -> None:
+    def __init__(self, over: Any, module: Any, x: SequenceTensor, start: Dict[str, Any], all_states: bool) -> None:
         self.over, self.module, self.x, self.start, self.all_states = over, module, x, start, all_states
         self.grad, self.missed = torch.is_grad_enabled(), _MISSED.setdefault(module, set())
         self.outputs: Dict[str, Any] = {}
@@ -43,16 +45,16 @@ class NeuronRun:
         like = working(torch.empty(0, dtype=x.dtype, device=x.device))
         alone = x.dim() == module.sample_axes  # a sample without batch axis
         shape = module._shape(torch.empty((1, *x.shape), device="meta"))[1:] if alone else module._shape(x)
-        states = {name: OverTime(self.over, shape, like, self, name) for name in module.states}
+        states = {name: SequenceTensor(self.over, shape, like, self, name) for name in module.states}
         module.__dict__.update(states)
         if type(module)._shape is Hidden._shape:  # the spikes are shaped like the input
-            spk = OverTime(self.over, shape, x if x.is_floating_point() else like, self, "spk")
+            spk = SequenceTensor(self.over, shape, x if x.is_floating_point() else like, self, "spk")
         else:
             spk = holding(self.over, self.made("spk"))
         return module._returned(spk, states)
 
     def made(self, what: str) -> Any:
-        """Spikes or a state at every step."""
+        """The spikes, or the state ``what``, at every step; the neuron runs now if it has not, or without them."""
         if what not in self.outputs:
             if what != "spk" or self.last is not None:
                 self.missed.add(what)

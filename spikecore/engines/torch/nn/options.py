@@ -11,7 +11,7 @@ from torch import nn
 from spikecore.api.core.parameters import check_range, learn, normalise, values_of
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.arguments import is_array, shown
-from spikecore.engines.torch.nn.engine import FunctionSurrogate, Quantiser, quantiser_of, surrogate_of
+from spikecore.engines.torch.nn.engine import FunctionQuantiser, FunctionSurrogate, quantiser_of, surrogate_of
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.printing import MOST_VALUES, array, table, text_of
@@ -53,7 +53,7 @@ def field_of(tensor: torch.Tensor, bounds: Any = None) -> Any:
     return learn(plain.item() if plain.ndim == 0 else plain.numpy())
 
 
-class Described(Faced, Hidden):
+class ModuleOptions(Faced, Hidden):
     """A module that one neuron of ``spikecore.api`` computes: ``kind``, with this module's options.
 
     The neuron is made from the options, and anew when one changes, so a setter or ``load_state_dict`` changes the
@@ -146,7 +146,7 @@ class Described(Faced, Hidden):
         """
         if isinstance(self._surrogate, FunctionSurrogate):
             raise ValueError(f"spike_grad={self.spike_grad!r} is a function of torch; use a spikecore.surrogate")
-        if isinstance(self._quantiser, Quantiser):
+        if isinstance(self._quantiser, FunctionQuantiser):
             raise ValueError(f"state_quant={self.state_quant!r} is a function of torch; use functional.quant")
         return self._valued()
 
@@ -255,4 +255,4 @@ for _name, _doc in {
     "reset_mechanism": "What a spike does to the membrane; kept in step with the buffer ``reset_mechanism_val``.",
     "_reset_mechanism": "The same, for what was written for snnTorch.",
 }.items():
-    setattr(Described, _name, _option(_name.lstrip("_"), _doc))
+    setattr(ModuleOptions, _name, _option(_name.lstrip("_"), _doc))

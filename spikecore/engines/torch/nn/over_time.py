@@ -1,4 +1,4 @@
-"""A tensor that stands for a whole sequence: one step to whoever asks for its shape, all steps inside."""
+"""Stand-ins: tensors that have the shape of one time step and hold the values of all steps."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class StepByStep(RuntimeError):
     restarted: str = ""
 
 
-class OverTime(torch.Tensor):
+class SequenceTensor(torch.Tensor):
     """A stand-in for the tensor that ``forward`` sees at one step.
 
     Attributes:
-        over: the run it belongs to (``dispatch.Over``).
-        values: what it stands for, (time, *step), or a time axis of 1 for what is the same at all steps; None as long
-            as nobody has asked.
-        run, what: the neuron that makes them when somebody asks (``neuron_run.NeuronRun``), and which of its outputs
-            they are.
+        over: the run it belongs to (``dispatch.SequenceMode``).
+        values: the values at all steps, (time, *step), or with a time axis of 1 if they are the same at all steps; None
+            until they are used.
+        run, what: the run of the neuron that computes them when they are used (``neuron_run.NeuronRun``), and which of
+            its outputs they are.
         refused: why ``forward`` must not look at them; "" where it may.
     """
 
@@ -40,12 +40,12 @@ class OverTime(torch.Tensor):
     run: Any
     what: str
     refused: str = ""
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # ``Over`` gets all calls
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # ``SequenceMode`` gets all calls
 
     @staticmethod
-    def __new__(cls, over: Any, shape: Any, like: Any, run: Any = None, what: str = "") -> OverTime:
+    def __new__(cls, over: Any, shape: Any, like: Any, run: Any = None, what: str = "") -> SequenceTensor:
         graph = like.is_floating_point() and (like.requires_grad if run is None else torch.is_grad_enabled())
-        stand_in: OverTime = torch.Tensor._make_wrapper_subclass(
+        stand_in: SequenceTensor = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=like.dtype, device=like.device, requires_grad=graph
         )
         stand_in.over, stand_in.run, stand_in.what = over, run, what
@@ -69,7 +69,7 @@ class OverTime(torch.Tensor):
 
     @property
     def engine(self) -> ForwardEngine:
-        """The engine of what ``forward`` calls of this library, such as a surrogate.
+        """The engine for functions of this library that ``forward`` calls, such as a surrogate.
 
         Raises:
             StepByStep: no engine computes in this dtype.
@@ -84,9 +84,9 @@ class OverTime(torch.Tensor):
         return len(self.seq) == 1
 
 
-def holding(over: Any, seq: Any) -> OverTime:
+def holding(over: Any, seq: Any) -> SequenceTensor:
     """A stand-in for values over time."""
-    stand_in = OverTime(over, seq.shape[1:], seq)
+    stand_in = SequenceTensor(over, seq.shape[1:], seq)
     stand_in.values = seq
     return stand_in
 
@@ -104,7 +104,7 @@ class ForwardEngine(TorchEngine):
         plain = self.xp.spike
 
         def spike(u: Any, surrogate: Any) -> Any:
-            if type(u) is not OverTime:
+            if type(u) is not SequenceTensor:
                 return plain(u, surrogate)
             if isinstance(surrogate, custom_surrogate):
                 raise StepByStep("forward calls a surrogate whose derivative is a function of its own")

@@ -10,12 +10,12 @@ from spikecore.api.core.layer import Params, State
 from spikecore.api.neurons.base import DECAY
 from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, working
-from spikecore.engines.torch.nn.options import Described
+from spikecore.engines.torch.nn.options import ModuleOptions
 
 _RESETS = {"subtract": "_base_sub", "subtract_decayed": "_base_sub_decayed", "zero": "_base_zero", "none": "_base_int"}
 
 
-class Parts(Described):
+class StepMethods(ModuleOptions):
     """A module with snnTorch's parts of a step. The update is that of the neuron of ``spikecore.api``."""
 
     _unreset: Any = None  # the neuron of ``spikecore.api`` without reset, quantiser and spikes

@@ -1,4 +1,4 @@
-"""snnTorch's protocol of a step, for modules in which the user has a hand.
+"""snnTorch's protocol of a step, for modules of which the user overrides methods.
 
     reset = mem_reset(mem)
     states = state_function(input_)      # _base_sub, _base_zero or _base_int, each made of _base_state_function
@@ -18,8 +18,8 @@ import torch
 from spikecore.api.core.layer import State
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.engines.torch.modes import compiling, written_down
-from spikecore.engines.torch.nn.engine import Disabled, FunctionSurrogate, Quantiser, working
-from spikecore.engines.torch.nn.parts import Parts
+from spikecore.engines.torch.nn.engine import Disabled, FunctionQuantiser, FunctionSurrogate, working
+from spikecore.engines.torch.nn.parts import StepMethods
 
 STEP = frozenset(
     "fire fire_inhibition mem_reset state_function _base_state_function _base_sub _base_zero _base_int "
@@ -33,7 +33,7 @@ NOT_CALLED = (
 ).split()
 
 
-class Protocol(Parts):
+class SnnTorchStep(StepMethods):
     """A module that can make a step by snnTorch's protocol; ``by_protocol`` says whether it does."""
 
     honours: ClassVar[FrozenSet[str]] = STEP  # methods of the protocol that count if they are overridden
@@ -82,7 +82,10 @@ class Protocol(Parts):
                 object.__setattr__(self, "_begun", {**self._begun, name: begun})
 
     def _goes_on(self, written: Any) -> bool:
-        """Whether a call that ``written`` writes down begins with a state of before: the graph would hold it."""
+        """Whether a call recorded by ``written`` (an export or a trace) begins with a state from before the recording.
+
+        The recorded graph would hold such a state as a constant.
+        """
         return written is not None and any(self._begun.get(name) is not written for name in self.states)
 
     def overridden(self) -> str:
@@ -90,7 +93,7 @@ class Protocol(Parts):
         return f"{', '.join(self._own)} of its own" if self._own else ""
 
     def by_protocol(self) -> str:
-        """Why a step goes by snnTorch's protocol, in words; "" if the neuron of ``spikecore.api`` computes it."""
+        """The reason to make a step by snnTorch's protocol; "" if the neuron of ``spikecore.api`` computes it."""
         return self.overridden() or self._functions
 
     def described(self) -> Any:
@@ -101,7 +104,10 @@ class Protocol(Parts):
 
     def _rebuild(self) -> None:
         super()._rebuild()
-        functions = (("spike_grad", FunctionSurrogate, self._surrogate), ("state_quant", Quantiser, self._quantiser))
+        functions = (
+            ("spike_grad", FunctionSurrogate, self._surrogate),
+            ("state_quant", FunctionQuantiser, self._quantiser),
+        )
         words = [name for name, kind, value in functions if isinstance(value, kind)]
         neuron = None if self._neuron is None else self._neuron.core[0]
         self._functions = f"a function as {' and as '.join(words)}" if words and isinstance(neuron, Membrane) else ""
@@ -125,7 +131,7 @@ class Protocol(Parts):
         self._reset = value
 
     def _note(self, start: State) -> None:
-        """Keep what ``reset`` is made of, from the states before a step."""
+        """Store the membrane before a step, from which the property ``reset`` is computed when it is read."""
         before = start.get("mem")
         before = None if before is None else before.detach()
         if compiling():

@@ -31,14 +31,14 @@ from spikecore.api.layers.nodes import INPUT
 from spikecore.engines.torch.nn.described import GraphModule, StatelessModule
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.labels import (
-    Call,
     Factor,
-    Signal,
-    State,
-    Steps,
+    LayerCall,
+    SignalLabel,
+    StateLabel,
+    StepsLabel,
     Unfitting,
-    Unknown,
     UnknownCall,
+    UnknownLabel,
     Unreadable,
 )
 from spikecore.engines.torch.nn.layers import GlobalAvgPool, GradedSpikes
@@ -64,7 +64,7 @@ class Reading(nn.Module):
     """
 
     def __init__(
-        self, net: nn.Module, calls: Sequence[Call], output: str, steps: int, returns: str, with_states: bool,
+        self, net: nn.Module, calls: Sequence[LayerCall], output: str, steps: int, returns: str, with_states: bool,
         axis: Optional[int],
     ) -> None:  # fmt: skip
         super().__init__()
@@ -167,37 +167,37 @@ class _Recorder(TorchFunctionMode):
         self.paths: Dict[int, str] = {id(module): path for path, module in modules.items()}
         self.leaves, self.gradients, self.training = leaves, gradients, training
         self.batch = x.shape[0 if time_axis != 0 else 1]
-        self.calls: Dict[str, Call] = {}
+        self.calls: Dict[str, LayerCall] = {}
         self.known: Dict[Any, str] = {}  # names of calls, by what they do and their sources
         self.counts: Dict[str, int] = {}  # calls of each neuron so far
         self.labels: Dict[int, Tuple[Any, Any]] = {}  # tensors, which are kept so that ids stay theirs, with labels
         self.busy, self.now = False, "forward"
         steps = () if time_axis is None else tuple(range(x.shape[time_axis]))
-        self.label(x, Signal(INPUT, None) if time_axis is None else Steps(INPUT, steps, time_axis))
+        self.label(x, SignalLabel(INPUT, None) if time_axis is None else StepsLabel(INPUT, steps, time_axis))
         self.steps = len(steps)
 
     # ---- labels ----
 
     def label(self, tensor: Any, label: Any) -> None:
-        """Say what a tensor is."""
+        """Attach a label to a tensor: which signal of the network it is."""
         self.labels[id(tensor)] = tensor, label
 
     def of(self, value: Any) -> Any:
-        """The label of a value; None for what does not come from the network's input."""
+        """The label of a value; None if it was not computed from the network's input."""
         return self.labels[id(value)][1] if id(value) in self.labels else None
 
-    def signal(self, value: Any, place: str) -> Signal:
+    def signal(self, value: Any, place: str) -> SignalLabel:
         """The label of a value that must be a signal."""
         label = self.of(value)
-        if isinstance(label, Signal):
+        if isinstance(label, SignalLabel):
             return label
-        if isinstance(label, Unknown):
+        if isinstance(label, UnknownLabel):
             if label.why:
                 raise Unreadable(label.place, label.why)
             raise UnknownCall(label.place, "no layer computes it")
-        if isinstance(label, State):
+        if isinstance(label, StateLabel):
             raise Unreadable(place, "takes a neuron's state, but only what layers send can pass between layers")
-        if isinstance(label, Steps):
+        if isinstance(label, StepsLabel):
             raise Unreadable(place, "takes several steps at once; only a loop that calls it for each step can be read")
         what = f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)[:60]
         raise Unreadable(place, f"takes {what}, which is no signal of the network")
@@ -206,7 +206,7 @@ class _Recorder(TorchFunctionMode):
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Meanwhile the modules of the network that are layers are written down where they are called."""
+        """A context in which calls of the network's layers are recorded, by a replaced ``nn.Module.__call__``."""
         original = nn.Module.__call__
 
         def call(module: Any, *args: Any, **options: Any) -> Any:
@@ -221,7 +221,7 @@ class _Recorder(TorchFunctionMode):
             nn.Module.__call__ = original  # type: ignore[method-assign]
 
     def layer(self, module: nn.Module, given: List[Any], compute: Callable[[], Any]) -> Any:
-        """Write down a call of a layer; returns what it gives."""
+        """Record a call of a layer, make it, and return its result."""
         path = self.paths[id(module)]
         place = self.now = place_of(path, module)
         if not given:
@@ -246,7 +246,7 @@ class _Recorder(TorchFunctionMode):
         if spiking:
             names: Tuple[str, ...] = getattr(module, "returned_states", tuple)()
             for i, state in enumerate(out[1:] if isinstance(out, tuple) else ()):
-                self.label(state, State(path, self.counts[path] - 1, names[i] if i < len(names) else str(i)))
+                self.label(state, StateLabel(path, self.counts[path] - 1, names[i] if i < len(names) else str(i)))
         return out
 
     def check_states(self, module: Any, path: str, place: str, given: Sequence[Any]) -> None:
@@ -254,7 +254,7 @@ class _Recorder(TorchFunctionMode):
         count = self.counts.get(path, 0)
         for name, value in zip(getattr(module, "states", ()), given):
             label = self.of(value)
-            if value is None or (count and label in (State(path, count - 1, name), Signal(path, count - 1))):
+            if value is None or (count and label in (StateLabel(path, count - 1, name), SignalLabel(path, count - 1))):
                 continue
             rests = label is None and isinstance(value, torch.Tensor) and not bool(torch.count_nonzero(value))
             if count == 0 and rests:
@@ -266,9 +266,9 @@ class _Recorder(TorchFunctionMode):
             raise Unreadable(place, f"{why}: a Model runs each neuron on its own states, from rest")
 
     def add(
-        self, key: Any, name: str, place: str, does: Any, sources: List[Signal], shape: Tuple[int, ...],
+        self, key: Any, name: str, place: str, does: Any, sources: List[SignalLabel], shape: Tuple[int, ...],
         count: Optional[int] = None, called: bool = False,
-    ) -> Signal:  # fmt: skip
+    ) -> SignalLabel:  # fmt: skip
         """The signal of a call, which is written down if it is new; ``count``: of a neuron's calls before."""
         steps = {source.step for source in sources} - {None}
         if len(steps) > 1:
@@ -291,20 +291,20 @@ class _Recorder(TorchFunctionMode):
                 number += 1
                 unique = f"{name}_{number}"
             where = f"{place} ({unique})" if called else place
-            self.calls[unique] = Call(unique, where, does, names, shape, called, "" if called else key[0])
+            self.calls[unique] = LayerCall(unique, where, does, names, shape, called, "" if called else key[0])
             self.known[key, names] = unique
-        return Signal(self.known[key, names], step)
+        return SignalLabel(self.known[key, names], step)
 
     # ---- functions ----
 
-    def function(self, key: Any, name: str, does: Any, signals: Sequence[Any], out: Any) -> Signal:
+    def function(self, key: Any, name: str, does: Any, signals: Sequence[Any], out: Any) -> SignalLabel:
         """The signal of a function of torch, which is a module or a merge; ``key``: equal for equal options."""
         place = f"{name}() in forward"
         sources = [self.signal(value, f"{place} ({name})") for value in signals]
         return self.add(key, name, place, does, sources, tuple(out.shape), called=True)
 
     def label_all(self, tensors: Any, label: Any) -> None:
-        """Say what several tensors are."""
+        """Attach a label to several tensors."""
         for tensor in tensors:
             self.label(tensor, label)
 
@@ -329,18 +329,18 @@ class _Recorder(TorchFunctionMode):
         return out
 
     def write(self, handler: Any, name: str, args: Any, options: Any, out: Any, tensors: List[Any]) -> None:
-        """Label what a function gives."""
+        """Label the results of a function of torch, by its handler; without one they are unknown."""
         label = handler(self, name, args, options, out) if handler else None
         if label is None:  # of several reasons, the first
             given = (self.of(value) for value in tree_flatten((args, options))[0])
-            label = next((one for one in given if isinstance(one, Unknown)), Unknown(f"{name}() in forward"))
+            label = next((one for one in given if isinstance(one, UnknownLabel)), UnknownLabel(f"{name}() in forward"))
         if label is not NotImplemented:  # the handler has labelled the parts
             for tensor in tensors:
                 self.label(tensor, label)
 
     # ---- the end ----
 
-    def leading_to(self, output: str) -> List[Call]:
+    def leading_to(self, output: str) -> List[LayerCall]:
         """The calls that an output depends on, in order."""
         needed, calls = {output}, []
         for call in reversed(list(self.calls.values())):
@@ -363,13 +363,13 @@ class _Recorder(TorchFunctionMode):
         steps = counts[0] if counts else max(1, self.steps)
         if self.steps and self.steps != steps:
             raise Unreadable("forward", f"it takes {steps} of the {self.steps} steps of its input")
-        if isinstance(label, Signal) and steps > 1 and label.step is not None:
+        if isinstance(label, SignalLabel) and steps > 1 and label.step is not None:
             every = [self.of(one) for one in out] if isinstance(out, list) else []
-            if every == [Signal(label.name, i) for i in range(steps)]:
-                label = Steps(label.name, tuple(range(steps)), 0)
+            if every == [SignalLabel(label.name, i) for i in range(steps)]:
+                label = StepsLabel(label.name, tuple(range(steps)), 0)
             elif label.step == steps - 1:
-                label = Steps(label.name, tuple(range(steps)), None, "last")
-        if isinstance(label, Steps):
+                label = StepsLabel(label.name, tuple(range(steps)), None, "last")
+        if isinstance(label, StepsLabel):
             if label.steps != tuple(range(steps)):
                 raise Unreadable("forward", f"it returns {len(label.steps)} of {steps} steps")
             name, returns = label.name, label.returns
@@ -380,4 +380,4 @@ class _Recorder(TorchFunctionMode):
         module = self.calls[name].does if name in self.calls else None
         with_states = several and bool(getattr(module, "init_hidden", False) and getattr(module, "output", False))
         return Reading(net, self.leading_to(name), name, steps, returns, with_states,
-                       label.axis if isinstance(label, Steps) else None)  # fmt: skip
+                       label.axis if isinstance(label, StepsLabel) else None)  # fmt: skip

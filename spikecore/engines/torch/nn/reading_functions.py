@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from spikecore.api.layers.merges import Concatenation, Product, Sum
-from spikecore.engines.torch.nn.labels import APART, Factor, Reshaped, Signal, State, Steps, Unknown, Unreadable
+from spikecore.engines.torch.nn.labels import (
+    APART,
+    Factor,
+    Reshaped,
+    SignalLabel,
+    StateLabel,
+    StepsLabel,
+    UnknownLabel,
+    Unreadable,
+)
 
 #: Functions whose results hold nothing of what passes through the network.
 SILENT = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
@@ -59,8 +68,8 @@ def _module(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     given = [*args] or [options["input"]]
     options = {key: value for key, value in options.items() if key != "input"}
     if any(rec.of(value) is not None for value in (*given[1:], *options.values())):
-        return Unknown(rec.now, "its options depend on the input; write numbers")
-    if not isinstance(rec.of(given[0]), Signal):
+        return UnknownLabel(rec.now, "its options depend on the input; write numbers")
+    if not isinstance(rec.of(given[0]), SignalLabel):
         return None
     if name.startswith("dropout"):
         training = options.get("training", given[2] if len(given) > 2 else True)
@@ -72,13 +81,13 @@ def _module(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
 
 def _same(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     label = rec.of(args[0])
-    if name == "detach" and rec.gradients and label not in (Signal("input", None), None):
-        return Unknown(rec.now, "it cuts the gradient, as no layer does; leave it out")
+    if name == "detach" and rec.gradients and label not in (SignalLabel("input", None), None):
+        return UnknownLabel(rec.now, "it cuts the gradient, as no layer does; leave it out")
     return label
 
 
 def _converted(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
-    return rec.of(args[0]) if out.dtype == args[0].dtype or rec.of(args[0]) == Signal("input", None) else None
+    return rec.of(args[0]) if out.dtype == args[0].dtype or rec.of(args[0]) == SignalLabel("input", None) else None
 
 
 def _zero(value: Any) -> bool:
@@ -87,42 +96,42 @@ def _zero(value: Any) -> bool:
 
 def _add(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     if len(args) != 2 or options:
-        return Unknown(rec.now, "only the sum of two signals can be read")
+        return UnknownLabel(rec.now, "only the sum of two signals can be read")
     one, two = map(rec.of, args)
     for label, other, value in ((one, two, args[1]), (two, one, args[0])):
-        if label is not None and other is None and not isinstance(label, Unknown):
+        if label is not None and other is None and not isinstance(label, UnknownLabel):
             if _zero(value) and out.shape == args[0 if label is one else 1].shape:
                 return label
             shown = f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
-            return Unknown(f"{rec.now} ({name})", f"takes {shown}, which is no signal of the network")
-    if isinstance(two, Signal) and _is_sum(one, two):
-        steps: Any = ((one.step,) if isinstance(one, Signal) else one.steps) + (two.step,)  # none of them is None
-        return Steps(two.name, steps, None, "sum")
-    if not (isinstance(one, Signal) and isinstance(two, Signal)):
-        return next((label for label in (one, two) if isinstance(label, Unknown)), None)
+            return UnknownLabel(f"{rec.now} ({name})", f"takes {shown}, which is no signal of the network")
+    if isinstance(two, SignalLabel) and _is_sum(one, two):
+        steps: Any = ((one.step,) if isinstance(one, SignalLabel) else one.steps) + (two.step,)  # none of them is None
+        return StepsLabel(two.name, steps, None, "sum")
+    if not (isinstance(one, SignalLabel) and isinstance(two, SignalLabel)):
+        return next((label for label in (one, two) if isinstance(label, UnknownLabel)), None)
     if args[0].shape != args[1].shape:
         shapes = f"{tuple(args[0].shape[1:])} and {tuple(args[1].shape[1:])}"
-        return Unknown(f"{rec.now} ({name})", f"adds samples of shape {shapes}; they must be equal")
+        return UnknownLabel(f"{rec.now} ({name})", f"adds samples of shape {shapes}; they must be equal")
     return rec.function("add", "add", Sum(), args, out)
 
 
-def _is_sum(one: Any, two: Signal) -> bool:
+def _is_sum(one: Any, two: SignalLabel) -> bool:
     """Whether a signal is added to the same one of the steps before."""
-    if isinstance(one, Signal):
+    if isinstance(one, SignalLabel):
         return one.name == two.name and None not in (one.step, two.step) and two.step == one.step + 1  # type: ignore
-    total = isinstance(one, Steps) and one.returns == "sum" and one.name == two.name
+    total = isinstance(one, StepsLabel) and one.returns == "sum" and one.name == two.name
     return total and two.step == one.steps[-1] + 1
 
 
 def _multiply(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     one, two = map(rec.of, args[:2])
-    if isinstance(one, Signal) and isinstance(two, Signal):
+    if isinstance(one, SignalLabel) and isinstance(two, SignalLabel):
         return rec.function("mul", "mul", Product(), args, out) if args[0].shape == args[1].shape else None
     signal, factor = (args[0], args[1]) if two is None else (args[1], args[0])
     label = rec.of(signal)
-    if isinstance(label, Steps) and label.returns == "sum" and _is_number(factor):
+    if isinstance(label, StepsLabel) and label.returns == "sum" and _is_number(factor):
         return _mean_of(label, 1.0 / factor if factor else 0.0)
-    if not isinstance(label, Signal) or rec.of(factor) is not None or tuple(out.shape) != tuple(signal.shape):
+    if not isinstance(label, SignalLabel) or rec.of(factor) is not None or tuple(out.shape) != tuple(signal.shape):
         return None
     return _scaled(rec, signal, factor, out)
 
@@ -131,16 +140,16 @@ def _divide(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     label = rec.of(args[0])
     if options or not _is_number(args[1]) or args[1] == 0:
         return None
-    if isinstance(label, Steps) and label.returns == "sum":
+    if isinstance(label, StepsLabel) and label.returns == "sum":
         return _mean_of(label, args[1])
-    return _scaled(rec, args[0], 1.0 / args[1], out) if isinstance(label, Signal) else None
+    return _scaled(rec, args[0], 1.0 / args[1], out) if isinstance(label, SignalLabel) else None
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _mean_of(total: Steps, count: float) -> Optional[Steps]:
+def _mean_of(total: StepsLabel, count: float) -> Optional[StepsLabel]:
     return total._replace(returns="mean") if math.isclose(count, len(total.steps)) else None
 
 
@@ -159,12 +168,12 @@ def _concatenate(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     parts: Any = args[0] if args else options["tensors"]
     dim: Any = args[1] if len(args) > 1 else options.get("dim", options.get("axis", 0))
     labels = [rec.of(part) for part in parts]
-    if all(isinstance(label, Steps) and label.axis == dim % out.dim() for label in labels):
+    if all(isinstance(label, StepsLabel) and label.axis == dim % out.dim() for label in labels):
         names = {label.name for label in labels}
         steps = tuple(step for label in labels for step in label.steps)
-        return Steps(labels[0].name, steps, labels[0].axis) if len(names) == 1 else None
+        return StepsLabel(labels[0].name, steps, labels[0].axis) if len(names) == 1 else None
     if dim % out.dim() == 0:
-        return Unknown(
+        return UnknownLabel(
             f"{rec.now} ({name})", f"dim={dim!r} is the batch; only axes of a sample can be put side by side"
         )
     for part in parts:
@@ -176,12 +185,12 @@ def _stack(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     parts: Any = args[0] if args else options["tensors"]
     dim = args[1] if len(args) > 1 else options.get("dim", 0)
     labels = [rec.of(part) for part in parts]
-    if any(isinstance(label, State) for label in labels):
-        return Unknown(rec.now, "these are states of neurons: model(x, record=True).states has them")
-    if not all(isinstance(label, Signal) and label.step is not None for label in labels):
-        return next((label for label in labels if isinstance(label, Unknown)), None)
+    if any(isinstance(label, StateLabel) for label in labels):
+        return UnknownLabel(rec.now, "these are states of neurons: model(x, record=True).states has them")
+    if not all(isinstance(label, SignalLabel) and label.step is not None for label in labels):
+        return next((label for label in labels if isinstance(label, UnknownLabel)), None)
     same = len({label.name for label in labels}) == 1
-    return Steps(labels[0].name, tuple(label.step for label in labels), dim % out.dim()) if same else None
+    return StepsLabel(labels[0].name, tuple(label.step for label in labels), dim % out.dim()) if same else None
 
 
 def _over(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
@@ -190,12 +199,14 @@ def _over(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     dims: Any = args[1] if len(args) > 1 else options.get("dim", options.get("axis"))
     axes = args[0].dim()
     over = sorted(axis % axes for axis in ((dims,) if isinstance(dims, int) else dims or ()))
-    if isinstance(label, Steps) and over == [label.axis] and label.returns == "steps":
+    if isinstance(label, StepsLabel) and over == [label.axis] and label.returns == "steps":
         return label._replace(axis=None, returns=name)
-    if not isinstance(label, Signal) or name != "mean" or len(over) == 0:
+    if not isinstance(label, SignalLabel) or name != "mean" or len(over) == 0:
         return None
     if axes != 4 or over != [2, 3]:
-        return Unknown(f"{rec.now} ({name})", "only the mean over height and width of maps can be read, dim=(2, 3)")
+        return UnknownLabel(
+            f"{rec.now} ({name})", "only the mean over height and width of maps can be read, dim=(2, 3)"
+        )
     ones = (*args[0].shape[:2], 1, 1)
     pooled = rec.function("mean", "mean", nn.AdaptiveAvgPool2d(1), [args[0]], args[0].new_zeros(ones))
     if out.dim() == 4:
@@ -205,14 +216,16 @@ def _over(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
 
 def _reshape(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     label, before, after = rec.of(args[0]), tuple(args[0].shape), tuple(out.shape)
-    if not isinstance(label, Signal):
-        return label if isinstance(label, (Unknown, State)) or (label is not None and before == after) else None
+    if not isinstance(label, SignalLabel):
+        return (
+            label if isinstance(label, (UnknownLabel, StateLabel)) or (label is not None and before == after) else None
+        )
     if before == after:
         return label
     if name == "unsqueeze" and after[1:] == before and label.step is not None:
-        return Steps(label.name, (label.step,), 0)
+        return StepsLabel(label.name, (label.step,), 0)
     if after[0] != rec.batch:
-        return Unknown(f"{rec.now} ({name})", f"gives {after} of {before}; the first axis must stay the batch")
+        return UnknownLabel(f"{rec.now} ({name})", f"gives {after} of {before}; the first axis must stay the batch")
     if after == (before[0], math.prod(before[1:])):
         return rec.function("flatten", name, nn.Flatten(), args[:1], out)
     return rec.function(("reshape", after[1:]), name, Reshaped(after[1:]), args[:1], out)
@@ -224,27 +237,27 @@ def _item(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     if name == "select":
         places = [*[slice(None)] * (index % args[0].dim()), args[2]]
     whole = [slice(None), Ellipsis]
-    if isinstance(label, Signal) and all(place in whole for place in places):
+    if isinstance(label, SignalLabel) and all(place in whole for place in places):
         return label
-    if label == Signal("input", None) and any(isinstance(place, int) for place in places):
-        return Unknown(rec.now, f"it {APART}: only steps of a sequence are taken one by one")
-    if not isinstance(label, Steps) or label.axis is None:
-        return label if isinstance(label, (Unknown, State)) else None
+    if label == SignalLabel("input", None) and any(isinstance(place, int) for place in places):
+        return UnknownLabel(rec.now, f"it {APART}: only steps of a sequence are taken one by one")
+    if not isinstance(label, StepsLabel) or label.axis is None:
+        return label if isinstance(label, (UnknownLabel, StateLabel)) else None
     chosen = places[label.axis] if label.axis < len(places) and Ellipsis not in places[: label.axis] else None
     others = [place for axis, place in enumerate(places) if axis != label.axis]
     if not isinstance(chosen, int) or not all(place in whole for place in others):
         return None
-    return Signal(label.name, label.steps[chosen])
+    return SignalLabel(label.name, label.steps[chosen])
 
 
 def _unbind(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     label = rec.of(args[0])
     axis = 0 if name == "iter" else args[1] if len(args) > 1 else options.get("dim", 0)
-    if not isinstance(label, Steps) or label.axis != axis % args[0].dim():
-        rec.label_all(out, Unknown(rec.now, f"it {APART}: only steps of a sequence are taken one by one"))
+    if not isinstance(label, StepsLabel) or label.axis != axis % args[0].dim():
+        rec.label_all(out, UnknownLabel(rec.now, f"it {APART}: only steps of a sequence are taken one by one"))
         return NotImplemented
     for part, step in zip(out, label.steps):
-        rec.label(part, Signal(label.name, step))
+        rec.label(part, SignalLabel(label.name, step))
     return NotImplemented
 
 
@@ -253,20 +266,20 @@ def _set(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     target, index, value = args
     step = index[0] if isinstance(index, tuple) and all(one in (slice(None), Ellipsis) for one in index[1:]) else index
     label, before = rec.of(value), rec.of(target)
-    steps = before.steps if isinstance(before, Steps) else ()
-    fits = isinstance(label, Signal) and label.step == step == len(steps) and (before is None or bool(steps))
+    steps = before.steps if isinstance(before, StepsLabel) else ()
+    fits = isinstance(label, SignalLabel) and label.step == step == len(steps) and (before is None or bool(steps))
     if fits and (not steps or before.name == label.name):
-        rec.label(target, Steps(label.name, (*steps, step), 0))
+        rec.label(target, StepsLabel(label.name, (*steps, step), 0))
     else:
-        rec.label(target, Unknown("an assignment to parts of a tensor in forward"))
+        rec.label(target, UnknownLabel("an assignment to parts of a tensor in forward"))
     return NotImplemented
 
 
 def _moved(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
     """An order of axes: only that of time and batch may change."""
     label, axes = rec.of(args[0]), list(range(args[0].dim()))
-    if not isinstance(label, Steps) or label.axis is None or options:
-        return label if isinstance(label, (Unknown, State)) else None
+    if not isinstance(label, StepsLabel) or label.axis is None or options:
+        return label if isinstance(label, (UnknownLabel, StateLabel)) else None
     given = list(args[1]) if len(args) == 2 and not isinstance(args[1], int) else list(args[1:])
     if name == "permute":
         order = [axis % len(axes) for axis in given]

@@ -1,9 +1,9 @@
-"""A reset that was forgotten: the second backward pass says so, where torch says only that its graph is freed.
+"""A better message for a forgotten reset of states, where torch only says that a graph was freed.
 
 A call leaves the states that the next call starts from. After ``backward()`` torch has freed what their graph saved,
-so the next loss must not reach them. A ``Run`` learns of the backward pass by hooks on a neuron's first step. The next
-step puts hooks on the nodes of the states that it starts from. A gradient that arrives there raises the message, just
-before torch would raise its own. Other steps get no hooks.
+so the next loss must not reach them. ``GraphSteps`` notices the backward pass by hooks on a neuron's first step. The
+next step puts hooks on the nodes of the states that it starts from. A gradient that arrives there raises the message,
+just before torch would raise its own. Other steps get no hooks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MESSAGE = (
 MOST = 200  # nodes that are looked at: a graph that was freed shows it within a few
 
 
-class Run:
+class GraphSteps:
     """Steps of a neuron from the start of a graph; ``ended`` once a gradient has come back to the first of them."""
 
     __slots__ = ("ended",)
@@ -33,12 +33,14 @@ class Run:
         self.ended = False
 
     def end(self, grads: Any) -> None:
-        """Called by torch on the way back."""
+        """Hook of torch on the first step: a gradient has arrived, so a backward pass has gone through the run."""
         self.ended = True
 
 
-def followed(run: Optional[Run], owner: str, before: Dict[str, Any], spk: Any, after: Any) -> Optional[Run]:
-    """The run that a step belongs to, which makes spikes and states ``after`` from the states ``before``.
+def followed(
+    run: Optional[GraphSteps], owner: str, before: Dict[str, Any], spk: Any, after: Any
+) -> Optional[GraphSteps]:
+    """The run of a neuron that a step belongs to: the last one, or a new one if the step starts a new graph.
 
     Args:
         run: that of the neuron's last step.
@@ -52,14 +54,14 @@ def followed(run: Optional[Run], owner: str, before: Dict[str, Any], spk: Any, a
         for name, node in started.items():
             message = MESSAGE.format(owner, name, tuple(before[name].shape))
             node.register_prehook(partial(_refuse, message, [each for each, _ in node.next_functions]))
-    run = Run()
+    run = GraphSteps()
     for node in {x.grad_fn for x in (spk, *after.values()) if x is not None and x.grad_fn is not None}:
         node.register_prehook(run.end)
     return run
 
 
 def _refuse(message: str, nodes: List[Any], grads: Tuple[Any, ...]) -> None:
-    """Called by torch on the way back, before it goes on to ``nodes``; they are those behind the hook's own."""
+    """Hook of torch on a state from before: raise ``message`` if torch would reach freed nodes from ``nodes``."""
     found = set(nodes)
     nodes = list(nodes)
     while nodes and len(found) < MOST:

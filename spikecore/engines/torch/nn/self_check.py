@@ -52,11 +52,11 @@ DIFFERS = (
 
 
 class Differs(StepByStep):
-    """A difference between the two ways: what run does not know yet."""
+    """The two ways gave different results: ``forward`` does something that ``run`` does not recognise yet."""
 
 
 class Unchecked(Exception):
-    """Why a network could not be compared."""
+    """A network could not be compared; the message says why."""
 
 
 def check(net: Any, modules: Dict[str, nn.Module], data: Any, steps: int, fused: bool) -> str:
@@ -87,7 +87,7 @@ def check(net: Any, modules: Dict[str, nn.Module], data: Any, steps: int, fused:
 
 
 def cannot_check(modules: Dict[str, nn.Module], data: Any) -> str:
-    """Why a call is no occasion for a check; "" where it is."""
+    """The reason, in words, not to check a network in this call; "" if it can be checked."""
     if transformed():
         return "torch.func or forward mode transforms this call"
     if hooked():
@@ -302,7 +302,7 @@ def _communicates(module: nn.Module) -> bool:
 
 
 def _threshold(neuron: Any) -> float:
-    """About where a neuron fires."""
+    """The mean threshold of a neuron, as a positive number: the scale on which states are drawn."""
     value = getattr(neuron, "threshold", None)
     if value is None:
         core = getattr(getattr(neuron, "_neuron", None), "core", None)
@@ -317,7 +317,7 @@ def _spiking(module: Any) -> bool:
 
 
 def _some(share: List[float], neuron: Any) -> bool:
-    """Whether some entries of a layer fire and others do not, by the part that fires in each step and in all."""
+    """Whether some entries of a layer fire and others do not; ``share``: the fraction in each step and in all."""
     least = 0.0 if getattr(neuron, "inhibition", False) else SOME[0]
     return any(least < part <= SOME[1] for part in share)
 

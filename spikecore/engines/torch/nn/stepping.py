@@ -1,8 +1,8 @@
 """One step of a large layer on the CPU as one operation: a kernel made from the neuron's ``step``.
 
 For a small layer Python's own work costs more than the step. So a ``StepPlan`` stores what does not change from call to
-call, and ``Next`` repeats a call like the last one without looking again: through the kernel, or through torch's
-operations where the layer is small.
+call, and ``RepeatedStep`` repeats a call like the last one without looking again: through the kernel, or through
+torch's operations where the layer is small.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class StepPlan:
 
 
 @dataclass
-class Next:
-    """A module's next step, as long as nothing but its data differs from the last one."""
+class RepeatedStep:
+    """A prepared step that a module repeats as long as only the data change: same neuron, parameters, input type."""
 
     neuron: Any
     engine: Any
@@ -94,7 +94,7 @@ class Next:
     plan: Optional[StepPlan]
 
     def fits(self, module: Any, x: Any) -> bool:
-        """Whether this is the next step of a module for an input."""
+        """Whether a module can make its step for the input ``x`` by this prepared one."""
         if not (isinstance(x, torch.Tensor) and (x.dtype, x.device, x.shape) == self.like):
             return False
         same = module._neuron is self.neuron and module.fused == self.fused
@@ -108,8 +108,8 @@ class Next:
         return found
 
 
-def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next]:
-    """The step that a module's calls share from now on; None where every call is to be looked at as a whole.
+def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[RepeatedStep]:
+    """A prepared step for the following calls of a module; None if each call must be prepared by itself.
 
     Args:
         module: a spiking module whose states are plain attributes.
@@ -124,7 +124,7 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
         return None  # made in inference mode, they are of no use to a call that is differentiated
     like = (x.dtype, x.device, x.shape)
     plan = _plan(engine, module._neuron, params, x) if module.fused else None
-    return Next(module._neuron, engine, params, numbers, module.fused, like, plan)
+    return RepeatedStep(module._neuron, engine, params, numbers, module.fused, like, plan)
 
 
 def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:

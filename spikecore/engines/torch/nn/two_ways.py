@@ -7,7 +7,7 @@ import functools
 import warnings
 from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
-from spikecore.engines.torch.nn.dispatch import Over, stacked
+from spikecore.engines.torch.nn.dispatch import SequenceMode, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.over_time import StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.state import detach, get_state, neurons_of, reset, set_state
@@ -53,14 +53,14 @@ def at_once(
     explain: bool = False,
     apart: FrozenSet[str] = frozenset(),
     partial: bool = False,
-) -> Tuple[Any, Any, Over]:
+) -> Tuple[Any, Any, SequenceMode]:
     """One call of the network for all steps: what it returned and what was recorded, over time, and notes of the run.
 
     Args:
         net, modules, data, steps, state, record: as for ``by_steps``.
         fused: whether kernels may run.
         explain: whether the notes say which layer ran how.
-        apart, partial: as for ``Over``.
+        apart, partial: as for ``SequenceMode``.
 
     Raises:
         StepByStep: why that would not give the same as the loop; the network is as it was.
@@ -71,7 +71,7 @@ def at_once(
         finals[neuron] = neuron.at_rest() if given is None else given  # unless it is called
         neuron.by_protocol()  # it keeps what it finds, which is no change that forward makes
     seen: Dict[str, List[Any]] = {name: [] for name in record}
-    over = Over(modules, finals, data.device, steps, record, fused, apart, partial)
+    over = SequenceMode(modules, finals, data.device, steps, record, fused, apart, partial)
     with listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
         hidden = {neuron: neuron.hidden() for neuron in finals}
         unready = holding(over, data.new_zeros(1))  # in the place of a state until its neuron is called

@@ -1,4 +1,4 @@
-"""A look at what ``forward`` does must leave the network and the generators of random numbers as they were."""
+"""Checks that ``forward`` changes nothing but states, and contexts that put modules and random generators back."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ _SAME = (torch.Tensor, nn.Module, type, types.ModuleType, types.FunctionType, ty
 def unchanged(
     modules: Dict[str, Any], buffers: Sequence[Tuple[Any, Any]] = (), reason: Callable[[], str] = str
 ) -> Iterator[None]:
-    """Check that nothing changes that hangs on the modules, nor a generator of random numbers; if something does, or
-    anything is raised, it is put back.
+    """A context that refuses changes of modules' attributes and of random generators; it puts them back after an error.
 
     Meanwhile the user's own modules hold copies of their lists, dicts and objects, so that a change does no harm. Of an
     object that cannot be copied, such as one with a lock or an open file, the attributes are compared, no deeper.
@@ -73,13 +72,13 @@ def unchanged(
 
 
 def attributes_of(modules: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """All that hangs on modules: their attributes, parameters, buffers and submodules by name."""
+    """The dicts in which modules keep attributes, parameters, buffers and submodules by name."""
     return [d for m in modules.values() for d in (vars(m), m._parameters, m._buffers, m._modules)]
 
 
 @contextlib.contextmanager
 def put_back(attributes: Sequence[Dict[str, Any]]) -> Iterator[None]:
-    """At the end the dicts hold what they hold now, in the same order."""
+    """A context at whose end the dicts have the same entries, in the same order, as at its beginning."""
     before = [dict(d) for d in attributes]
     try:
         yield
@@ -107,7 +106,7 @@ class Generators:
         return self.others is not None and self._others() != self.others
 
     def put_back(self) -> None:
-        """Go on from these states."""
+        """Set the generators to these states."""
         if self.others is not None:
             random.setstate(self.others[0])
             _of_numpy().state = pickle.loads(self.others[1])
