@@ -3,8 +3,8 @@
 ``@checked`` before a function, ``Checked`` among the bases of a class: a value that is not what its parameter's
 annotation says is refused, with a message that names it. Looked at are the annotations in ``KINDS``, tuples and
 sequences of them, and Optional and Union of them; a parameter's default is always allowed. Another annotation says
-nothing here. Each module adds its own classes by ``argument_kind``. Ranges, and which words an option knows, are for
-whoever declares the parameter to check.
+nothing here. Each module adds its own classes by ``argument_kind``. Ranges, and the words that an option knows, are
+checked by the function or class that has the parameter.
 
 Annotations are looked up as objects, which ``hints_of`` gives: what they name must be there when the program runs. Only
 a class of which ``argument_kind`` was told by its place may be imported for type checkers alone.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spikecore.engines.torch.nn.backprop import RTRL as RTRL
     from spikecore.engines.torch.nn.backprop import TBPTT as TBPTT
 
-MODULES = ("BPTT", "RTRL", "TBPTT")  # the torch face's, found when somebody asks
+MODULES = ("BPTT", "RTRL", "TBPTT")  # those of spikecore.nn, imported on first use
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take any name

@@ -100,11 +100,11 @@ def with_bar(items: Sequence[Any], title: str, enabled: Optional[bool] = None) -
 def at_work(line: Callable[[float], str], progress: Optional[bool] = None) -> Iterator[None]:
     """Show a line while a block runs that takes longer than half a second, anew each second; then it is removed.
 
-    Only where somebody watches, and while no bar moves. Of blocks in each other the innermost shows its line.
+    It appears on terminals and in notebooks, while no bar moves. Of nested blocks the innermost shows its line.
 
     Args:
         line: gets the seconds since the block began; returns the text.
-        progress: whether the user wants bars; False shows nothing, True and None a line where somebody watches.
+        progress: whether the user wants bars; False shows nothing, True and None a line where ``watched()``.
     """
     if progress is False or not watched():
         yield

@@ -35,7 +35,7 @@ class DemoRun:
 
     @property
     def row(self) -> List[str]:
-        """Its row in the table that is printed at the end."""
+        """The run's row in the table that is printed at the end."""
         steps = len(self.run.loader(self.run.train_set)) * self.model.epochs_done
         time_per_step = f"{1e3 * self.seconds / steps:.2f} ms"
         config = self.run.config

@@ -116,7 +116,7 @@ def settings(resolved: Dict[str, Any], origins: Dict[str, str]) -> List[Setting]
 
     Args:
         resolved: all keys and values, as ``RunFile.plain`` gives them.
-        origins: of the values that somebody has given, by dotted key.
+        origins: of the values that are no defaults, by dotted key.
     """
     found = leaves(resolved, whole_lists=True)
     return [Setting(key, value, _origin(key, origins) or DEFAULT) for key, value in found.items()]

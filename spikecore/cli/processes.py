@@ -69,7 +69,7 @@ def joined() -> Iterator[Ranks]:
     cuda = torch.cuda.is_available() and dist.is_nccl_available() and here < torch.cuda.device_count()
     if cuda:
         torch.cuda.set_device(here)
-    if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # what torchrun sets if nobody has said a number
+    if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # what torchrun sets unless the user has set a number
         torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))))
     store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
     # After a restart the store may still have addresses of processes that have ended: each attempt has its own names.

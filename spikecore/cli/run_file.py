@@ -52,7 +52,7 @@ class RunFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _recorded(cls, values: Any) -> Any:
-        """Without an encoder, recordings that have become sequences stay what they are."""
+        """Choose "sequence" as encoder for recordings that have become sequences, if the run file names none."""
         if isinstance(values, dict) and "encoder" not in values and _are_sequences(values.get("data")):
             return {**values, "encoder": {"kind": "sequence"}}
         return values
@@ -143,7 +143,7 @@ class Given(NamedTuple):
     """The content of a run file and the changes to it, before it is checked.
 
     Args:
-        data: the keys that somebody has given, with their values.
+        data: the keys that file, command line or environment give, with their values.
         origins: of the same form, with the origin of each value in its place.
         sources: for each key that is not from the file: where its value comes from.
         name: of the run file, for messages.
@@ -155,7 +155,7 @@ class Given(NamedTuple):
     name: str
 
     def changed(self, key: str, value: Any, source: str) -> Given:
-        """The same with another value of one key, which comes from ``source``.
+        """A copy in which one key has another value, which comes from ``source``.
 
         Raises:
             ConfigError: the run file has no place for this key.

@@ -63,7 +63,7 @@ def sparsity(values, labels, lengths=None, max_spikes=10.0):
 
 
 def ctc(values, targets, lengths=None, blank=0, per_label=False):
-    """By its definition: all paths, of which those count that stand for the targets."""
+    """The CTC loss by its definition: the sum over all paths that stand for the targets."""
     each = []
     for sample, row in zip(cut(values, lengths), np.asarray(targets).tolist()):
         wanted, p = [label for label in row if label >= 0], np.exp(sample) / np.exp(sample).sum(1, keepdims=True)

@@ -236,7 +236,7 @@ class Backwards(sc.Synaptic):
 
 
 class Forgetful(sc.Synaptic):
-    """Its step returns one state of two, and one that nobody knows."""
+    """Its step returns one state of two, and one of an unknown name."""
 
     def step(self, engine, params, state, x):
         spikes, after = super().step(engine, params, state, x)

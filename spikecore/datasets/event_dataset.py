@@ -161,7 +161,7 @@ class EventDataset(Checked, Samples):
         return self._take(first), self._take(second)
 
     def batch(self, rows: np.ndarray, epoch: int = 0) -> np.ndarray:
-        """Some samples as one array: (time, batch, *features), or (batch, *features) without time.
+        """The samples of these numbers as one array: (time, batch, *features), or (batch, *features) without time.
 
         Args:
             rows: indices of the samples in this dataset.

@@ -80,7 +80,7 @@ class SurrogateBias:
 
     @property
     def best(self) -> Dict[float, BiasCase]:
-        """For each time step the surrogate for which weights before the last layer have the largest mean cosine."""
+        """The closest surrogate by time step: weights before the last layer have the largest mean cosine."""
         found: Dict[float, BiasCase] = {}
         for case in self.cases:
             if case.dt not in found or _nearness(case) > _nearness(found[case.dt]):

@@ -14,7 +14,7 @@ REMEDY = "give smaller weights, larger thresholds or time constants tau_mem; in 
 
 
 class Crossing(NamedTuple):
-    """Some neurons' spikes; arrays with an entry per spike."""
+    """One spike of each of some neurons, as arrays with an entry per spike."""
 
     where: np.ndarray  # place in (batch, neurons), flattened
     after: np.ndarray  # time since the beginning of the record's part
@@ -24,7 +24,7 @@ class Crossing(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """From one input spike to the next: the spikes in between, and the rest of the time, in which none happens."""
+    """The time from one input spike to the next: the spikes in between, and the rest, in which none happens."""
 
     crossings: List[Crossing]
     rest: np.ndarray  # (batch, neurons) how long

@@ -1,4 +1,4 @@
-"""The same network in time steps: a ``Model`` of ``Synaptic`` neurons.
+"""A network of EventProp in time steps: a ``Model`` of ``Synaptic`` neurons with the same time constants.
 
 Over one step of dt without spikes the neurons of both are the same, with alpha = exp(-dt / tau_syn), beta = exp(-dt /
 tau_mem) and weights times ``flow``'s gain c(dt): ``Synaptic`` adds its current to the membrane as it is.

@@ -119,7 +119,7 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[LayerD
 
 
 def _connection(need: LayerDemand, params: Any) -> LayerDemand:
-    """The same with what its weights need, if it has any that are understood."""
+    """A row of demands with those of the layer's weights added, if it has weights of a known kind."""
     layer = need.layer
     if isinstance(layer, OneToOne):
         count = math.prod(need.out)

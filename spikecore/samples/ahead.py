@@ -113,7 +113,7 @@ class SparseArray(NamedTuple):
 
 
 def _packed(array: Any) -> Any:
-    """The array, or what of it is not zero, if that is little. Zeros are compared by bits, since -0.0 is one, too."""
+    """The array; if few of its entries are other than zero, those alone. Bits are compared, so that -0.0 is kept."""
     if not isinstance(array, np.ndarray) or array.nbytes < SMALL or array.dtype.itemsize not in UNSIGNED:
         return array
     flat = np.ascontiguousarray(array).ravel()

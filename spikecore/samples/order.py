@@ -21,7 +21,7 @@ def permutation(count: int, *key: int) -> np.ndarray:
 
 
 def drawn(weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """As many rows as there are weights, each drawn in proportion to its weight, with replacement."""
+    """Indices of rows, as many as weights, each drawn in proportion to its weight, with replacement."""
     sums = np.cumsum(weights)
     places = (_bits(len(weights), seed, epoch, DRAWS) >> np.uint64(11)) * 2.0**-53 * sums[-1]
     last = int(np.flatnonzero(weights)[-1])  # a product may round up to the whole sum
@@ -31,7 +31,7 @@ def drawn(weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 def bucketed(
     order: np.ndarray, lengths: np.ndarray, batch_size: int, batches: int, seed: int, epoch: int
 ) -> np.ndarray:
-    """The same rows, with samples of similar length in one batch.
+    """The rows in another order, in which samples of similar length share a batch.
 
     The samples of each `batches` batches are sorted by length; then the batches are put into a new order. Samples that
     fill no batch stay at the end, so that a short batch, or none, holds samples of any length.

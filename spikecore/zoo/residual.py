@@ -46,7 +46,7 @@ def conv(ins: int, outs: int, kernel: int, stride: int = 1) -> Normed:
 
 
 def threshold_conv(ins: int, outs: int, kernel: int, stride: int = 1) -> Normed:
-    """The same with a batch norm that begins at the threshold of ``MS_LEAKY``."""
+    """A convolution without bias and its batch norm, whose weight begins at the threshold of ``MS_LEAKY``."""
     plain = Conv2d(ins, outs, kernel, stride, kernel // 2, bias=False)
     return plain, ThresholdDependentBatchNorm2d(outs, threshold=0.5)
 

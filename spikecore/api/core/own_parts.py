@@ -21,7 +21,8 @@ Frames = List[Tuple[FrameType, int]]  # of the code that ran when an error came,
 #: What runs layers, neurons and losses; frames outside it are of the user's program, or of a callback.
 RUNNERS = ("spikecore.api.layers.network", "spikecore.api.layers.containers", "spikecore.api.neurons.stepper")
 
-FOR_LOSSES = "write the loss with xp"  # what an engine says of a function of torch, whoever calls it
+# An engine's message about a torch function has this advice. It is right in a loss; in a step another is given.
+FOR_LOSSES = "write the loss with xp"
 
 
 def explain(error: Exception) -> None:

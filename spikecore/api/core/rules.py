@@ -172,7 +172,7 @@ def _norm_weight(
 def _norm_input(
     xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
 ) -> Any:
-    """With n for x normalised: weight / sqrt(var + eps) (g - mean(g) - n mean(g n))."""
+    """The cotangent of x, with n for x normalised: weight / sqrt(var + eps) (g - mean(g) - n mean(g n))."""
     moments = xp.moments(x, axis) if moments is None else moments
     count, inverse = math.prod(x.shape[i] for i in axis), 1.0 / xp.sqrt(moments[1, ...] + eps)
     scale = inverse if weight is None else inverse * weight

@@ -33,7 +33,7 @@ def is_whole_map(space: Sizes, kernel: Sizes, padding: Sizes) -> bool:
 def window_slices(
     space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
 ) -> Iterator[Tuple[Any, ...]]:
-    """For each position in the kernel, in row-major order, the index that selects this position of every window.
+    """An index for each position in the kernel, in row-major order: it selects this position of every window.
 
     The index applies to a map (batch, channels, *space) that is already padded.
     """

@@ -64,7 +64,7 @@ def ratio(part: float, whole: float) -> float:
 
 
 def hits(predicted: Any, wanted: Any, outputs: int) -> Sums:
-    """For each class: how often it is predicted rightly, how often it is predicted, how often it is the target."""
+    """Counts of each class as one list: times predicted rightly for all classes, then times predicted, then targets."""
     if wanted.ndim == 1:
         classes = host().to_numpy(host().xp.arange(outputs))
         predicted, wanted = (labels[:, None] == classes for labels in (predicted, wanted))
@@ -95,7 +95,7 @@ def _errors(power: int) -> Callable[[Any, Any, int], Sums]:
 
 
 def _spread(predicted: Any, wanted: Any, outputs: int) -> Sums:
-    """For each output: the number of targets, their sum, that of their squares, and that of squared errors."""
+    """Four sums of each output in turn: number of targets, targets, squared targets, squared errors."""
     squares = (predicted - wanted) ** 2
     columns = zip(wanted.sum(0).tolist(), (wanted**2).sum(0).tolist(), squares.sum(0).tolist())
     return [entry for column in columns for entry in (float(len(wanted)), *column)]

@@ -115,7 +115,7 @@ class Influence:
         return found
 
     def _uses(self, engine: Any, name: str, neurons: Shape) -> Any:
-        """Which entry of the neuron's parameter ``name`` each neuron has: ones and zeros (1, entries, *neurons)."""
+        """A mask (1, entries, *neurons): one where a neuron uses this entry of its parameter ``name``, else zero."""
         shape = dict(arrays_of(self.fields))[name].shape
         entries = math.prod(shape)
         aligned = (entries, *(1,) * (len(neurons) - len(shape)), *shape)

@@ -83,7 +83,7 @@ class GLIF(Neuron):
         return Init(made.params.replace(conduct=every), made.buffers, made.shape)
 
     def prepare(self, engine: Engine, params: Params) -> Params:
-        """With ``time_steps``, one conductance per step, each under a name of its own."""
+        """All fields by name, as in ``Neuron.prepare``; with ``time_steps`` a conductance for each step."""
         ready = super().prepare(engine, params)
         if self.time_steps == 1:
             return ready

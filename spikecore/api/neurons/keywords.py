@@ -84,7 +84,7 @@ def _fields(kind: type) -> List[str]:
 
 
 def _positional(kind: type) -> List[str]:
-    """The fields in snnTorch's order: sizes or decays first, without those that nobody would give first."""
+    """The fields in snnTorch's order: sizes or decays first, without those that no call gives by position."""
     return [name for name in _fields(kind) if name not in SHARED] or ["threshold"]
 
 

@@ -350,7 +350,7 @@ class AssociativeLeaky(Parallel):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Any:
-        """See ``Parallel.at_once``; here the query of each step reads the memory of the same step."""
+        """All steps at once, see ``Parallel.at_once``; the query of each step reads the memory of the same step."""
         _, recorded, final = super().at_once(engine, params, state, inputs, steps=steps, record=("mem",), window=window)
         _, _, query = self._parts(engine, inputs)
         if query is not None and query.shape[0] != recorded.mem.shape[0]:

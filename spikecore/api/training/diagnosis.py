@@ -152,7 +152,7 @@ class Diagnosis:
         whole = targets_on(engine, targets)
         batch = int(x.shape[1])
         axis = next((i for i, extent in enumerate(whole.shape[:2]) if extent == batch), None)
-        if batch > SAMPLES and axis is None:  # targets of the user's own kind, which nobody can divide
+        if batch > SAMPLES and axis is None:  # targets of the user's own kind, which cannot be divided
             return
         part = slice(min(SAMPLES, batch))
         some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]

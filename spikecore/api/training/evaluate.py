@@ -81,7 +81,7 @@ def mean_over(
 
     Args:
         model, data, loss, metrics, feed: as in ``Training``.
-        progress: whether to show a bar of its own; None shows one where somebody watches.
+        progress: whether to show a bar of its own; None shows one on a terminal and in a notebook.
         ranks: the processes, each of which takes its part of each batch; default: this one alone.
     """
     ranks = Ranks() if ranks is None else ranks

@@ -51,9 +51,9 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting(*numbers: int) -> Iterator[None]:
-    """Only note the signals that arrive: wherever the block can stop, it calls ``noted()`` to see them.
+    """A context in which signals do not interrupt: the block calls ``noted()`` where it can stop.
 
-    A handler of somebody else's for SIGTERM stays. A second Ctrl-C, some seconds later, interrupts the block at
+    A handler for SIGTERM that the program has set stays. A second Ctrl-C, some seconds later, interrupts the block at
     once.
 
     Raises:

@@ -295,7 +295,7 @@ class Training:
         return Batch(batch, part.whole or int(batch.x.shape[1]))
 
     def _stopped(self, epoch: int, mean: Average) -> bool:
-        """Tell callbacks of an update; whether one of them stops training."""
+        """Call ``after_step`` of the callbacks; returns whether one of them stops training."""
         if not self.steps_told:
             return False
         loss, metrics = self.told

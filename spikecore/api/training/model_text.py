@@ -36,9 +36,7 @@ def html(model: Model) -> str:
 
 def _rows(model: Model) -> Tuple[List[Tuple[str, ...]], Tuple[str, ...]]:
     zeros = {}
-    if (
-        model.trainer.executor.divided is None
-    ):  # where this process holds a part of each weight, whoever asks may be alone
+    if model.trainer.executor.divided is None:  # else all ranks would have to count together, and one may print alone
         from spikecore.api.training.sparsity import sparsity
 
         zeros = {row.name: row.possible - row.existing for row in sparsity(model).weights}

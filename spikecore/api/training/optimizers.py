@@ -148,7 +148,7 @@ class Optimizer(_Ranged):
         return {name: self.of(name) for name in names}
 
     def rate(self, spec: Optimizer, lr: float) -> float:
-        """The learning rate of the parameters of ``spec``, one of ``of``, while that of all others is ``lr``."""
+        """The learning rate of parameters with the optimiser ``spec`` of ``of``, when that of the others is ``lr``."""
         return lr if spec.lr == self.lr else lr * (spec.lr / self.lr)
 
     # ---- the update ----
@@ -165,7 +165,7 @@ class Optimizer(_Ranged):
         return self.whole_rule(xp, param, grad, slots, self.scalars(step, lr))
 
     def whole_rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
-        """``rule``, of the connections that exist if zeros are kept."""
+        """Apply ``rule``; with ``keep_zeros``, weights of zero stay zero and no other weight becomes zero."""
         if not self.keep_zeros:
             return self.rule(xp, param, grad, slots, now)
         after, slots = self.rule(xp, param, self.existing(xp, param, grad), slots, now)
@@ -181,7 +181,7 @@ class Optimizer(_Ranged):
         return xp.where(param == zero, zero, x)
 
     def scalars(self, step: int, lr: float) -> Scalars:
-        """The numbers that depend on step and learning rate only, by name."""
+        """The numbers in ``rule`` that depend only on step and learning rate, by name."""
         return {"lr": lr}
 
     def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:

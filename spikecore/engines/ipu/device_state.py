@@ -65,7 +65,7 @@ class DeviceStates:
 
 
 def not_keepable(state: Tree, parts: int) -> Optional[Tuple[str, str]]:
-    """Why the device cannot keep the states, and the remedy; None if it can.
+    """The reason why the device cannot keep the states, with the remedy; None if it can.
 
     Args:
         state: state of a batch after its last step.

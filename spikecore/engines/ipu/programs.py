@@ -27,7 +27,7 @@ class PopTorchProgram:
     def __init__(self, module: NetworkModule, model: Any, optimizer: Any, samples: int, shapes: Any = None) -> None:
         self.module, self.model, self.optimizer = module, model, optimizer
         self.samples, self.shapes, self.stale = samples, shapes, False
-        # PopTorch's executor and optimiser refer to each other: without this a program that nobody has any more would
+        # PopTorch's executor and optimiser refer to each other: without this a program that is no longer used would
         # hold its IPUs until the next garbage collection. At exit the IPUs are free without it.
         self.close = weakref.finalize(self, model.destroy)
         self.close.atexit = False

@@ -102,7 +102,7 @@ def _by_spikes(x: Any, weight: Any, bias: Any, spread: Any, groups: int, last: b
 
 
 def _is_kept(x: Any, weight: Any) -> bool:
-    """Whether a convolution needs large maps on the way back that nobody else keeps, as one does a network's inputs."""
+    """Whether the backward pass of a convolution needs large maps that no other operation keeps in memory."""
     differentiated = torch.is_grad_enabled() and x.requires_grad and weight.requires_grad
     return differentiated and x.numel() >= LARGE and has_numba()
 

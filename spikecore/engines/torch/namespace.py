@@ -94,7 +94,7 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _log_softmax(x: Any, axis: int) -> Any:
-    """For short rows on the CPU, transpose first: it is four times as fast, because torch then uses vectors."""
+    """The word ``log_softmax``. Short rows on the CPU are transposed first, which is four times as fast."""
     if x.ndim > 1 and axis in (-1, x.ndim - 1) and x.shape[-1] < SHORT and x.is_cpu and x.numel() >= MANY:
         return F.log_softmax(x.transpose(-1, -2), dim=-2).transpose(-1, -2)
     return F.log_softmax(x, dim=axis)

@@ -29,7 +29,7 @@ def all_first_order(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[An
         results: the derivatives.
         operands: all tensors that they depend on: by one that is missing here, the second derivative is silently none.
     """
-    if not torch.is_grad_enabled():  # nobody will differentiate once more
+    if not torch.is_grad_enabled():  # no second derivative can be asked for
         return tuple(results)
     given = [x for x in results if x is not None]
     marked = iter(FirstOrder.apply(*given, *(x for x in operands if x is not None)))

@@ -91,7 +91,7 @@ def _tensor(a: Any) -> Any:
 
 
 def _apart(tensors: List[Any]) -> List[Any]:
-    """The same with copies in place of views: what an operator returns must not share memory."""
+    """Results with copies in place of views: tensors that an operator returns must not share memory."""
     apart: List[Any] = []
     for x in tensors:
         apart.append(x.clone() if any(overlap(x, other) for other in apart) else x)

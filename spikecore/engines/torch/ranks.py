@@ -47,7 +47,7 @@ def _short(error: Exception) -> str:
 
 
 class TorchRanks(Ranks):
-    """The processes of the default process group of torch.distributed, whoever has made it."""
+    """The processes of the default process group of torch.distributed, made by the library or by the user."""
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()

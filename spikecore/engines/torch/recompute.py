@@ -100,7 +100,7 @@ def by_parts(
 
 
 def pieces_of(count: int, parts: int) -> List[slice]:
-    """So many samples in parts, the largest first."""
+    """Slices that divide a batch of ``count`` samples into ``parts`` parts, the largest first."""
     size = -(-count // parts)
     return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 

@@ -25,7 +25,7 @@ class SpikeFunction(torch.autograd.Function):
 
 
 class TransformedSpike(torch.autograd.Function):
-    """The same in the form that ``torch.func`` and forward mode need; torch takes longer to call it."""
+    """The spike in the form that ``torch.func`` and forward mode need; it is slower than ``SpikeFunction``."""
 
     generate_vmap_rule = True
 

@@ -22,7 +22,7 @@ def existing(weights: Sequence[Any]) -> List[Tuple[Any, Any]]:
 def keeping_zeros(weights: Sequence[Tuple[Any, Any]], optimizer: Any) -> Iterator[None]:
     """A block that updates weights, in which those of zero stay zero and no other one becomes zero.
 
-    Nothing is allocated: a gradient, which nobody needs after its update, holds what lies between.
+    Nothing is allocated: the memory of a gradient, which is not needed after its update, takes intermediate results.
 
     Args:
         weights: tensors with gradients, from ``existing``. Where a weight is zero, so are its gradient in the block and

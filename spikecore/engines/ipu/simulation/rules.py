@@ -59,7 +59,7 @@ class _Context:
         self.saved_tensors = tensors
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
-        """Without effect."""
+        """Do nothing: PopTorch ignores this call."""
 
     mark_dirty = set_materialize_grads = mark_non_differentiable
 
@@ -81,7 +81,7 @@ def device_rules(losses: List[Any]) -> Iterator[None]:
     """Compute by PopTorch's rules; the results of torch's own losses are appended to ``losses``."""
 
     def ignored(self: Any, *given: Any) -> None:
-        """Without effect on gradients."""
+        """Do nothing: PopTorch ignores ``torch.no_grad`` and its like."""
 
     modes = [(kind, name, ignored) for kind in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled)
              for name in ("__enter__", "__exit__")]  # fmt: skip

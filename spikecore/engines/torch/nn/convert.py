@@ -215,7 +215,7 @@ def _arrays(module: nn.Module) -> Arrays:
 
 
 def _unknown(module: Any) -> str:
-    """Why a module has no counterpart, and what to write instead."""
+    """The error message for a module without a counterpart: the reason, and what to write instead."""
     twin = namesake(module)
     if twin:
         return twin
@@ -228,7 +228,7 @@ def _unknown(module: Any) -> str:
 
 
 def namesake(module: Any) -> str:
-    """For another library's neuron that has the name of one of ours: what to write instead; "" for all else."""
+    """The remedy for another library's neuron that has the name of one of ours; "" for all other modules."""
     name, library = type(module).__name__, type(module).__module__.partition(".")[0]
     ours = isinstance(module, Faced) or library in ("spikecore", "torch")
     if ours or name not in {kind.__name__ for kind in NEURONS}:

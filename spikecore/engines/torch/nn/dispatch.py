@@ -68,7 +68,7 @@ class SequenceMode(TorchFunctionMode):
         self.owners: Dict[int, str] = {}  # memory that ``forward`` may not edit, and what lies there
         self.runs: Dict[Any, Any] = {}  # neurons that were called, and what gives their last states
         self.states: Dict[Any, Dict[str, Any]] = {}  # of each neuron, as the library put them on it
-        self.inside: List[str] = []  # layers whose forward runs, where somebody wants to know
+        self.inside: List[str] = []  # layers whose forward runs now, innermost last; filled for ``explain``
         self.rows: Dict[str, Any] = {}  # what ran how
         self.buffers: List[Tuple[Any, Any]] = []  # that were changed, and what was in them
         self.draws, self.drawn = False, generators(device)

@@ -15,8 +15,8 @@ from spikecore.engines.torch.nn.parts import with_weights
 class Inner(SpikingNeuron):
     """A neuron whose weights are those of a layer inside of it.
 
-    As long as that layer is what the options describe, its weights are all there is to know. Else, and where somebody
-    listens to it, it is called at every step.
+    As long as that layer is the one that the options describe, without hooks, only its weights are read. Otherwise it
+    is called at every step.
     """
 
     inner: ClassVar[str]  # the attribute that is the layer

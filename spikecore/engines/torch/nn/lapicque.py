@@ -35,7 +35,7 @@ class Lapicque(LIF):
 
     face = Face(neurons.Lapicque, f"beta R C time_step {LEAKING}", states="mem", beta=False)
     time_step: Any
-    _follows: str  # what of the circuit beta determines where it is learned
+    _follows: str  # the part of the circuit, R or C, that a learned beta determines
 
     def _construct(self, given: Dict[str, Any]) -> None:
         circuit = _circuit(*(given[name] for name in ("beta", "R", "C", "time_step")))

@@ -87,7 +87,7 @@ class LeakyParallel(Faced, nn.Module):
         return {**weights, **decays}
 
     def described(self) -> Any:
-        """As ``SpikingNeuron.described``."""
+        """The neuron of ``spikecore`` with this module's options and values, as for other modules."""
         if self.dropout:
             raise ValueError(f"dropout={self.dropout!r} has no counterpart; put a Dropout behind it")
         if isinstance(self._neuron.surrogate, FunctionSurrogate):
@@ -97,7 +97,7 @@ class LeakyParallel(Faced, nn.Module):
         return replace(self._neuron, beta=decays, **values)
 
     def learned(self) -> Dict[str, torch.Tensor]:
-        """As ``SpikingNeuron.learned``."""
+        """The weights and what is learned, by the neuron's names, as for other modules."""
         return {**dict(self.named_parameters(recurse=False)), **self._weights()}
 
     def forward(self, input_: Any) -> Any:

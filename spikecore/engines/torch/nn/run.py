@@ -113,7 +113,7 @@ def run(
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
     # A chain runs no code but torch's Linear and ours, in an order that is known; conformance tests compare it with the
-    # loop. All others run a forward that nobody has seen before, and are compared in their first call.
+    # loop. All others run a forward of the user's own, and are compared with the loop in their first call.
     layers = None if names or explain else chain_of(module_of(net))
     if layers is not None:
         if state is not None:

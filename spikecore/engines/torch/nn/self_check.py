@@ -150,7 +150,7 @@ class _Pair:
                 raise Unchecked("forward waits for other processes, which may not check")
 
     def compared(self, like: Dict[str, Any]) -> str:
-        """See ``check``; ``like`` are states that say the shapes."""
+        """Compare both ways, see ``check``; ``like``: states with the shapes of those to draw."""
         tries = dict.fromkeys(self.neurons, 0)
         for _ in POTENTIALS:
             start = self.drawn(like, tries)
