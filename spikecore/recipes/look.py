@@ -9,7 +9,7 @@ import numpy as np
 
 from spikecore.api.core.messages import warn
 from spikecore.arguments import shown
-from spikecore.samples import DataError
+from spikecore.samples import DataError, stacked
 
 MOST = 1024  # samples from which time scales are estimated
 FEWEST = 4  # samples to learn from
@@ -25,8 +25,7 @@ class Facts:
         shape: of one sample.
         classes: number of classes; 0 if the targets are numbers.
         outputs: classes, or numbers per sample.
-        steps: of a series; 0 if samples have no time.
-        unequal: whether series differ in length.
+        steps: of a series of typical length; 0 if samples have no time.
         scales: for a series, after how many steps it hardly resembles itself, and the longest memory it asks for.
         mean, deviation: of targets that are numbers, by output; 1 for the deviation of a constant.
     """
@@ -36,7 +35,6 @@ class Facts:
     classes: int
     outputs: int
     steps: int = 0
-    unequal: bool = False
     scales: Tuple[float, float] = (1.0, 1.0)
     mean: Tuple[float, ...] = (0.0,)
     deviation: Tuple[float, ...] = (1.0,)
@@ -64,14 +62,13 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     classes = _classes(y)
     shape, series = tuple(x.shape[1:]), x.ndim == 3
     outputs = classes or (1 if y.ndim == 1 else y.shape[-1])
-    unequal = lengths is not None and len(set(lengths.tolist())) > 1
     typical = int(np.median(lengths)) if lengths is not None else x.shape[1] if series else 0
     scales = time_scales(x, lengths, typical) if series else (1.0, 1.0)
     numbers = y.reshape(len(y), -1).astype(np.float64) if not classes else np.zeros((1, 1))
     mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
     deviation = np.where(deviation > 0.0, deviation, 1.0)
     known = (tuple(mean.tolist()), tuple(deviation.tolist()))
-    return Facts(len(x), shape, classes, outputs, typical if series else 0, unequal, scales, *known)
+    return Facts(len(x), shape, classes, outputs, typical if series else 0, scales, *known)
 
 
 def _classes(y: np.ndarray) -> int:
@@ -116,10 +113,7 @@ def _one_array(x: Any, lengths: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
             lengths = np.array([len(one) for one in series])
             if not lengths.all():
                 raise DataError(f"recipe: x[{int(lengths.argmin())}] is a series without steps; leave it out")
-            whole = np.zeros((len(series), lengths.max(), series[0].shape[1]), np.float32)
-            for row, one in zip(whole, series):
-                row[: len(one)] = one
-            return whole, lengths
+            return stacked(series, time_axis=1), lengths
         x = series
     if isinstance(x, np.ma.MaskedArray) and x.mask.any():
         raise DataError(

@@ -12,7 +12,7 @@ from spikecore.arguments import ArrayLike
 from spikecore.base import Layer
 from spikecore.recipes.look import Facts, look
 from spikecore.recipes.rules import Choice, network, training
-from spikecore.samples import checked
+from spikecore.samples import checked, stacked
 
 WIDTH = 118
 
@@ -34,6 +34,18 @@ class Recipe:
     feed: Dict[str, Any]
     choices: Tuple[Choice, ...]
     facts: Facts
+
+    def padded(self, x: Any) -> Any:
+        """Series of unequal length as an array (n, steps, features), if the network sees series whole.
+
+        Zeros are added at the end, up to the longest series of the training data; longer series are cut. Anything else
+        comes back as it is.
+
+        Args:
+            x: a list of series (steps, features), or whatever else ``recipe`` takes.
+        """
+        whole = self.facts.steps and "num_steps" in self.feed
+        return stacked([np.asarray(one) for one in x], self.facts.shape[0], time_axis=1) if whole else x
 
     def scaled(self, y: ArrayLike) -> np.ndarray:
         """Targets for ``fit``: numbers with mean 0 and deviation 1 by the training data; classes stay as they are."""
@@ -75,7 +87,8 @@ def recipe(x: Any, y: ArrayLike, lengths: Optional[ArrayLike] = None) -> Recipe:
 
     Args:
         x: the training samples: a table (n, features), series (n, steps, features), a list of series (steps, features)
-            of unequal length, or images (n, channels, height, width). Any scale will do.
+            of unequal length, or images (n, channels, height, width). Any scale will do. Train on ``recipe.padded(x)``
+            if series differ in length.
         y: their classes (n,), integers from 0; or numbers of a float dtype, (n,) or (n, k). Train on
             ``recipe.scaled(y)`` then, and read ``recipe.unscaled(model.predict(...))``; both leave classes as they are.
         lengths: how many steps of each series count, (n,), if ``x`` is padded at the end; None, the default: all.

@@ -13,7 +13,9 @@ from spikecore.recipes.look import Facts
 STEPS, POOLED_STEPS = 8, 4  # of a sample that is seen whole; where rates are means over many places, fewer do
 WHOLE = 2000  # steps up to which a series is seen whole
 HIDDEN = 64
-CHANNELS, KERNEL, DILATIONS, POOLED, LONG = 32, 9, (1, 4, 16), 4, 128
+CHANNELS, KERNEL, POOLED, LONG = 32, 9, 4, 128
+SHAPES, SEQUENCES = 96, 64  # channels of the two convolutions of a series
+PER_WEIGHT = 4  # samples for each weight of a shortcut of series, which would fit noise with fewer
 UPDATES, STEPWISE_UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 800, 10, 8, 64
 LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
 FEW = 100  # up to so many samples, weights decay at these rates; with more, in proportion less
@@ -44,7 +46,7 @@ def steps_of(facts: Facts) -> int:
 
 def is_whole(facts: Facts) -> bool:
     """Whether the network sees a sample whole at each step, and not a series step by step."""
-    return not facts.steps or (not facts.unequal and facts.steps <= WHOLE)
+    return not facts.steps or facts.shape[0] <= WHOLE
 
 
 def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
@@ -134,6 +136,9 @@ def batch_size(samples: int) -> int:
 
 NORM = Choice("normalisation", "batch norm", "currents are of the threshold's size, so neurons fire from the start")
 SHORTCUT = Choice("shortcut", "Linear, added", "what is linear in the data needs no spikes; they learn the rest")
+ZERO = Choice(
+    "first weights", "0 in the last layers", "it begins with the mean; of few samples, drawn weights would stay"
+)
 
 
 def _outputs(facts: Facts, size: int, first: Optional[init.Initialiser] = None) -> Tuple[Layer, Layer]:
@@ -150,44 +155,54 @@ def _table(facts: Facts) -> Body:
         Choice("neurons", f"{HIDDEN} Leaky(beta=0.8)", f"a memory of 5 steps: rates within {STEPS} steps are graded"),
         NORM,
         SHORTCUT,
-        Choice(
-            "first weights", "0 in the last layers", "it begins with the mean; of few samples, drawn weights would stay"
-        ),
+        ZERO,
     ]
 
 
 def _series(facts: Facts) -> Body:
     steps, features = facts.shape
-    stride, dilations = max(1, steps // LONG), [d for d in DILATIONS if (KERNEL - 1) * d < 2 * steps]
+    stride = max(1, steps // LONG)
+    dilations = [2**i for i in range(steps.bit_length()) if (KERNEL - 1) * 2**i < steps] or [1]
+    each = max(8, SHAPES // len(dilations))
     convolutions = [
-        sc.Conv1d(features, CHANNELS, KERNEL, stride=stride, padding=(KERNEL - 1) * d // 2, dilation=d)
-        for d in dilations
+        sc.Conv1d(features, each, KERNEL, stride=stride, padding=(KERNEL - 1) * d // 2, dilation=d) for d in dilations
     ]
-    channels, pooled = CHANNELS * len(dilations), min(POOLED, steps)
-    spiking = sc.Sequential(
+    shapes, pooled, zero = each * len(dilations), min(POOLED, steps), init.constant(0.0)
+    parts = sc.Concat(*(sc.Sequential(sc.AdaptiveAvgPool1d(count), sc.Flatten()) for count in (1, pooled)))
+    sequences = sc.Conv1d(shapes, SEQUENCES, 5, padding=4, dilation=2), sc.BatchNorm1d(SEQUENCES), sc.Leaky(beta=0.5)
+    body: Layer = sc.Sequential(
         sc.Concat(*convolutions),
-        sc.BatchNorm1d(channels),
+        sc.BatchNorm1d(shapes),
         sc.Leaky(beta=0.5),
-        sc.Concat(*(sc.Sequential(sc.AdaptiveAvgPool1d(parts), sc.Flatten()) for parts in (1, pooled))),
-        *_outputs(facts, channels * (1 + pooled)),
+        sc.Concat(parts, sc.Sequential(*sequences, parts)),
+        *_outputs(facts, (shapes + SEQUENCES) * (1 + pooled), zero),
     )
-    return spiking, [
+    choices = [
         Choice(
             "encoding", f"whole series, {POOLED_STEPS} steps", f"all {steps} steps at once, as a map: position counts"
         ),
         Choice(
             "convolution",
             f"Conv1d, kernel {KERNEL}, dilations {', '.join(map(str, dilations))}",
-            "shapes of several lengths, wherever they are",
+            "shapes of several lengths, wherever they are; a second one sees which follow one another",
         ),
-        Choice("neurons", f"{channels} channels of Leaky(beta=0.5)", "each says whether its shape is there"),
+        Choice(
+            "neurons",
+            f"{shapes} and {SEQUENCES} channels of Leaky(beta=0.5)",
+            "each says whether its shape, or its sequence of shapes, is there",
+        ),
         Choice(
             "pooling",
             f"means of the whole and of {pooled} parts",
             "the share of places that have the shape, as in MiniRocket; the parts say where",
         ),
         NORM,
+        ZERO,
     ]
+    if facts.samples < PER_WEIGHT * steps * features:
+        return body, choices
+    straight = sc.Sequential(sc.Flatten(), sc.Linear(steps * features, facts.outputs, weight_init=zero))
+    return sc.Add(straight, body), [*choices, SHORTCUT]
 
 
 def _images(facts: Facts) -> Body:
@@ -221,9 +236,8 @@ def _stepwise(facts: Facts) -> Body:
     spiking = sc.Sequential(
         sc.Linear(size, HIDDEN), *hidden, sc.Linear(HIDDEN, HIDDEN), *hidden, *_outputs(facts, HIDDEN)
     )
-    why = "series differ in length" if facts.unequal else f"more than {WHOLE} steps"
     return sc.Add(sc.Linear(size, facts.outputs), spiking), [
-        Choice("encoding", "sequence, step by step", f"{why}; the network remembers what was"),
+        Choice("encoding", "sequence, step by step", f"more than {WHOLE} steps; the network remembers what was"),
         Choice(
             "neurons",
             f"2 x {HIDDEN} Leaky, beta {low:.2g} to {high:.3g}",

@@ -10,7 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.recipes import look
 from spikecore.recipes.look import time_scales
-from spikecore.recipes.rules import FEWEST, MOST, batch_size
+from spikecore.recipes.rules import FEWEST, MOST, WHOLE, batch_size
 from spikecore.samples import DataError
 from tests.export.c_rig import in_c, needs_compiler
 
@@ -20,7 +20,8 @@ DATA = {
     "table": RNG.normal(50.0, 20.0, size=(20, 3)).astype("float32"),
     "series": RNG.normal(-4.0, 0.1, size=(20, 12, 2)).astype("float32"),
     "images": RNG.normal(128.0, 60.0, size=(20, 1, 8, 8)).astype("float32"),
-    "steps": SERIES,
+    "unequal": SERIES,
+    "steps": RNG.normal(size=(20, WHOLE + 1, 2)).astype("float32"),
 }
 Y = np.arange(20) % 2
 
@@ -29,7 +30,7 @@ def trained(kind, engine="numpy"):
     """A model by the recipe, trained a little, and its recipe."""
     x, recipe = DATA[kind], sc.recipe(DATA[kind], Y)
     model = sc.Model(recipe.network, engine=engine, seed=0)
-    model.fit(x, Y, progress=False, **{**recipe.training, "epochs": 2})
+    model.fit(recipe.padded(x), Y, progress=False, **{**recipe.training, "epochs": 1 if kind == "steps" else 2})
     return model, recipe
 
 
@@ -49,7 +50,7 @@ def test_every_choice_has_a_value_and_a_reason(kind):
 def test_a_stream_gives_what_the_model_gives(kind):
     """The scaling included: inputs are far from 0 and of any size."""
     model, recipe = trained(kind)
-    x = np.stack([DATA["steps"][0]] * 2) if kind == "steps" else DATA[kind][:2]
+    x = recipe.padded(DATA[kind])[:2]
     sequence = np.moveaxis(x, 1, 0) if "time_axis" in recipe.feed else np.stack([x] * recipe.feed["num_steps"])
     stream = model.stream(batch_size=2)
     found = np.stack([np.array(stream.step(step)) for step in sequence])
@@ -58,9 +59,11 @@ def test_a_stream_gives_what_the_model_gives(kind):
 
 @needs_compiler
 def test_c_gives_what_the_model_gives(tmp_path):
-    models = {kind: trained(kind)[0] for kind in DATA}
+    models, recipes = zip(*(trained(kind) for kind in DATA))
+    models, recipes = dict(zip(DATA, models)), dict(zip(DATA, recipes))
     for kind, net in in_c(models, tmp_path).items():
-        x = SERIES[0] if kind == "steps" else np.stack([DATA[kind][0]] * 4)
+        x = recipes[kind].padded(DATA[kind])[0]
+        x = x[:20] if kind == "steps" else np.stack([x] * 4)
         np.testing.assert_allclose(
             net.run(x)[0], np.asarray(models[kind](x[:, None]).spikes)[:, 0], rtol=1e-4, atol=1e-5
         )
@@ -111,6 +114,17 @@ def test_time_scales_are_those_of_the_data(tau):
     assert time_scales(np.ones((4, 300, 1)), None, 300) == (1.0, 100.0)  # constant
 
 
+def test_series_of_unequal_length_are_padded_to_the_longest_of_the_training_data():
+    recipe = sc.recipe(SERIES, Y)
+    padded = recipe.padded([*SERIES[:2], np.ones((11, 2), "float32")])
+    assert padded.shape == (3, 9, 2)
+    np.testing.assert_array_equal(padded[0, :5], SERIES[0])
+    assert not padded[0, 5:].any()
+    assert padded[2].all()
+    assert sc.recipe(DATA["table"], Y).padded(DATA["table"]) is DATA["table"]
+    assert sc.recipe(DATA["steps"], Y).padded(DATA["steps"]) is DATA["steps"]
+
+
 def test_no_batch_has_a_single_sample():
     for samples in range(4, 2000):
         assert samples % batch_size(samples) != 1, samples
@@ -125,7 +139,7 @@ def test_long_series_train(steps):
     x, y = rng.normal(size=(32, steps, 2)).astype("float32"), np.arange(32) % 2
     x[np.arange(32), :, y] += 0.3
     recipe = sc.recipe(x, y, lengths=[steps] * 31 + [steps - 1])
-    assert recipe.feed == {"time_axis": 1}
+    assert recipe.feed == ({"num_steps": 4} if steps <= WHOLE else {"time_axis": 1})
     model = sc.Model(recipe.network, engine=sc.get_engine("numpy", fused=True), seed=0)
     history = model.fit(x, y, progress=False, **{**recipe.training, "epochs": 10})
     losses = [row["loss"] for row in history]
