@@ -92,6 +92,7 @@ class CheckPlan(NamedTuple):
     rules: Dict[str, ArgumentRule]
     keywords: Optional[FrozenSet[str]]  # None: any keyword
     several: bool  # whether any number of values may come by position
+    needed: Tuple[str, ...]  # those without a default
 
 
 _PLANS: weakref.WeakKeyDictionary[type, CheckPlan] = weakref.WeakKeyDictionary()  # by class
@@ -180,7 +181,9 @@ def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: 
     keywords = frozenset(named[named[:1] == ["self"] :])
     looked_at = {name: rule for name, rule in rules.items() if rule is not None}
     several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    return CheckPlan(tuple(plain), looked_at, None if any_keyword else keywords, several)
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = tuple(p.name for p in parameters if p.default is p.empty and p.kind not in variable and p.name != "self")
+    return CheckPlan(tuple(plain), looked_at, None if any_keyword else keywords, several, needed)
 
 
 def hints_of(thing: Any) -> Dict[str, Any]:
@@ -231,6 +234,9 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
                 hint = instead(name, value, rules[name].words)
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
+    lacking = [name for name in plan.needed if name not in named and name not in plan.names[: len(given)]]
+    if lacking:
+        raise TypeError(f"{owner}: {' and '.join(lacking)} missing: write {owner}({', '.join(plan.needed)})")
 
 
 # ---- what annotations say ------------------------------------------------------------------------------------------

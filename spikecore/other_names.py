@@ -178,13 +178,15 @@ SAID: Dict[str, str] = {
 
 
 def nearest(name: Any, known: Iterable[str]) -> List[str]:
-    """The known name that is most like ``name``, or none."""
+    """The known name that is most like ``name``, else the shortest that begins with it, or none."""
     import difflib
 
     known = list(known)
     small = {each.lower(): each for each in known}
     near = difflib.get_close_matches(str(name), known, n=1)
-    return near or [small[each] for each in difflib.get_close_matches(str(name).lower(), small, n=1)]
+    near = near or [small[each] for each in difflib.get_close_matches(str(name).lower(), small, n=1)]
+    begun = sorted((each for each in small if each.startswith(str(name).lower())), key=len)
+    return near or [small[each] for each in begun[:1] if len(str(name)) > 2]
 
 
 def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
@@ -248,8 +250,8 @@ def instead(name: str, value: Any, wanted: str) -> str:
             return "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
     if name == "engine" and hasattr(value, "input_shape"):
         return "; several layers are one network: sc.Model(sc.Sequential(layer, layer))"
-    if name == "optimizer" and hasattr(value, "param_groups"):
-        return "; those of torch train modules: docs/torch_loop.md"
+    if name == "optimizer" and (hasattr(value, "param_groups") or "torch" in getattr(value, "__module__", "")):
+        return "; write sc.Adam(lr=1e-3): optimisers of torch train modules, docs/torch_loop.md"
     modules = getattr(sys.modules.get("torch"), "nn", None)
     if wanted == "a Model" and modules is not None and isinstance(value, modules.Module):
         return "; spikecore.nn.from_torch(net) makes one of modules"

@@ -40,7 +40,8 @@ ZOO = typer.Option(
     None,
     metavar="NAME",
     autocompletion=architecture_names,
-    help="An architecture for the network; `spikecore zoo` lists them. Default: two dense layers.",
+    help="An architecture for the network; `spikecore zoo` lists them. Default: two dense layers, or for your own "
+    "tables, arrays, images and sounds what the recipe chooses.",
 )
 TIME_AXIS = typer.Option(
     None,
@@ -72,6 +73,7 @@ def _for_file(path: Path) -> str:
     "spikecore init npz --path my_arrays.npz",
     "spikecore init npz --path my_traces.npz --time-axis 1",
     "spikecore init image_folder --path my_images",
+    "spikecore init wav_folder --path my_sounds",
     pages="“Your own data” (docs/own_data.md), “Run files” (docs/run_files.md)",
 )
 def init(

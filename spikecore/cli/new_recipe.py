@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from spikecore.cli.toml_text import toml_text
 from spikecore.recipes import Recipe, look, of_facts
 
 LOOKED = 4096  # samples that are looked at
+KEPT = 2**30  # bytes of recordings that are read once, and not in each epoch
 WIDTH = 108  # characters of a line
 
 
@@ -24,7 +25,7 @@ def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[R
     Raises:
         DataError: the samples cannot be learned from.
     """
-    shape = train.inputs.shape[1:]
+    shape = np.shape(train[0][0])
     series = time_axis == 1 and len(shape) == 2
     if time_axis is not None and not series:
         return None
@@ -35,6 +36,16 @@ def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[R
         x = x.reshape(len(x), -1)
     facts = look(x, np.asarray(train.targets)[rows], lengths)
     return of_facts(replace(facts, samples=len(train), classes=start.classes, outputs=start.classes))
+
+
+def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:
+    """The keys of ``[data]`` that say which samples. The network scales them itself."""
+    keys = {key: value for key, value in start.data.items() if key != "scale"}
+    if start.recorded:
+        if "num_steps" in recipe.feed:
+            keys["transforms"] = [*keys["transforms"], {"kind": "Whole"}]
+        keys["in_memory"] = len(train) * np.asarray(train[0][0]).nbytes <= KEPT
+    return keys
 
 
 def train_keys(recipe: Recipe) -> Dict[str, Any]:
@@ -82,14 +93,16 @@ def plain(value: Any) -> Any:
     """An object of the library as a run file has it: a table with its kind and what differs from the defaults."""
     if isinstance(value, Learn):
         return {"learn": plain(value.value), **({"per": value.per} if value.per else {})}
-    if isinstance(value, (tuple, list)):  # a size (9,) of one axis is 9
-        return value[0] if len(value) == 1 and isinstance(value[0], int) else [plain(part) for part in value]
+    if isinstance(value, (tuple, list)):  # a size of equal axes, (5, 5), is 5
+        alike = len(set(map(repr, value))) == 1 and isinstance(value[0], int)
+        return value[0] if alike else [plain(part) for part in value]
     if not is_dataclass(value):
         return value
     own: List[Tuple[str, Any]] = [
         (f.name, getattr(value, f.name)) for f in fields(value) if f.init or f.name == "layers"
     ]
-    defaults = {f.name: f.default for f in fields(value)}
+    made = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)}
+    defaults = {name: None if default is MISSING else plain(default) for name, default in made.items()}
     written = {name: plain(part) for name, part in own if part is not None}
     kept = {name: part for name, part in written.items() if part != defaults[name]}
     return {"kind": type(value).__name__, **kept}

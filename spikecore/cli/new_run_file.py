@@ -21,9 +21,9 @@ from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError, models_in
 from spikecore.cli.new_network import architecture_table, comment, layer_table, takes_vectors
-from spikecore.cli.new_recipe import network_lines, recipe_for, train_keys
+from spikecore.cli.new_recipe import data_keys, network_lines, recipe_for, train_keys
 from spikecore.cli.run_file import RunFile
-from spikecore.cli.starts import OWN, STARTS, Start
+from spikecore.cli.starts import FOLDERS, OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.cli.train_table import Train
@@ -86,7 +86,8 @@ def new_run_file(
         name: a name in ``STARTS``.
         path: the folder of a data set that is downloaded, default "data"; for your own data the file or folder, whose
             arrays decide the sizes of the network.
-        card: the architecture; None, the default, means two dense layers.
+        card: the architecture; None, the default: the recipe for your own tables, arrays, images and sounds, else two
+            dense layers.
         time_axis: which axis of your own arrays is time; None, the default: samples have no time.
         plasticity: whether neurons that compete learn without labels, instead; default False.
 
@@ -95,7 +96,7 @@ def new_run_file(
             or plasticity does not take such samples, or both are asked for, or there is no such axis.
         DataError: the archive cannot be read.
     """
-    start = STARTS[name]
+    start, samples = STARTS[name], None
     if path is not None and "path" not in TABLES[name].model_fields:
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
     if time_axis is not None and name not in OWN:
@@ -103,13 +104,11 @@ def new_run_file(
     recipe: Optional[Recipe] = None
     if name in OWN or name == "csv":
         start, samples = _of_arrays(name, start, path, time_axis, plasticity)
-        if card is None and not plasticity:
-            recipe = recipe_for(samples, start, time_axis)
     elif name == "image_folder":
         start = _of_images(start, path)
     elif name == "event_npz":
         start = _of_recordings(start, path)
-    elif name == "wav_folder" and path is not None:
+    elif name == "wav_folder":
         start = _of_sounds(start, path)
     if path is not None:
         start = replace(start, data={**start.data, "path": str(path)})
@@ -117,6 +116,9 @@ def new_run_file(
         raise ConfigError([f"--plasticity has a network of its own: leave --zoo {card.name} out"])
     if plasticity:
         new_plasticity.check_static(start)
+    elif card is None and (samples is not None or name in FOLDERS):
+        samples = TABLES[name](**start.data).load(0)[0] if samples is None else samples
+        recipe = recipe_for(samples, start, 1 if start.recorded else time_axis)
     network = layer_table(start) if card is None else architecture_table(start, card)
     if card is not None and "image" in TABLES[name].model_fields and not takes_vectors(card):
         start = replace(start, data={**start.data, "image": True})
@@ -130,9 +132,10 @@ def new_run_file(
     }
     encoder = _encoder(start, STEPS if card is None else card.num_steps)
     if recipe is not None:
-        data = {"name": name, "path": str(path), "batch_size": recipe.training["batch_size"]}
         steps = recipe.feed.get("num_steps")  # None: step by step
-        train, encoder = train_keys(recipe), _encoder(replace(start, time_axis=None) if steps else start, steps or 0)
+        data = {"name": name, **data_keys(recipe, start, samples), "batch_size": recipe.training["batch_size"]}
+        seen = replace(start, time_axis=None, recorded=False) if steps else start
+        train, encoder = train_keys(recipe), _encoder(seen, steps or 0)
         network = network_lines(recipe, start.flatten and len(recipe.facts.shape) == 1)
     absent: Tuple[str, ...] = ()
     tables: List[str] = []
@@ -224,10 +227,12 @@ def _of_recordings(start: Start, path: Optional[Path]) -> Start:
     return replace(start, features=math.prod(image), classes=classes, data=data, image=image)
 
 
-def _of_sounds(start: Start, path: Path) -> Start:
+def _of_sounds(start: Start, path: Optional[Path]) -> Start:
     """The start for a folder of WAV files: its classes, and how they are divided where there are no lists."""
+    if path is None:
+        raise ConfigError(["init wav_folder needs the folder that has a folder of WAV files a class: --path FOLDER"])
     listed = all((path / file).is_file() for file in LISTS)
-    data = start.data if listed else {"path": str(path), "split": "files", "transforms": start.data["transforms"]}
+    data = {"path": str(path), **({} if listed else {"split": "files"}), "transforms": start.data["transforms"]}
     return replace(start, classes=len(classes_of(path, *EXPECTED)), data=data)
 
 

@@ -75,7 +75,7 @@ STARTS: Dict[str, Start] = {
     ),
     "image_folder": Start(
         "your own images, PNG or JPEG, in a folder per class that --path names", 1024, 128, 10, 20, 2e-3,
-        {"path": "images"}, flatten=True, image=(1, 32, 32),
+        {}, flatten=True, image=(1, 32, 32),
     ),
     "nmnist": _recorded("N-MNIST, digits before an event camera; a download of 1.2 GB", 34, 10, _FRAMES),
     "dvs_gesture": _recorded(
@@ -86,8 +86,9 @@ STARTS: Dict[str, Start] = {
     "ssc": _recorded("SSC, spoken words as spikes of a cochlea; a download", 0, 35, _BINS),
     "wav_folder": Start(
         "WAV files in a folder per class that --path names, such as Speech Commands", 40, 256, 35, 20, 1e-3,
-        {"path": "speech_commands", "transforms": [{"kind": "LogMel", "mels": 40}]}, recorded=True,
+        {"transforms": [{"kind": "LogMel", "mels": 40}]}, recorded=True,
     ),
     "event_npz": _recorded("your own recordings, in a NumPy archive that --path names", 1, 0, _FRAMES),
 }  # fmt: skip
 OWN = ("npz", "hdf5", "zarr", "npy")  # arrays whose shapes decide the sizes of the network
+FOLDERS = ("image_folder", "wav_folder")  # a folder for each class

@@ -123,9 +123,11 @@ def pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:
         if by_step is not None and len(inputs) == len(targets):
             _check_steps(where, inputs, targets)
         if len(inputs) != len(targets):
+            first = inputs.ndim > 2 and inputs.shape[1] == len(targets)
             raise DataError(
                 f"{where}{len(inputs)} inputs but {len(targets)} targets: axis 0 of both must count the samples "
                 f"(inputs {inputs.shape}, targets {targets.shape})"
+                f"{'; if time comes first, pass inputs.swapaxes(0, 1)' if first else ''}"
             )
     if not len(inputs):
         raise DataError(f"{where}no samples: inputs have shape {inputs.shape}")

@@ -79,3 +79,77 @@ def test_classes_as_floats_are_told_both_ways_out():
 def test_what_a_recipe_cannot_read_is_named(x, said):
     with pytest.raises(DataError, match=said):
         sc.recipe(x, Y)
+
+
+@pytest.mark.parametrize("given", [np.zeros((12, 40, 6)), np.zeros((12, 40, 1, 4, 4))])
+def test_time_first_arrays_of_a_loader_are_told_what_to_exchange(given):
+    for act in (
+        lambda: sc.datasets.Loader(given, Y),
+        lambda: sc.datasets.Dataset(given, Y),
+        lambda: model().fit(given, Y, time_axis=1, progress=False),
+    ):
+        with pytest.raises(
+            DataError, match=r"12 inputs but 40 targets.*time comes first, pass inputs\.swapaxes\(0, 1\)"
+        ):
+            act()
+    with pytest.raises(DataError, match=r"targets \(40,\)\)$"):
+        sc.datasets.Loader(X[:12], Y)
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda: model().fit(X, Y, num_steps=2, metric=["acc"]), r"metric 'acc'; did you mean 'accuracy'\?"),
+        (lambda: sc.datasets.csv, r"reader 'csv'; did you mean 'csv_table'\?"),
+        (lambda: sc.datasets.image, r"did you mean 'image_folder'\?"),
+        (lambda: sc.functional.ce, r"unknown loss or metric 'ce'\. "),  # two letters begin too many names
+    ],
+)
+def test_a_short_form_is_a_name_that_begins_so(act, said):
+    with pytest.raises((ValueError, AttributeError), match=said):
+        act()
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda: sc.Linear(64), r"^Linear: out_features missing: write Linear\(in_features, out_features\)$"),
+        (lambda: sc.Conv2d(1), r"^Conv2d: out_channels and kernel_size missing: write Conv2d\("),
+        (lambda: sc.Model(), r"^Model: network missing: write Model\(network\)$"),
+        (lambda: model().fit(num_steps=2), r"^Model\.fit: data missing: write Model\.fit\(data\)$"),
+        (lambda: sc.spikegen.rate(), r"^rate: data missing"),
+        (lambda: sc.functional.ctc_loss(), None),  # nothing is missing
+    ],
+)
+def test_an_argument_that_is_left_out_is_named(act, said):
+    if said is None:
+        act()
+        return
+    with pytest.raises(TypeError, match=said):
+        act()
+
+
+@pytest.mark.parametrize("made", [lambda torch: torch.optim.Adam, lambda torch: torch.optim.SGD([torch.zeros(1)])])
+def test_an_optimiser_of_torch_is_told_which_to_take(made):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"optimizer=.*; write sc\.Adam\(lr=1e-3\).*docs/torch_loop\.md"):
+        model().fit(X, Y, num_steps=2, optimizer=made(torch))
+
+
+def test_run_says_which_layer_of_a_sequential_hands_states_on():
+    torch, snn = pytest.importorskip("torch"), pytest.importorskip("spikecore.nn")
+    made = [torch.nn.Linear(6, 4), snn.Leaky(beta=0.9), torch.nn.Linear(4, 3), snn.Leaky(beta=0.9, init_hidden=True)]
+    x = torch.zeros(5, 2, 6)
+    for net, name in (
+        (torch.nn.Sequential(*made), "'1'"),
+        (torch.nn.Sequential(torch.nn.Sequential(*made[:2]), torch.nn.Sequential(*made[2:])), "'0.1'"),
+    ):
+        with pytest.raises(TypeError, match=rf"layer {name} \(Leaky\) returns \(spikes, state\).*init_hidden=True"):
+            snn.run(net, x)
+
+    class Pair(torch.nn.Module):
+        def forward(self, both):
+            return both[0]
+
+    torch.manual_seed(0)
+    assert snn.run(torch.nn.Sequential(made[0], made[1], Pair(), *made[2:]), x).shape == (5, 2, 3)

@@ -1,9 +1,9 @@
-"""Counts of events: in frames over time, and in one image."""
+"""Counts of events, in frames over time and in one image; and all frames as one sample."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 import numpy as np
 
@@ -124,6 +124,22 @@ class CountImage(Transform):
         need_events(self, events)
         image = counts(events, np.zeros(len(events), np.int64), 1, self.binary)[0]
         return image / max(1, image.max()) if self.normalise else image
+
+
+@dataclass(frozen=True)
+class Whole(Transform):
+    """Take an array (time, *features) for one sample without time, so that a network sees all of it at each step.
+
+    It stands behind `LogMel` or `ToFrames`, whose steps are then an axis of an image. Train on it as a current that is
+    constant in time, `model.fit(..., num_steps=4)`. All recordings must have the same number of steps.
+    """
+
+    timed: ClassVar[bool] = False
+
+    def __call__(self, array: Any) -> np.ndarray:
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"Whole takes an array, not {type(array).__name__}: put it behind ToFrames or LogMel")
+        return array
 
 
 def counts(events: Events, step: np.ndarray, steps: int, binary: bool = False) -> np.ndarray:

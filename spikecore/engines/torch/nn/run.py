@@ -17,6 +17,7 @@ from spikecore.engines.torch.modes import hooked, unread, written_down
 from spikecore.engines.torch.nn.chain import chain_of, run_chain
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
+from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.over_time import StepByStep
 from spikecore.engines.torch.nn.self_check import DIFFERS, Differs, Unchecked, cannot_check, check
 from spikecore.engines.torch.nn.state import check_state, module_of
@@ -32,6 +33,10 @@ NO_TIME = (
     "run: x of shape {} has an axis for each sample, and none is left for time or for the batch: it is read as {} time "
     "steps of one sample. For a batch that is the same at every step pass num_steps=...; for one sample pass "
     "x.unsqueeze(1), which is (time, batch, ...)"
+)
+HANDS_ON = (
+    "run: layer {!r} ({}) returns (spikes, state), and the next layer of the Sequential, {}, takes one tensor: give "
+    "the neuron init_hidden=True, so that it keeps its state and returns the spikes alone"
 )
 _TAKES = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}  # axes of a batch for layers that may come first
 
@@ -137,10 +142,11 @@ def run(
         if heard(*modules.values()):
             raise StepByStep("hooks are to see every call")
         verdict = verdict_on(net, modules, data, fused)
-        out, recorded, rows = _at_once(verdict, net, modules, data, steps, state, names, fused, bool(explain))
+        with _told_of_pairs(net):
+            out, recorded, rows = _at_once(verdict, net, modules, data, steps, state, names, fused, bool(explain))
     except StepByStep as reason:
         watched = _restarts(module_of(net), modules[reason.restarted]) if reason.restarted else None
-        with watched or contextlib.nullcontext([]) as restarts:
+        with watched or contextlib.nullcontext([]) as restarts, _told_of_pairs(net):
             out, recorded = by_steps(net, modules, data, steps, state, names)
         if verdict is not None and not hooked():  # to whom a call must do the same again
             verdict.refuse(reason)  # not before: it may be the input that is wrong
@@ -190,6 +196,26 @@ def _at_once(
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
     rows["compared with the loop"] = verdict.equal or f"not yet, {unchecked or verdict.unchecked}"
     return out, recorded, rows
+
+
+@contextlib.contextmanager
+def _told_of_pairs(net: Any) -> Iterator[None]:
+    """Name the neuron of a Sequential that hands its state on, where torch says that a layer got a tuple."""
+    try:
+        yield
+    except TypeError as error:
+        layers = [*_in_order(module_of(net))]
+        for (name, one), (_, following) in zip(layers, layers[1:]):
+            known = type(following).__module__.startswith(("torch.", "spikecore."))  # others may take what they like
+            if isinstance(one, SpikingNeuron) and one.returned_states() and known and "not tuple" in str(error):
+                raise TypeError(HANDS_ON.format(name, type(one).__name__, type(following).__name__)) from error
+        raise
+
+
+def _in_order(net: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+    """The layers of Sequentials, one after the other, by name."""
+    for name, layer in net._modules.items() if type(net) is nn.Sequential else ():
+        yield from _in_order(layer, f"{path}{name}.") if type(layer) is nn.Sequential else [(f"{path}{name}", layer)]
 
 
 def _warn_of_no_time(modules: Dict[str, nn.Module], x: Any) -> None:
