@@ -345,7 +345,7 @@ def _is_seed(value: Any) -> bool:
 
 def _is_bool(value: Any) -> bool:
     whole = isinstance(value, Integral) and int(value) in (0, 1)  # as programs for snnTorch have them
-    return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
+    return whole or is_instance(value, "numpy", "bool_")
 
 
 ANYTHING = ArgumentRule(lambda value: True, "anything")

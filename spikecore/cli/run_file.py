@@ -192,6 +192,9 @@ def checked(said: Given) -> RunFile:
     Raises:
         ConfigError: a key or value is wrong; lists every problem.
     """
+    large = [key for key, value in leaves(said.data).items() if isinstance(value, int) and abs(value) > MOST]
+    if large:
+        raise ConfigError([f"{said.name}: {key}: whole numbers of TOML have 64 bits at most" for key in large])
     try:
         return RunFile.model_validate(said.data)
     except ValidationError as error:
@@ -229,8 +232,8 @@ def text_of(path: Path, kind: str = "run file") -> str:
     except FileNotFoundError:
         near = sorted(str(file) for file in path.parent.glob("*.toml"))[:5]
         raise ConfigError([f"{path}: no such {kind}" + (f"; here are {', '.join(near)}" if near else "")]) from None
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (OSError, MemoryError) as error:
+        raise ConfigError([f"{path}: cannot be read: {getattr(error, 'strerror', 'it is too large')}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
 
@@ -262,10 +265,10 @@ def _absolute(data: Dict[str, Any], folder: Path) -> Dict[str, Any]:
     return data
 
 
-BARE = re.compile(r"[A-Za-z_./~$][^\s\"'=\[\]{}]*|\d+(\.\d+)?[kMGT]i?B")  # a word, a path, or a size such as 8GB
-
-
+#: A word, a path, the name of an array such as x_{part}, or a size such as 8GB.
+BARE = re.compile(r"[A-Za-z_./~$]([^\s\"'=\[\]{}]|{part})*|\d+(\.\d+)?[kMGT]i?B")
 KEY = re.compile(r'(("[^"]+"|[^."\s]+)(\.|$))+(?<!\.)')  # names, in quotes if they have a dot themselves
+MOST = 2**63 - 1  # what TOML promises; Python has no limit
 ABSENT: Any = object()  # stands for the value of a key that is to be removed
 
 
@@ -283,7 +286,7 @@ def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
     try:
         table: Any = data
         for part, below in zip(path, path[1:]):
-            index: Any = int(part) if isinstance(table, list) else part
+            index: Any = _place(table, part)
             if isinstance(table, dict):
                 table.setdefault(part, {})
             if isinstance(table[index], str):  # a bare name, e.g. the layer "Leaky", is a table with one key
@@ -292,7 +295,7 @@ def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
             elif isinstance(table[index], dict) and "kind" in table[index] and below.isdigit():
                 table[index] = [table[index]]  # likewise a table that stands alone for a list
             table = table[index]
-        place: Any = int(path[-1]) if isinstance(table, list) else path[-1]
+        place: Any = _place(table, path[-1])
         if value is not ABSENT:
             table[place] = value
         elif isinstance(table, dict):
@@ -301,6 +304,15 @@ def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
             del table[place]
     except (IndexError, ValueError, AttributeError, TypeError):
         raise ConfigError([f"{source}: the run file has no place {key!r}; list entries are counted from 0"]) from None
+
+
+def _place(table: Any, part: str) -> Any:
+    """The index in a list, or the key in a table, that a part of a dotted key says."""
+    if not isinstance(table, list):
+        return part
+    if not part.isdecimal():  # -1: a value's origin is known by its number
+        raise IndexError(part)
+    return int(part)
 
 
 def value_of(source: str, value: str) -> Any:

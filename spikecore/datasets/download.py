@@ -18,6 +18,7 @@ from spikecore.datasets.errors import DataFileError
 from spikecore.progress import Progress
 
 CHUNK = 1 << 20
+LARGEST = 1 << 36  # bytes; no data set here has a tenth of it
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 4  # connections for one file; each continues where the one before was cut
 AGENT = {"User-Agent": "spikecore"}  # some servers refuse the name of Python's library
@@ -63,16 +64,21 @@ def fetch(url: str, target: Path, md5: str, page: str) -> Path:
                 break
             except _Cut as cut:
                 if attempt == ATTEMPTS:
-                    raise DataFileError(f"{url}: {cut}; call again to continue there, or {by_hand}") from None
+                    raise _said(f"{url}: {cut}; call again to continue there, or {by_hand}") from None
         _check(part, md5, f"it was deleted; {by_hand}", delete=True)
         os.replace(part, target)
     except urllib.error.HTTPError as error:
-        raise DataFileError(f"{url}: the server answers {error.code} {error.reason}: {by_hand}") from None
+        raise _said(f"{url}: the server answers {error.code} {error.reason}: {by_hand}") from None
     except urllib.error.URLError as error:
-        raise DataFileError(f"{url}: cannot be reached: {error.reason}: {by_hand}") from None
+        raise _said(f"{url}: cannot be reached: {error.reason}: {by_hand}") from None
     except OSError as error:
         raise DataFileError(f"{part}: cannot be written: {error.strerror}; what is there is kept") from error
     return target
+
+
+def _said(text: str) -> DataFileError:
+    """The error with a text that may be a server's, of which a terminal must not obey anything."""
+    return DataFileError("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _receive(url: str, part: Path) -> None:
@@ -92,6 +98,8 @@ def _receive(url: str, part: Path) -> None:
         raise
     except urllib.error.URLError:
         raise
+    except ValueError as error:  # the server sends on to what is no address
+        raise urllib.error.URLError(str(error)) from None
     except (OSError, http.client.HTTPException) as error:  # of a server that takes the question and does not answer
         raise _Cut(f"the connection was cut after {there:,} bytes ({error})") from None
     with answer:
@@ -116,6 +124,8 @@ def _chunks(answer: Any, there: int, total: Optional[int]) -> Iterator[bytes]:
             break
         yield chunk
         there += len(chunk)
+        if there > LARGEST:
+            raise urllib.error.URLError(f"it sends more than {LARGEST:,} bytes, and no data set has so many")
     if total is not None and there < total:
         raise _Cut(f"the connection was cut after {there:,} of {total:,} bytes")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, cast
 
 from spikecore import Model
-from spikecore.api.layers.containers import Container
+from spikecore.api.layers.containers import walk
 from spikecore.arguments import PathLike, checked, unknown
 from spikecore.export.errors import ExportError
 from spikecore.files import write_together
@@ -104,7 +104,7 @@ def export(model: Model, path: PathLike, to: Optional[Target] = None, **options:
     checked_options(target, options)
     place = Path(path)
     ends = place.suffix.lower() in ENDINGS[target]
-    if isinstance(model.network, Container) and not tuple(model.network.children()):
+    if not any(True for _ in walk(model.network)):
         raise ExportError("the network has no layers, so there is nothing to export: add some, e.g. sc.Linear(64, 10)")
     draft = writer_of(target).files(model, place.stem if ends else place.name, **options)
     if ends and len(draft.contents) == 1:  # a single file is called as the user says, e.g. net.h5

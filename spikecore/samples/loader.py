@@ -136,6 +136,11 @@ class Loader:
                 f"has {self._samples.extent} entries, and lengths go up to {self._steps.max()}: leave bucket out"
             )
 
+    @property
+    def fills(self) -> bool:
+        """Whether batches are (batch, time, *features), in which shorter sequences are filled up."""
+        return isinstance(self._samples, Arrays) and self._samples.fills
+
     def __repr__(self) -> str:
         return f"Loader({self._count} samples, {len(self)} batches {', '.join(self._described())})"
 

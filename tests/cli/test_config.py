@@ -250,6 +250,9 @@ schedule = { kind = "step", evry = 3 }
         ("train.epochs", "must be key.path=value"),
         ("train.epochs=3 4", "not a TOML value"),
         ("network.layers.9.beta=1", "no place 'network.layers.9.beta'"),
+        ("network.layers.-1.beta=1", "no place 'network.layers.-1.beta'; list entries are counted from 0"),
+        (f"train.epochs={10**400}", "demo.toml: train.epochs: whole numbers of TOML have 64 bits at most"),
+        (f"seed={10**400}", "demo.toml: seed: whole numbers of TOML have 64 bits at most"),
         ("train.epochs=0", "demo.toml: train.epochs = 0 (from --set train.epochs=0): must be >= 1"),
         ("data.validation=2", "must be 'test', 'none', or a fraction"),
         ("network=3", "network = 3 (from --set network=3): must be a table"),
@@ -290,6 +293,21 @@ def test_no_file_and_no_toml(written, tmp_path):
     assert re.search(r"no such run file; here are .*near\.toml", refused(tmp_path / "far.toml")[0])
     assert "not a TOML file" in refused(written("= 3", "broken.toml"))[0]
     assert "brackets within brackets" in refused(written("a = " + "[" * 5000, "deep.toml"))[0]
+
+
+def test_a_file_that_does_not_fit_into_memory(written, monkeypatch):
+    def full(path, **options):
+        raise MemoryError
+
+    path = written(SMALL)
+    monkeypatch.setattr(type(path), "read_text", full)
+    assert "run.toml: cannot be read: it is too large" in refused(path)[0]
+
+
+def test_names_of_arrays_by_part_need_no_quotes():
+    assert config.value_of("--set data.lengths", "steps_{part}") == "steps_{part}"
+    with pytest.raises(config.ConfigError, match="not a TOML value"):
+        config.value_of("--set data.lengths", "steps_{}")
 
 
 def test_a_network_in_few_bits(written):

@@ -37,6 +37,8 @@ class Own(LocalRule):
         (Trace("mem", 0.9), "trace 'own' reads the membrane: say reads_membrane = True"),
         (Trace("input", 0.9), "unknown of 'input'"),
         (Trace("pre", 0.9, "near"), "unknown kind 'near'; did you mean 'nearest'"),
+        (Trace("pre", "x"), r"trace 'own': decay='x' must be in \[0, 1\]"),
+        (Trace("post", 1.5), r"decay=1.5 must be in \[0, 1\]"),
     ],
 )
 def test_a_trace_that_nobody_knows_is_refused(monkeypatch, trace, message):

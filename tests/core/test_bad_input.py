@@ -278,6 +278,7 @@ CONSTRUCTORS = [
     (lambda: sc.Leaky(beta=[0.5, -0.1]), r"Leaky: beta=-0\.1 must be in \[0, 1\]"),
     (lambda: sc.Leaky(beta=sc.learn(2.0)), r"Leaky: beta=2\.0"),
     (lambda: sc.Leaky(threshold=float("nan")), "Leaky: threshold=nan must be finite"),
+    (lambda: sc.learn([]), r"learn: value=.* must be a number, or several"),
     (lambda: sc.learn(0.5, per="layer"), "per='layer' must be None, 'neuron' or 'channel'"),
     (lambda: sc.learn([0.5, 0.6], per="neuron"), r"an array of shape \(2,\) already has its own"),
     (lambda: sc.Leaky(beta=[0.1, 0.2]).init(None, (3,)), r"beta of shape \(2,\) does not broadcast to neurons \(3,\)"),

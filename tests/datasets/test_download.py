@@ -34,6 +34,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.cuts, self.ranges, self.asked, self.mute = {}, [], True, [], 0
+        self.moved, self.reason, self.sized = "", None, True  # where it sends on to, how it says 404, and Content-Length
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
@@ -45,8 +46,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.mute -= 1
             self.close_connection = True
             return
+        if server.moved:
+            self.send_response(302)
+            self.send_header("Location", server.moved)
+            self.end_headers()
+            return
         if name not in server.files:
-            self.send_error(404)
+            self.send_error(404, server.reason)
             return
         content, start = server.files[name], 0
         if server.ranges and self.headers.get("Range"):
@@ -55,7 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_error(416)
                 return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if server.sized:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = server.cuts.pop(0) if server.cuts else len(content)
         with contextlib.suppress(ConnectionError):
@@ -152,6 +159,27 @@ def test_what_is_not_there_is_said_with_the_page(server, tmp_path):
     server.server_close()
     with pytest.raises(DataFileError, match=r"cannot be reached: .*get file\.bin from a page and put it into"):
         remote(server).fetch(tmp_path, "a page")
+
+
+@pytest.mark.parametrize("place", ["http://[::1", "http://host:port/", "file:///etc/passwd", "\x1b[31mhttp"])
+def test_a_server_that_sends_on_to_no_address(server, tmp_path, place):
+    server.moved = place
+    with pytest.raises(DataFileError, match=r"get file\.bin from a page and put it into"):
+        remote(server).fetch(tmp_path, "a page")
+
+
+def test_what_a_server_says_does_not_move_the_terminal(server, tmp_path):
+    server.reason = "\x1b[2JAll is well"
+    with pytest.raises(DataFileError, match=r"the server answers 404 \?\[2JAll is well"):
+        remote(server, served=False).fetch(tmp_path, "a page")
+
+
+def test_a_server_that_sends_without_end(server, tmp_path, monkeypatch):
+    wanted, server.sized = remote(server), False
+    assert wanted.fetch(tmp_path / "all", "a page").read_bytes() == CONTENT
+    monkeypatch.setattr(download, "LARGEST", download.CHUNK)
+    with pytest.raises(DataFileError, match=r"it sends more than 1,048,576 bytes.*get file\.bin from a page"):
+        wanted.fetch(tmp_path, "a page")
 
 
 def test_no_permission_and_no_space_are_said(server, tmp_path, monkeypatch):

@@ -19,6 +19,13 @@ DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if not page.with_suffix(".py").is_file()]
 # Pages that train or verify for many seconds: `make tutorials-check` runs them, and so does `.ci/run`.
 LONG = {"attention", "exact_gradients", "gallery", "ipu", "memory", "verify"}
+# What blocks that train reach at least, where the page says it, out of their names.
+REACHED = {
+    DOCS / "exact_gradients.md": (
+        0.8,
+        lambda n: n["sc"].eventprop.evaluate(n["network"], n["fitted"].params, n["test"], n["loss"]),
+    )
+}
 
 
 @pytest.mark.skipif(not PAGES, reason="docs/ is not part of this tree")
@@ -40,5 +47,8 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
         skip_without(code)
         with contextlib.redirect_stdout(io.StringIO()):
             run(code, line, module.__dict__)
+    if page in REACHED:
+        least, measured = REACHED[page]
+        assert measured(module.__dict__)["accuracy"] >= least
     for picture in re.findall(r"!\[[^\]]*\]\(pictures/([^)]+)\)", text):  # `make pictures` takes them from here
         assert (tmp_path / picture).is_file(), f"no block of {page.name} saves {picture!r}"

@@ -136,9 +136,10 @@ def test_headers_whose_names_differ_in_case_are_both_read(digits, tmp_path):
         assert f"#ifndef {stem}_H" in (tmp_path / f"{stem}.h").read_text()
 
 
-def test_a_network_without_layers_is_refused(tmp_path):
+@pytest.mark.parametrize("network", [sc.Sequential(), sc.Sequential(sc.Sequential(), sc.Sequential())])
+def test_a_network_without_layers_is_refused(network, tmp_path):
     with pytest.raises(sc.errors.ExportError, match="no layers"):
-        sc.export(sc.Model(sc.Sequential(), "numpy", input_shape=(2,)), tmp_path / "net")
+        sc.export(sc.Model(network, "numpy", input_shape=(2,)), tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
 

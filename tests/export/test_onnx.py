@@ -214,6 +214,13 @@ class OverBatch(sc.Leaky):
         return super().step(engine, params, state, x / x.shape[0])
 
 
+class HalfOfBatch(sc.Leaky):
+    """A neuron that computes with a number that is the same for two samples and for three."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, x * float(x.shape[0] // 2))
+
+
 class Places(sc.Leaky):
     """A neuron with another constant for each sample."""
 
@@ -221,7 +228,7 @@ class Places(sc.Leaky):
         return super().step(engine, params, state, x + engine.xp.reshape(engine.xp.arange(x.shape[0]), (-1, 1)))
 
 
-@pytest.mark.parametrize("neuron", [OverBatch(), Places()])
+@pytest.mark.parametrize("neuron", [OverBatch(), HalfOfBatch(), Places()])
 def test_what_depends_on_the_batch_fixes_its_size(neuron, tmp_path):
     model = sc.Model(sc.Sequential(sc.Linear(4, 3), neuron), "numpy", input_shape=(4,))
     with pytest.raises(

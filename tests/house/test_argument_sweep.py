@@ -76,6 +76,15 @@ def test_classes_of_the_user_are_checked_by_what_they_inherit():
         Own(reset_delay="False")
 
 
+def test_a_class_is_told_from_another_of_the_same_name():
+    bool_, model = (type(name, (), {})() for name in ("bool_", "Model"))
+    with pytest.raises(TypeError, match=r"inhibition=.* must be True or False"):
+        sc.Leaky(inhibition=bool_)
+    with pytest.raises(TypeError, match=r"export: model=.* must be a Model"):
+        sc.export(model, "net")
+    assert sc.Leaky(inhibition=np.True_).inhibition
+
+
 @arguments.checked
 def example(
     size: arguments.Size,

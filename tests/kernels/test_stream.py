@@ -43,6 +43,19 @@ def test_drawn_networks_step_by_step_bit_by_bit(seed, batch):
         assert_same(states, State({each: array[-1] for each, array in out.states[name].items()}))
 
 
+@pytest.mark.parametrize("bits", [3, 6])
+def test_inputs_and_outputs_of_few_bits_are_compiled(bits):
+    inputs, outputs = sc.compression.FixedPoint(bits, 3, signed=False), sc.compression.FixedPoint(bits, 3)
+    layers = sc.Quantized(sc.Linear(6, 5), input_quant=inputs, output_quant=outputs), sc.Leaky(threshold=0.2)
+    model = sc.Model(sc.Sequential(*layers, sc.Quantized(sc.Linear(5, 4), output_quant=outputs)), input_shape=(6,))
+    x = np.random.default_rng(bits).normal(0.5, 1.0, (30, 2, 6)).astype("float32")
+    x[9:15] = 0  # nothing arrives, and what is given is what the bias is rounded to
+    stream = model.stream(2)
+    assert stream.explain().startswith("compiled")
+    np.testing.assert_array_equal(np.stack([stream.step(one) for one in x]), model(x).spikes)
+    assert len(np.unique(model(x).spikes)) > 2
+
+
 def test_weights_of_any_size_give_the_same_spikes():
     model = sc.Model(DENSE, engine="numpy", seed=3)
     state = model.state()

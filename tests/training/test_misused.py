@@ -79,5 +79,21 @@ def test_predict_of_a_loader_and_a_loader_of_sequences_say_what_to_give():
     sequences = [np.random.default_rng(n).random((5 + n, 5)) for n in range(6)]
     with refused(TypeError, r"input=Loader\(.* must be an array of numbers: the loader's samples"):
         model().predict(Loader(X, Y, batch_size=2), num_steps=2)
-    with refused(sc.errors.ShapeError, r"lengths have shape \(2,\), .*; pass time_axis=1 if the inputs"):
-        model().fit(Loader(sequences, Y, batch_size=2), progress=False)
+    alike = [one[:6] for one in sequences]  # six samples of at most six steps: their axes could be taken for each other
+    for batches in (Loader(sequences, Y, batch_size=2), Loader(alike, Y)):
+        for use in (model().fit, model().evaluate):
+            with refused(sc.errors.ShapeError, r"Loader\(6 samples.* as \(batch, time, \*features\): pass time_axis=1"):
+                use(batches, progress=False)
+    model().fit(Loader(alike, Y), time_axis=1, progress=False)
+
+
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("torch", marks=NO_TORCH)])
+@pytest.mark.parametrize("kind", [">f4", ">f8", "longdouble"])
+def test_numbers_of_other_machines_are_numbers(engine, kind):
+    """Torch knows neither the other order of bytes nor more than eight of them."""
+    x, y, trained = X.astype("float32"), Y.astype(">i8"), model(engine)
+    expected = trained(x, num_steps=3).state["1"].mem
+    found = trained(x.astype(kind), num_steps=3).state["1"].mem
+    np.testing.assert_array_equal(*(trained.engine.to_numpy(mem) for mem in (found, expected)))
+    trained.fit(x.astype(kind), y, num_steps=3, progress=False)
+    assert trained.predict(x.astype(kind), num_steps=3).shape == (6,)

@@ -105,6 +105,7 @@ def test_predict_says_if_samples_came_first_in_fit(engine):
         model.to_engine(engine).predict(series)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        assert len(model.predict(series.swapaxes(0, 1))) == 24  # time first, as documented
         assert len(model.predict(series, time_axis=1)) == len(model.predict(X, num_steps=3)) == 24
 
 

@@ -112,8 +112,8 @@ def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
         return Learn(value, per or "neuron")
     value = constant(value, f"{owner}: {name}")
     flat = value.data.reshape(-1).tolist() if isinstance(value, FixedArray) else [value]
-    if not all(map(math.isfinite, flat)):
-        raise ValueError(f"{owner}: {name}={shown(value)} must be finite")
+    if not flat or not all(map(math.isfinite, flat)):
+        raise ValueError(f"{owner}: {name}={shown(value)} must be {'finite' if flat else 'a number, or several'}")
     if per is not None and isinstance(value, FixedArray) and value.shape != ():
         raise ValueError(
             f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own values"

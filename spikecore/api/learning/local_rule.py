@@ -27,7 +27,7 @@ from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d
 from spikecore.api.neurons.parallel import recurrence
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, is_number
 from spikecore.printing import Concise
 
 Weighing = Callable[[Any], Any]
@@ -241,6 +241,8 @@ class LocalRule(Concise, Checked):
                 if getattr(trace, field) not in known:
                     found = unknown(field, getattr(trace, field), known)
                     raise ValueError(f"{type(self).__name__}: trace {name!r}: {found}")
+            if not is_number(trace.decay) or not 0.0 <= trace.decay <= 1.0:
+                raise ValueError(f"{type(self).__name__}: trace {name!r}: decay={trace.decay!r} must be in [0, 1]")
             if trace.of == "mem" and not self.reads_membrane:
                 raise ValueError(f"{type(self).__name__}: trace {name!r} reads the membrane: say reads_membrane = True")
         return tuple(self.traces().items())

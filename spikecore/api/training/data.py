@@ -74,7 +74,10 @@ def batches_for(
 
     Raises:
         TypeError: ``batch_size`` is given for batches.
+        ShapeError: a loader fills up sequences as (batch, time, *features), and ``feed`` takes axis 0 for time.
     """
+    if getattr(data, "fills", False) and not feed.static and feed.time_axis == 0:
+        raise ShapeError(f"{data!r} fills up sequences of unequal length as (batch, time, *features): pass time_axis=1")
     if targets is not None or unlabelled and hasattr(data, "shape"):
         return batches_of(data, targets, feed, batch_size, model.seed, shuffle)
     if batch_size is not None:

@@ -130,23 +130,27 @@ def _of_sequences(model: Any, data: Any, loss: Any, feed: Feed, batch_size: int)
 
 def _say_of_axes(model: Any, data: Any, feed: Feed) -> None:
     """Warn if the samples came first in ``fit``, and an array of samples would now be read as time first."""
-    if feed.static or feed.time_axis or not model.trainer.time_axis or getattr(data, "ndim", 0) < 2:
-        return
-    (steps, samples), axis = data.shape[:2], model.trainer.time_axis
-    warn(
-        f"predict: the input of shape {tuple(data.shape)} is read as {steps} time steps of {samples} samples, while "
-        f"fit was given time_axis={axis}: pass time_axis={axis} if it is laid out as in fit"
-    )
+    if not feed.static and not feed.time_axis and _samples_first(model, data):
+        warn(
+            f"predict: the input of shape {tuple(data.shape)} is read as {data.shape[0]} time steps of "
+            f"{data.shape[1]} samples, while fit was given time_axis=1: pass time_axis=1 if it is laid out as in fit"
+        )
 
 
 def say_of_call(model: Any, data: Any) -> None:
     """Warn if samples of the length that ``fit`` saw come first in a call, whose first axis is time."""
-    steps, shape = model.trainer.sequence, tuple(getattr(data, "shape", ()))
-    if model.trainer.time_axis == 1 and len(shape) > 2 and shape[1] == steps != shape[0]:
+    if _samples_first(model, data):
+        (time, steps), shape = data.shape[:2], tuple(data.shape)
         warn(
-            f"model(x): the input of shape {shape} is read as {shape[0]} time steps of {steps} samples, while fit saw "
+            f"model(x): the input of shape {shape} is read as {time} time steps of {steps} samples, while fit saw "
             f"{steps} steps along time_axis=1: write model(np.moveaxis(x, 1, 0)) if it is laid out as in fit"
         )
+
+
+def _samples_first(model: Any, data: Any) -> bool:
+    """Whether axis 1 of an array, and not axis 0, has as many steps as the sequences of ``fit`` had along theirs."""
+    steps, shape = model.trainer.sequence, tuple(getattr(data, "shape", ()))
+    return model.trainer.time_axis == 1 and len(shape) > 1 and shape[1] == steps != shape[0]
 
 
 def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:

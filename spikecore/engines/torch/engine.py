@@ -115,6 +115,8 @@ class TorchEngine(Scans, Engine):
         wanted = getattr(torch, dtype or self.dtype)
         if not isinstance(x, torch.Tensor):
             x = real(np.asarray(x))
+            if x.dtype.itemsize > 8 or not x.dtype.isnative:  # long doubles, and what comes from other machines
+                x = x.astype(x.dtype.newbyteorder("=") if x.dtype.itemsize <= 8 else "float64")
             if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
                 x = x.copy()
             return on_device(x, self.device, wanted)

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from spikecore.export.errors import ExportError
 
-SIZES = 2, 3  # of the batches of the two files
+SIZES = 2, 9  # of the batches of the two files: far apart, since a layer may compute with its half or its quarter
 BATCH = "batch"  # name of the axis in the file
 #: Operators whose operands broadcast, so that a constant that is the same for all samples needs no axis for them.
 BROADCASTING = frozenset(

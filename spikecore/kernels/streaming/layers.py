@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree, computes_as, shapes_of
+from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree, computes_as, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.adaptive_pooling import (
     AdaptiveAvgPool1d,
@@ -176,9 +176,11 @@ def _one_to_one(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Si
 
 def _quantized(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     inner = layer.layer
-    if type(inner) not in ADDERS or layer.input_quant is not None or layer.output_quant is not None:
-        raise NoKernel(f"{layer!r} has no kernel for a single step: of its grids, only those of weights and bias have")
-    return ADDERS[type(inner)](plan, inner, layer.prepare(plan.engine, params), buffers, given)
+    if type(inner) not in ADDERS:
+        raise NoKernel(f"{layer_name(inner)}, also with few bits, has no kernel for a single step")
+    given = given if layer.input_quant is None else plan.rounded(given, layer.input_quant)
+    to = ADDERS[type(inner)](plan, inner, layer.prepare(plan.engine, params), buffers, given)
+    return to if layer.output_quant is None else plan.rounded(to, layer.output_quant)
 
 
 def _as_it_is(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:

@@ -197,21 +197,30 @@ def layer(address):
 """
 
 #: (x - shift) scale weight + bias, one of each per value.
-AFFINE = """
+EACH = """
 def layer(address):
     table = integers(address)
     source, target = integers(table[0]), integers(table[1])
     value, out, touched = row(source[VALUE]), row(target[VALUE]), integers(source[TOUCHED])
-    shift, scale, weight, bias = row(table[2]), row(table[3]), row(table[4]), row(table[5])
+    {reads}
     clear(table[1])
     if source[ANY] != 0:
         for b in range(source[BLOCKS]):
             if touched[b] != 0:
                 for j in range(b * BLOCK, min(source[LENGTH], (b + 1) * BLOCK)):
-                    out[j] = (value[j] - shift[j]) * scale[j] * weight[j] + bias[j]
+                    out[j] = {formula}
                 touch(table[1], b * BLOCK, b * BLOCK + 1)
     gather(table[1])
 """
+AFFINE = EACH.format(
+    reads="shift, scale, weight, bias = row(table[2]), row(table[3]), row(table[4]), row(table[5])",
+    formula="(value[j] - shift[j]) * scale[j] * weight[j] + bias[j]",
+)
+#: The nearest fixed-point numbers: steps of one, the bounds in steps, the size of a step.
+ROUNDED = EACH.format(
+    reads="grid = row(table[2])",
+    formula="min(max(np.floor(value[j] * grid[0] + F(0.5)), grid[1]), grid[2]) * grid[3]",
+)
 
 #: The sum of two signals.
 SUM = """

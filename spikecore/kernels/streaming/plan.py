@@ -10,6 +10,7 @@ import numpy as np
 
 from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.tree import flatten
+from spikecore.api.functional.quantisers import FixedPoint
 from spikecore.kernels.recurrence import WEIGHT, Recurrence
 from spikecore.kernels.runtime.build import build_by_address
 from spikecore.kernels.select import Terms, kernels_or_reason
@@ -119,6 +120,13 @@ class Plan:
         shift, scale, weight, bias = whole
         to = self.signal(given.shape, (given.idle - shift) * scale * weight + bias)
         self.call("", numba_source.AFFINE, (given.address, to.address, *map(self.address, whole)))
+        return to
+
+    def rounded(self, given: Signal, grid: FixedPoint) -> Signal:
+        """Add the nearest numbers on a grid; returns what it gives."""
+        to, (lowest, highest) = self.signal(given.shape, grid.apply(self.engine, given.idle)), grid.limits
+        numbers = self.address([2.0**grid.fraction, lowest, highest, 2.0**-grid.fraction])
+        self.call("", numba_source.ROUNDED, (given.address, to.address, numbers))
         return to
 
     def sum(self, first: Signal, second: Signal) -> Signal:
