@@ -34,7 +34,11 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.cuts, self.ranges, self.asked, self.mute = {}, [], True, [], 0
-        self.moved, self.reason, self.sized = "", None, True  # where it sends on to, how it says 404, and Content-Length
+        self.moved, self.reason, self.sized = (
+            "",
+            None,
+            True,
+        )  # where it sends on to; how it says 404; its Content-Length
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
