@@ -19,19 +19,19 @@ STATUS = ("same", "better", "deviates", "not offered")
 HEAD = """\
 # Names of snnTorch
 
-Every public name of snnTorch 1.0, with its counterpart in spikecore:
+This page lists every public name of snnTorch 1.0 with its counterpart in spikecore. The status means:
 
 - **same**: names of arguments, defaults and results agree, apart from the common differences below. There may be
   further arguments.
-- **better**: the same where snnTorch works; it also works where snnTorch fails.
+- **better**: works as in snnTorch, and also where snnTorch fails.
 - **deviates**: differs on purpose. The last column says how; [Differences from snnTorch](deviations.md) says more.
 - **not offered**: the last column says what to use instead.
 
-Common differences: the dtype follows the input; errors name the argument; random draws take a `seed`; losses take their
-arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets only this network, copies and
-pickles work, and setting `reset_mechanism` has an effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch).
-snnTorch's submodules of `functional` exist, too: `functional.loss.ce_rate_loss` is `functional.ce_rate_loss`.
-"""
+These differences are common to many names: the dtype follows the input, errors name the argument, random draws take a
+`seed`, and losses take their arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets
+only this network, copies and pickles work, and setting `reset_mechanism` has an effect ([Modules for
+PyTorch](nn.md#what-differs-from-snntorch)). snnTorch's submodules of `functional` exist, too:
+`functional.loss.ce_rate_loss` is `functional.ce_rate_loss`. """
 
 
 class Row(NamedTuple):
