@@ -31,7 +31,8 @@ These differences are common to many names: the dtype follows the input, errors 
 `seed`, and losses take their arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets
 only this network, copies and pickles work, and setting `reset_mechanism` has an effect ([Modules for
 PyTorch](nn.md#what-differs-from-snntorch)). snnTorch's submodules of `functional` exist, too:
-`functional.loss.ce_rate_loss` is `functional.ce_rate_loss`. """
+`functional.loss.ce_rate_loss` is `functional.ce_rate_loss`.
+"""
 
 
 class Row(NamedTuple):
