@@ -1,4 +1,16 @@
-"""The table ``[network]`` of a new run file, with the sizes that fit the data."""
+"""The table ``[network]`` of a new run file, with the sizes that fit the data.
+
+For images of 28 x 28 pixels in ten classes it writes, with a comment above that names other kinds of neurons::
+
+    [network]
+    layers = [
+        "Flatten", # what has several axes becomes a vector
+        { kind = "Linear", in_features = 784, out_features = 128 }, # weights, with bias
+        { kind = "Leaky", beta = 0.9, threshold = 1.0 }, # membrane decay per step, in [0, 1]; firing threshold
+        { kind = "Linear", in_features = 128, out_features = 10 },
+        { kind = "Leaky", beta = 0.9, threshold = 1.0 }, # one neuron per class; the class with most spikes wins
+    ]
+"""
 
 from __future__ import annotations
 

@@ -331,7 +331,15 @@ def test_a_network_in_few_bits(written):
 
 def test_run_files_doc_mentions_every_key():
     text = (ROOT / "docs" / "run_file_keys.md").read_text()
-    sections = (config.RunFile, tables.Digits, tables.Mnist, tables.Npz, config.Network, config.Train, kinds.Stopping)
+    sections = (
+        config.RunFile,
+        tables.Digits,
+        tables.Mnist,
+        tables.Npz,
+        config.NetworkTable,
+        config.Train,
+        kinds.Stopping,
+    )
     sections += (kinds.AnyPruning, kinds.AnyRewiring)
     sections += (Quantize,)
     for model in sections:

@@ -83,7 +83,7 @@ class Engine(abc.ABC):
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
-        for name, option in inspect.signature(type(self)).parameters.items():  # of its own, if they are no defaults
+        for name, option in inspect.signature(type(self)).parameters.items():  # options that are no defaults
             held = getattr(self, name, option.default)
             if name not in ("device", "dtype") and held != option.default:
                 rows.append((name, str(held)))

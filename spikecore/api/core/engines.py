@@ -36,11 +36,11 @@ class EngineEntry(NamedTuple):
 
     target: str  # "module:class", imported at first use
     needs: Tuple[str, ...] = ()  # packages that must be importable
-    install: str = ""  # the command that installs them, and what to write in it for other versions
+    install: str = ""  # the command that installs them, with the variants for other versions
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # top-level names of the libraries whose arrays ``engine_of`` hands to the engine
     of: str = ""  # "module:function" from such an array to its engine; "": the engine's class, with the array's dtype
-    extra: str = ""  # in place of ``install``: the extra of spikecore that brings them
+    extra: str = ""  # instead of ``install``: the name of spikecore's extra that installs them
     converter: str = (
         ""  # "module:function" that makes a Model of a module of these ``modules``, and of an input's shape
     )
@@ -64,7 +64,7 @@ _ENGINES = {
     ),
 }
 
-_PLUGINS = {  # engines of this project in packages of their own; used until the package is installed and says it itself
+_PLUGINS = {  # engines of this project in packages of their own: entries to use while the package is not installed
     "jax": EngineEntry(
         "spikecore_jax.engine:JaxEngine",
         ("spikecore_jax",),

@@ -98,7 +98,7 @@ class Layer(Concise, Checked, abc.ABC):
     #: zero is a connection that does not exist; see ``api/training/pruning.py``.
     connections: ClassVar[Tuple[str, ...]] = ()
 
-    if not TYPE_CHECKING:  # type checkers are to refuse it
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report a call as a mistake
 
         def __call__(self, *arguments: Any, **options: Any) -> Any:
             """Refuse a call: a layer describes, a model runs.

@@ -251,7 +251,7 @@ def check_range(owner: object, name: str, value: Param, low: float, high: float)
         return
     plain = values_of(value)
     if isinstance(plain, Initialiser):
-        return  # ``initial`` looks at what is drawn
+        return  # drawn values are checked when they are drawn, by ``initial``
     flat = [float(plain)] if isinstance(plain, float) else plain.reshape(-1).tolist()
     bad = [v for v in flat if not (math.isfinite(v) and low <= v <= high)]
     if bad:

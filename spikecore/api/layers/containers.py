@@ -286,7 +286,7 @@ class Listed(Container):
     def children(self) -> Iterator[Tuple[str, Layer]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
-    if not TYPE_CHECKING:  # type checkers are to refuse these
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report these uses as mistakes
 
         def __getitem__(self, index: Any) -> Any:
             raise TypeError(f"{layer_name(self)} has no indices: write network.layers[{index!r}]")
@@ -297,7 +297,7 @@ class Listed(Container):
                     f"{layer_name(self)} has no {name!r}: a network does not change; write "
                     f"sc.{layer_name(self)}(*layers), with all layers"
                 )
-            if name.startswith("_"):  # what Python and its tools ask for
+            if name.startswith("_"):  # Python and its tools look such names up; a plain error is enough
                 raise AttributeError(name)
             from spikecore.other_names import no_member
 

@@ -43,7 +43,7 @@ class Output:
             rows += [(f"states[{name!r}].{each}", described(values)) for each, values in state.items()]
         return table("Output (time, batch, …)", rows)
 
-    if not TYPE_CHECKING:  # type checkers are to refuse these
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report these uses as mistakes
 
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(f"Output has no {name!r}{_meant(name)}")

@@ -20,7 +20,7 @@ from spikecore.api.layers.network import Output, forward, objective, record_opti
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
-PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
+PARTS = ("params", "buffers", "optimizer", "step", "lr")  # entries of a state; the first three are arrays by name
 
 
 def recorded_for(loss: Any) -> Tuple[str, ...]:
@@ -31,7 +31,7 @@ def recorded_for(loss: Any) -> Tuple[str, ...]:
     terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
     named: List[str] = []
     for term in terms:
-        layers = getattr(term, "layers", ())  # of an object of the user's own, it may be anything
+        layers = getattr(term, "layers", ())  # an object of the user's own may have anything here
         several = layers if isinstance(layers, (tuple, list)) else (layers,)
         named += [name for name in several if isinstance(name, str)]
     plain = all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms)
@@ -160,9 +160,9 @@ class NetworkExecutor(Executor, GradientAccess):
         self.steps_done = 0
         self.lr = optimizer.lr if optimizer is not None else 0.0
         self.waiting: Optional[Params] = None  # the sum of gradients that wait for ``update``, by dotted path
-        self.added = 0.0  # weights of their batches
-        self.moved: Optional[Tree] = None  # the buffers after these batches
-        #: The optimiser of each parameter that is trained, by name; those of its groups differ.
+        self.added = 0.0  # the sum of the weights with which they were added
+        self.moved: Optional[Tree] = None  # the buffers after their batches, which ``update`` takes over
+        #: The optimiser of each parameter that is trained, by name; groups give some parameters other options.
         self.trained: Dict[str, Optimizer] = _trained(optimizer, network, params)
         self.place(params, buffers)
 
@@ -294,7 +294,7 @@ class NetworkExecutor(Executor, GradientAccess):
         self.lr = lr
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
-        trains = self.optimizer is not None  # then what it validates goes the same way each time, too
+        trains = self.optimizer is not None  # then validation picks kernels as training does, by sizes alone
         run = Pass(self.engine, steps, record=record_option(self.network, record), repeating=trains)
         return forward(self.network, run, self.used(), self.buffers, self.engine.asarray(inputs), state)[0]
 
@@ -317,7 +317,7 @@ class NetworkExecutor(Executor, GradientAccess):
         }
 
     def load(self, state: Dict[str, Any]) -> None:
-        params = fitting("params", state["params"], self.params)  # by shapes, which divided weights have as a whole
+        params = fitting("params", state["params"], self.params)  # divided weights show the shape of the whole
         buffers = fitting("buffers", state["buffers"], self.buffers)
         step, lr, slots = whole_number("step", state["step"], 0), state["lr"], self._fitting_slots(state)
         if step > MOST_STEPS:

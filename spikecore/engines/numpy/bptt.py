@@ -87,7 +87,7 @@ def scan(
     window: Optional[int],
 ) -> Tuple[Any, State, State]:
     """``Engine.scan`` on arrays; on ``Var``s, the whole run is one node of their tape."""
-    if inputs.ndim == 1:  # with an axis more: NumPy 1 computes single numbers in float64
+    if inputs.ndim == 1:  # add an axis, because NumPy 1 computes with single numbers in float64
         wide = map_leaves(lambda x: engine.xp.expand_dims(x, axis=0), state), engine.xp.expand_dims(inputs, axis=1)
         results = scan(engine, stepper, params, *wide, steps, record, window)
         outputs, recorded, final = (map_leaves(lambda x: x[..., 0], part) for part in results)

@@ -152,7 +152,7 @@ class NumpyEngine(Scans, ArrayEngine):
         if self.fused is False or (overridden and self.fused == "auto"):
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        any_size = self.target == "cpu" and not repeating  # training goes by sizes alone, so that it can be repeated
+        any_size = self.target == "cpu" and not repeating  # in training the size alone decides: it repeats
         how: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
         terms = Terms(self.fused, self.dtype, least(repeating), self.target, **how)
         asked = wanted_of(inputs, params, state), inputs.shape[0] == 1 < shape[0]

@@ -23,7 +23,7 @@ from spikecore.engines.torch.pooling import max_pool2d
 from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
 
-SHORT, MANY = 16, 1 << 10  # rows shorter than a vector of the CPU; the size from which it matters
+SHORT, MANY = 16, 1 << 10  # rows shorter than the CPU's vectors; arrays so large that transposing them pays
 _COMPAT = (
     "maximum minimum where exp log sqrt sin cos tanh atan reshape permute_dims expand_dims squeeze "
     "broadcast_to flip concat stack mean max min argmax argmin "
