@@ -15,7 +15,7 @@ WHOLE = 2000  # steps up to which a series is seen whole
 HIDDEN = 64
 CHANNELS, KERNEL, POOLED, LONG = 32, 9, 4, 128
 SHAPES, SEQUENCES = 96, 64  # channels of the two convolutions of a series
-PER_WEIGHT = 4  # samples for each weight of a shortcut of series, which would fit noise with fewer
+PER_WEIGHT = 4  # samples for each entry of a series or an image, from which a shortcut does not fit noise
 UPDATES, STEPWISE_UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 800, 10, 8, 64
 LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
 FEW = 100  # up to so many samples, weights decay at these rates; with more, in proportion less
@@ -141,6 +141,18 @@ ZERO = Choice(
 )
 
 
+def _shortcut(facts: Facts) -> List[Choice]:
+    """Whether there are samples enough for the weights of a Linear layer beside the network."""
+    return [SHORTCUT] if facts.samples >= PER_WEIGHT * math.prod(facts.shape) else []
+
+
+def _beside_linear(facts: Facts, body: Layer, zero: init.Initialiser) -> Layer:
+    if not _shortcut(facts):
+        return body
+    linear = sc.Linear(math.prod(facts.shape), facts.outputs, weight_init=zero)
+    return sc.Add(sc.Sequential(sc.Flatten(), linear), body)
+
+
 def _outputs(facts: Facts, size: int, first: Optional[init.Initialiser] = None) -> Tuple[Layer, Layer]:
     return sc.Dropout(DROPOUT), sc.Linear(size, facts.outputs, weight_init=first)
 
@@ -199,32 +211,36 @@ def _series(facts: Facts) -> Body:
         NORM,
         ZERO,
     ]
-    if facts.samples < PER_WEIGHT * steps * features:
-        return body, choices
-    straight = sc.Sequential(sc.Flatten(), sc.Linear(steps * features, facts.outputs, weight_init=zero))
-    return sc.Add(straight, body), [*choices, SHORTCUT]
+    return _beside_linear(facts, body, zero), [*choices, *_shortcut(facts)]
 
 
 def _images(facts: Facts) -> Body:
     channels, height, width = facts.shape
-    side, stride = min(7, height, width), 2 if min(height, width) > 16 else 1
-    spiking = sc.Sequential(
+    side, stride, zero = min(4, height, width), 2 if min(height, width) > 16 else 1, init.constant(0.0)
+    spiking: Layer = sc.Sequential(
         sc.Conv2d(channels, CHANNELS, 5, padding=2, stride=stride),
         sc.BatchNorm2d(CHANNELS),
         sc.Leaky(beta=0.5),
+        sc.Conv2d(CHANNELS, 2 * CHANNELS, 3, padding=1, stride=stride),
+        sc.BatchNorm2d(2 * CHANNELS),
+        sc.Leaky(beta=0.5),
         sc.AdaptiveAvgPool2d((side, side)),
         sc.Flatten(),
-        *_outputs(facts, CHANNELS * side * side),
+        *_outputs(facts, 2 * CHANNELS * side * side, zero),
     )
-    straight = sc.Sequential(sc.Flatten(), sc.Linear(channels * height * width, facts.outputs))
-    return sc.Add(straight, spiking), [
+    return _beside_linear(facts, spiking, zero), [
         Choice(
             "encoding", f"constant, {POOLED_STEPS} steps", "an image has no time; the convolution learns the currents"
         ),
-        Choice("neurons", f"{CHANNELS} channels of Leaky(beta=0.5)", f"behind a Conv2d of 5 x 5, stride {stride}"),
+        Choice(
+            "neurons",
+            f"{CHANNELS} and {2 * CHANNELS} channels of Leaky(beta=0.5)",
+            f"behind a Conv2d of 5 x 5 and one of 3 x 3, each of stride {stride}",
+        ),
         Choice("pooling", f"mean over {side} x {side} parts", "where in the image does not matter to the pixel"),
         NORM,
-        SHORTCUT,
+        ZERO,
+        *_shortcut(facts),
     ]
 
 
