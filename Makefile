@@ -27,9 +27,9 @@ $(BIN)/python:
 # uv is quicker than pip, and reads none of its settings: it is told them, so that it takes the packages that pip would.
 # Where there is no uv, or it finds less, pip installs.
 told = $(shell $(BIN)/python -m pip config list | sed -n "s/^[a-z:]*\.$(1)='\(.*\)'$$/\1/p" | head -1)
-UV = UV_DEFAULT_INDEX='$(call told,index-url)' UV_INDEX='$(call told,extra-index-url)' \
-  UV_FIND_LINKS='$(call told,find-links)' UV_CONSTRAINT='$(call told,constraint)' \
-  VIRTUAL_ENV=.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv
+UV_SETTINGS = UV_DEFAULT_INDEX='$(call told,index-url)' UV_INDEX='$(call told,extra-index-url)' \
+  UV_FIND_LINKS='$(call told,find-links)' UV_CONSTRAINT='$(call told,constraint)'
+UV = $(UV_SETTINGS) VIRTUAL_ENV=.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv
 
 .venv/extras-%: pyproject.toml | $(BIN)/python
 	{ $(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
@@ -138,7 +138,7 @@ package: .venv/extras-dev  ## wheel and source distribution, tried in clean envi
 	rm -rf build/package
 	$(BIN)/python -m build --outdir build/package .
 	$(BIN)/twine check --strict build/package/*
-	PACKAGE=build/package $(BIN)/python -m pytest -m "slow or not slow" tests/house/test_package.py
+	$(UV_SETTINGS) PACKAGE=build/package $(BIN)/python -m pytest -v -m "slow or not slow" tests/house/test_package.py
 
 release: package docs  ## wheel, source distribution and site, tried; and what is left for a person to do
 	@ls build/package build/site/index.html

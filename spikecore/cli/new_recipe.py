@@ -43,7 +43,7 @@ def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:
     keys = {key: value for key, value in start.data.items() if key != "scale"}
     if start.recorded:
         if "num_steps" in recipe.feed:
-            keys["transforms"] = [*keys["transforms"], {"kind": "Whole"}]
+            keys["transforms"] = [*keys["transforms"], {"kind": "WholeSample"}]
         keys["in_memory"] = len(train) * np.asarray(train[0][0]).nbytes <= KEPT
     return keys
 

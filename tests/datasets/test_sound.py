@@ -407,9 +407,9 @@ def test_a_folder_without_classes(tmp_path):
 def test_a_spectrogram_is_one_sample_behind_whole():
     """Without it a batch is time first; with it the steps are an axis of a sample without time."""
     sounds = EventDataset([tone(300.0, 8000), tone(900.0, 8000)], [0, 1], name="tones").map(LogMel(mels=8))
-    whole = sounds.map(transforms.Whole())
+    whole = sounds.map(transforms.WholeSample())
     assert (sounds.timed, whole.timed) == (True, False)
     assert sounds.batch([0, 1]).shape == (20, 2, 8)
     np.testing.assert_array_equal(whole.batch([0, 1]), np.moveaxis(sounds.batch([0, 1]), 0, 1))
     with pytest.raises(DataError, match="put it behind ToFrames or LogMel"):
-        transforms.Whole()(tone(300.0, 8000))
+        transforms.WholeSample()(tone(300.0, 8000))

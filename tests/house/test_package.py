@@ -158,22 +158,36 @@ def numpys(tag):
 
 
 PYTHONS = pythons()
+UV = shutil.which("uv", path=str(Path(sys.executable).parent))
+
+
+def done(*command, **options):
+    """A program that has ended well."""
+    ended = subprocess.run(command, capture_output=True, text=True, **options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended
 
 
 @pytest.fixture
 def environment(tmp_path):
-    """Makes a new environment of a Python, with what is named; returns its own python. It is deleted afterwards."""
+    """Makes a new environment of a Python, with what is named; returns its own python. It is deleted afterwards.
 
-    def make(python, *wanted):
+    By uv, where `make` has installed it: it links what it has unpacked once, where pip unpacks anew each time.
+    """
+
+    def make(python, *wanted, by=UV):
         if python is None:
             pytest.skip("no Python of this version on this machine")
-        done = subprocess.run([python, "-m", "venv", tmp_path / "venv"], capture_output=True, text=True)
-        if "ensurepip is not" in done.stdout:
-            pytest.skip(f"{python} makes no environments: {done.stdout.strip()}")
-        assert done.returncode == 0, done.stdout + done.stderr
         inside = tmp_path / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        done = subprocess.run([inside, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        if by:
+            done(by, "venv", "--quiet", "--no-config", "--python", python, tmp_path / "venv")
+            done(by, "pip", "install", "--quiet", "--no-config", "--python", inside, *wanted)
+            return inside
+        made = subprocess.run([python, "-m", "venv", tmp_path / "venv"], capture_output=True, text=True)
+        if "ensurepip is not" in made.stdout:
+            pytest.skip(f"{python} makes no environments: {made.stdout.strip()}")
+        assert made.returncode == 0, made.stdout + made.stderr
+        done(inside, "-m", "pip", "install", "--quiet", *wanted)
         return inside
 
     yield make
@@ -184,10 +198,7 @@ def tried(inside, script, folder):
     """What a script in tests/ prints, run by that Python, beside no sources and with no kernels of others."""
     around = {**os.environ, "SPIKECORE_CACHE": str(folder / "cache"), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
     around.pop("PYTHONPATH", None)  # what is installed is tried
-    command = [inside, ROOT / "tests" / script]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=around)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done(inside, ROOT / "tests" / script, cwd=folder, env=around).stdout
 
 
 def test_pythons_that_pyenv_keeps_are_found(monkeypatch, tmp_path):
@@ -207,15 +218,13 @@ def test_pythons_that_pyenv_keeps_are_found(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_message_of_the_wheel_names_a_command_that_works(built, environment, tmp_path):
-    """What it says where matplotlib is missing; pip finds everything that the command names."""
+    """pip installs the wheel; where matplotlib is missing, pip finds everything that the message's command names."""
     (wheel,) = built.glob("*.whl")
-    inside = environment(sys.executable, wheel)
+    inside = environment(sys.executable, wheel, by=None)
     script = "from spikecore import spikeplot; spikeplot.raster([0, 1])"
-    done = subprocess.run([inside, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    command = re.search(r"ImportError: .*: (pip .*)", done.stderr)[1]
-    trial = [inside, "-m", *shlex.split(command), "--dry-run", "--quiet"]
-    done = subprocess.run(trial, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    said = subprocess.run([inside, "-c", script], cwd=tmp_path, capture_output=True, text=True).stderr
+    command = re.search(r"ImportError: .*: (pip .*)", said)[1]
+    done(inside, "-m", *shlex.split(command), "--dry-run", "--quiet", cwd=tmp_path)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from spikecore.datasets.transforms.filters import Denoise as Denoise
 from spikecore.datasets.transforms.filters import Refractory as Refractory
 from spikecore.datasets.transforms.frames import CountImage as CountImage
 from spikecore.datasets.transforms.frames import ToFrames as ToFrames
-from spikecore.datasets.transforms.frames import Whole as Whole
+from spikecore.datasets.transforms.frames import WholeSample as WholeSample
 from spikecore.datasets.transforms.geometry import Crop as Crop
 from spikecore.datasets.transforms.geometry import Downsample as Downsample
 from spikecore.datasets.transforms.geometry import MergePolarities as MergePolarities

@@ -127,7 +127,7 @@ class CountImage(Transform):
 
 
 @dataclass(frozen=True)
-class Whole(Transform):
+class WholeSample(Transform):
     """Take an array (time, *features) for one sample without time, so that a network sees all of it at each step.
 
     It stands behind `LogMel` or `ToFrames`, whose steps are then an axis of an image. Train on it as a current that is
@@ -138,7 +138,7 @@ class Whole(Transform):
 
     def __call__(self, array: Any) -> np.ndarray:
         if not isinstance(array, np.ndarray):
-            raise DataError(f"Whole takes an array, not {type(array).__name__}: put it behind ToFrames or LogMel")
+            raise DataError(f"WholeSample takes an array, not {type(array).__name__}: put it behind ToFrames or LogMel")
         return array
 
 
