@@ -19,8 +19,8 @@ from spikecore.engines.torch.extras import TorchProcesses
 BATCH = 1  # the axis of the samples in (time, batch, *features)
 
 
-class Whole(TorchProcesses):
-    """The processes of one batch.
+class BatchProcesses(TorchProcesses):
+    """The processes that compute one batch together.
 
     Args:
         samples: how many the batch has, over all ranks.
@@ -64,7 +64,7 @@ def sync_statistics(engine: Any, ranks: Any, whole: int) -> Any:
 
     other = copy.copy(engine)
     other.xp = Vocabulary(**{**vars(engine.xp), "moments": shared, "batch_norm": batch_norm})
-    other.extras, other.shared = (Whole(whole), *engine.extras), True
+    other.extras, other.shared = (BatchProcesses(whole), *engine.extras), True
     return other
 
 
