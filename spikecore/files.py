@@ -66,7 +66,11 @@ def _drafted(path: Any, data: bytes) -> Iterator[Callable[[], None]]:
         return
     target = Path(os.path.realpath(path))
     with _new_draft(target, 0o666 if old is None else 0o600) as draft:
-        _write(draft, data, lambda handle: _finish(draft, handle, old))
+        try:
+            _write(draft, data, lambda handle: _finish(draft, handle, old))
+        except OSError as error:
+            error.filename = str(path)  # of a full disk, the system does not say which file
+            raise
         yield partial(_rename, draft, target)
 
 

@@ -116,6 +116,9 @@ def _carried_out(ours: Sweep, jobs: int, log: Any, as_json: bool) -> None:
     tested = ", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
     print(f"\n{sweep_results.best_rows(storage)}\n")
     print(f"trial {result['best_trial']} on the test set: {tested}")
+    if len(result["tested_trials"]) > 1:
+        numbers = ", ".join(map(str, result["tested_trials"]))
+        print(f"trials {numbers} have been evaluated on the test set by now: do not choose among them by it")
     print(f"its run file: {ours.directory / sweep_results.BEST_RUN}")
 
 

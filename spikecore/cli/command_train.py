@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shlex
 import signal
 import sys
@@ -40,6 +41,7 @@ from spikecore.cli.run_directory import MODEL, RUN, TrainingRun, check_unused, o
 from spikecore.errors import RankError, RankLost
 from spikecore.progress import at_work
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else
 
 RUN_TO_TRAIN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also a run directory.")
@@ -233,6 +235,7 @@ def _resumable(job: TrainingRun) -> Iterator[None]:
     Raises:
         Interrupted: in place of KeyboardInterrupt and Terminated, if the run has a directory by now.
         RankLost: with the command that continues.
+        OSError: the same, if the disk is full.
     """
 
     def message(what: str) -> str:
@@ -243,9 +246,13 @@ def _resumable(job: TrainingRun) -> Iterator[None]:
     try:
         with ending_within(job.config.train.save_within, lambda: message(late)), noting(signal.SIGTERM, *several):
             yield
-    except (KeyboardInterrupt, Terminated, RankLost) as error:
+    except (KeyboardInterrupt, Terminated, RankLost, OSError) as error:
         if job.directory is None or not (job.directory / RUN).exists():
             raise
+        if isinstance(error, OSError):
+            if error.errno not in FULL:
+                raise
+            raise OSError(message(f"{error.filename or job.directory}: {error.strerror}")) from None
         if isinstance(error, RankLost):
             raise RankLost(message(str(error))) from None
         if isinstance(error, Terminated):

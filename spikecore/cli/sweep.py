@@ -83,6 +83,12 @@ class Sweep:
             raise Hopeless(f"{self.directory}: the first {len(done)} trials have all failed, the last one with {why}")
 
     @property
+    def tested(self) -> List[int]:
+        """The numbers of the trials that have been evaluated on the test samples."""
+        path = self.directory / RESULT
+        return list(json.loads(path.read_text(encoding="utf-8")).get("tested_trials", ())) if path.exists() else []
+
+    @property
     def running(self) -> List[int]:
         """The numbers of trials that a process runs now, or has left unfinished."""
         return [trial.number for trial in self.storage.all() if trial.state.name == "RUNNING"]
@@ -103,6 +109,7 @@ class Sweep:
             if not (self.directory_of(best) / MODEL).exists():
                 raise FileNotFoundError(f"{self.directory_of(best)}: holds no {MODEL}, the weights of the best trial")
             result = sweep_results.summary(self.directory, self.storage, job.evaluate(job.model()))
+            result["tested_trials"] = sorted({*self.tested, best.number})
             whole = write(self.job_of(best, whole=True).config)
             write_atomically(self.directory / sweep_results.BEST_RUN, whole)
             write_atomically(self.directory / RESULT, (json_text(result, indent=2) + "\n").encode())

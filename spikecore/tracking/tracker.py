@@ -56,6 +56,7 @@ class Tracker:
         self.sample, self.config = sample, config
         self._model: Optional[Model] = None  # whose log is open
         self._past: Sequence[Row] = ()  # rows that the log lacks
+        self._rates: Dict[int, Row] = {}  # firing rates of the last of them
         self._last = 0  # the last epoch that is logged
 
     # ---- what a subclass writes ----
@@ -120,7 +121,10 @@ class Tracker:
         Raises:
             FileExistsError: the log is that of another training.
         """
-        self._open(model, list(model.history))
+        past = list(model.history)
+        self._open(model, past)
+        if self._past and self.sample is not None and model.trainer.executor.divided is None and writes(model):
+            self._rates = {past[-1]["epoch"]: self.sample.seen(model, past[-1]).rates}  # the weights are those after it
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:
         """Log an epoch; ``fit`` calls this after each, and so may a loop of your own.
@@ -137,7 +141,7 @@ class Tracker:
             return None
         self._open(model, [before for before in model.history if before["epoch"] < row["epoch"]], row["epoch"])
         for before in self._past:
-            self.scalars(before["epoch"], numbers_of(before))
+            self.scalars(before["epoch"], {**numbers_of(before), **self._rates.get(before["epoch"], {})})
         self.scalars(row["epoch"], {**numbers_of(row), **seen.rates})
         for name, png in seen.pictures.items():
             self.picture(row["epoch"], name, png)

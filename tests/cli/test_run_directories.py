@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,10 +19,12 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402
+from spikecore import files  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import lock, pictures  # noqa: E402
 from spikecore.cli import run_directory as runs  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
+from spikecore.cli.exit_codes import DATA  # noqa: E402
 
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["network.layers.0.out_features=4", "network.layers.2.in_features=4", "encoder.num_steps=2", "train.epochs=1"]
@@ -52,6 +55,26 @@ def train(*arguments):
     with pytest.raises(SystemExit) as left:
         cli.main(["train", str(RUN_FILE), *SETS, "-e", "numpy", *map(str, arguments)])
     return left.value.code
+
+
+def test_a_full_disk_names_the_file_and_the_command(monkeypatch, capsys):
+    whole, saved = files._write, []
+
+    def write(path, data, finish):
+        saved.extend([path] * (".model.safetensors." in str(path)))
+        if len(saved) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, data, finish)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_write", write)
+        assert train("--set", "train.epochs=3", "--out", "out") == DATA
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{Path('out/model.safetensors')}: No space left on device: 1 of 3 epochs are saved")
+    with pytest.raises(SystemExit) as left:
+        cli.main(last.partition("To continue: spikecore ")[2].split())
+    assert left.value.code == 0
+    assert len(Path("out/history.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])

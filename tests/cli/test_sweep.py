@@ -64,6 +64,7 @@ def test_a_sweep_writes_everything(spikecore, tmp_path):
     code, said, error = spikecore("sweep", *written(tmp_path), "--trials", 3, "--out", "out", "--json")
     assert code == 0, error
     result, rows, out = json.loads(said), table("out"), Path("out")
+    assert result["tested_trials"] == [result["best_trial"]]
     assert error.count("val_accuracy") == 3
     assert [row["trial"] for row in rows] == ["0", "1", "2"]
     best = max(rows, key=lambda row: float(row["val_accuracy"]))
@@ -133,9 +134,13 @@ def test_a_sweep_can_be_prolonged(spikecore, tmp_path, unseen):
     code, said, error = spikecore("sweep", "out", "--resume")
     assert code == 0, error
     assert "nothing left to try: 1 trials are done" in said
+    assert "evaluated on the test set by now" not in said  # the same trial is the best
     code, said, error = spikecore("sweep", *files, "--out", "out", "--resume", "-n", 2)
     assert code == 0, error
     assert len(table("out")) == 2
+    tested = json.loads((Path("out") / "result.json").read_text())["tested_trials"]
+    assert tested in ([0], [0, 1])
+    assert ("trials 0, 1 have been evaluated on the test set by now" in said) == (tested == [0, 1])
     assert spikecore("sweep", "out", "--resume", "-n", 1)[::2] == (
         2,
         "--trials 1: 2 trials have begun already; give at least as many\n",

@@ -32,6 +32,18 @@ def test_rates_are_those_of_activity(tmp_path):
     assert row["rate/1"] > 0
 
 
+def test_the_rates_of_an_epoch_after_which_its_process_was_killed(tmp_path):
+    """It had saved the model and not logged the epoch; of epochs before it nobody knows the rates any more."""
+    model = fitted(tracking.CSV(tmp_path / "whole.csv", sample=sample()), epochs=3)
+    seen = read_csv(tmp_path / "whole.csv")[-1]
+    model.save(tmp_path / "model")
+    fitted(tracking.CSV(tmp_path / "log.csv", sample=sample()), model=sc.load(tmp_path / "model"), epochs=1)
+    rows = read_csv(tmp_path / "log.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert {n: v for n, v in rows[2].items() if n != "seconds"} == {n: v for n, v in seen.items() if n != "seconds"}
+    assert rows[3]["rate/1"] > 0
+
+
 def test_trackers_that_share_a_sample_run_the_model_once(tmp_path, monkeypatch):
     shared, count = sample(), []
     look = tracking.Sample._look
