@@ -16,6 +16,8 @@ from spikecore.recipes import Recipe, look, of_facts
 
 LOOKED = 4096  # samples that are looked at
 KEPT = 2**30  # bytes of recordings that are read once, and not in each epoch
+WHOLE = {"kind": "WholeSample"}
+WINDOWS = [{"kind": "ToFrames", "steps": 4}, WHOLE]  # of recordings of a camera: so many images are channels of one
 WIDTH = 108  # characters of a line
 
 
@@ -42,8 +44,8 @@ def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:
     """The keys of ``[data]`` that say which samples. The network scales them itself."""
     keys = {key: value for key, value in start.data.items() if key != "scale"}
     if start.recorded:
-        if "num_steps" in recipe.feed:
-            keys["transforms"] = [*keys["transforms"], {"kind": "WholeSample"}]
+        if "num_steps" in recipe.feed and WHOLE not in keys["transforms"]:
+            keys["transforms"] = [*keys["transforms"], WHOLE]
         keys["in_memory"] = len(train) * np.asarray(train[0][0]).nbytes <= KEPT
     return keys
 

@@ -60,12 +60,18 @@ def sounds():
     return Path("sounds")
 
 
+def recordings(side):
+    """Writes 15 recordings of three classes, on a camera of so many pixels a side."""
+    t = np.arange(15 * side * side)
+    columns = {"t": t, "x": t % side, "y": t // side % side, "p": t % 2}
+    np.savez("events.npz", **columns, offset=t[:: side * side].tolist() + [len(t)], label=[0, 1, 2] * 5)
+    return Path("events.npz")
+
+
 def own(name):
     """Writes arrays, images or recordings of the user's own; None for data sets that others publish."""
     if name == "event_npz":
-        columns = {"t": np.arange(9), "x": np.arange(9) % 4, "y": np.arange(9) % 3, "p": np.arange(9) % 2}
-        np.savez("events.npz", **columns, offset=[0, 3, 5, 9], label=[0, 1, 2])
-        return Path("events.npz")
+        return recordings(4)
     if name == "image_folder":
         return pictures()
     if name == "wav_folder":
@@ -164,6 +170,14 @@ def test_a_new_file_goes_where_it_is_told(spikecore):
     assert (code, said) == (0, Path("mine.toml").read_text(encoding="utf-8"))
     spikecore("init", "mnist", "--path", "elsewhere")
     assert read("mnist.toml").data.path == str(Path("elsewhere").absolute())
+
+
+@pytest.mark.parametrize(("side", "factor"), [(4, []), (65, [{"kind": "Downsample", "factor": 2}])])
+def test_a_recording_is_an_image_whose_channels_are_windows_of_time(side, factor):
+    text = new_run_file.new_run_file("event_npz", recordings(side))
+    data, network = (tomllib.loads(text)[table] for table in ("data", "network"))
+    assert data["transforms"] == [*factor, {"kind": "ToFrames", "steps": 4}, {"kind": "WholeSample"}]
+    assert {"kind": "Standardize", "num_features": 8} in network["layers"]
 
 
 @pytest.mark.parametrize(

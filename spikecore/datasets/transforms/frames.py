@@ -130,8 +130,9 @@ class CountImage(Transform):
 class WholeSample(Transform):
     """Take an array (time, *features) for one sample without time, so that a network sees all of it at each step.
 
-    It stands behind `LogMel` or `ToFrames`, whose steps are then an axis of an image. Train on it as a current that is
-    constant in time, `model.fit(..., num_steps=4)`. All recordings must have the same number of steps.
+    Behind `LogMel`, steps are then an axis of an image. Behind `ToFrames`, frames (time, channels, height, width)
+    become one image with time * channels channels. Train on it as a current that is constant in time,
+    `model.fit(..., num_steps=4)`. All recordings must have the same number of steps.
     """
 
     timed: ClassVar[bool] = False
@@ -139,7 +140,7 @@ class WholeSample(Transform):
     def __call__(self, array: Any) -> np.ndarray:
         if not isinstance(array, np.ndarray):
             raise DataError(f"WholeSample takes an array, not {type(array).__name__}: put it behind ToFrames or LogMel")
-        return array
+        return array.reshape(-1, *array.shape[2:]) if array.ndim == 4 else array
 
 
 def counts(events: Events, step: np.ndarray, steps: int, binary: bool = False) -> np.ndarray:
