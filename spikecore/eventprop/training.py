@@ -8,7 +8,7 @@ from typing import Any, Collection, Dict, Mapping, NamedTuple, Optional, Union
 import numpy as np
 
 from spikecore import Adam, Group, get_engine
-from spikecore.api.training.clipping import clipped
+from spikecore.api.training.clipping import clipped, squares_of
 from spikecore.api.training.history import History
 from spikecore.api.training.loop import Schedule
 from spikecore.api.training.optimizers import Optimizer
@@ -125,7 +125,7 @@ def fit(
             found = gradient(network, now, inputs, targets, loss)
             step += 1
             grads = {name: spec.existing(xp, now[name], found.grads[name]) for name, spec in learned.items()}
-            grads = clipped(xp, grads, optimizer.clip_norm)
+            grads = clipped(grads, squares_of(xp, grads), optimizer.clip_norm)
             for name, spec in learned.items():
                 rate = optimizer.rate(spec, optimizer.lr * factor)
                 now[name], slots[name] = spec.update(xp, now[name], grads[name], slots[name], step, rate)

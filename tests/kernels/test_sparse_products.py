@@ -149,7 +149,7 @@ def test_training_finds_a_weight_that_is_nan_whether_a_spike_meets_it_or_not(mon
     assert np.isnan(np.asarray(out.states["3"].mem)[..., 3]).any() == (not lists)
     loss = sc.functional.ce_membrane_loss()
     with pytest.raises(
-        sc.errors.DivergedError, match="weight holds NaN or infinity after epoch 1: training has diverged"
+        sc.errors.DivergedError, match="in batch 1 of epoch 1 2.weight holds NaN or infinity: training has diverged"
     ):
         model.fit(data, loss=loss, epochs=2, num_steps=9, progress=False)
     model.fit(data, loss=loss, epochs=1, num_steps=9, progress=False, compute=sc.Compute(check_finite=False))

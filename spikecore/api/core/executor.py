@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.tree import Params, Tree
 from spikecore.api.core.words import Array
@@ -110,11 +111,14 @@ class GradientAccess(abc.ABC):
     """Gradients of batches, and updates with given ones. ``Executor.step`` is ``add`` and ``update``.
 
     Attributes:
-        guarded: whether a training step whose loss is not finite leaves the weights as they are.
+        guarded: whether a training step whose loss or gradient is not finite leaves the weights as they are; of a
+            gradient it raises a ``GradientError``.
+        squares: of the gradient of the last update, by parameter, each summed over its entries; empty: not known.
         assigned: how many times ``assign`` has been called.
     """
 
     guarded: bool = False
+    squares: Mapping[str, float] = MappingProxyType({})
     assigned: int = 0
 
     @abc.abstractmethod

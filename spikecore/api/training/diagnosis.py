@@ -22,6 +22,7 @@ from spikecore.api.functional.tasks import VALUE_BY_STEP, TargetKind
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.clipping import largest, norm_of, place_of
 from spikecore.api.training.data import DeviceBatch
 from spikecore.arguments import shown
 
@@ -33,6 +34,7 @@ FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
 ALWAYS = 0.99  # spikes per neuron and step
 VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
 EXPLODED = 1e4  # |gradient| |weights|, relative to the loss or 1
+LOUD = 10.0  # |gradient|, relative to the loss or 1, below which nobody asks for |weights|
 # Deviation of the first currents, relative to the threshold. Only neurons whose current lies between 0 and the
 # threshold can fire at some steps; of normal ones that is a share of 0.4 / 20, two of a hundred, and a spike says no
 # more than a sign. Counts of 10 events make about 5, unscaled columns of a table and pixels of 255 more than 50.
@@ -169,12 +171,12 @@ class Diagnosis:
         """Run what is kept, and say in one line what is wrong: layers, gradients."""
         if self.kept is None:
             return
-        (value, out), grads = self._run(self.kept)
+        (_, out), grads = self._run(self.kept)
         firing = list(_firing(self._watched(), self.model.engine, out))
         lr = float(self.model.trainer.executor.lr)
         if firing and lr > MOST_LR:
             firing.append(("lr", f"lr={lr:g} may be the cause, since it moves weights that far: try lr=1e-3"))
-        findings = [*firing, *self._gradients(value, grads, any(kind.startswith("never") for kind, _ in firing))]
+        findings = [*firing, *self._gradients(grads, any(kind.startswith("never") for kind, _ in firing))]
         new = {kind: text for kind, text in findings if kind not in self.said}
         self.said.update(new)
         if new:
@@ -201,7 +203,29 @@ class Diagnosis:
         layers = [(name, layer) for name, layer in walk(self.model.network) if isinstance(layer, Stepper)]
         return [(name, layer) for name, layer in layers if layer.spiking and (spikes or name != last)]
 
-    def _gradients(self, value: float, grads: Dict[str, Any], silent: bool) -> Iterator[Tuple[str, str]]:
+    def of_gradients(self, loss: float) -> str:
+        """Warning of gradients of an update that are very large, once in a training; else "".
+
+        They are measured by what the weights, all changed in proportion, would make of the loss. A norm that is not
+        large, which the update knows, is all that is looked at; gradients that are clipped do no such harm.
+        """
+        executor = self.model.trainer.executor
+        given = executor.gradients is not None and executor.divided is None and executor.clip_norm is None
+        norm, most = norm_of(executor.gradients.squares) if given else 0.0, max(1.0, abs(loss))
+        if norm <= LOUD * most or "exploded" in self.said:
+            return ""
+        size = norm_of({name: float((x * x).sum()) for name, x in executor.weights().items()})
+        if norm * size <= EXPLODED * most:
+            return ""
+        self.said.add("exploded")
+        place = place_of(self.model.network, largest(executor.gradients.squares))
+        return (
+            f"gradients explode: their norm is {norm:.0e} at a loss of {loss:.2g}, the largest is that of {place}. "
+            "Give the optimiser clip_norm=1.0 or a smaller lr, take a narrower surrogate, e.g. "
+            "surrogate.fast_sigmoid(slope=25), or a lower beta"
+        )
+
+    def _gradients(self, grads: Dict[str, Any], silent: bool) -> Iterator[Tuple[str, str]]:
         """Warning of gradients; ``silent``: whether a layer never fires, which explains small ones."""
         xp, host = self.model.engine.xp, self.model.engine.to_numpy
         top = {name: float(host(xp.max(abs(g)))) for name, g in grads.items() if math.prod(g.shape)}
@@ -219,16 +243,6 @@ class Diagnosis:
                 "vanished",
                 f"gradients vanish: those of {small[0]} are at most {top[small[0]]:.0e}, of all weights {largest:.0e}. "
                 "Take a wider surrogate, e.g. surrogate.fast_sigmoid(slope=10), more input, or a higher beta",
-            )
-        norm, size = (
-            math.sqrt(sum(float(host(xp.sum(x * x))) for x in arrays.values()))
-            for arrays in (grads, flatten(self.model.trainer.executor.params))
-        )
-        if norm * size > EXPLODED * max(1.0, abs(value)):
-            yield (
-                "exploded",
-                f"gradients explode: their norm is {norm:.0e} at a loss of {value:.2g}. Give the optimiser "
-                "clip_norm=1.0, take a narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), or a lower beta",
             )
 
 

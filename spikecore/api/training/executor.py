@@ -17,6 +17,7 @@ from spikecore.api.functional.loss import LossBase, WeightedSum
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.network import Output, forward, objective, record_option
+from spikecore.api.training.clipping import check_gradients, clipped, squares_of
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
@@ -271,15 +272,20 @@ class NetworkExecutor(Executor, GradientAccess):
         params, before = dict(leaves(self.params)), self.optimizer_arrays
         trained = {name: by_name[name] for name in self.trained}
         if self.clip_norm is not None:
-            from spikecore.api.training.clipping import clipped
-
             trained = {name: self.trained[name].existing(xp, params[name], g) for name, g in trained.items()}
-            trained = clipped(xp, trained, self.clip_norm)
+        self.check(squares_of(xp, trained))
+        trained = clipped(trained, self.squares, self.clip_norm)
         self.steps_done += 1
         for name, grad in trained.items():
             params[name], arrays = self.updated(self.trained[name], params[name], grad, before[name])
             before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
         self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))
+
+    def check(self, squares: Dict[str, float]) -> None:
+        """Note the squares of the gradients of an update, and refuse some if steps are guarded."""
+        self.squares = squares
+        if self.guarded:
+            check_gradients(self.network, squares)
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         """A parameter and its optimiser's arrays after an update."""

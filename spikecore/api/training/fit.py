@@ -112,9 +112,9 @@ def fit(
     Raises:
         ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
         RankError: processes that train together differ or cannot continue; the message names the rank.
-        DivergedError: the loss of a batch, or a weight at the end of an epoch, is NaN or infinite; the message says in
-            which layer and at which time step it begins. On the NumPy and torch engines, the weights are those before
-            this batch.
+        DivergedError: the loss of a batch, its gradient, or a weight at the end of an epoch, is NaN or infinite; the
+            message says in which layer it begins, and of a loss at which time step. On the NumPy and torch engines, the
+            weights are those before this batch.
 
     Warns:
         TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255 or make currents far above the

@@ -11,6 +11,7 @@ from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optiona
 
 from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
+from spikecore.api.core.messages import warn
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, averaged, measured
 from spikecore.api.functional.targets import targets_on
@@ -19,6 +20,7 @@ from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callbacks, Step
+from spikecore.api.training.clipping import GradientError
 from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches, placed
 from spikecore.api.training.diagnosis import APART, Diagnosis, broken, origin
 from spikecore.api.training.evaluate import Average, mean_over, shown_row
@@ -319,8 +321,10 @@ class Training:
                 last = pending.batches + 1 == self.accumulate
                 loss, out = self.learning.add(executor, self.loss, batch.placed, count, batch.whole, last)
             else:
-                loss, out = self.learning.step(executor, self.loss, batch.placed)
+                with self._gradients(epoch, mean.batches + 1):
+                    loss, out = self.learning.step(executor, self.loss, batch.placed)
                 self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
+                self._look_at_gradients(epoch, mean.batches + 1, loss)
             check_output(model.output_shape, out)
             targets = targets_on(model.engine, targets)
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
@@ -334,9 +338,12 @@ class Training:
         with self._step_of(mean):
             samples, *sums = executor.gradients.collect([pending.samples, *pending.sums.values()])
             means = {name: total / samples for name, total in zip(names, sums)}
-            self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
-            executor.gradients.update()
+            last = mean.batches + pending.batches
+            self._check_loss(epoch, last, means["loss"], False)
+            with self._gradients(epoch, last):
+                executor.gradients.update()
             loss = means.pop("loss")
+            self._look_at_gradients(epoch, last, loss)
             self.told = loss, averaged(means)
             mean.add(round(samples), loss, means, pending.batches)
             self.pending, self.waiting = Average(), 0
@@ -352,6 +359,34 @@ class Training:
             mean.cut = not isinstance(error, Exception) or changes(executor) != before
             raise
 
+    @contextlib.contextmanager
+    def _gradients(self, epoch: int, batch: int) -> Iterator[None]:
+        """A block of updates, which a gradient that is not finite ends."""
+        before = changes(self.model.trainer.executor)
+        try:
+            yield
+        except GradientError as error:
+            executor = self.model.trainer.executor
+            held = self._held(changes(executor) != before)
+            found = [] if executor.divided is not None else broken(executor.weights())
+            cause = f"{found[0]} holds NaN or infinity" if found else error
+            raise DivergedError(
+                f"in batch {batch} of epoch {epoch + 1} {cause}: training has diverged. {held} {self.remedy}. "
+                "A narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), and sc.BPTT(window=...) keep gradients "
+                "small, too"
+            ) from None
+
+    def _look_at_gradients(self, epoch: int, batch: int, loss: Optional[float]) -> None:
+        """Say once that gradients are very large."""
+        said = self.diagnosis.of_gradients(loss) if self.first_rank and loss is not None else ""
+        if said:
+            with self.bar.aside():
+                warn(f"fit, epoch {epoch + 1}, batch {batch}: {said}")
+
+    @staticmethod
+    def _held(changed: bool) -> str:
+        return "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
         """Refuse to continue after a loss that is not finite; ``changed``: whether it has changed the weights."""
         if not self.feed.check_finite or loss is None or math.isfinite(loss):
@@ -359,10 +394,9 @@ class Training:
         x, steps, targets, lengths, key = self.last
         kept = DeviceBatch(x, steps, targets_on(self.model.engine, targets), lengths, key)
         cause = self._origin(kept)
-        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
         raise DivergedError(
             f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
-            f"diverged. {held} {self.remedy}"
+            f"diverged. {self._held(changed)} {self.remedy}"
         )
 
     def _origin(self, kept: DeviceBatch) -> str:

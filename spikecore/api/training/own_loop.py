@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import TYPE_CHECKING, Any, Dict, Literal, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Literal, Mapping, Optional, Tuple, Union
 
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key
@@ -14,6 +15,7 @@ from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import check_output, constant
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.training.batching import Encoder, Feed, Input
+from spikecore.api.training.clipping import GradientError
 from spikecore.api.training.data import DeviceBatch, placed
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
@@ -68,8 +70,8 @@ def train_step(
 
     Raises:
         ShapeError, ValueError, TypeError: bad input, as in ``fit``.
-        DivergedError: the loss is NaN or infinite. On engines whose weights are on the host's side they stay as
-            they were.
+        DivergedError: the loss or its gradient is NaN or infinite. On engines whose weights are on the host's side they
+            stay as they were.
 
     Example:
         >>> for x, y in batches:
@@ -88,7 +90,7 @@ def train_step(
     option = {} if batch.lengths is None else {"lengths": batch.lengths}
     if option and executor.gradients is None:
         raise NotImplementedError(f"lengths: engine {self.engine.name!r} takes whole sequences; use numpy or torch")
-    with uninterrupted():
+    with uninterrupted(), _diverging():
         self.trainer.unfinished = None
         value, out = executor.step(batch.x, batch.targets, steps=batch.steps, key=batch.key, **option)
     _check_loss(value, check_finite)
@@ -182,7 +184,7 @@ def apply(
             "for each parameter, as value_and_grad returns them"
         )
     given = {name: _gradient(self, name, grads[name], shapes[name]) for name in trained}
-    with uninterrupted():
+    with uninterrupted(), _diverging():
         self.trainer.unfinished = None
         executor.gradients.discard()
         executor.gradients.apply(Params(given))
@@ -228,9 +230,21 @@ def _batch(
     return placed(model, feed, loss, (x, targets, lengths), key)
 
 
+@contextlib.contextmanager
+def _diverging() -> Iterator[None]:
+    """A block with an update, which a gradient that is not finite ends."""
+    try:
+        yield
+    except GradientError as error:
+        raise DivergedError(f"{error}{_REMEDY}") from None
+
+
 def _check_loss(value: float, check: bool) -> None:
     if check and not math.isfinite(value):
-        raise DivergedError(
-            f"the loss is {value}: training has diverged. Continue from an earlier state with a smaller learning rate, "
-            "or with clip_norm; check_finite=False goes on"
-        )
+        raise DivergedError(f"the loss is {value}{_REMEDY}")
+
+
+_REMEDY = (
+    ": training has diverged. Continue from an earlier state with a smaller learning rate, or with clip_norm; "
+    "check_finite=False goes on"
+)

@@ -96,6 +96,9 @@ class DividedExecutor(TorchExecutor, Divided):
         options: Any = {"steps": steps, "key": key, "state": state, "lengths": lengths}
         return super().add(inputs, targets, weight=weight, whole=whole, last=last, **options)
 
+    def _read(self, x: Any) -> List[float]:
+        return super()._read(whole(x))
+
     def apply(self, grads: Params) -> None:
         raise NotImplementedError(self._refusal("apply"))
 

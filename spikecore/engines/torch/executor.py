@@ -241,16 +241,24 @@ class TorchExecutor(NetworkExecutor):
                 x.copy_(given[name])
 
     def _update(self) -> None:
-        self.steps_done += 1  # before the update: an interrupted one may have changed weights
         if self.torch_optimizer is not None:
             for x in self.leaves:
                 if x.grad is None:  # the loss does not depend on it; weight decay still applies
                     x.grad = torch.zeros_like(x)
+            norms = self._read(torch.stack([torch.linalg.vector_norm(x.grad) for x in self.leaves]))
+            self.check({name: norm * norm for name, norm in zip(self.trained, norms)})
+        self.steps_done += 1  # before the update: an interrupted one may have changed weights
+        if self.torch_optimizer is not None:
             with keeping_zeros(self.existing, self.torch_optimizer):
                 if self.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
                 self._check_slots()
                 self.torch_optimizer.step()
+
+    def _read(self, x: Any) -> List[float]:
+        """Numbers of all ranks."""
+        found: List[float] = x.tolist()
+        return found
 
     def _check_slots(self) -> None:
         """Refuse optimiser arrays that do not fit their parameters: torch's fused optimisers do not check sizes.
