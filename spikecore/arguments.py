@@ -252,11 +252,8 @@ def rule_of(annotation: Any) -> Optional[ArgumentRule]:
     if outer is Union:
         rules = [rule for rule in map(rule_of, parts) if rule is not None]
         words = ", or ".join(dict.fromkeys(rule.words for rule in rules))
-        return (
-            ArgumentRule(lambda value: any(rule.holds(value) for rule in rules), words)
-            if len(rules) == len(parts)
-            else None
-        )
+        known = len(rules) == len(parts)
+        return ArgumentRule(lambda value: any(rule.holds(value) for rule in rules), words) if known else None
     if outer is typing.Literal:
         return KINDS[str]
     if outer in (tuple, list, abc.Sequence, abc.Iterable):

@@ -5,6 +5,6 @@ from spikecore.api.core.layer import ShapeError as ShapeError
 from spikecore.api.core.messages import TrainingWarning as TrainingWarning
 from spikecore.api.core.ranks import RankError as RankError
 from spikecore.api.core.ranks import RankLost as RankLost
+from spikecore.api.training.clipping import DivergedError as DivergedError
 from spikecore.api.training.description import CheckpointError as CheckpointError
-from spikecore.api.training.loop import DivergedError as DivergedError
 from spikecore.export.errors import ExportError as ExportError

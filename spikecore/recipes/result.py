@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Recipe:
 
 
 @checked
-def recipe(x: Any, y: ArrayLike, lengths: Optional[ArrayLike] = None) -> Recipe:
+def recipe(x: Any, y: Union[ArrayLike, Sequence[ArrayLike]], lengths: Optional[ArrayLike] = None) -> Recipe:
     """A network and a training to begin with, chosen by rules from the sizes and time scales of the training data.
 
     Nothing is trained or searched, so it takes milliseconds. The page "What it learns" has the rules, and how well they

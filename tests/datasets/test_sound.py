@@ -8,17 +8,7 @@ import wave
 import numpy as np
 import pytest
 
-from spikecore.datasets import (
-    Cached,
-    DataError,
-    DataFileError,
-    EventDataset,
-    Loader,
-    Sound,
-    read_wav,
-    transforms,
-    wav_folder,
-)
+from spikecore.datasets import Cached, DataError, DataFileError, Loader, Sound, read_wav, transforms, wav_folder
 from spikecore.datasets.transforms import LogMel
 from spikecore.datasets.transforms.sound import mel_bands, power_spectrum
 
@@ -402,14 +392,3 @@ def test_a_folder_without_classes(tmp_path):
     with pytest.raises(DataFileError, match="need one for each class"):
         wav_folder(tmp_path)
     assert "LogMel" in dir(transforms)
-
-
-def test_a_spectrogram_is_one_sample_behind_whole():
-    """Without it a batch is time first; with it the steps are an axis of a sample without time."""
-    sounds = EventDataset([tone(300.0, 8000), tone(900.0, 8000)], [0, 1], name="tones").map(LogMel(mels=8))
-    whole = sounds.map(transforms.WholeSample())
-    assert (sounds.timed, whole.timed) == (True, False)
-    assert sounds.batch([0, 1]).shape == (20, 2, 8)
-    np.testing.assert_array_equal(whole.batch([0, 1]), np.moveaxis(sounds.batch([0, 1]), 0, 1))
-    with pytest.raises(DataError, match="put it behind ToFrames or LogMel"):
-        transforms.WholeSample()(tone(300.0, 8000))

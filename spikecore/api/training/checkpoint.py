@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tu
 from spikecore.api.core.layer import Layer, shapes_of
 from spikecore.api.core.sizes import is_finite, is_whole
 from spikecore.api.layers.containers import walk
+from spikecore.api.training.clipping import DivergedError
 from spikecore.api.training.description import (
     CheckpointError,
     Classes,
@@ -36,7 +37,6 @@ from spikecore.api.training.description import (
 from spikecore.api.training.diagnosis import broken as not_finite
 from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import fitting
-from spikecore.api.training.loop import DivergedError
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
 from spikecore.files import plain, write_atomically

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, Optional
+from typing import Dict, Mapping, Optional
 
 from spikecore.api.core.layer import Layer, layer_name
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.layers.containers import walk
 
 Squares = Dict[str, float]  # of gradients by the name of their parameter, each summed over its entries
+
+
+class DivergedError(ArithmeticError):
+    """Training has produced NaN or infinity; the message says where, and how to continue."""
 
 
 class GradientError(ArithmeticError):
@@ -21,12 +25,12 @@ def squares_of(xp: Vocabulary, grads: Dict[str, Array]) -> Squares:
     return {name: float(xp.sum(g * g)) for name, g in grads.items()}
 
 
-def norm_of(squares: Squares) -> float:
+def norm_of(squares: Mapping[str, float]) -> float:
     """The Euclidean norm of all gradients together."""
     return float(sum(squares.values()) ** 0.5)
 
 
-def clipped(grads: Dict[str, Array], squares: Squares, clip_norm: Optional[float]) -> Dict[str, Array]:
+def clipped(grads: Dict[str, Array], squares: Mapping[str, float], clip_norm: Optional[float]) -> Dict[str, Array]:
     """Gradients by name, all scaled alike so that their Euclidean norm is at most ``clip_norm``; None: as they are.
 
     The norm is that of all of them together, as in ``torch.nn.utils.clip_grad_norm_``.

@@ -18,9 +18,10 @@ from spikecore.api.training.compute import Compute
 from spikecore.api.training.data import are_arrays, batches_for, first_sample_shape
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import History
-from spikecore.api.training.loop import Schedule, Training
+from spikecore.api.training.loop import Training
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
+from spikecore.api.training.schedules import Schedule
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import compare, ranks_for
 from spikecore.api.training.trainer import alone

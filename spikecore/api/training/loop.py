@@ -7,7 +7,7 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optional, Protocol
+from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optional
 
 from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
@@ -20,25 +20,16 @@ from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callbacks, Step
-from spikecore.api.training.clipping import GradientError
+from spikecore.api.training.clipping import DivergedError, GradientError
 from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches, placed
 from spikecore.api.training.diagnosis import APART, Diagnosis, broken, origin
 from spikecore.api.training.evaluate import Average, mean_over, shown_row
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, uninterrupted
+from spikecore.api.training.schedules import Schedule
 from spikecore.api.training.shards import RankPart, parts, unequal
 from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, at_work, length
-
-
-class Schedule(Protocol):
-    """The learning rate's factor in an epoch of a ``fit``, of all its epochs; see ``schedules.py``."""
-
-    def __call__(self, epoch: Any, epochs: int, /) -> float: ...
-
-
-class DivergedError(ArithmeticError):
-    """Training has produced NaN or infinity; the message says where, and how to continue."""
 
 
 class Batch(NamedTuple):
@@ -202,10 +193,7 @@ class Training:
         if divided is not None:
             found = next(filter(None, self.ranks.gathered(found)), [])
         if found:
-            raise DivergedError(
-                f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: training has diverged. Continue from an "
-                f"earlier state {self.remedy}"
-            )
+            raise DivergedError(f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: {self._go_on(True)}")
 
     def _set_lr(self, epoch: float) -> None:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
@@ -367,13 +355,11 @@ class Training:
             yield
         except GradientError as error:
             executor = self.model.trainer.executor
-            held = self._held(changes(executor) != before)
             found = [] if executor.divided is not None else broken(executor.weights())
             cause = f"{found[0]} holds NaN or infinity" if found else error
             raise DivergedError(
-                f"in batch {batch} of epoch {epoch + 1} {cause}: training has diverged. {held} {self.remedy}. "
-                "A narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), and sc.BPTT(window=...) keep gradients "
-                "small, too"
+                f"in batch {batch} of epoch {epoch + 1} {cause}: {self._go_on(changes(executor) != before)}. A "
+                "narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), and sc.BPTT(window=...) keep them small"
             ) from None
 
     def _look_at_gradients(self, epoch: int, batch: int, loss: Optional[float]) -> None:
@@ -383,9 +369,9 @@ class Training:
             with self.bar.aside():
                 warn(f"fit, epoch {epoch + 1}, batch {batch}: {said}")
 
-    @staticmethod
-    def _held(changed: bool) -> str:
-        return "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+    def _go_on(self, changed: bool) -> str:
+        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+        return f"training has diverged. {held} {self.remedy}"
 
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
         """Refuse to continue after a loss that is not finite; ``changed``: whether it has changed the weights."""
@@ -395,8 +381,8 @@ class Training:
         kept = DeviceBatch(x, steps, targets_on(self.model.engine, targets), lengths, key)
         cause = self._origin(kept)
         raise DivergedError(
-            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
-            f"diverged. {self._held(changed)} {self.remedy}"
+            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: "
+            f"{self._go_on(changed)}"
         )
 
     def _origin(self, kept: DeviceBatch) -> str:

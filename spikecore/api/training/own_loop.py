@@ -15,12 +15,11 @@ from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import check_output, constant
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.training.batching import Encoder, Feed, Input
-from spikecore.api.training.clipping import GradientError
+from spikecore.api.training.clipping import DivergedError, GradientError
 from spikecore.api.training.data import DeviceBatch, placed
 from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
 from spikecore.api.training.interrupt import uninterrupted
-from spikecore.api.training.loop import DivergedError
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import ArrayLike, Seed, Size, checked, shown
 
