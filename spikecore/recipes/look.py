@@ -53,6 +53,10 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     """
     x, lengths = _one_array(x, lengths)
     y = _of_steps(y) if isinstance(y, (list, tuple)) else np.asarray(y)
+    if y.dtype.kind not in "iufb":
+        raise DataError(
+            f"recipe: y has {y.dtype} entries; number classes that have names: np.unique(names, return_inverse=True)[1]"
+        )
     if len(x) != len(y):
         raise DataError(f"recipe: x has {len(x)} samples and y {len(y)} targets; axis 0 of both counts samples")
     if len(x) < FEWEST:
