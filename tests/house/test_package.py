@@ -227,9 +227,17 @@ def test_a_message_of_the_wheel_names_a_command_that_works(built, environment, t
     done(inside, "-m", *shlex.split(command), "--dry-run", "--quiet", cwd=tmp_path)
 
 
+def trials():
+    """The wheel for each Python; the sources for the oldest and the newest, where their build may fail.
+
+    What they give is the wheel: `python -m build` has made it of them.
+    """
+    here = [each for each in PYTHONS if each[1]]
+    return [("*.whl", *each) for each in PYTHONS] + [("*.tar.gz", *each) for each in (here[0], here[-1])]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("tag", "python"), PYTHONS)
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+@pytest.mark.parametrize(("kind", "tag", "python"), trials())
 def test_it_works_where_nothing_else_is_installed(built, environment, tmp_path, kind, tag, python):
     (package,) = built.glob(kind)
     assert f"on Python {tag}" in tried(environment(python, package), "smoke.py", tmp_path)
