@@ -18,7 +18,7 @@ from spikecore.api.training.interrupt import Terminated, noting
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import digest, ranks_for
 from spikecore.arguments import unknown
-from spikecore.cli import dry_run, processes
+from spikecore.cli import dry_run, processes, run_reports
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.figures import digits
 from spikecore.cli.messages import ConfigError
@@ -51,6 +51,9 @@ DRY_RUN = typer.Option(
     False, "--dry-run", help="Check everything, show the network, the steps and the memory, and write nothing."
 )
 FORMAT = typer.Option("png", "--format", metavar="FORMAT", help=f"Format of the files: {', '.join(ENDINGS)}.")
+REPORT = typer.Option(
+    False, "--report", help="Also show precision, recall, F1 and the number of samples of each class."
+)
 PROGRESS = typer.Option(
     None,
     "--progress/--no-progress",
@@ -191,22 +194,34 @@ def _check_alike(ranks: Ranks, job: TrainingRun) -> None:
         raise ConfigError([str(error)]) from None
 
 
-@examples("spikecore evaluate runs/digits-001 --engine numpy", "spikecore evaluate runs/digits-001 --json")
+@examples(
+    "spikecore evaluate runs/digits-001 --engine numpy",
+    "spikecore evaluate runs/digits-001 --report",
+    "spikecore evaluate runs/digits-001 --json",
+)
 def evaluate(
-    run: Path = RUN_DIR, engine: Optional[str] = ENGINE, as_json: bool = JSON, simulate: bool = SIMULATE
+    run: Path = RUN_DIR,
+    engine: Optional[str] = ENGINE,
+    report: bool = REPORT,
+    as_json: bool = JSON,
+    simulate: bool = SIMULATE,
 ) -> None:
     """Evaluate a trained run on its test set.
 
     Prints loss and accuracy, on any engine, and writes them to result.json in the run directory.
     """
     job = opened(run, engine, simulated(None, simulate))
-    result: Dict[str, Any] = job.evaluate(_trained(job))
+    model = _trained(job)
+    classes = run_reports.report_classes(job, model) if report else None
+    result: Dict[str, Any] = job.evaluate(model)
     if as_json:
-        show_json(result)
+        show_json(result if classes is None else {**result, "classes": [vars(row) for row in classes.rows]})
         return
     width = max(14, *map(len, result))
     for name, value in result.items():
         print(f"{name:>{width}}  {value:.6f}" if isinstance(value, float) else f"{name:>{width}}  {value}")
+    if classes is not None:
+        print(f"\n{classes}")
 
 
 @examples(

@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from typing_extensions import Literal, get_args, get_origin
 
 from spikecore.api.core.engines import engines
+from spikecore.api.core.messages import warn
 from spikecore.api.training.diagnosis import LARGE
 from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
@@ -189,6 +190,12 @@ def _of_arrays(
         )
     if train.targets.min() < (-1 if by_step else 0):
         raise ConfigError([f"--path {path}: its targets begin at {train.targets.min()}; classes are counted from 0"])
+    if train.targets.min() > 0:
+        first = int(train.targets.min())
+        warn(
+            f"--path {path}: its classes begin at {first}, and a network has an output for each number from 0 on: save "
+            f"y - {first}"
+        )
     if plasticity:
         new_plasticity.check_range(path, np.asarray(train.inputs[:1000]))
     whole = train.inputs.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -87,14 +87,20 @@ def confused(
 
     Other arguments as for ``draw``.
     """
-    found = [(y, model.predict(x, loss=loss, lengths=lengths, **feeding)) for x, y, lengths in batches(data, loss)]
-    targets, predicted = (np.concatenate([np.asarray(each) for each in part]) for part in zip(*found))
+    targets, predicted = answers(model, data, feeding, loss)
     count = len(classes) or int(max(targets.max(), predicted.max())) + 1
     figure = blank_figure(min(10.0, 2.6 + 0.45 * count), min(10.0, 2.4 + 0.45 * count))
     spikeplot.confusion(targets, predicted, figure.subplots(), labels=classes or None)
     path = (directory / CONFUSION).with_suffix(f".{ending}")
     save(figure, path)
     return path
+
+
+def answers(model: Model, data: Iterable[Any], feeding: Dict[str, Any], loss: Any) -> Tuple[np.ndarray, np.ndarray]:
+    """The targets of all batches and what the model predicts, sample by sample."""
+    found = [(y, model.predict(x, loss=loss, lengths=lengths, **feeding)) for x, y, lengths in batches(data, loss)]
+    targets, predicted = (np.concatenate([np.asarray(each) for each in part]) for part in zip(*found))
+    return targets, predicted
 
 
 def of_classes(loss: Any) -> bool:

@@ -10,7 +10,9 @@ import numpy as np
 from spikecore import Model, get_engine
 from spikecore.api.training.data import batches
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.pictures import answers, of_classes
 from spikecore.cli.run_directory import LEARNING, REPORT, TrainingRun
+from spikecore.functional import ClassReport, class_report
 from spikecore.hardware import Chip, HardwareReport, check
 
 FOLLOWS = (
@@ -42,6 +44,18 @@ def verify_gradients(run: TrainingRun, model: Model, samples: int = 8, against: 
         with tracker:
             tracker.report(model, report)
     return report
+
+
+def report_classes(run: TrainingRun, model: Model) -> ClassReport:
+    """Precision, recall and F1 of each class on the test samples.
+
+    Raises:
+        ConfigError: the loss compares something else than classes of samples.
+    """
+    if run.config.train.plastic or not of_classes(run.loss):
+        raise ConfigError([f"--report: is for losses of one class per sample, and the run has {run.loss!r}"])
+    targets, predicted = answers(model, run.judging(run.test_set), run.feeding, run.loss)
+    return class_report(targets, predicted, labels=run.test_set.classes or None)
 
 
 def verify_learning(run: TrainingRun, model: Model, kind: Any, samples: int = 8, against: Optional[str] = None) -> Any:

@@ -307,6 +307,12 @@ def test_verify_evaluate_plot(spikecore):
     code, said, _ = spikecore("evaluate", out, "--engine", "numpy")
     assert code == 0
     assert "test_accuracy" in said
+    code, said, _ = spikecore("evaluate", out, "--engine", "numpy", "--report", "--json")
+    result = json.loads(said)
+    assert [row["name"] for row in result["classes"]] == [str(digit) for digit in range(10)]
+    assert sum(row["samples"] for row in result["classes"]) == 450
+    right = sum(row["recall"] * row["samples"] for row in result["classes"]) / 450
+    assert right == pytest.approx(result["test_accuracy"], abs=1e-6)
     code, said, _ = spikecore("plot", out, "--format", "svg")
     assert code == 0
     assert "<svg" in (out / "curves.svg").read_text()

@@ -218,6 +218,17 @@ def test_init_refuses_an_archive_without_classes(spikecore):
     assert not Path("npz.toml").exists()
 
 
+@pytest.mark.filterwarnings("always::spikecore.errors.TrainingWarning")
+def test_init_says_that_classes_are_counted_from_0(spikecore):
+    file = archive()
+    arrays = {name: array + name.startswith("y_") for name, array in np.load(file).items()}
+    np.savez(file, **arrays)
+    code, _, error = spikecore("init", "npz", "--path", file)
+    assert code == 0
+    assert "warning: --path arrays.npz: its classes begin at 1, and" in error
+    assert "save y - 1" in error
+
+
 def test_init_of_sequences(spikecore):
     """With --time-axis, the steps of a series stay apart: short ones are a map, long ones are read step by step."""
     file = archive(shape=(7, 3))
