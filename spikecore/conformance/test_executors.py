@@ -69,7 +69,7 @@ def test_a_step_is_a_gradient_and_its_application(engine):
 NEURONS = sc.Sequential(*NETWORK.layers[2:])
 
 
-def check_hold(engine):
+def check_add_gradient(engine):
     """A gradient that was made elsewhere waits beside those of batches, and counts by its weight."""
     x, key = normal(7, 5, 8) + 0.4, Key((0, "epoch", 0))
     executor, other = (compiled(engine, network=NEURONS, shape=(8,)) for _ in range(2))
@@ -83,9 +83,9 @@ def check_hold(engine):
     mean = {name: (3.0 * first[name] + second[name] + 2.0 * third[name]) / 6.0 for name in first}
 
     def wait():
-        executor.gradients.hold(given[0], 3.0)
+        executor.gradients.add_gradient(given[0], 3.0)
         executor.gradients.add(2.0 * x, LABELS, key=key)
-        executor.gradients.hold(given[2], 2.0)
+        executor.gradients.add_gradient(given[2], 2.0)
 
     wait()
     found = flatten(host(engine, executor.gradients.gradient()))
@@ -98,7 +98,7 @@ def check_hold(engine):
 
 
 def test_a_gradient_from_elsewhere_waits_for_an_update(engine):
-    check_hold(engine)
+    check_add_gradient(engine)
 
 
 def check_assign(engine):

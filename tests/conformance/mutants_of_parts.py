@@ -360,7 +360,7 @@ def resuming_forgets_the_slots(patch):
     patch.setattr(NumpyExecutor, "load_slots", lambda self, slots: None)
 
 
-@mutant(test_executors.check_hold)
+@mutant(test_executors.check_add_gradient)
 def a_gradient_from_elsewhere_replaces_those_that_wait(patch):
     right = NumpyExecutor.add_gradient
 
