@@ -159,7 +159,8 @@ class Checked:
     if not TYPE_CHECKING:  # type checkers look at ``__init__``, which says what the arguments are
 
         def __new__(cls, *given: Any, **named: Any) -> Any:
-            _check(cls.__name__, _PLANS.get(cls) or _plan_of(cls), given, named, cls._refusal)
+            if given or named:  # copies and pickles make an object of no arguments first
+                _check(cls.__name__, _PLANS.get(cls) or _plan_of(cls), given, named, cls._refusal)
             return super().__new__(cls)
 
 

@@ -250,7 +250,8 @@ def instead(name: str, value: Any, wanted: str) -> str:
             return "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
     if name == "engine" and hasattr(value, "input_shape"):
         return "; several layers are one network: sc.Model(sc.Sequential(layer, layer))"
-    if name == "optimizer" and (hasattr(value, "param_groups") or "torch" in getattr(value, "__module__", "")):
+    home = str(getattr(value, "__module__", ""))
+    if name == "optimizer" and (hasattr(value, "param_groups") or home.startswith("torch.")):
         return "; write sc.Adam(lr=1e-3): optimisers of torch train modules, docs/torch_loop.md"
     modules = getattr(sys.modules.get("torch"), "nn", None)
     if wanted == "a Model" and modules is not None and isinstance(value, modules.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -119,9 +121,12 @@ def test_a_short_form_is_a_name_that_begins_so(act, said):
         (lambda: model().fit(num_steps=2), r"^Model\.fit: data missing: write Model\.fit\(data\)$"),
         (lambda: sc.spikegen.rate(), r"^rate: data missing"),
         (lambda: sc.functional.ctc_loss(), None),  # nothing is missing
+        (lambda: copy.deepcopy(sc.Linear(6, 4)), None),
+        (lambda: pickle.loads(pickle.dumps(sc.Linear(6, 4))), None),
     ],
 )
 def test_an_argument_that_is_left_out_is_named(act, said):
+    """Copies and pickles, which make an object of no arguments first, are none of these."""
     if said is None:
         act()
         return
