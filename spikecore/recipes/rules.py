@@ -18,7 +18,7 @@ SHAPES, SEQUENCES = 96, 64  # channels of the two convolutions of a series
 PER_WEIGHT = 4  # samples for each entry of a series or an image, from which a shortcut does not fit noise
 UPDATES, STEPWISE_UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 800, 10, 8, 64
 LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
-FEW = 100  # up to so many samples, weights decay at these rates; with more, in proportion less
+FEW, FEW_OF_CLASSES = 100, 40  # up to so many samples, weights decay at these rates; with more, in proportion less
 DECAY, DECAY_OF_TABLES = 1.0, 5.0
 
 
@@ -78,7 +78,9 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     updates = math.ceil(facts.samples / batch)
     epochs = max(FEWEST_EPOCHS, round((UPDATES if whole else STEPWISE_UPDATES) / updates))
     warmup = max(1, epochs // 20)
-    decay = round((DECAY_OF_TABLES if len(facts.shape) == 1 else DECAY) * min(1.0, FEW / facts.samples), 3)
+    table = len(facts.shape) == 1
+    few = FEW_OF_CLASSES if table and facts.classes else FEW
+    decay = round((DECAY_OF_TABLES if table else DECAY) * min(1.0, few / facts.samples), 3)
     if facts.classes:
         loss: Any = functional.ce_membrane_loss()
         why = Choice(
