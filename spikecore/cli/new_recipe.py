@@ -51,7 +51,11 @@ def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:
 def train_keys(recipe: Recipe) -> Dict[str, Any]:
     """The keys of ``[train]``."""
     chosen = recipe.training
-    return {"epochs": chosen["epochs"], **{key: plain(chosen[key]) for key in ("loss", "optimizer", "schedule")}}
+    keys = ("loss", "metric", "optimizer", "schedule", "learning")
+    found = {"epochs": chosen["epochs"], **{key: plain(chosen[key]) for key in keys if key in chosen}}
+    if "learning" in found:
+        found["learning"]["kind"] = found["learning"]["kind"].lower()  # ways of learning have names in lower case
+    return found
 
 
 def network_lines(recipe: Recipe, flatten: bool) -> List[str]:
@@ -92,7 +96,9 @@ def _lines(container: Any, indent: str) -> Iterator[str]:
 def plain(value: Any) -> Any:
     """An object of the library as a run file has it: a table with its kind and what differs from the defaults."""
     if isinstance(value, Learn):
-        return {"learn": plain(value.value), **({"per": value.per} if value.per else {})}
+        name, dt = ("learn", 1.0) if value.dt is None else ("learn_tau", value.dt)
+        options = {"per": value.per, "dt": None if dt == 1.0 else dt}
+        return {name: plain(value.value), **{key: option for key, option in options.items() if option}}
     if isinstance(value, (tuple, list)):  # a size of equal axes, (5, 5), is 5
         alike = len(set(map(repr, value))) == 1 and isinstance(value[0], int)
         return value[0] if alike else [plain(part) for part in value]

@@ -174,14 +174,16 @@ def _of_arrays(
         example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
         raise ConfigError([f"init {name} needs the arrays x_train, y_train, x_test, y_test: --path {example}"])
     train, _ = TABLES[name](path=str(path)).load(0)  # type: ignore[call-arg]
-    if train.targets.ndim != 1 or not np.issubdtype(train.targets.dtype, np.integer):
+    by_step = time_axis == 1 and train.targets.ndim == 2 and train.targets.shape == train.inputs.shape[:2]
+    if not (train.targets.ndim == 1 or by_step) or not np.issubdtype(train.targets.dtype, np.integer):
         raise ConfigError(
             [
                 f"--path {path}: its targets have shape {train.targets.shape} and dtype {train.targets.dtype}; init "
-                "writes files for classes: one integer a sample. docs/run_files.md shows how to train on other targets"
+                "writes files for classes: one integer a sample, or with --time-axis 1 one a step. docs/run_files.md "
+                "shows how to train on other targets"
             ]
         )
-    if train.targets.min() < 0:
+    if train.targets.min() < (-1 if by_step else 0):
         raise ConfigError([f"--path {path}: its targets begin at {train.targets.min()}; classes are counted from 0"])
     if plasticity:
         new_plasticity.check_range(path, np.asarray(train.inputs[:1000]))

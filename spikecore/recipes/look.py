@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from spikecore.samples import DataError, stacked
 
 MOST = 1024  # samples from which time scales are estimated
 FEWEST = 4  # samples to learn from
+UNCOUNTED = -1  # class of steps that do not count, as for ``ce_step_loss``
 MOST_CLASSES = 20  # that are taken for classes if they come as floats, with a question
 
 
@@ -26,6 +27,8 @@ class Facts:
         classes: number of classes; 0 if the targets are numbers.
         outputs: classes, or numbers per sample.
         steps: of a series of typical length; 0 if samples have no time.
+        by_step: whether there is a class for each step.
+        unequal: whether lengths are given.
         scales: for a series, after how many steps it hardly resembles itself, and the longest memory it asks for.
         mean, deviation: of targets that are numbers, by output; 1 for the deviation of a constant.
     """
@@ -38,6 +41,8 @@ class Facts:
     scales: Tuple[float, float] = (1.0, 1.0)
     mean: Tuple[float, ...] = (0.0,)
     deviation: Tuple[float, ...] = (1.0,)
+    by_step: bool = False
+    unequal: bool = False
 
 
 def look(x: Any, y: Any, lengths: Any = None) -> Facts:
@@ -47,7 +52,7 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
         DataError: names what a recipe cannot be made of, and the remedy.
     """
     x, lengths = _one_array(x, lengths)
-    y = np.asarray(y)
+    y = _of_steps(y) if isinstance(y, (list, tuple)) else np.asarray(y)
     if len(x) != len(y):
         raise DataError(f"recipe: x has {len(x)} samples and y {len(y)} targets; axis 0 of both counts samples")
     if len(x) < FEWEST:
@@ -59,7 +64,8 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
                 f"recipe: {name}[{int(bad.argmax())}] has entries that are NaN or infinite, as have {int(bad.sum())} "
                 f"samples of {len(values)}; leave these out, or fill the gaps: np.nan_to_num({name})"
             )
-    classes = _classes(y)
+    by_step = x.ndim == 3 and y.ndim == 2 and y.dtype.kind in "iu" and y.shape[1] == x.shape[1]
+    classes = _classes_of_steps(y, lengths) if by_step else _classes(y, x)
     shape, series = tuple(x.shape[1:]), x.ndim == 3
     outputs = classes or (1 if y.ndim == 1 else y.shape[-1])
     typical = int(np.median(lengths)) if lengths is not None else x.shape[1] if series else 0
@@ -68,10 +74,35 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
     deviation = np.where(deviation > 0.0, deviation, 1.0)
     known = (tuple(mean.tolist()), tuple(deviation.tolist()))
-    return Facts(len(x), shape, classes, outputs, typical if series else 0, scales, *known)
+    steps = typical if series else 0
+    return Facts(len(x), shape, classes, outputs, steps, scales, *known, by_step, lengths is not None)
 
 
-def _classes(y: np.ndarray) -> int:
+def _of_steps(y: Sequence[Any]) -> np.ndarray:
+    """Classes of the steps of series of unequal length, padded with the class that does not count; else ``y``."""
+    rows = [np.asarray(one) for one in y]
+    if {one.ndim for one in rows} != {1} or len({len(one) for one in rows}) == 1:
+        return np.asarray(y)
+    whole = np.full((len(rows), max(map(len, rows))), UNCOUNTED, rows[0].dtype)
+    for row, one in zip(whole, rows):
+        row[: len(one)] = one
+    return whole
+
+
+def _classes_of_steps(y: np.ndarray, lengths: Optional[np.ndarray]) -> int:
+    """The number of classes of steps, of which those of class -1 and behind the end do not count."""
+    counted = y != UNCOUNTED
+    if lengths is not None:
+        counted &= np.arange(y.shape[1]) < lengths[:, None]
+    known = np.unique(y[counted])
+    if len(known) < 2:
+        raise DataError(f"recipe: all steps are of class {known.tolist()}; there is nothing to tell apart")
+    if known[0] < 0:
+        raise DataError(f"recipe: y has the class {known[0]}; classes are counted from 0, and -1 does not count")
+    return int(known[-1]) + 1
+
+
+def _classes(y: np.ndarray, x: np.ndarray) -> int:
     """The number of classes; 0 if the targets are numbers."""
     if y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
         raise DataError(f"recipe: y of shape {y.shape} is a one-hot code; give the classes, y.argmax(axis=1)")
@@ -86,7 +117,10 @@ def _classes(y: np.ndarray) -> int:
             )
         return 0
     if y.ndim != 1:
-        raise DataError(f"recipe: y has shape {y.shape}; give one class per sample, (n,), or numbers of a float dtype")
+        steps = f" one per step, {x.shape[:2]}," if x.ndim == 3 else ""
+        raise DataError(
+            f"recipe: y has shape {y.shape}; give one class per sample, (n,),{steps} or numbers of a float dtype"
+        )
     known = np.unique(y)
     if known[0] < 0:
         raise DataError(f"recipe: y begins at {known[0]}; classes are counted from 0")

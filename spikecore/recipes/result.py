@@ -10,8 +10,9 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike
 from spikecore.base import Layer
+from spikecore.recipes import labels, rules
 from spikecore.recipes.look import Facts, look
-from spikecore.recipes.rules import Choice, network, training
+from spikecore.recipes.rules import Choice
 from spikecore.samples import checked, stacked
 
 WIDTH = 118
@@ -89,7 +90,8 @@ def recipe(x: Any, y: ArrayLike, lengths: Optional[ArrayLike] = None) -> Recipe:
         x: the training samples: a table (n, features), series (n, steps, features), a list of series (steps, features)
             of unequal length, or images (n, channels, height, width). Any scale will do. Train on ``recipe.padded(x)``
             if series differ in length.
-        y: their classes (n,), integers from 0; or numbers of a float dtype, (n,) or (n, k). Train on
+        y: their classes (n,), integers from 0; a class for each step of series, (n, steps) or a list of arrays
+            (steps,), where steps of class -1 do not count; or numbers of a float dtype, (n,) or (n, k). Train on
             ``recipe.scaled(y)`` then, and read ``recipe.unscaled(model.predict(...))``; both leave classes as they are.
         lengths: how many steps of each series count, (n,), if ``x`` is padded at the end; None, the default: all.
 
@@ -114,6 +116,7 @@ def recipe(x: Any, y: ArrayLike, lengths: Optional[ArrayLike] = None) -> Recipe:
 
 def of_facts(facts: Facts) -> Recipe:
     """The recipe for data of which these facts are known."""
-    layers, chosen = network(facts)
-    arguments, feed, others = training(facts)
+    by = labels if facts.by_step else rules
+    layers, chosen = by.network(facts)
+    arguments, feed, others = by.training(facts)
     return Recipe(layers, arguments, feed, (*chosen, *others), facts)

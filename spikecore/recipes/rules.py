@@ -124,9 +124,9 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     )
 
 
-def batch_size(samples: int) -> int:
+def batch_size(samples: int, most: int = MOST) -> int:
     """An eighth of the samples within bounds, such that no batch has a single sample, which has no variance."""
-    batch = min(MOST, max(FEWEST, samples // 8))
+    batch = min(most, max(FEWEST, samples // 8))
     while samples % batch == 1:
         batch += 1
     return batch

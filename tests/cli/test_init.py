@@ -272,3 +272,21 @@ def test_a_new_file_learns_what_is_easy(spikecore, name):
     code, said, error = spikecore("train", f"{name}.toml", "-e", "numpy", "--out", "run")
     assert code == 0, error
     assert json.loads(Path("run/result.json").read_text())["test_accuracy"] > 0.9
+
+
+def test_init_writes_the_recipe_for_a_class_at_every_step(spikecore):
+    """Network, loss, metric and parts of sequences are those of ``sc.recipe``; the file trains."""
+    file = archive(shape=(16, 2))
+    with np.load(file) as arrays:
+        steps = {name: arrays[name] for name in ("x_train", "x_test")}
+    steps.update({f"y_{part}": np.arange(40 * 16).reshape(40, 16) // 4 % 3 for part in ("train", "test")})
+    np.savez("arrays.npz", **steps)
+    assert spikecore("init", "npz", "--path", file, "--time-axis", "1")[0] == 0
+    run, recipe = read("npz.toml", "numpy"), sc.recipe(steps["x_train"], steps["y_train"])
+    assert run.network.make() == recipe.network
+    assert run.train.loss.make() == recipe.training["loss"]
+    assert run.train.metric == recipe.training["metric"]
+    assert run.train.learning.make() == recipe.training["learning"]
+    code, _, error = spikecore("train", "npz.toml", "-e", "numpy", "-s", "train.epochs=1")
+    assert code == 0, error
+    assert spikecore("init", "npz", "--path", file, "--out", "other.toml")[0] == cli.USAGE
