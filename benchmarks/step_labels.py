@@ -4,10 +4,10 @@ python -m benchmarks.step_labels FOLDER
 python -m benchmarks.step_labels FOLDER --parts records
 
 FOLDER has qtdb_train.npz, with x (traces, steps, channels) and y (traces, steps). The recipe, which has 36 hidden
-neurons, is trained on four fifths of it, and every fifth trace is for validation; with ``--parts records`` every
-fifth ten traces, since neighbours in the file are of one patient: a network that has met a patient does better. With
-``--parts test`` it is trained on all, and tested on qtdb_test.npz, which lies beside it. The last line is the share
-of steps that are right, without the first ten, as in Yin, Corradi and Bohte (2021): 85.9 % on the test file.
+neurons, is trained on four fifths of it, and every fifth trace is for validation. With ``--parts records`` every fifth
+group of ten is: neighbours in the file are of one patient, and a network that has met a patient does better. With
+``--parts test`` the recipe is trained on all, and tested on qtdb_test.npz, which lies beside it. The last line is the
+share of steps that are right, without the first ten, as in Yin, Corradi and Bohte (2021): 85.9 % on the test file.
 """
 
 from __future__ import annotations

@@ -22,28 +22,32 @@ DATA = {
     "images": RNG.normal(128.0, 60.0, size=(20, 1, 8, 8)).astype("float32"),
     "unequal": SERIES,
     "steps": RNG.normal(size=(20, WHOLE + 1, 2)).astype("float32"),
+    "labels": RNG.normal(3.0, 2.0, size=(20, 12, 2)).astype("float32"),  # a class at every step
 }
 Y = np.arange(20) % 2
+TARGETS = {**dict.fromkeys(DATA, Y), "labels": np.arange(240).reshape(20, 12) // 4 % 3}
 
 
 def trained(kind, engine="numpy"):
     """A model by the recipe, trained a little, and its recipe."""
-    x, recipe = DATA[kind], sc.recipe(DATA[kind], Y)
+    x, recipe = DATA[kind], sc.recipe(DATA[kind], TARGETS[kind])
     model = sc.Model(recipe.network, engine=engine, seed=0)
-    model.fit(recipe.padded(x), Y, progress=False, **{**recipe.training, "epochs": 1 if kind == "steps" else 2})
+    model.fit(
+        recipe.padded(x), TARGETS[kind], progress=False, **{**recipe.training, "epochs": 1 if kind == "steps" else 2}
+    )
     return model, recipe
 
 
 @pytest.mark.parametrize("kind", DATA)
 def test_every_choice_has_a_value_and_a_reason(kind):
-    recipe = sc.recipe(DATA[kind], Y)
+    recipe = sc.recipe(DATA[kind], TARGETS[kind])
     said = str(recipe)
     for choice in recipe.choices:
         assert choice.value, choice
         assert len(choice.why) > 10, choice
         assert f"\n{choice.what} " in f"\n{said}"
     assert max(map(len, said.splitlines())) <= 118
-    assert repr(recipe.network) == repr(sc.recipe(DATA[kind], Y).network)
+    assert repr(recipe.network) == repr(sc.recipe(DATA[kind], TARGETS[kind]).network)
 
 
 @pytest.mark.parametrize("kind", DATA)
@@ -63,7 +67,7 @@ def test_c_gives_what_the_model_gives(tmp_path):
     models, recipes = dict(zip(DATA, models)), dict(zip(DATA, recipes))
     for kind, net in in_c(models, tmp_path).items():
         x = recipes[kind].padded(DATA[kind])[0]
-        x = x[:20] if kind == "steps" else np.stack([x] * 4)
+        x = x[:20] if kind in ("steps", "labels") else np.stack([x] * 4)
         np.testing.assert_allclose(
             net.run(x)[0], np.asarray(models[kind](x[:, None]).spikes)[:, 0], rtol=1e-4, atol=1e-5
         )
@@ -194,6 +198,13 @@ def with_nan():
         (X[:, 0], Y, r"x has shape \(20,\); tables are \(samples, features\)"),
         ([np.zeros((3, 2)), np.zeros((3, 1))], Y[:2], r"x\[0\] has shape \(3, 2\) and x\[1\] \(3, 1\)"),
         (X, np.stack([Y, Y], axis=1), r"y has shape \(20, 2\); give one class per sample"),
+        (
+            DATA["series"],
+            np.full((20, 11), 2),
+            r"y has shape \(20, 11\); give one class per sample, \(n,\), one per step, \(20, 12\), or numbers",
+        ),
+        (DATA["series"], np.zeros((20, 12), int), r"all steps are of class \[0\]; there is nothing to tell apart"),
+        (DATA["series"], TARGETS["labels"] - 2, "y has the class -2; classes are counted from 0, and -1 does not"),
     ],
 )
 def test_bad_data_is_named_with_the_remedy(x, y, said):

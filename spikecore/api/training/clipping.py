@@ -9,7 +9,7 @@ from spikecore.api.core.layer import Layer, layer_name
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.layers.containers import walk
 
-Squares = Dict[str, float]  # of gradients by the name of their parameter, each summed over its entries
+Squares = Mapping[str, float]  # of gradients by the name of their parameter, each summed over its entries
 
 
 class DivergedError(ArithmeticError):
@@ -55,7 +55,8 @@ def check_gradients(network: Layer, squares: Squares) -> None:
     wrong = [name for name, square in squares.items() if not math.isfinite(square)] or [largest(squares)]
     raise GradientError(
         "the gradient is not finite, or too large to be squared: on its way back from the loss, which is finite, it "
-        f"grows so in {place_of(network, wrong[-1])}"
+        f"grows so in {place_of(network, wrong[-1])}, where a narrower surrogate, e.g. "
+        "surrogate.fast_sigmoid(slope=25), or sc.BPTT(window=...) keep it smaller"
     )
 
 

@@ -203,26 +203,26 @@ class Diagnosis:
         layers = [(name, layer) for name, layer in walk(self.model.network) if isinstance(layer, Stepper)]
         return [(name, layer) for name, layer in layers if layer.spiking and (spikes or name != last)]
 
-    def of_gradients(self, loss: float) -> str:
-        """Warning of gradients of an update that are very large, once in a training; else "".
+    def of_gradients(self, epoch: int, batch: int, loss: Optional[float]) -> None:
+        """Say once that the gradients of an update are very large, and which one is the largest.
 
         They are measured by what the weights, all changed in proportion, would make of the loss. A norm that is not
         large, which the update knows, is all that is looked at; gradients that are clipped do no such harm.
         """
-        executor = self.model.trainer.executor
-        given = executor.gradients is not None and executor.divided is None and executor.clip_norm is None
-        norm, most = norm_of(executor.gradients.squares) if given else 0.0, max(1.0, abs(loss))
-        if norm <= LOUD * most or "exploded" in self.said:
-            return ""
-        size = norm_of({name: float((x * x).sum()) for name, x in executor.weights().items()})
-        if norm * size <= EXPLODED * most:
-            return ""
+        executor, optimizer = self.model.trainer.executor, self.model.trainer.optimizer
+        given = loss is not None and executor.gradients is not None and executor.divided is None
+        if not given or optimizer.clip_norm is not None or "exploded" in self.said:
+            return
+        squares, most = executor.gradients.squares, max(1.0, abs(loss))  # type: ignore[arg-type]
+        norm = norm_of(squares)
+        if norm <= LOUD * most or norm * _norm(executor.weights()) <= EXPLODED * most:
+            return
         self.said.add("exploded")
-        place = place_of(self.model.network, largest(executor.gradients.squares))
-        return (
-            f"gradients explode: their norm is {norm:.0e} at a loss of {loss:.2g}, the largest is that of {place}. "
-            "Give the optimiser clip_norm=1.0 or a smaller lr, take a narrower surrogate, e.g. "
-            "surrogate.fast_sigmoid(slope=25), or a lower beta"
+        warn(
+            f"fit, epoch {epoch}, batch {batch}: gradients explode: their norm is {norm:.0e} at a loss of {loss:.2g}, "
+            f"the largest is that of {place_of(self.model.network, largest(squares))}. Give the optimiser "
+            "clip_norm=1.0 or a smaller lr, take a narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), or a "
+            "lower beta"
         )
 
     def _gradients(self, grads: Dict[str, Any], silent: bool) -> Iterator[Tuple[str, str]]:
@@ -244,6 +244,10 @@ class Diagnosis:
                 f"gradients vanish: those of {small[0]} are at most {top[small[0]]:.0e}, of all weights {largest:.0e}. "
                 "Take a wider surrogate, e.g. surrogate.fast_sigmoid(slope=10), more input, or a higher beta",
             )
+
+
+def _norm(arrays: Dict[str, Any]) -> float:
+    return norm_of({name: float((x * x).sum()) for name, x in arrays.items()})
 
 
 def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[Tuple[str, str]]:

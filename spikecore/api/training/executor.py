@@ -17,7 +17,7 @@ from spikecore.api.functional.loss import LossBase, WeightedSum
 from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.network import Output, forward, objective, record_option
-from spikecore.api.training.clipping import check_gradients, clipped, squares_of
+from spikecore.api.training.clipping import Squares, check_gradients, clipped, squares_of
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
@@ -281,7 +281,7 @@ class NetworkExecutor(Executor, GradientAccess):
             before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
         self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))
 
-    def check(self, squares: Dict[str, float]) -> None:
+    def check(self, squares: Squares) -> None:
         """Note the squares of the gradients of an update, and refuse some if steps are guarded."""
         self.squares = squares
         if self.guarded:

@@ -11,7 +11,6 @@ from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optiona
 
 from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
-from spikecore.api.core.messages import warn
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, averaged, measured
 from spikecore.api.functional.targets import targets_on
@@ -193,7 +192,7 @@ class Training:
         if divided is not None:
             found = next(filter(None, self.ranks.gathered(found)), [])
         if found:
-            raise DivergedError(f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: {self._go_on(True)}")
+            raise self._diverged(f"{found[0]} holds NaN or infinity after epoch {epoch + 1}", True)
 
     def _set_lr(self, epoch: float) -> None:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
@@ -309,10 +308,10 @@ class Training:
                 last = pending.batches + 1 == self.accumulate
                 loss, out = self.learning.add(executor, self.loss, batch.placed, count, batch.whole, last)
             else:
-                with self._gradients(epoch, mean.batches + 1):
+                with self._updating(epoch, mean.batches + 1):
                     loss, out = self.learning.step(executor, self.loss, batch.placed)
                 self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
-                self._look_at_gradients(epoch, mean.batches + 1, loss)
+                self.diagnosis.of_gradients(epoch + 1, mean.batches + 1, loss)
             check_output(model.output_shape, out)
             targets = targets_on(model.engine, targets)
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
@@ -328,10 +327,11 @@ class Training:
             means = {name: total / samples for name, total in zip(names, sums)}
             last = mean.batches + pending.batches
             self._check_loss(epoch, last, means["loss"], False)
-            with self._gradients(epoch, last):
+            with self._updating(epoch, last):
                 executor.gradients.update()
             loss = means.pop("loss")
-            self._look_at_gradients(epoch, last, loss)
+            if self.first_rank:
+                self.diagnosis.of_gradients(epoch + 1, last, loss)
             self.told = loss, averaged(means)
             mean.add(round(samples), loss, means, pending.batches)
             self.pending, self.waiting = Average(), 0
@@ -348,42 +348,31 @@ class Training:
             raise
 
     @contextlib.contextmanager
-    def _gradients(self, epoch: int, batch: int) -> Iterator[None]:
+    def _updating(self, epoch: int, batch: int) -> Iterator[None]:
         """A block of updates, which a gradient that is not finite ends."""
-        before = changes(self.model.trainer.executor)
+        executor = self.model.trainer.executor
+        before = changes(executor)
         try:
             yield
         except GradientError as error:
-            executor = self.model.trainer.executor
             found = [] if executor.divided is not None else broken(executor.weights())
             cause = f"{found[0]} holds NaN or infinity" if found else error
-            raise DivergedError(
-                f"in batch {batch} of epoch {epoch + 1} {cause}: {self._go_on(changes(executor) != before)}. A "
-                "narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), and sc.BPTT(window=...) keep them small"
+            raise self._diverged(
+                f"in batch {batch} of epoch {epoch + 1} {cause}", changes(executor) != before
             ) from None
-
-    def _look_at_gradients(self, epoch: int, batch: int, loss: Optional[float]) -> None:
-        """Say once that gradients are very large."""
-        said = self.diagnosis.of_gradients(loss) if self.first_rank and loss is not None else ""
-        if said:
-            with self.bar.aside():
-                warn(f"fit, epoch {epoch + 1}, batch {batch}: {said}")
-
-    def _go_on(self, changed: bool) -> str:
-        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
-        return f"training has diverged. {held} {self.remedy}"
 
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
         """Refuse to continue after a loss that is not finite; ``changed``: whether it has changed the weights."""
         if not self.feed.check_finite or loss is None or math.isfinite(loss):
             return
         x, steps, targets, lengths, key = self.last
-        kept = DeviceBatch(x, steps, targets_on(self.model.engine, targets), lengths, key)
-        cause = self._origin(kept)
-        raise DivergedError(
-            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: "
-            f"{self._go_on(changed)}"
-        )
+        cause = self._origin(DeviceBatch(x, steps, targets_on(self.model.engine, targets), lengths, key))
+        where = f"batch {batch}, where {cause}" if cause else f"batch {batch}"
+        raise self._diverged(f"the loss of epoch {epoch + 1} is {loss} in {where}", changed)
+
+    def _diverged(self, what: str, changed: bool) -> DivergedError:
+        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+        return DivergedError(f"{what}: training has diverged. {held} {self.remedy}")
 
     def _origin(self, kept: DeviceBatch) -> str:
         """Origin of a loss that is not finite, by the rank in whose part of the batch it has arisen."""
