@@ -182,8 +182,7 @@ def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: 
     keywords = frozenset(named[named[:1] == ["self"] :])
     looked_at = {name: rule for name, rule in rules.items() if rule is not None}
     several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = tuple(p.name for p in parameters if p.default is p.empty and p.kind not in variable and p.name != "self")
+    needed = tuple(p.name for p in parameters if p.default is p.empty and p.name in keywords)
     return CheckPlan(tuple(plain), looked_at, None if any_keyword else keywords, several, needed)
 
 
