@@ -97,7 +97,8 @@ def new_run_file(
             or plasticity does not take such samples, or both are asked for, or there is no such axis.
         DataError: the archive cannot be read.
     """
-    start, samples = STARTS[name], None
+    start = STARTS[name]
+    samples: Any = None
     if path is not None and "path" not in TABLES[name].model_fields:
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
     if time_axis is not None and name not in OWN:
