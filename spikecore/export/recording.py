@@ -1,33 +1,33 @@
 """``step_graph``: one step of a model as a ``StepGraph``, recorded while the NumPy engine runs it.
 
-The words of the NumPy engine send each call that has a ``Var`` among its arguments to the Var's tape. Here the tape is
-a ``Recorder``, and input and states are Vars; everything else (weights, time constants) is an array already, so that
-what depends on weights alone is computed once, here, and is a constant of the graph.
+Input and states are symbols of a graph; everything else (weights, time constants) is an array already, so that what
+depends on weights alone is computed once, here, and is a constant of the graph.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, cast
+from typing import Any, Mapping, Optional, Tuple
 
 import numpy as np
 
 from spikecore import Model
 from spikecore.api.core.extras import Extra, Stages
+from spikecore.api.core.graph import Value, WordGraph, named
 from spikecore.api.core.layer import EMPTY, Pass, Result, layer_name
 from spikecore.api.core.lowering import Alone, Stage
+from spikecore.api.core.recorder import ArrayWords, Symbol, Untraceable
 from spikecore.api.core.tree import Tree, flatten, leaves, rebuild
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.neurons.stepper import one_step
 from spikecore.api.training.visitor import weights_of
 from spikecore.base import Layer, Params, State, Stateless
 from spikecore.engines.numpy.engine import NumpyEngine
-from spikecore.engines.numpy.tape import Tape, Var
 from spikecore.errors import ShapeError
 from spikecore.export.errors import ExportError
 from spikecore.export.simplify import simplified
-from spikecore.export.step_graph import Node, StepGraph, StepState, Value, named, whole_layer
+from spikecore.export.step_graph import StepGraph, StepState, whole_layer
 
 FEWEST, SAMPLES = 3, 16  # steps that are compared, and samples of all of them together: a layer that knows which step
 # it is mostly differs from the first on, one that delays its input does so after the delay
@@ -72,23 +72,38 @@ def step_graph(
 
 def _recorded(model: Model, engine: Recording, batch_size: int) -> StepGraph:
     """A step as it comes out of the recorder."""
-    network = model.network
+    network, graph, xp = model.network, engine.graph, engine.xp
     params, buffers = weights_of(model, engine)
-    recorder = Recorder(engine)
-    recorder.layer = "", layer_name(network)
-    x = recorder.value(np.zeros((batch_size, *(model.input_shape or ())), engine.dtype))
-    run = Step(engine, path="", recorder=recorder)
+    graph.speaker = "", layer_name(network)
+    x = xp.input("x", np.zeros((batch_size, *(model.input_shape or ())), engine.dtype))
+    run = Step(engine, rests={})
     try:
-        rows = engine.xp.expand_dims(x, axis=0)
+        rows = xp.expand_dims(x, axis=0)
         alone = type(network) in engine.whole
         result = whole(run, network, params, buffers, rows) if alone else network.run(run, params, buffers, None, rows)
-        output = engine.xp.reshape(result.outputs, result.outputs.shape[1:])
+        output = xp.reshape(result.outputs, result.outputs.shape[1:])
     except ExportError:
         raise
-    except (ShapeError, TypeError, ValueError, NotImplementedError) as error:
-        where = recorder.where or layer_name(network)
-        raise ExportError(f"{where} cannot run one step by itself: {error}") from error
-    return recorder.graph(network, x, output, result.state)
+    except (ShapeError, TypeError, ValueError, NotImplementedError, Untraceable) as error:
+        raise ExportError(f"{engine.where} cannot run one step by itself: {error}") from error
+    after = flatten(result.state)
+    if set(run.rests) != set(after):
+        raise ExportError(
+            f"{layer_name(network)}: the states after a step are {tuple(after)}, expected {tuple(run.rests)}"
+        )
+    states = tuple(
+        StepState(name, graph.inputs[f"s_{name}"], _end(xp, after[name]), rest) for name, rest in run.rests.items()
+    )
+    layers = tuple((path, layer_name(layer)) for path, layer in walk(network))
+    return simplified(StepGraph(graph, x.value, _end(xp, output), states, layers, engine.dtype))
+
+
+def _end(xp: ArrayWords, found: Any) -> Value:
+    """A value that the step gives; an array that depends on no input becomes one."""
+    if type(found) is not Symbol:
+        array = np.asarray(found)
+        found = xp.enter("constant", (array,), {}, array)
+    return found.value
 
 
 def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) -> None:
@@ -133,28 +148,44 @@ class Recording(NumpyEngine):
 
     def __init__(self, dtype: str, whole: Mapping[Any, Any] = MappingProxyType({})) -> None:
         super().__init__(dtype, fused=False)
-        self.whole = whole
+        self.whole, self.graph = whole, WordGraph()
+        self.xp: Any = ArrayWords(self.graph, self, self.raw_words())
+
+    @property
+    def where(self) -> str:
+        """The layer that runs, for messages."""
+        return named(*self.graph.speaker)
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         y, after = one_step(self, stepper, params, state, inputs[0, ...])
         return self.xp.expand_dims(y, axis=0), State(), after
 
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        return x if type(x) is Symbol else super().asarray(x, dtype)
+
     def to_numpy(self, x: Any) -> Any:
-        if type(x) is Var:
-            raise ExportError(
-                f"{cast(Recorder, x.tape).where} looks at the numbers that pass through it, which an export cannot"
-            )
+        if type(x) is Symbol:
+            raise ExportError(f"{self.where} looks at the numbers that pass through it, which an export cannot")
         return super().to_numpy(x)
 
 
 @dataclass(frozen=True)
 class Step(Pass):
-    """A pass of one step whose states are values of the graph."""
+    """A pass of one step whose states are inputs of the graph, "s_" and their name; ``rests`` collects them at rest."""
 
-    recorder: Any = None
+    rests: Any = None
 
     def start(self, resting: Any) -> Any:
-        return self.recorder.state(self.path, resting)
+        return rebuild(resting, iter([self._state(name, rest) for name, rest in leaves(resting)]))
+
+    def _state(self, name: str, rest: Any) -> Symbol:
+        if type(rest) is Symbol:
+            raise ExportError(
+                f"{self.engine.where}: its state {name} at rest depends on the input, and has no constant start"
+            )
+        full = ".".join(part for part in (self.path, name) if part)
+        self.rests[full] = np.asarray(rest, self.engine.dtype)
+        return self.engine.xp.input(f"s_{full}", self.rests[full])
 
 
 @dataclass(frozen=True)
@@ -162,117 +193,22 @@ class Said(Alone):
     """A layer by itself, which says its name while it runs."""
 
     def run(self, run: Any, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        path = f"{run.path}.{self.name}" if run.path else self.name
-        with run.recorder.within(path, self.layer):
-            if type(self.layer) in run.engine.whole:
-                return whole(run, self.layer, params[self.name], buffers.get(self.name, EMPTY), x)
-            return super().run(run, params, buffers, state, x)
+        graph, path = run.engine.graph, f"{run.path}.{self.name}" if run.path else self.name
+        outer, graph.speaker = graph.speaker, (path, layer_name(self.layer))  # an error leaves it so, for its message
+        if type(self.layer) in run.engine.whole:
+            result = whole(run, self.layer, params[self.name], buffers.get(self.name, EMPTY), x)
+        else:
+            result = super().run(run, params, buffers, state, x)
+        graph.speaker = outer
+        return result
 
 
 def whole(run: Any, layer: Layer, params: Params, buffers: Tree, x: Any) -> Result:
     """Write a layer down as a single word."""
-    recorder, xp = run.recorder, run.engine.xp
+    engine, xp = run.engine, run.engine.xp
     if not isinstance(layer, Stateless):
-        raise ExportError(f"{recorder.where} keeps states, and operators= is for layers without: leave it out there")
+        raise ExportError(f"{engine.where} keeps states, and operators= is for layers without: leave it out there")
     step = xp.reshape(x, x.shape[1:])
-    options = {"engine": run.engine, "layer": layer, "params": params, "buffers": buffers, "path": recorder.layer[0]}
-    y = recorder.apply("layer", whole_layer, (step,), {**options, "write": run.engine.whole[type(layer)]})
+    options = {"engine": engine, "layer": layer, "params": params, "buffers": buffers, "path": engine.graph.speaker[0]}
+    y = xp.enter("layer", (step,), {**options, "write": engine.whole[type(layer)]}, whole_layer(step.sample, **options))
     return Result(xp.expand_dims(y, axis=0))
-
-
-class Recorder(Tape):
-    """Writes down each word that is applied to a value.
-
-    Args:
-        engine: what computes the words, so that shapes are known.
-    """
-
-    __slots__ = ("layer", "recorded", "states", "values")
-
-    def __init__(self, engine: Recording) -> None:
-        super().__init__(engine)
-        self.layer: Tuple[str, str] = "", ""
-        self.recorded: List[Node] = []
-        self.states: List[Tuple[str, Var, np.ndarray]] = []
-        self.values: Dict[Value, Any] = {}
-
-    @property
-    def where(self) -> str:
-        """The layer that runs, for messages."""
-        return named(*self.layer)
-
-    def within(self, path: str, layer: Layer) -> Any:
-        """A context in which a layer runs; after it, its container does."""
-        return _Within(self, (path, layer_name(layer)))
-
-    def value(self, array: Any) -> Var:
-        """A new value, e.g. the input."""
-        self.count += 1
-        self.values[Value(self.count)] = array
-        return Var(array, self, self.count)
-
-    def state(self, path: str, resting: Tree) -> Any:
-        """The states of a layer before the step, as values."""
-        return rebuild(resting, iter([self._state(path, name, leaf) for name, leaf in leaves(resting)]))
-
-    def _state(self, path: str, name: str, rest: Any) -> Var:
-        if type(rest) is Var:
-            raise ExportError(f"{self.where}: its state {name} at rest depends on the input, and has no constant start")
-        full = ".".join(part for part in (path, name) if part)
-        value = self.value(np.asarray(rest, self.engine.dtype))
-        self.states.append((full, value, np.asarray(rest, self.engine.dtype)))
-        return value
-
-    def apply(self, name: str, raw: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Any:
-        out = raw(*(a.value if type(a) is Var else a for a in arguments), **options)
-        if name in ("zeros_like", "ones_like"):
-            return out  # a constant
-        result = self.value(out)
-        given = tuple(Value(a.slot) if type(a) is Var and a.slot else a for a in arguments)
-        self.recorded.append(Node(Value(self.count), name, given, options, *self.layer))
-        return result
-
-    def _end(self, found: Any) -> Value:
-        """A value that the step gives; an array that depends on no input becomes one."""
-        if type(found) is not Var or found.slot is None:
-            array = np.asarray(found.value if type(found) is Var else found)
-            found = self.apply("constant", lambda x: x, (array,), {})
-        return Value(found.slot)
-
-    def graph(self, network: Layer, x: Var, output: Any, after: Tree) -> StepGraph:
-        """The recorded graph, simplified."""
-        names, final = [name for name, _, _ in self.states], flatten(after)
-        if set(names) != set(final):
-            raise ExportError(f"{layer_name(network)}: the states after a step are {tuple(final)}, expected {names}")
-        ends = [self._end(each) for each in (output, *(final[name] for name in names))]
-        states = [
-            StepState(name, Value(before.slot or 0), end, rest)
-            for (name, before, rest), end in zip(self.states, ends[1:])
-        ]
-        layers = tuple((path, layer_name(layer)) for path, layer in walk(network))
-        return simplified(
-            StepGraph(
-                Value(x.slot or 0),
-                ends[0],
-                tuple(states),
-                tuple(self.recorded),
-                {value: tuple(array.shape) for value, array in self.values.items()},
-                {value: str(array.dtype) for value, array in self.values.items()},
-                layers,
-                self.engine.dtype,
-            )
-        )
-
-
-class _Within:
-    """The context of ``Recorder.within``; where an error leaves it, the recorder still says the layer."""
-
-    def __init__(self, recorder: Recorder, layer: Tuple[str, str]) -> None:
-        self.recorder, self.layer, self.outer = recorder, layer, recorder.layer
-
-    def __enter__(self) -> None:
-        self.recorder.layer = self.layer
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        if kind is None:
-            self.recorder.layer = self.outer

@@ -7,53 +7,16 @@ Every writer (C, ONNX) reads this graph and knows nothing of layers and neurons.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Set, Tuple, Union
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Op, Value, WordGraph, run
 from spikecore.engines.numpy.engine import NumpyEngine
 
 Shape = Tuple[int, ...]
-
-
-class Value(NamedTuple):
-    """An array that a step computes or reads, by its number."""
-
-    number: int
-
-
-#: A value, an array that never changes, or a number, a flag or a key of ``take_slice``.
-Argument = Union[Value, np.ndarray, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A word applied to arguments.
-
-    Args:
-        out: the value that it gives.
-        word: the word.
-        arguments: in order; of ``concat`` and ``stack``, the arrays.
-        options: the word's keyword options.
-        layer: dotted name of the layer that says it; "" for a network that is a single layer.
-        kind: the class of that layer.
-    """
-
-    out: Value
-    word: str
-    arguments: Tuple[Argument, ...]
-    options: Mapping[str, Any]
-    layer: str
-    kind: str
-
-    @property
-    def where(self) -> str:
-        """The layer, for messages and comments."""
-        return named(self.layer, self.kind)
-
-    def reads(self) -> List[Value]:
-        """The values among the arguments, in order."""
-        return [a for a in self.arguments if type(a) is Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +40,36 @@ class StepGraph:
     """One time step of a network.
 
     Args:
+        graph: the words. The word "constant" gives its argument, an array; "layer" is a layer as a whole, where a
+            writer has asked for it. A dtype is "float32", "float64", "bool" or "int64".
         x: the input, (batch, *features).
         output: the output, (batch, *features).
         states: the states, in the order of the network.
-        nodes: the words, in an order in which they can be computed. The word "constant" gives its argument, an array;
-            "layer" is a layer as a whole, where a writer has asked for it.
-        shapes, dtypes: of each value; a dtype is "float32", "float64", "bool" or "int64".
         layers: the network's layers, names and classes, in order; those that compute nothing included.
         dtype: the floating-point type of the step.
     """
 
+    graph: WordGraph
     x: Value
     output: Value
     states: Tuple[StepState, ...]
-    nodes: Tuple[Node, ...]
-    shapes: Mapping[Value, Shape]
-    dtypes: Mapping[Value, str]
     layers: Tuple[Tuple[str, str], ...] = ()
     dtype: str = "float32"
+
+    @property
+    def ops(self) -> List[Op]:
+        """The words, in an order in which they can be computed."""
+        return self.graph.ops
+
+    @cached_property
+    def shapes(self) -> Mapping[Value, Shape]:
+        """The shape of each value."""
+        return {Value(i): kind.shape or () for i, kind in enumerate(self.graph.types)}
+
+    @cached_property
+    def dtypes(self) -> Mapping[Value, str]:
+        """The dtype of each value."""
+        return {Value(i): kind.dtype for i, kind in enumerate(self.graph.types)}
 
     @property
     def batch_size(self) -> int:
@@ -124,20 +99,17 @@ class StepGraph:
 
     def values(self, x: np.ndarray, states: Iterable[np.ndarray]) -> Dict[Value, np.ndarray]:
         """Every value of one step, by its number; arguments as for ``step``."""
-        words = {**NumpyEngine(self.dtype, fused=False).raw_words(), "layer": whole_layer}
-        found: Dict[Value, np.ndarray] = {self.x: np.asarray(x, self.dtype)}
-        found.update((state.before, np.asarray(given)) for state, given in zip(self.states, states))
-        for node in self.nodes:
-            arguments: List[Any] = [found[a] if type(a) is Value else a for a in node.arguments]
-            found[node.out] = arguments[0] if node.word == "constant" else words[node.word](*arguments, **node.options)
-        return found
+        words = vars(NumpyEngine(self.dtype, fused=False).xp)
+        given = {self.x: np.asarray(x, self.dtype)}
+        given.update((state.before, np.asarray(before)) for state, before in zip(self.states, states))
+        return run(SimpleNamespace(**words, constant=np.asarray, layer=whole_layer), self.ops, given)
 
-    def readers(self) -> Dict[Value, List[Node]]:
-        """For each value, the nodes that read it."""
-        found: Dict[Value, List[Node]] = {}
-        for node in self.nodes:
-            for value in dict.fromkeys(node.reads()):
-                found.setdefault(value, []).append(node)
+    def readers(self) -> Dict[Value, List[Op]]:
+        """For each value, the words that read it."""
+        found: Dict[Value, List[Op]] = {}
+        for op in self.ops:
+            for value in dict.fromkeys(op.reads()):
+                found.setdefault(value, []).append(op)
         return found
 
 
@@ -145,24 +117,3 @@ def whole_layer(x: Any, engine: Any, layer: Any, params: Any, buffers: Any, **_:
     """The word "layer": a step of a layer without state that a target has an operator of its own for."""
     y, _ = layer.apply(engine, params, buffers, engine.xp.expand_dims(x, axis=0), train=False, key=None)
     return engine.xp.reshape(y, y.shape[1:])
-
-
-def named(layer: str, kind: str) -> str:
-    """A layer in messages and comments.
-
-    Args:
-        layer: its dotted name; "" for a network that is a single layer.
-        kind: its class.
-    """
-    return f"layer {layer} ({kind})" if layer else kind
-
-
-def needed(nodes: Iterable[Node], ends: Iterable[Value]) -> Tuple[Node, ...]:
-    """The nodes that lead to ``ends``, in order."""
-    wanted: Set[Value] = set(ends)
-    kept = []
-    for node in reversed(list(nodes)):
-        if node.out in wanted:
-            kept.append(node)
-            wanted.update(node.reads())
-    return tuple(kept[::-1])

@@ -9,23 +9,26 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from types import SimpleNamespace
+from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from spikecore import Model
+from spikecore.api.core.graph import Op, Value, run
 from spikecore.api.core.sizes import whole_number
-from spikecore.api.core.words import VARIADIC
 from spikecore.engines.torch.namespace import words
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
 from spikecore.export.recording import step_graph
-from spikecore.export.step_graph import Node, StepGraph, Value
+from spikecore.export.step_graph import StepGraph
 from spikecore.export.weight_names import fingerprint, weight_names
 
-WORDS = words("cpu", "float32")
+# a spike has no derivative here; "constant" is a word of step graphs, and an output must not be a weight itself
+STEP_WORDS = {"spike": lambda u, surrogate: u > 0, "constant": torch.clone}
+WORDS = SimpleNamespace(**{**vars(words("cpu", "float32")), **STEP_WORDS})
 FACTS = "spikecore.json"  # the file within a .pt2 that says what the states are
 
 
@@ -95,15 +98,17 @@ class StepModule(nn.Module):
     def __init__(self, graph: StepGraph, names: Mapping[Any, str]) -> None:
         super().__init__()
         self.graph, self.weights = graph, nn.Module()
-        kept: Dict[Any, str] = {}
-        self.arguments: List[List[Any]] = []  # of each word: an array among them is the name of a buffer
-        for node in graph.nodes:
-            for array in (a for a in node.arguments if isinstance(a, np.ndarray)):
+        kept: Dict[Any, Value] = {}
+        self.buffer_names: Dict[Value, str] = {}
+        self.ops: List[Op] = []  # the step's, whose arrays are values: the buffers
+        for op in graph.ops:
+            for array in (a for a in op.args if isinstance(a, np.ndarray)):
                 key = fingerprint(array)
                 if key not in kept:
-                    kept[key] = self._keep(names.get(key, f"{node.layer}.{node.word}_constant"), array)
-            arguments = (_Buffer(kept[fingerprint(a)]) if isinstance(a, np.ndarray) else a for a in node.arguments)
-            self.arguments.append(list(arguments))
+                    kept[key] = Value(len(graph.graph.types) + len(kept))
+                    self.buffer_names[kept[key]] = self._keep(names.get(key, f"{op.layer}.{op.word}_constant"), array)
+            args = (kept[fingerprint(a)] if isinstance(a, np.ndarray) else a for a in op.args)
+            self.ops.append(op._replace(args=tuple(args)))
 
     def _keep(self, name: str, array: np.ndarray) -> str:
         """Keep an array as a buffer with a dotted name; returns the name that it got."""
@@ -134,35 +139,15 @@ class StepModule(nn.Module):
         graph = self.graph
         values = {graph.x: x.detach()}  # a spike has no derivative here, and none is better than a wrong one
         values.update((state.before, states[state.name].detach()) for state in graph.states)
-        for node, arguments in zip(graph.nodes, self.arguments):
-            given = [self._given(values, a) for a in arguments]
+        values.update((value, self.weights.get_buffer(name)) for value, name in self.buffer_names.items())
+        for op in self.ops:
             try:
-                said = _said(node, given)
+                run(WORDS, (op,), values)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise ExportError(
-                    f"{node.where}: torch does not compute {node.word} with these arguments, as NumPy does: {error}. "
+                    f"{op.where}: torch does not compute {op.word} with these arguments, as NumPy does: {error}. "
                     "Write the step so that it runs on the torch engine, too"
                 ) from error
-            values[node.out] = said.to(getattr(torch, graph.dtypes[node.out]))
+            values[op.out] = values[op.out].to(getattr(torch, graph.dtypes[op.out]))
         after = ((state, values[state.after].to(getattr(torch, graph.dtypes[state.before]))) for state in graph.states)
         return values[graph.output], {state.name: value for state, value in after}
-
-    def _given(self, values: Mapping[Value, Any], argument: Any) -> Any:
-        if type(argument) is _Buffer:
-            return self.weights.get_buffer(argument.name)
-        return values[argument] if type(argument) is Value else argument
-
-
-class _Buffer(NamedTuple):
-    name: str
-
-
-def _said(node: Node, given: List[Any]) -> Any:
-    """The result of a word."""
-    if node.word == "constant":
-        return given[0].clone()
-    if node.word == "spike":
-        return given[0] > 0
-    if node.word in VARIADIC:
-        return getattr(WORDS, node.word)(given, **node.options)
-    return getattr(WORDS, node.word)(*given, **node.options)

@@ -46,7 +46,7 @@ class CudaC(Target):
         "logical_and": "{0} && {1}",
         "logical_or": "{0} || {1}",
         "logical_not": "!{0}",
-        "float": "{0} ? {one} : {zero}",
+        "astype": "{0} ? {one} : {zero}",
         "spike": "{0} > {zero} ? {one} : {zero}",
     }
     statements: ClassVar[Dict[str, str]] = {

@@ -1,4 +1,4 @@
-"""Straight-line programs over whole arrays, element by element: steps, steps backwards and optimisers alike."""
+"""Graphs of single elements over whole arrays: steps, steps backwards and optimisers alike."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Collection, Dict, Iterable, NamedTuple, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value, WordGraph
 from spikecore.kernels.emit import Source, constant_lines, loads_of, spelled, value_of
-from spikecore.kernels.program import Program
 from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 
@@ -48,38 +48,38 @@ def address_of(a: Any) -> int:
 
 
 def elementwise(
-    name: str, program: Program, inputs: Dict[str, int], outputs: Dict[str, Any], dtype: str, **how: Any
+    name: str, graph: WordGraph, inputs: Dict[str, Value], outputs: Dict[str, Any], dtype: str, **how: Any
 ) -> Elementwise:
     """A program for a type; the rest as for ``elementwise_source``."""
-    reads, source = elementwise_source(name, program, inputs, outputs, **how)
+    reads, source = elementwise_source(name, graph, inputs, outputs, **how)
     return Elementwise(reads, tuple(outputs), recipe_of_run(source, name, dtype), dtype)
 
 
 def elementwise_source(
     name: str,
-    program: Program,
-    inputs: Dict[str, int],
+    graph: WordGraph,
+    inputs: Dict[str, Value],
     outputs: Dict[str, Any],
     numbers: Collection[str] = (),
     added: Collection[str] = (),
 ) -> Tuple[Tuple[str, ...], str]:
-    """The code of a program over chunks of elements, and the names of what it reads, in the order of its table.
+    """The code of a graph over chunks of elements, and the names of what it reads, in the order of its table.
 
     Args:
         name: of the function.
-        program: the operations.
+        graph: the operations.
         inputs: values that are given, by name; of the others it computes those that it needs.
         outputs: values that it stores, by name.
         numbers: inputs that are one number for all elements.
         added: outputs that are added to what is there.
     """
-    ops, leaves = program.needed([v for v in outputs.values() if type(v) is int], inputs.values())
+    ops, leaves = graph.needed(outputs.values(), inputs.values())
     read = [given for given, value in inputs.items() if value in leaves]
     places = {given: f"number_{given}" if given in numbers else f"row_{given}[j]" for given in read}
     rows = [*(given for given in read if given not in numbers), *(f"to_{out}" for out in outputs)]
     source = Source()
     source.add(0, f"def {name}(worker, workers, table):")
-    source.add(1, "count, fixed = table[0], row(table[1])", *constant_lines(program, "fixed"))
+    source.add(1, "count, fixed = table[0], row(table[1])", *constant_lines(graph, "fixed"))
     for i, array_name in enumerate((*read, *(f"to_{out}" for out in outputs)), 2):
         number = array_name in read and array_name in numbers
         source.add(1, f"number_{array_name} = row(table[{i}])[0]" if number else f"{array_name} = table[{i}]")
@@ -87,8 +87,8 @@ def elementwise_source(
     source.add(1, "for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
     source.add(2, "lo = chunk * CHUNK", "width = min(CHUNK, count - lo)")
     source.add(2, *(f"row_{each} = row({each} + lo * SIZE)" for each in rows), "for j in range(width):")
-    source.add(3, *(f"v{inputs[given]} = {place}" for given, place in places.items()))
-    source.add(3, *(f"v{value} = {place}" for value, place in loads_of(program, leaves, {}).items()))
+    source.add(3, *(f"{inputs[given]} = {place}" for given, place in places.items()))
+    source.add(3, *(f"{value} = {place}" for value, place in loads_of(graph, leaves, {}).items()))
     source.add(3, *map(spelled, ops))
     for out, value in outputs.items():
         target = f"row_to_{out}[j]"

@@ -1,4 +1,4 @@
-"""Programs as Python source for Numba: what all kernels for the CPU have in common.
+"""Graphs of single elements as Python source for Numba: what all kernels for the CPU have in common.
 
 The innermost loop runs over rows that lie contiguously in memory, so it vectorises. Every constant is typed, nothing is
 contracted or re-associated: each operation is the one that the loop over steps would do, so the bits agree.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, List
 
+from spikecore.api.core.graph import Op, Value, WordGraph
 from spikecore.kernels.form import constants_in
-from spikecore.kernels.program import Op, Program
 
 OPERATORS = {  # words that C and Python spell alike
     "add": "{0} + {1}",
@@ -47,7 +47,7 @@ SPELLING = {
     "logical_and": "{0} and {1}",
     "logical_or": "{0} or {1}",
     "logical_not": "not {0}",
-    "float": "F(1.0) if {0} else F(0.0)",
+    "astype": "F(1.0) if {0} else F(0.0)",
     "spike": "F(1.0) if {0} > F(0.0) else F(0.0)",
 }
 
@@ -66,9 +66,9 @@ class Source:
 
 
 def value_of(value: Any) -> str:
-    """A value by its number, or a constant of the kernel's type; None is zero."""
-    if type(value) is int:
-        return f"v{value}"
+    """A value, or a constant of the kernel's type; None is zero."""
+    if type(value) is Value:
+        return str(value)
     number = 0.0 if value is None else float(value)
     return f"F({number!r})" if math.isfinite(number) else f"F(float('{number!r}'))"
 
@@ -77,20 +77,20 @@ def spelled(op: Op, name: Callable[[Any], str] = value_of) -> str:
     """One operation as an assignment; ``name`` says what a value is called."""
     args = [name(a) for a in op.args]
     text = SPELLING.get(op.word, "{0} ** {1}")
-    if op.word == "pow" and type(op.args[1]) is float:  # an int is the number of a value
+    if op.word == "pow" and type(op.args[1]) is float:
         text = {1.0: "{0}", 2.0: "{0} * {0}"}.get(op.args[1], text)
     return f"{name(op.out)} = {text.format(*args)}"
 
 
-def constant_lines(program: Program, array: str = "constants") -> List[str]:
+def constant_lines(graph: WordGraph, array: str = "constants") -> List[str]:
     """One assignment for each constant, from an array of them."""
-    return [f"{name} = {array}[{i}]" for name, i in constants_in(program).items()]
+    return [f"{name} = {array}[{i}]" for name, i in constants_in(graph).items()]
 
 
-def loads_of(program: Program, leaves: Any, places: Dict[str, str]) -> Dict[int, str]:
+def loads_of(graph: WordGraph, leaves: Any, places: Dict[str, str]) -> Dict[Value, str]:
     """Places of the inputs that are read: at ``places`` by name, and constants under their own names."""
-    places = {**places, **{name: name for name in constants_in(program)}}
-    return {value: places[name] for name, value in program.inputs.items() if value in leaves and name in places}
+    places = {**places, **{name: name for name in constants_in(graph)}}
+    return {value: places[name] for name, value in graph.inputs.items() if value in leaves and name in places}
 
 
 def row(array: str, t: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The parts of a program that compiled code depends on: a step and its derivative without numbers and names.
+"""The parts of a graph that compiled code depends on: a step and its derivative without numbers and names.
 
 A constant is an input, like a parameter that is one number: another value needs no other code. States and parameters
 are numbered, so that generated code has no names of the user's, which may look alike, collide or be no identifiers.
@@ -13,11 +13,12 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from spikecore.api.core.graph import Value, WordGraph
+from spikecore.api.core.recorder import Untraceable
 from spikecore.api.neurons.stepper import step_name
 from spikecore.kernels.adjoint import adjoint
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.program import Arg, Op, Program
-from spikecore.kernels.trace import NotElementwise, Trace, trace
+from spikecore.kernels.trace import Trace, trace
 
 PLAIN = (-1.0, 0.0, 1.0, 2.0)  # stay in the code: compilers simplify what is done with them
 CONSTANT = "k_"  # begins the names of inputs that are constants
@@ -30,7 +31,7 @@ class Step:
 
     Args:
         trace: the step; states and parameters are called "0", "1", ..., constants are inputs "k_0", "k_1", ...
-        gradients: its derivative: values of the trace's program, or None for zero, by the name of the input.
+        gradients: its derivative: values of the trace's graph, or None for zero, by the name of the input.
         constants: the values of the constants, in order.
         states, params: the neuron's own names of its states and of the parameters that are arrays, in order.
         record: the states that are returned for every step, by their own names.
@@ -54,7 +55,7 @@ class Step:
 
     @cached_property
     def numbers(self) -> Tuple[str, ...]:
-        """The parameters that are one number, as inputs of the program."""
+        """The parameters that are one number, as inputs of the graph."""
         return tuple(f"p_{p}" for p in self.trace.params if p not in self.rows)
 
     @cached_property
@@ -63,14 +64,14 @@ class Step:
         return np.array(self.constants, self.dtype)
 
     @cached_property
-    def before(self) -> Dict[str, int]:
+    def before(self) -> Dict[str, Value]:
         """The inputs of a step that are no constants."""
-        return {name: value for name, value in self.trace.program.inputs.items() if not name.startswith(CONSTANT)}
+        return {name: value for name, value in self.trace.graph.inputs.items() if not name.startswith(CONSTANT)}
 
     @cached_property
-    def known(self) -> Dict[str, int]:
+    def known(self) -> Dict[str, Value]:
         """The inputs of a step backwards: the states after the step, ``a_<state>``, and the same."""
-        inputs = self.trace.program.inputs.values()
+        inputs = self.trace.graph.inputs.values()
         after = {f"a_{s}": v for s, v in zip(self.trace.states, self.trace.after) if v not in inputs}
         return {**after, **self.before}
 
@@ -84,8 +85,8 @@ class Step:
         """
         names = *(["x"] if by_x else []), *(f"s_{s}" for s in self.trace.states), *(f"p_{p}" for p in by_params)
         results = {name: self.gradients[name] for name in names}
-        ends = [v for v in results.values() if type(v) is int] + ([self.trace.output] if output else [])
-        return (results, *self.trace.program.needed(ends, self.trace.after))
+        ends = [*results.values(), *([self.trace.output] if output else [])]
+        return (results, *self.trace.graph.needed(ends, self.trace.after))
 
 
 @Remembered
@@ -94,7 +95,7 @@ def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_b
     try:
         step = trace(stepper, dict(constants), sparse_backward)
         return step, adjoint(step, record)
-    except NotElementwise as reason:
+    except Untraceable as reason:
         return f"{step_name(stepper)}.step is not elementwise: {reason}"
 
 
@@ -123,33 +124,31 @@ def step_of(
     states, params = numbers_of(step.states, step.states), numbers_of(step.params, step.params)
     names = {"x": "x", "g": "g", **{f"p_{p}": f"p_{i}" for p, i in zip(step.params, params)}}
     names.update({f"{kind}_{s}": f"{kind}_{i}" for s, i in zip(step.states, states) for kind in "scr"})
-    inputs = {names[name]: value for name, value in step.program.inputs.items() if name in names}
-    program, values = without_constants(Program(inputs, step.program.ops, step.program.kinds))
+    inputs = {names[name]: value for name, value in step.graph.inputs.items() if name in names}
+    graph, values = without_constants(WordGraph(inputs, step.graph.ops, step.graph.types))
     by_number = {names[name]: value for name, value in gradients.items()}
     wide = numbers_of(step.params, [p for p in step.params if p in rows])
-    form = Trace(program, states, params, step.output, step.after)
+    form = Trace(graph, states, params, step.output, step.after)
     return Step(form, by_number, values, step.states, step.params, record, wide, dtype)
 
 
-def without_constants(program: Program) -> Tuple[Program, Tuple[float, ...]]:
-    """The program with inputs instead of constants, and their values.
+def without_constants(graph: WordGraph) -> Tuple[WordGraph, Tuple[float, ...]]:
+    """The graph with inputs instead of constants, and their values.
 
     Each place has an input of its own: which values happen to be equal changes nothing.
     """
     values: List[float] = []
-    inputs, kinds, ops = dict(program.inputs), list(program.kinds), []
+    made = WordGraph(dict(graph.inputs), [], list(graph.types))
 
-    def moved(word: str, place: int, arg: Arg) -> Arg:
-        if type(arg) is int or _stays(word, place, arg):
+    def moved(word: str, place: int, arg: Any) -> Any:
+        if type(arg) is Value or _stays(word, place, arg):
             return arg
-        inputs[f"{CONSTANT}{len(values)}"] = len(kinds)
-        values.append(float(arg))
-        kinds.append("float")
-        return len(kinds) - 1
+        values.append(arg)
+        return made.input(f"{CONSTANT}{len(values) - 1}")
 
-    for op in program.ops:
-        ops.append(Op(op.out, op.word, tuple(moved(op.word, i, a) for i, a in enumerate(op.args)), op.option))
-    return Program(inputs, ops, kinds), tuple(values)
+    for op in graph.ops:
+        made.ops.append(op._replace(args=tuple([moved(op.word, i, a) for i, a in enumerate(op.args)])))
+    return made, tuple(values)
 
 
 def _stays(word: str, place: int, value: float) -> bool:
@@ -163,7 +162,7 @@ def numbers_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
     return tuple(str(names.index(name)) for name in some)
 
 
-def constants_in(program: Program) -> Dict[str, int]:
+def constants_in(graph: WordGraph) -> Dict[str, int]:
     """The inputs that are constants, each with its place among them."""
-    names = (name for name in program.inputs if name.startswith(CONSTANT))
+    names = (name for name in graph.inputs if name.startswith(CONSTANT))
     return {name: int(name[len(CONSTANT) :]) for name in names}

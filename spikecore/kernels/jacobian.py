@@ -8,17 +8,19 @@ decay of a membrane, is known before any array is.
 from __future__ import annotations
 
 import operator
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from spikecore.kernels.adjoint import by_input, pull
+from spikecore.api.core.graph import Op, Value, WordGraph, run
+from spikecore.api.core.recorder import ElementWords, Untraceable
+from spikecore.kernels.adjoint import by_input
 from spikecore.kernels.form import Constants
-from spikecore.kernels.program import Arg, Op, Program
-from spikecore.kernels.step_kernel import worded
-from spikecore.kernels.trace import NotElementwise, Symbol, trace
+from spikecore.kernels.step_kernel import array_words
+from spikecore.kernels.trace import trace
 
 OUT = "output"
-ONE = "one"  # the input of the program that stands for the derivative of a result by itself
-Row = Dict[str, Arg]
+ONE = "one"  # the input of the graph that stands for the derivative of a result by itself
+Number = Union[Value, float]  # a value of the graph, or a number
+Row = Dict[str, Number]
 _ARITHMETIC: Dict[str, Callable[..., float]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -29,26 +31,24 @@ _ARITHMETIC: Dict[str, Callable[..., float]] = {
 
 
 class Jacobian(NamedTuple):
-    """The derivatives of a step as a program.
+    """The derivatives of a step as operations of a graph.
 
     Args:
         inputs: values that are given, by name: ``x``, ``s_<state>``, ``p_<parameter>``.
         ops: the operations that lead from there to the derivatives.
         rows: for the output (``OUT``) and each new state, by name, its derivatives by the inputs, by their names:
-            values of the program, or numbers, which are the same for every neuron and at every step.
+            values of the graph, or numbers, which are the same for every neuron and at every step.
     """
 
-    inputs: Mapping[str, int]
+    inputs: Mapping[str, Value]
     ops: Tuple[Op, ...]
     rows: Mapping[str, Row]
 
     def at(self, engine: Any, given: Mapping[str, Any]) -> Dict[str, Dict[str, Any]]:
         """The derivatives in the words of an engine, from arrays of it by the names of the inputs."""
-        values = {value: given[name] for name, value in self.inputs.items()}
-        for op in self.ops:
-            values[op.out] = worded(engine, op, [values[a] if type(a) is int else a for a in op.args])
+        values = run(array_words(engine), self.ops, {value: given[name] for name, value in self.inputs.items()})
         return {
-            result: {name: values[v] if type(v) is int else v for name, v in row.items()}
+            result: {name: values[v] if type(v) is Value else v for name, v in row.items()}
             for result, row in self.rows.items()
         }
 
@@ -57,47 +57,43 @@ def jacobian(stepper: Any, constants: Constants, sparse_backward: float = 0.0) -
     """The derivatives of a neuron's step, or None if the step is not elementwise; arguments as for ``trace``."""
     try:
         step = trace(stepper, dict(constants), sparse_backward)
-        program = step.program
-        forward, one = list(program.ops), Symbol(program, program.input(ONE))
-        rows = {}
-        for name, value in zip((OUT, *step.states), (step.output, *step.after)):
-            grads: Dict[int, Any] = {value: one}
-            pull(program, forward, grads)
-            rows[name] = by_input(step, grads)
-    except NotElementwise:
+        graph, xp = step.graph, ElementWords(step.graph)
+        forward, one = graph.ops[::-1], xp.input(ONE)
+        results = zip((OUT, *step.states), (step.output, *step.after))
+        rows = {name: by_input(step, xp.pull(forward, {value: one})) for name, value in results}
+    except Untraceable:
         return None
-    known, ops = _folded(program)
+    known, ops = _folded(graph)
     found = {result: {n: _in(known, v) for n, v in row.items()} for result, row in rows.items()}
-    wanted = {v for row in found.values() for v in row.values() if type(v) is int}
-    folded = Program({n: v for n, v in program.inputs.items() if n != ONE}, ops, program.kinds)
-    needed, leaves = folded.needed(wanted)
+    folded = WordGraph({n: v for n, v in graph.inputs.items() if n != ONE}, ops, graph.types)
+    needed, leaves = folded.needed(v for row in found.values() for v in row.values())
     return Jacobian({n: v for n, v in folded.inputs.items() if v in leaves}, tuple(needed), found)
 
 
-def _in(known: Dict[int, Arg], value: Any) -> Arg:
+def _in(known: Dict[Value, Number], value: Any) -> Number:
     """The name of a value once numbers are known; a derivative that is not there is zero."""
-    return 0.0 if value is None else known.get(value, value) if type(value) is int else float(value)
+    return 0.0 if value is None else known.get(value, value) if type(value) is Value else float(value)
 
 
-def _folded(program: Program) -> Tuple[Dict[int, Arg], List[Op]]:
+def _folded(graph: WordGraph) -> Tuple[Dict[Value, Number], List[Op]]:
     """Values that turn out to be numbers or other values, where ``ONE`` is one; and the other operations."""
-    known: Dict[int, Arg] = {program.inputs[ONE]: 1.0}
+    known: Dict[Value, Number] = {graph.inputs[ONE]: 1.0}
     ops = []
-    for op in program.ops:
-        args = tuple(known.get(a, a) if type(a) is int else a for a in op.args)
+    for op in graph.ops:
+        args = tuple(known.get(a, a) if type(a) is Value else a for a in op.args)
         simple = _simplified(op.word, args)
         if simple is None:
-            ops.append(Op(op.out, op.word, args, op.option))
+            ops.append(op._replace(args=args))
         else:
             known[op.out] = simple
     return known, ops
 
 
-def _simplified(word: str, args: Tuple[Arg, ...]) -> Optional[Arg]:
+def _simplified(word: str, args: Tuple[Number, ...]) -> Optional[Number]:
     """The result of an operation on numbers, or the factor beside a one; None: it is to be computed."""
     numbers = [a for a in args if type(a) is float]
     if word in _ARITHMETIC and len(numbers) == len(args) and not (word == "divide" and numbers[1] == 0.0):
         return _ARITHMETIC[word](*numbers)
     if word == "multiply" and 1.0 in numbers:
-        return next(a for a in args if type(a) is int)
+        return next(a for a in args if type(a) is Value)
     return args[0] if word == "divide" and type(args[1]) is float and args[1] == 1.0 else None

@@ -227,18 +227,18 @@ def _threads(shape: Tuple[int, ...]) -> bool:
 @Remembered
 def _reads_products(step: Step) -> bool:
     """Whether a step backwards needs P, or only the states."""
-    return step.trace.program.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
+    return step.trace.graph.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
 
 
 @Remembered
 def _forward(step: Step) -> Elementwise:
     trace = step.trace
     outs = {"out": trace.output, **{f"a_{s}": v for s, v in zip(trace.states[1:], trace.after[1:])}}
-    return elementwise("forward", trace.program, step.before, outs, step.dtype, numbers=step.numbers)
+    return elementwise("forward", trace.graph, step.before, outs, step.dtype, numbers=step.numbers)
 
 
 @Remembered
 def _backward(step: Step, by_params: Tuple[str, ...]) -> Elementwise:
     outs, added = step.way_back(False, by_params)[0], [f"p_{p}" for p in by_params]
-    program = step.trace.program
-    return elementwise("backward", program, step.known, outs, step.dtype, numbers=step.numbers, added=added)
+    graph = step.trace.graph
+    return elementwise("backward", graph, step.known, outs, step.dtype, numbers=step.numbers, added=added)

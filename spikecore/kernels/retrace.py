@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
+from spikecore.api.core.recorder import Untraceable
 from spikecore.kernels.form import Constants, traced
-from spikecore.kernels.trace import NotElementwise, trace
+from spikecore.kernels.trace import trace
 
 
 def refresh(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
@@ -29,9 +30,9 @@ def _unchanged(known: Any, stepper: Any, constants: Constants, record: Tuple[str
     if not isinstance(known, str):
         try:
             now = trace(stepper, dict(constants), sparse_backward)
-        except NotElementwise:
+        except Untraceable:
             return False
-        if all(fixed(op.option) for op in now.program.ops if op.option is not None):  # then the derivative follows
+        if all(fixed(o) for op in now.graph.ops for o in op.options.values()):  # then the derivative follows
             return now.begins(known[0])
     return bool(known == traced.function(stepper, constants, record, sparse_backward))
 

@@ -129,7 +129,7 @@ def kernels_or_reason(
         kernels, _ = _remembered(*request)
     if isinstance(kernels, str):
         return kernels
-    count = len(kernels.step.trace.program.ops)
+    count = len(kernels.step.trace.graph.ops)
     if terms.mode == "auto" and terms.target == "cpu" and count > LONGEST:
         return (
             f"{owner}.step and its derivative are {count} operations, and more than {LONGEST} take long to compile "

@@ -10,8 +10,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
+from spikecore.api.core.graph import Op, Value
 from spikecore.kernels.form import Step, constants_in
-from spikecore.kernels.program import Op
 from spikecore.kernels.target import Target
 
 
@@ -28,7 +28,7 @@ class _Body:
     """Lines of a kernel, and the arrays that they read and write."""
 
     def __init__(self, target: Target, step: Step) -> None:
-        self.target, self.step, self.program = target, step, step.trace.program
+        self.target, self.step, self.graph = target, step, step.trace.graph
         self.lines: List[str] = []
         self.read: List[str] = []
         self.written: List[str] = []
@@ -44,35 +44,35 @@ class _Body:
         return self.target.text("load", array=array, at=at)
 
     def write(self, statement: str, **parts: Any) -> None:
-        """A line, or the head of a block and what stands first in it; a ``value`` may be one of the program."""
+        """A line, or the head of a block and what stands first in it; a ``value`` may be one of the graph."""
         value = parts.get("value", "")
         parts["value"] = value if isinstance(value, str) else self.target.value(value)
         head, *inside = self.target.text(statement, **parts).splitlines()
         self.lines += ["    " * self.depth + head, *("    " * (self.depth + 1) + line for line in inside)]
 
-    def fixed(self, value: int, text: str) -> None:
-        self.write("fixed", kind=self.program.kinds[value], name=f"v{value}", value=text)
+    def fixed(self, value: Value, text: str) -> None:
+        self.write("fixed", kind=self.graph.type_of(value).dtype, name=str(value), value=text)
 
     def store(self, array: str, at: str, value: Any) -> None:
         _once(self.written, array)
         self.write("store", array=array, at=at, value=value)
 
-    def params(self, leaves: Iterable[int]) -> None:
+    def params(self, leaves: Iterable[Value]) -> None:
         """Parameters and constants are read once, before the loop."""
         for param in self.step.trace.params:
             array = f"p_{param}"
-            if self.program.inputs[array] in leaves:
+            if self.graph.inputs[array] in leaves:
                 _once(self.read, array)
                 text = self.target.text("scalar", array=array, at=0)
-                self.fixed(self.program.inputs[array], self.load(array, "i") if param in self.step.rows else text)
-        for name, place in constants_in(self.program).items():
-            if self.program.inputs[name] in leaves:
+                self.fixed(self.graph.inputs[array], self.load(array, "i") if param in self.step.rows else text)
+        for name, place in constants_in(self.graph).items():
+            if self.graph.inputs[name] in leaves:
                 _once(self.read, "constants")
-                self.fixed(self.program.inputs[name], self.target.text("scalar", array="constants", at=place))
+                self.fixed(self.graph.inputs[name], self.target.text("scalar", array="constants", at=place))
 
-    def inputs(self, leaves: Iterable[int], texts: Dict[str, str]) -> None:
-        """Values of a step's inputs, in the program's order."""
-        for name, value in self.program.inputs.items():
+    def inputs(self, leaves: Iterable[Value], texts: Dict[str, str]) -> None:
+        """Values of a step's inputs, in the graph's order."""
+        for name, value in self.graph.inputs.items():
             if value in leaves and name in texts:
                 self.fixed(value, self.load(name, "row") if texts[name] == "row" else texts[name])
 
@@ -112,7 +112,7 @@ def forward_kernel(target: Target, step: Step, kept: Sequence[str], constant: bo
     """
     trace, body = step.trace, _Body(target, step)
     states = dict(zip(trace.states, trace.after))
-    ops, leaves = trace.program.needed([trace.output, *trace.after])
+    ops, leaves = trace.graph.needed([trace.output, *trace.after])
     for s in states:
         body.write("variable", name=f"now_{s}", value=body.load(f"init_{s}", "i"))
         if s in kept:
@@ -143,14 +143,14 @@ def backward_kernel(
 
     ``by_params`` names the parameters whose gradient is wanted; each gets one sum over time per neuron.
     """
-    program, states, body = step.trace.program, step.trace.states, _Body(target, step)
+    graph, states, body = step.trace.graph, step.trace.states, _Body(target, step)
     results, ops, leaves = step.way_back(by_x, by_params)
     sums = {f"gp_{p}": results[f"p_{p}"] for p in by_params}
     if by_x and constant:
         sums["gx"] = results["x"]
     given = {step.known[f"a_{s}"]: s for s in states if step.known.get(f"a_{s}") in leaves}
     ahead = {s: value for value, s in given.items()}  # each value once
-    behind = [s for s in states if s in ahead or program.inputs.get(f"s_{s}") in leaves]
+    behind = [s for s in states if s in ahead or graph.inputs.get(f"s_{s}") in leaves]
     _opening(body, leaves, sums, ahead, constant)
     with body.block("backwards"):
         for s in behind:
@@ -190,5 +190,5 @@ def _opening(body: _Body, leaves: Any, sums: Any, ahead: Any, constant: bool) ->
     for s in ahead:
         body.write("variable", name=f"after_{s}", value=body.load(f"kept_{s}", "steps * count + i"))
     body.params(leaves)
-    if constant and body.program.inputs.get("x") in leaves:
+    if constant and body.graph.inputs.get("x") in leaves:
         body.inputs(leaves, {"x": body.load("x", "i")})

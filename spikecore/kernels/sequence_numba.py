@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
+from spikecore.api.core.graph import BOOL, Value
 from spikecore.kernels.emit import Source, constant_lines, filled, loads_of, row, spelled, value_of
 from spikecore.kernels.form import CONSTANT, Step
 from spikecore.kernels.sinks import PAIR, Sink
@@ -34,7 +35,7 @@ class _Run(Source):
             at = len(numbers) + 2 * i
             self.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
         self.add(1, *(f"{p} = row({p})[0]" for p in step.numbers))
-        self.add(1, "fixed = row(constants)", *constant_lines(self.trace.program, "fixed"))
+        self.add(1, "fixed = row(constants)", *constant_lines(self.trace.graph, "fixed"))
         self.add(1, "chunks = (count + chunk - 1) // chunk")
         first, behind = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
         self.add(1, f"for own in range({first}, {behind}):", "    lo = own * chunk")
@@ -53,20 +54,22 @@ class _Run(Source):
         """The head of a loop over neurons: read parameters and constants. What their values are called."""
         self.add(4, "for j in range(width):")
         places = {f"p_{p}": f"row_p_{p}[j]" if p in self.step.rows else f"p_{p}" for p in self.trace.params}
-        loads = loads_of(self.trace.program, leaves, places)
-        self.add(5, *(f"v{value} = {place}" for value, place in loads.items()))
-        return {value: f"v{value}" for value in loads}
+        loads = loads_of(self.trace.graph, leaves, places)
+        self.add(5, *(f"{value} = {place}" for value, place in loads.items()))
+        return {value: str(value) for value in loads}
 
-    def names(self, k: int, reads: Dict[str, str], values: Dict[str, int], known: Dict[Any, str]) -> Callable[..., str]:
+    def names(
+        self, k: int, reads: Dict[str, str], values: Dict[str, Value], known: Dict[Any, str]
+    ) -> Callable[..., str]:
         """Read what the k-th of some steps begins with. What all its values are called."""
         self.add(5, *(f"{name}_{k} = {text}" for name, text in reads.items()))
         names = {**known, **{values[name]: f"{name}_{k}" for name in reads}}
-        return lambda value: names.get(value, f"v{value}_{k}") if type(value) is int else value_of(value)
+        return lambda value: names.get(value, f"{value}_{k}") if type(value) is Value else value_of(value)
 
     def after(self, name: Callable[..., str]) -> Dict[str, str]:
         """The states after a step, as the next one begins with them: numbers, even if they were made by comparing."""
-        kinds = self.trace.program.kinds
-        texts = ((s, name(v), kinds[v] == "bool") for s, v in zip(self.trace.states, self.trace.after))
+        kinds = self.trace.graph.types
+        texts = ((s, name(v), kinds[v.number] == BOOL) for s, v in zip(self.trace.states, self.trace.after))
         return {f"s_{s}": f"F({text})" if compared else text for s, text, compared in texts}
 
 
@@ -99,10 +102,10 @@ def _steps(run: _Run, n: int) -> None:
     for k, t in enumerate(at):
         run.add(4, f"row_{k}_x = {row('x', t)}", f"row_{k}_out = {sink.spikes('out', k, t)}")
         run.add(4, *(f"row_{k}_r_{s} = {row(f'rec_{s}', t)}" for s in run.step.recorded))
-    ops, leaves = trace.program.needed([trace.output, *trace.after])
+    ops, leaves = trace.graph.needed([trace.output, *trace.after])
     known, current = run.loop(leaves), {f"s_{s}": f"row_now_{s}[j]" for s in trace.states}
     for k in range(n):
-        name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.program.inputs, known)
+        name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.graph.inputs, known)
         run.add(5, *(spelled(op, name) for op in ops), f"row_{k}_out[j] = {name(trace.output)}")
         current = run.after(name)
         run.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.step.recorded))
@@ -179,13 +182,13 @@ def _states_again(run: _Run) -> None:
     If the number of steps is odd, a step too many is done, with the last step's input: nobody reads its state.
     """
     trace = run.trace
-    ops, leaves = trace.program.needed(trace.after)
+    ops, leaves = trace.graph.needed(trace.after)
     run.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row('x', 'begin + i')}")
     run.add(4, f"row_1_x = {row('x', 'min(begin + i + 1, steps - 1)')}")
     run.add(4, *(f"row_{k}_s_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
     known, current = run.loop(leaves), {f"s_{s}": f"row_0_s_{s}[j]" for s in trace.states}
     for k in range(PAIR):
-        name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.program.inputs, known)
+        name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.graph.inputs, known)
         current = run.after(name)
         run.add(5, *(spelled(op, name) for op in ops))
         run.add(5, *(f"row_{k + 1}_s_{s}[j] = {current[f's_{s}']}" for s in trace.states))
@@ -195,7 +198,7 @@ def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> Non
     """Some steps backwards from step t, the block's step i. Single ones cut the gradient at a window's border."""
     trace, sink, at = run.trace, run.sink, [f"t - {k}" for k in range(n)]
     results, ops, leaves = run.step.way_back(bool(by_x), by_params, output=sink.remakes)
-    values = {**run.step.known, **trace.program.inputs}
+    values = {**run.step.known, **trace.graph.inputs}
     reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_", CONSTANT)]
     touched = sorted({*reads, "g", *(["gx"] if by_x == "rows" else [])})
     for k, t in enumerate(at):

@@ -7,12 +7,13 @@ these depend on: the input itself is mostly not among that, so it need not be ke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from spikecore.api.core.graph import Value, run
 from spikecore.kernels.elementwise import Elementwise, elementwise
 from spikecore.kernels.form import Constants, Step, constants_in, step_of
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.program import Op
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import summed
@@ -56,14 +57,13 @@ class StepKernel:
     def derivative(self, engine: Any, given: Arrays, wanted: Tuple[str, ...]) -> Arrays:
         """``backward`` in the words of an engine, on its arrays of any shape: for gradients of gradients."""
         step, outs = self.step, _gradients(self.step, wanted)
-        program = step.trace.program
-        ops, leaves = program.needed([v for v in outs.values() if type(v) is int], step.known.values())
+        graph = step.trace.graph
+        ops, leaves = graph.needed(outs.values(), step.known.values())
         values = {value: given[name] for name, value in step.known.items() if value in leaves}
-        for name, place in constants_in(program).items():
-            values[program.inputs[name]] = step.constants[place]
-        for op in ops:
-            values[op.out] = worded(engine, op, [values[a] if type(a) is int else a for a in op.args])
-        return {name: values[v] if type(v) is int else None for name, v in outs.items()}
+        for name, place in constants_in(graph).items():
+            values[graph.inputs[name]] = step.constants[place]
+        run(array_words(engine), ops, values)
+        return {name: values[v] if type(v) is Value else None for name, v in outs.items()}
 
     def summed(self, total: Any, shape: Tuple[int, ...], like: Tuple[int, ...]) -> Any:
         """A gradient per neuron of a batch of ``shape`` as one of a parameter's shape."""
@@ -74,34 +74,33 @@ class StepKernel:
 def step_kernel(stepper: Any, constants: Constants, rows: Tuple[str, ...], dtype: str) -> Optional[StepKernel]:
     """The kernels of a neuron, or None if there are none; arguments as for ``step_of``."""
     step = step_of(stepper, constants, (), rows, dtype) if has_numba() else ""
-    return None if isinstance(step, str) or len(step.trace.program.ops) > LONGEST else StepKernel(step)
+    return None if isinstance(step, str) or len(step.trace.graph.ops) > LONGEST else StepKernel(step)
 
 
 @Remembered
 def _forward(kernel: StepKernel) -> Elementwise:
     step, trace = kernel.step, kernel.step.trace
     outs = {"out": trace.output, **{f"a_{s}": value for s, value in zip(trace.states, trace.after)}}
-    return elementwise("forward", trace.program, step.before, outs, step.dtype, numbers=step.numbers)
+    return elementwise("forward", trace.graph, step.before, outs, step.dtype, numbers=step.numbers)
 
 
 @Remembered
 def _backward(kernel: StepKernel, wanted: Tuple[str, ...]) -> Elementwise:
     step, outs = kernel.step, _gradients(kernel.step, wanted)
-    return elementwise("backward", step.trace.program, step.known, outs, step.dtype, numbers=step.numbers)
+    return elementwise("backward", step.trace.graph, step.known, outs, step.dtype, numbers=step.numbers)
 
 
 def _gradients(step: Step, wanted: Tuple[str, ...]) -> Arrays:
-    """The gradients that are asked for and not zero, as values of the step's program."""
+    """The gradients that are asked for and not zero, as values of the step's graph."""
     return {name: value for name, value in step.gradients.items() if name in wanted and value is not None}
 
 
-def worded(engine: Any, op: Op, args: List[Any]) -> Any:
-    """One operation on arrays of an engine."""
-    xp, word = engine.xp, op.word
-    if word in ("maximum", "minimum", "where"):
-        args = [engine.asarray(a) if isinstance(a, float) else a for a in args]
-    if word == "float":
-        return xp.astype(args[0], engine.dtype)
-    if word == "stop_gradient":
-        return engine.stop_gradient(*args)
-    return engine.spike(args[0], op.option) if word == "spike" else getattr(xp, word)(*args)
+def array_words(engine: Any) -> Any:
+    """The words of an engine for operations on single elements: with numbers where some engines need arrays."""
+    xp = engine.xp
+
+    def on_arrays(word: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: word(*[engine.asarray(a) if isinstance(a, float) else a for a in args])
+
+    own = {name: on_arrays(getattr(xp, name)) for name in ("maximum", "minimum", "where")}
+    return SimpleNamespace(**{**vars(xp), **own, "astype": lambda x: xp.astype(x, engine.dtype)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 
-from spikecore.kernels.program import Op
+from spikecore.api.core.graph import Op, Value
 
 INPUT_TYPED = ("x", "out", "g", "gx")  # arrays in the type of the input; all others have the type of the states
 
@@ -47,8 +47,8 @@ class Target:
         return self.statements[statement].format(**parts, type=self.type, stored=stored)
 
     def value(self, value: Any) -> str:
-        """A value of the program by its number, or a constant; None is zero."""
-        return f"v{value}" if type(value) is int else self.number(0.0 if value is None else float(value))
+        """A value of the graph, or a constant; None is zero."""
+        return str(value) if type(value) is Value else self.number(0.0 if value is None else float(value))
 
     def spelled(self, op: Op) -> str:
         """One word applied to its arguments."""
@@ -63,6 +63,6 @@ class Target:
         """Written with comparisons that keep a NaN; an infinite bound is none."""
         text = x
         for sign, bound in ((">", high), ("<", low)):
-            if math.isfinite(bound):
+            if type(bound) is Value or math.isfinite(bound):
                 text = self.words["where"].format(f"{x} {sign} {self.value(bound)}", self.value(bound), text)
         return text

@@ -47,7 +47,7 @@ class Triton(Target):
         "logical_and": "{0} & {1}",
         "logical_or": "{0} | {1}",
         "logical_not": "~{0}",
-        "float": "tl.where({0}, {one}, {zero})",
+        "astype": "tl.where({0}, {one}, {zero})",
         "spike": "tl.where({0} > {zero}, {one}, {zero})",
     }
     exact: ClassVar[Dict[str, str]] = {"divide": "tl.div_rn({0}, {1})", "sqrt": "tl.sqrt_rn({0})"}  # float32 only

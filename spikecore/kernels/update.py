@@ -6,14 +6,14 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import WordGraph
+from spikecore.api.core.recorder import ElementWords, Symbol, Untraceable
 from spikecore.kernels.elementwise import elementwise
 from spikecore.kernels.form import without_constants
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.program import Program
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK
 from spikecore.kernels.runtime.openmp import several
-from spikecore.kernels.trace import NotElementwise, Symbol, Words
 
 
 def update(
@@ -22,7 +22,7 @@ def update(
     """``optimizer.update`` on NumPy arrays of one dtype.
 
     Raises:
-        NotElementwise: its rule is more than elementwise, or a field of it cannot be hashed.
+        Untraceable: its rule is more than elementwise, or a field of it cannot be hashed.
         ValueError: an array of another shape or dtype than the parameter: the kernel looks at no sizes.
     """
     for name, array in (("grad", grad), *slots.items()):
@@ -33,7 +33,7 @@ def update(
     try:
         hash(optimizer)
     except TypeError as reason:
-        raise NotElementwise(str(reason)) from None
+        raise Untraceable(str(reason)) from None
     now, number = optimizer.scalars(step, lr), param.dtype.type
     threads, arrays = several(param.size, CHUNK + 1), {"param": param, "grad": grad, **slots}
     kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), str(param.dtype))
@@ -47,16 +47,15 @@ def update(
 @Remembered
 def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str) -> Any:
     """The compiled rule, and its constants."""
-    program = Program()
+    xp = ElementWords(WordGraph())
 
     def symbols(prefix: str, names: Tuple[str, ...]) -> Dict[str, Symbol]:
-        return {name: Symbol(program, program.input(prefix + name)) for name in names}
+        return {name: xp.input(prefix + name) for name in names}
 
     begun, before, now = symbols("", ("param", "grad")), symbols("", slots), symbols("now_", scalars)
-    param, after = optimizer.whole_rule(Words(program), begun["param"], begun["grad"], before, now)
+    param, after = optimizer.whole_rule(xp, begun["param"], begun["grad"], before, now)
     results = {"param": param.value, **{name: after[name].value for name in optimizer.slots}}
-    inputs = dict(program.inputs)
-    program, constants = without_constants(program)
+    graph, constants = without_constants(xp.graph)
     numbers = [f"now_{name}" for name in scalars]
-    kernel = elementwise("update", program, inputs, results, dtype, numbers=numbers)
+    kernel = elementwise("update", graph, xp.graph.inputs, results, dtype, numbers=numbers)
     return kernel, np.array(constants, dtype)

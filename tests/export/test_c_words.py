@@ -7,12 +7,13 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.core import words
+from spikecore.api.core.graph import Type, WordGraph
 from spikecore.conformance import word_cases
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.files import header, source
 from spikecore.export.c.plan import planned
 from spikecore.export.c.writer import pieces
-from spikecore.export.step_graph import Node, StepGraph, StepState, Value
+from spikecore.export.step_graph import StepGraph, StepState
 from tests.export.c_rig import COMPILERS, STRICT, InC, called, needs_compiler
 from tests.export.export_rig import FLAGS, KEYS, NUMBERS
 
@@ -75,41 +76,30 @@ class OneStep:
     def __init__(self, chosen, weights=WEIGHTS):
         self.weights = weights
         self.raw = NumpyEngine("float32", fused=False).raw_words()
-        self.shapes, self.dtypes, self.nodes, self.states, self.known = {}, {}, [], [], {}
-        self.x = self.value((1, 1), "float32")
+        self.words, self.states, self.known = WordGraph(speaker=("", "Words")), [], {}
+        self.x = self.words.input("x", Type("float32", (1, 1)))
         rows, self.expected = [], []
         for word in chosen:
             with np.errstate(all="ignore"):
                 out, result = self.word(word)
             self.expected.append(np.asarray(result, "float32").reshape(-1))
-            out = (
-                out
-                if self.dtypes[out] == "float32"
-                else self.node("astype", (out, "float32"), self.shapes[out], "float32")
-            )
+            kind = self.words.type_of(out)
+            out = out if kind.dtype == "float32" else self.node("astype", (out, "float32"), kind.shape, "float32")
             rows.append(self.node("reshape", (out, (1, -1)), (1, result.size), "float32"))
         total = sum(row.size for row in self.expected)
-        self.graph = StepGraph(
-            self.x, self.node("concat", tuple(rows), (1, total), "float32", axis=1), tuple(self.states),
-            tuple(self.nodes), self.shapes, self.dtypes, (("", "Words"),),
-        )  # fmt: skip
+        output = self.node("concat", tuple(rows), (1, total), "float32", axis=1)
+        self.graph = StepGraph(self.words, self.x, output, tuple(self.states), (("", "Words"),))
 
-    def value(self, shape, dtype):
-        new = Value(len(self.shapes) + 1)
-        self.shapes[new], self.dtypes[new] = tuple(shape), str(dtype)
-        return new
-
-    def node(self, word, arguments, shape, dtype, **options):
-        out = self.value(shape, dtype)
-        self.nodes.append(Node(out, word, arguments, options, "", "Words"))
-        return out
+    def node(self, word, args, shape, dtype, **options):
+        return self.words.add(word, args, Type(str(dtype), tuple(shape)), options)
 
     def given(self, array):
         """An array as a state, and as the type that it has."""
         key = array.tobytes(), array.shape, str(array.dtype)
         if key not in self.known:
-            state = self.value(array.shape, "float32")
-            self.states.append(StepState(f"s{state.number}", state, state, array.astype("float32")))
+            name = f"s{len(self.states) + 1}"
+            state = self.words.input(name, Type("float32", array.shape))
+            self.states.append(StepState(name, state, state, array.astype("float32")))
             same = array.dtype == np.float32
             kind = str(array.dtype)
             self.known[key] = state if same else self.node("astype", (state, kind), array.shape, kind)

@@ -16,13 +16,14 @@ import numpy as np  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.api.core import words  # noqa: E402
+from spikecore.api.core.graph import Type, Value, WordGraph  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
 from spikecore.conformance import cases, word_cases  # noqa: E402
 from spikecore.engines.numpy.engine import NumpyEngine  # noqa: E402
 from spikecore.export.onnx import writer  # noqa: E402
 from spikecore.export.onnx.operators import OPERATORS  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
-from spikecore.export.step_graph import Node, StepGraph, StepState, Value  # noqa: E402
+from spikecore.export.step_graph import StepGraph, StepState  # noqa: E402
 from spikecore.installing import to_install  # noqa: E402
 from tests.drawn_networks import drawn_model  # noqa: E402
 from tests.export.export_rig import BY_STEPS, FLAGS, KEYS, NUMBERS, assert_outputs, model_of  # noqa: E402
@@ -89,14 +90,18 @@ def test_a_sequence_gives_what_the_network_gives(case):
     check(case, sequence, sequence=True)
 
 
+def like(array):
+    return Type(str(array.dtype), array.shape)
+
+
 def one_word(word):
     """A graph of one word, whose arrays are an input and states, and what NumPy gives."""
-    given, values, arguments = [], [], []
+    given, values, arguments, graph = [], [], [], WordGraph(speaker=("", "Word"))
 
     def place(argument):
         if isinstance(argument, np.ndarray):
             given.append(argument.astype("float32") if argument.dtype == "float64" else argument)
-            values.append(Value(len(values) + 1))
+            values.append(graph.input(f"s{len(values) + 1}", like(given[-1])))
             return values[-1]
         return argument
 
@@ -105,17 +110,9 @@ def one_word(word):
     raw = NumpyEngine("float32", fused=False).raw_words()[word.word]
     held = dict(zip(values, given))
     out = np.asarray(raw(*(held.get(a, a) if type(a) is Value else a for a in arguments), **word.options))
-    node = Node(Value(0), word.word, tuple(arguments), word.options, "", "Word")
-    arrays = {Value(0): out, **held}
-    graph = StepGraph(
-        values[0],
-        Value(0),
-        tuple(StepState(f"s{v.number}", v, v, a) for v, a in zip(values[1:], given[1:])),
-        (node,),
-        {value: array.shape for value, array in arrays.items()},
-        {value: str(array.dtype) for value, array in arrays.items()},
-    )
-    return graph, given, out
+    output = graph.add(word.word, tuple(arguments), like(out), word.options)
+    states = tuple(StepState(f"s{i}", v, v, a) for i, (v, a) in enumerate(zip(values[1:], given[1:]), 2))
+    return StepGraph(graph, values[0], output, states), given, out
 
 
 CREATED = "zeros_like", "ones_like"  # constants of a graph

@@ -125,15 +125,15 @@ def test_a_model_without_weights_is_refused():
 def test_views_and_derivatives_leave_no_word():
     net = sc.Sequential(sc.Flatten(), sc.Linear(6, 4, bias=False), sc.Leaky(reset_mechanism="none"))
     graph = step_graph(sc.Model(net, "numpy", input_shape=(2, 3)))
-    assert [node.word for node in graph.nodes] == ["reshape", "linear", "multiply", "add", "subtract", "spike"]
-    assert [node.where for node in graph.nodes][1:3] == ["layer 1 (Linear)", "layer 2 (Leaky)"]
+    assert [op.word for op in graph.ops] == ["reshape", "linear", "multiply", "add", "subtract", "spike"]
+    assert [op.where for op in graph.ops][1:3] == ["layer 1 (Linear)", "layer 2 (Leaky)"]
     assert [state.name for state in graph.states] == ["2.mem"]
 
 
 def test_a_straight_through_estimator_is_its_value():
     quant = sc.functional.quant.state_quant(num_bits=4)
     graph = step_graph(sc.Model(sc.Leaky(state_quant=quant), "numpy", input_shape=(3,)))
-    subtracted = [node.arguments for node in graph.nodes if node.word == "subtract"]
+    subtracted = [op.args for op in graph.ops if op.word == "subtract"]
     assert all(a != b for a, b in subtracted)
 
 

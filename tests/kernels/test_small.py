@@ -236,7 +236,7 @@ def test_a_step_of_as_many_operations_as_are_allowed_is_compiled(fewer, monkeypa
     engine, layer = sc.get_engine("numpy"), sc.Leaky(beta=0.9)
     params = {"beta": 0.9, "threshold": 1.0, "graded_spikes_factor": 1.0}
     kernels = select.kernels_or_reason(select.Terms("auto", "float32"), layer, params, {}, (1, 1, 1))
-    monkeypatch.setattr(select, "LONGEST", len(kernels.step.trace.program.ops) - fewer)
+    monkeypatch.setattr(select, "LONGEST", len(kernels.step.trace.graph.ops) - fewer)
     assert engine.explain(layer).startswith("loop: " if fewer else "fused: ")
 
 

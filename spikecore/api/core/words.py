@@ -36,7 +36,7 @@ Every engine follows these conventions:
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Iterator, Protocol, Tuple
+from typing import Any, Iterator, Protocol, Tuple, TypeVar
 
 
 class Array(Protocol):
@@ -141,3 +141,21 @@ REFLECTED = ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__")
 
 #: Words whose first argument is a sequence of arrays.
 VARIADIC = ("concat", "stack")
+
+Kind = TypeVar("Kind", bound=type)
+
+
+def with_operators(kind: Kind) -> Kind:
+    """Give a class Python's operators: those of an instance call the words of its ``xp``."""
+
+    def forward(word: str) -> Any:
+        return lambda self, *others: getattr(self.xp, word)(self, *others)
+
+    def reflected(word: str) -> Any:
+        return lambda self, other: getattr(self.xp, word)(other, self)
+
+    for name, word in OPERATORS.items():
+        setattr(kind, name, forward(word))
+    for name in REFLECTED:
+        setattr(kind, name.replace("__", "__r", 1), reflected(OPERATORS[name]))
+    return kind

@@ -18,9 +18,10 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.core.pull import Grads, accumulate
 from spikecore.api.core.tree import State, leaves, map_leaves, rebuild
 from spikecore.api.neurons.stepper import one_step, writes_into
-from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
+from spikecore.engines.numpy.tape import Tape, Var
 
 
 class ForwardPass(NamedTuple):

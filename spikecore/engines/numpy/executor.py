@@ -25,11 +25,11 @@ class NumpyExecutor(NetworkExecutor):
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         engine: Any = self.engine
         if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
-            from spikecore.kernels.trace import NotElementwise
+            from spikecore.api.core.recorder import Untraceable
             from spikecore.kernels.update import update
 
             lr = self.optimizer.rate(spec, self.lr)  # type: ignore[union-attr]
-            with suppress(NotElementwise):  # a rule of the user's that is not elementwise, e.g. with a norm
+            with suppress(Untraceable):  # a rule of the user's that is not elementwise, e.g. with a norm
                 return update(spec, param, grad, slots, self.steps_done, lr)
         return super().updated(spec, param, grad, slots)
 

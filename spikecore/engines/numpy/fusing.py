@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.pull import Grads, accumulate
 from spikecore.api.core.tree import Params, State, flatten, leaves, map_leaves
-from spikecore.engines.numpy.tape import Grads, Var, accumulate
+from spikecore.engines.numpy.tape import Var
 from spikecore.kernels.base import Kernels, Request, Upstream, Wanted
 
 

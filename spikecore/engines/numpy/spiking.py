@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.api.core.pull import Grads, accumulate
 from spikecore.api.core.rules import rule_of
-from spikecore.engines.numpy.tape import Grads, Var, accumulate
+from spikecore.engines.numpy.tape import Var
 from spikecore.kernels.runtime import allocator
 
 if TYPE_CHECKING:

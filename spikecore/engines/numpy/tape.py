@@ -1,23 +1,21 @@
 """Reverse-mode differentiation by hand: a tape of words, and the backward pass over it.
 
-A ``Var`` is an array with a number on a tape, its slot. Every word applied to a Var is recorded there. The backward
-pass reads the records in reverse order and applies the rules of ``api/core/rules.py``; a cotangent is the gradient of
-the loss with respect to an array:
-
-    for node in reversed(tape):  cotangent of each argument += rule(cotangent of the output)
+A ``Var`` is an array with a number on a tape, its slot. Every word applied to a Var is computed at once, and recorded
+with the arrays themselves. The backward pass is ``pull`` (``api/core/pull.py``), which also differentiates words that
+are recorded as a graph. A cotangent is the gradient of the loss with respect to an array.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from spikecore.api.core.pull import AppliedWord, Grads, pull
 from spikecore.api.core.tree import Tree, map_leaves
-from spikecore.api.core.words import OPERATORS, REFLECTED, VARIADIC, WORDS
-
-Grads = Dict[int, Any]  # cotangents by slot
+from spikecore.api.core.words import VARIADIC, WORDS, with_operators
 
 
+@with_operators
 class Var:
     """An array on a tape. ``slot`` is its number there, or None for a constant, which gets no gradient."""
 
@@ -60,6 +58,11 @@ class Var:
         return self.tape.engine
 
     @property
+    def xp(self) -> Any:
+        """The words of the engine, which record on the tape."""
+        return self.tape.xp
+
+    @property
     def shape(self) -> Tuple[int, ...]:
         """Shape of the array."""
         return tuple(self.value.shape)
@@ -76,53 +79,6 @@ class Var:
 
     def __repr__(self) -> str:
         return f"Var({self.value!r})"
-
-
-def _operator(word: str) -> Callable[..., Any]:
-    def apply(self: Var, *others: Any) -> Any:
-        return getattr(self.tape.xp, word)(self, *others)
-
-    return apply
-
-
-def _reflected(word: str) -> Callable[..., Any]:
-    def apply(self: Var, other: Any) -> Any:
-        return getattr(self.tape.xp, word)(other, self)
-
-    return apply
-
-
-for _name, _word in OPERATORS.items():
-    setattr(Var, _name, _operator(_word))
-for _name in REFLECTED:
-    setattr(Var, _name.replace("__", "__r", 1), _reflected(OPERATORS[_name]))
-
-
-class Word(NamedTuple):
-    """A call of a word, as recorded on a tape."""
-
-    name: str
-    arguments: List[Any]  # plain arrays, numbers and options, in order
-    slots: List[Optional[int]]
-    options: Dict[str, Any]
-    out: Any
-    out_slot: int
-    products: Tuple[Callable[..., Any], ...]
-
-    def pull(self, xp: Any, grads: Grads) -> None:
-        """Replace the cotangent of the output by those of the arguments."""
-        g = grads.pop(self.out_slot, None)
-        if g is None:
-            return
-        if self.name in VARIADIC:
-            parts = self.products[0](xp, g, self.out, *self.arguments, **self.options)
-            for slot, part in zip(self.slots, parts):
-                accumulate(grads, slot, part)
-            return
-        for product, slot, argument in zip(self.products, self.slots, self.arguments):
-            if slot is not None:
-                share = product(xp, g, self.out, *self.arguments, **self.options)
-                accumulate(grads, slot, unbroadcast(xp, share, argument.shape))
 
 
 class Tape:
@@ -155,29 +111,12 @@ class Tape:
         if name not in VARIADIC and any(slots[len(products) :]):
             raise NotImplementedError(f"{name!r} has no derivative by its argument number {len(products) + 1}")
         result = self.variable(out)
-        self.nodes.append(Word(name, plain, slots, options, out, self.count, products))
+        self.nodes.append(AppliedWord(name, plain, slots, options, out, self.count, products))
         return result
 
     def backward(self, grads: Grads) -> Grads:
         """Compute the cotangents of the variables from those of the outputs, both by slot."""
-        for node in reversed(self.nodes):
-            node.pull(self.xp, grads)
-        return grads
-
-
-def accumulate(grads: Grads, slot: Optional[int], share: Any) -> None:
-    """Add ``share`` to the cotangent in a slot. Not in place, because ``share`` may be in use elsewhere."""
-    if slot is not None and share is not None:
-        grads[slot] = grads[slot] + share if slot in grads else share
-
-
-def unbroadcast(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
-    """Sum ``g`` over the axes along which an operand of ``shape`` was broadcast."""
-    if g is None or tuple(g.shape) == tuple(shape):
-        return g
-    extra = g.ndim - len(shape)
-    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1))
-    return xp.reshape(xp.sum(g, axis=axes), tuple(shape)) if axes else g
+        return pull(self.xp, reversed(self.nodes), grads)
 
 
 def lower(thing: Any) -> Any:

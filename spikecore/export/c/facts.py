@@ -6,9 +6,9 @@ from typing import Dict, List, Set
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Value
 
 #: Words that give 0 or 1 if all their operands are.
 CLOSED = frozenset("copy multiply maximum minimum abs max min round floor ceil sqrt clip".split())

@@ -6,9 +6,10 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
+from spikecore.api.core.graph import Op, Value
 from spikecore.export.c.fixed import Fixed
 from spikecore.export.errors import ExportError
-from spikecore.export.step_graph import Node, StepGraph, Value
+from spikecore.export.step_graph import StepGraph
 
 FOLLOWING = {"multiply": "add", "add": "floor", "floor": "clip"}  # the words of a quantiser
 
@@ -44,7 +45,7 @@ def input_format(graph: StepGraph, inputs: Any = None) -> Fixed:
 def _first_quantiser(graph: StepGraph) -> Optional[Fixed]:
     """The grid to which the network brings its input before all else: clip(floor(2^f x + 1/2), low, high)."""
     readers, value, word = graph.readers(), graph.x, "multiply"
-    chain: Dict[str, Node] = {}
+    chain: Dict[str, Op] = {}
     while "clip" not in chain:
         nodes = readers.get(value, [])
         if len(nodes) != 1 or value in graph.ends():
@@ -60,11 +61,11 @@ def _first_quantiser(graph: StepGraph) -> Optional[Fixed]:
     scale, half = (_constant_of(chain[name]) for name in ("multiply", "add"))
     if scale is None or half != 0.5 or scale <= 0 or np.frexp(scale)[0] != 0.5:
         return None
-    low, high = (float(np.asarray(end)) for end in chain["clip"].arguments[1:])
+    low, high = (float(np.asarray(end)) for end in chain["clip"].args[1:])
     return Fixed(int(np.frexp(scale)[1]) - 1, int(low), int(high))
 
 
-def _constant_of(node: Node) -> Optional[float]:
+def _constant_of(node: Op) -> Optional[float]:
     """The one number among the arguments of a word of two."""
-    numbers = [a for a in node.arguments if type(a) is not Value]
+    numbers = [a for a in node.args if type(a) is not Value]
     return float(np.asarray(numbers[0]).ravel()[0]) if len(numbers) == 1 and np.size(numbers[0]) == 1 else None

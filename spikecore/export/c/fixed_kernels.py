@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.fixed_tables import PER_BYTE, READ, Weights, weights_of
 from spikecore.export.c.fixed_words import bits_of, literal, wide
 from spikecore.export.c.float_kernels import Kernels
 from spikecore.export.c.source import PRODUCT, SUM, Lines, Text, infix
 from spikecore.export.c.tasks import Task
-from spikecore.export.step_graph import Value
 
 if TYPE_CHECKING:
     from spikecore.export.c.fixed_source import FixedSource

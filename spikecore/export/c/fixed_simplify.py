@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Dict, List, Mapping, Optional, Set, Tuple
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.fixed import Fixed
 from spikecore.export.c.fixed_rules import Call, bounds, reciprocal_kind
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Value
 
 #: An array that is another one times a power of two: that one, and the exponent.
 Scaled = Tuple[Value, int]

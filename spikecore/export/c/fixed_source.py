@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.fixed import WIDTHS, Fixed, integers
 from spikecore.export.c.fixed_kernels import FixedKernels
 from spikecore.export.c.fixed_simplify import multiplied
@@ -19,7 +20,6 @@ from spikecore.export.c.schedule import Stage
 from spikecore.export.c.source import PREFIX, Lines, Names, Text
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Value
 
 
 class FixedSource(StepSource):

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple, Union
 import numpy as np
 
 from spikecore import Model
+from spikecore.api.core.graph import Value, named
 from spikecore.export.c.fixed import Fixed, fixed
 from spikecore.export.c.fixed_inputs import input_format
 from spikecore.export.c.fixed_rules import RULES, Call, NoGrid, partial_sums
@@ -23,7 +24,7 @@ from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
 from spikecore.export.errors import ExportError
 from spikecore.export.recording import step_graph
-from spikecore.export.step_graph import StepGraph, StepState, Value, named
+from spikecore.export.step_graph import StepGraph, StepState
 
 PATIENCE = 6  # rounds in which a range may grow by itself; after them it is doubled, so that bounds are reached soon
 ROUNDS = 100  # a grid that becomes finer, or a range that grows, for so many rounds has no end
@@ -172,7 +173,7 @@ def _refuse_growth(graph: StepGraph, before: List[Fixed], after: List[Fixed]) ->
 
 def _layer_of(graph: StepGraph, state: StepState) -> str:
     kinds, path = dict(graph.layers), state.name.rpartition(".")[0]
-    return named(path, kinds[path]) if path in kinds else graph.nodes[-1].where
+    return named(path, kinds[path]) if path in kinds else graph.ops[-1].where
 
 
 class _Rules:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.source import OUTER, Lines, bracketed, flat, index, merged
 from spikecore.export.c.tasks import Task
 from spikecore.export.c.weight_rows import row_function, sparse_rows
-from spikecore.export.step_graph import Value
 
 if TYPE_CHECKING:
     from spikecore.export.c.float_source import StepSource

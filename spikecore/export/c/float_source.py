@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.float_kernels import Kernels
 from spikecore.export.c.float_words import TYPES, Words, literal
 from spikecore.export.c.plan import Plan
@@ -15,7 +16,6 @@ from spikecore.export.c.schedule import Stage
 from spikecore.export.c.source import CHOICE, NAME, Lines, Names, Text, index, merged, remark
 from spikecore.export.c.tasks import Operand, Task
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Value
 
 POOLS = {"float32": "scratch", "int64": "scratch_int", "bool": "scratch_bool"}
 BASES = {"product": "sum", "convolve": "sum", "window": "pooled", "spike": "spk", "matmul": "product", "astype": "flag"}

@@ -8,11 +8,12 @@ from typing import Any, Callable, Dict, Sequence, Tuple, cast
 
 import numpy as np
 
+from spikecore.api.core.graph import Op, Value
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.tasks import ELEMENTWISE, REDUCTIONS, Operand, Task, TaskList
 from spikecore.export.c.views import View
 from spikecore.export.errors import ExportError
-from spikecore.export.step_graph import Node, Shape, StepGraph, Value
+from spikecore.export.step_graph import Shape, StepGraph
 
 VIEW_WORDS = frozenset("reshape expand_dims squeeze permute_dims take_slice broadcast_to flip".split())
 #: Positional arguments of words that are no arrays, in order.
@@ -38,12 +39,12 @@ class Lowering:
         self.list = TaskList([], {}, {}, {}, graph.x, graph.output, graph.states)
         self.views: Dict[Value, View] = {}
         self.known: Dict[Any, View] = {}
-        self.node = Node(graph.x, "", (), {}, "", "")
+        self.node = Op(graph.x, "", ())
         for value in (graph.x, *(state.before for state in graph.states)):
             self.views[value] = self._array(value, graph.shapes[value], graph.dtypes[value])
 
     def run(self) -> TaskList:
-        for node in self.graph.nodes:
+        for node in self.graph.ops:
             self.node, word = node, node.word
             if self.graph.dtypes[node.out] not in (self.graph.dtype, "bool", "int64"):
                 raise ExportError(
@@ -53,18 +54,18 @@ class Lowering:
                 self.views[node.out] = View.whole(node.out, self.graph.shapes[node.out])
                 continue
             if word == "constant":
-                found: Operand = self.operand(node.arguments[0])
+                found: Operand = self.operand(node.args[0])
             elif word in ELEMENTWISE:
-                split = len(node.arguments) - len(NUMBERS.get(word, ()))
-                named = dict(zip(NUMBERS.get(word, ()), node.arguments[split:]))
-                found = self.element(word, *map(self.operand, node.arguments[:split]), **{**named, **node.options})
+                split = len(node.args) - len(NUMBERS.get(word, ()))
+                named = dict(zip(NUMBERS.get(word, ()), node.args[split:]))
+                found = self.element(word, *map(self.operand, node.args[:split]), **{**named, **node.options})
             elif word in VIEW_WORDS:
-                found = self.view(word, self.array(node.arguments[0]), *node.arguments[1:], **node.options)
+                found = self.view(word, self.array(node.args[0]), *node.args[1:], **node.options)
             elif hasattr(self, f"do_{word}"):
-                found = getattr(self, f"do_{word}")(*node.arguments, **node.options)
+                found = getattr(self, f"do_{word}")(*node.args, **node.options)
             elif word in REDUCTIONS:
-                options: Any = node.arguments[1:]
-                found = self.reduce(word, self.array(node.arguments[0]), *options, **node.options)
+                options: Any = node.args[1:]
+                found = self.reduce(word, self.array(node.args[0]), *options, **node.options)
             else:
                 raise ExportError(f"{node.where} uses {word!r}, which has no form in C: replace the layer")
             self.views[node.out] = found if isinstance(found, View) else self.constant(np.asarray(found))
@@ -175,14 +176,14 @@ class Lowering:
 
     def _ends(self) -> None:
         """Give the output and each state after the step an array of its own."""
-        self.node = replace(self.node, layer="", kind="")
+        self.node = self.node._replace(layer="", kind="")
         made, taken, after = {task.out for task in self.list.tasks if not task.over}, set(), []
         for value in self.graph.ends():
             view = self.views[value]
             own = view.root in made and view.root not in taken and view.full(self.list.size(view.root))
             if not own or self.list.dtypes[view.root] != self.graph.dtype:
-                layer = next((n for n in self.graph.nodes if n.out == value), self.node)
-                self.node = replace(self.node, layer=layer.layer, kind=layer.kind)
+                layer = next((n for n in self.graph.ops if n.out == value), self.node)
+                self.node = self.node._replace(layer=layer.layer, kind=layer.kind)
                 if self.list.dtypes[view.root] != self.graph.dtype:
                     view = self.element("astype", view, dtype=self.graph.dtype)
                 else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Tuple
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.schedule import Stage
 from spikecore.export.c.tasks import TaskList
-from spikecore.export.step_graph import StepState, Value
+from spikecore.export.step_graph import StepState
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, FrozenSet, Optional, Tuple
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.facts import spikes_of
 from spikecore.export.c.lowering import lowered
 from spikecore.export.c.memory import Memory, placed
 from spikecore.export.c.schedule import Stage, scheduled
 from spikecore.export.c.tasks import TaskList
 from spikecore.export.errors import ExportError
-from spikecore.export.step_graph import StepGraph, Value
+from spikecore.export.step_graph import StepGraph
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Set, Tuple
 
+from spikecore.api.core.graph import Value
 from spikecore.export.c.tasks import Task, TaskList
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Shape, Value
+from spikecore.export.step_graph import Shape
 
 
 @dataclass(eq=False)

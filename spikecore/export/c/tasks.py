@@ -7,8 +7,9 @@ from typing import Any, Dict, List, Mapping, Tuple, Union
 
 import numpy as np
 
+from spikecore.api.core.graph import Value, named
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Shape, StepState, Value, named
+from spikecore.export.step_graph import Shape, StepState
 
 #: An operand: numbers of an array, or a number of Python.
 Operand = Union[View, float, int, bool]

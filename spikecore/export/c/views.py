@@ -7,7 +7,8 @@ from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
-from spikecore.export.step_graph import Shape, Value
+from spikecore.api.core.graph import Value
+from spikecore.export.step_graph import Shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.export.onnx.body import Axes, Call, Operand, Sizes, axes_of, element
-from spikecore.export.step_graph import Value
 
 # ---- arithmetic ----------------------------------------------------------------------------------------------------
 

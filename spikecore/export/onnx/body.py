@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from spikecore.api.core.graph import Op, Value
 from spikecore.export.errors import ExportError
-from spikecore.export.step_graph import Node, StepGraph, Value
+from spikecore.export.step_graph import StepGraph
 from spikecore.export.weight_names import fingerprint
 
 #: Of a constant as a word takes it: a value, an array, or a number.
@@ -79,7 +80,7 @@ class Body:
     def named_ends(self) -> Dict[Value, str]:
         """The values whose own name is that of an output: those that a word gives in its type, each once."""
         graph, found = self.graph, {}  # type: StepGraph, Dict[Value, str]
-        made = {node.out for node in graph.nodes}
+        made = {node.out for node in graph.ops}
         for name, value, like in zip(self.ends, graph.ends(), self._likes()):
             if value in made and graph.dtypes[value] == graph.dtypes[like]:
                 found.setdefault(value, name)
@@ -106,7 +107,7 @@ class Call:
         name: of its result; None for any.
     """
 
-    def __init__(self, body: Body, node: Node, name: Optional[str]) -> None:
+    def __init__(self, body: Body, node: Op, name: Optional[str]) -> None:
         self.body, self.node, self.graph = body, node, body.graph
         self.scope = f"{node.layer or node.kind}/{node.word}"
         self._name = name

@@ -8,27 +8,27 @@ from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 
+from spikecore.api.core.graph import Op
 from spikecore.api.core.tree import flatten
 from spikecore.export.errors import ExportError
 from spikecore.export.onnx.arithmetic import ARITHMETIC
 from spikecore.export.onnx.body import Body, Call
 from spikecore.export.onnx.shapes import SHAPES
-from spikecore.export.step_graph import Node
 
 OPERATORS: Dict[str, Callable[..., str]] = {**ARITHMETIC, **SHAPES}
 
 
-def write(body: Body, node: Node, name: Optional[str]) -> str:
+def write(body: Body, node: Op, name: Optional[str]) -> str:
     """Write a word into a graph; returns the name of its result."""
     call = Call(body, node, name)
     if node.word == "layer":
         return _own(call, node, name)
     if node.word not in OPERATORS:
         raise call.refused(f"the word {node.word!r} has no form in ONNX; export to C, or compute it by other words")
-    return OPERATORS[node.word](call, *node.arguments, **node.options)
+    return OPERATORS[node.word](call, *node.args, **node.options)
 
 
-def _own(call: Call, node: Node, name: Optional[str]) -> str:
+def _own(call: Call, node: Op, name: Optional[str]) -> str:
     """Write a layer by the function of the user's own; returns the name of its result."""
     given: Any = node.options
     values = {key: np.asarray(value) for part in ("params", "buffers") for key, value in flatten(given[part]).items()}

@@ -12,6 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from spikecore import Model
+from spikecore.api.core.graph import Value
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.layers.containers import walk
 from spikecore.export.errors import ExportError
@@ -20,7 +21,7 @@ from spikecore.export.onnx.any_batch import SIZES, joined
 from spikecore.export.onnx.body import Body, Call, element
 from spikecore.export.onnx.operators import write
 from spikecore.export.recording import step_graph
-from spikecore.export.step_graph import StepGraph, StepState, Value
+from spikecore.export.step_graph import StepGraph, StepState
 from spikecore.export.weight_names import weight_names
 
 OPSET = 17  # what onnxruntime has had since 1.12
@@ -120,7 +121,7 @@ def _compared(graph: StepGraph, weights: Mapping[Any, str], stem: str) -> Tuple[
 
 def _own_layers(graph: StepGraph) -> str:
     """The layers that the user's own functions write."""
-    return ", ".join(node.where for node in graph.nodes if node.word == "layer")
+    return ", ".join(node.where for node in graph.ops if node.word == "layer")
 
 
 def _check_operators(model: Model, operators: Any) -> None:
@@ -140,7 +141,7 @@ def _written(graph: StepGraph, weights: Mapping[Any, str], prefix: str = "") -> 
     """The step as nodes."""
     body = Body(graph, weights, prefix)
     ends = body.named_ends()
-    for node in graph.nodes:
+    for node in graph.ops:
         body.names[node.out] = write(body, node, ends.get(node.out))
     body.finish()
     return body

@@ -163,4 +163,4 @@ def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
 
 def gives_spikes(step: Step) -> bool:
     """Whether a step's output is zero or one."""
-    return any(op.out == step.trace.output and op.word in ("spike", "float") for op in step.trace.program.ops)
+    return any(op.out == step.trace.output and op.word in ("spike", "astype") for op in step.trace.graph.ops)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List
 
+from spikecore.api.core.graph import BOOL
 from spikecore.kernels.emit import Source, constant_lines, loads_of, spelled, value_of
 from spikecore.kernels.form import Step
 
@@ -42,7 +43,7 @@ def neuron_source(step: Step, fed: bool, sleeps: bool) -> str:
         sleeps: whether blocks may sleep; their quiet boxes are ``lo_<state>`` and ``hi_<state>``.
     """
     trace, source = step.trace, Source()
-    ops, leaves = trace.program.needed([trace.output, *trace.after])
+    ops, leaves = trace.graph.needed([trace.output, *trace.after])
     arrays = arrays_of_neuron(step, fed, sleeps)
     source.add(0, "def layer(address):", "    table = integers(address)")
     source.add(1, "source, target, count, blocks = integers(table[0]), integers(table[1]), table[2], table[3]")
@@ -51,7 +52,7 @@ def neuron_source(step: Step, fed: bool, sleeps: bool) -> str:
     )
     source.add(1, *(f"all_{name} = table[{HEAD + i}]" for i, name in enumerate(arrays)))
     source.add(1, *(f"{p} = row(all_{p})[0]" for p in step.numbers))
-    source.add(1, "fixed = row(all_constants)", *constant_lines(trace.program, "fixed"))
+    source.add(1, "fixed = row(all_constants)", *constant_lines(trace.graph, "fixed"))
     source.add(1, "touched = integers(source[TOUCHED])", "if settling == 0:", "    clear(table[1])")
     source.add(1, "for b in range(blocks):")
     if sleeps:
@@ -69,9 +70,9 @@ def neuron_source(step: Step, fed: bool, sleeps: bool) -> str:
         if fed:
             places["s_0"] = "row_fed[j]"
         source.add(depth, "for j in range(width):")
-        source.add(depth + 1, *(f"v{v} = {place}" for v, place in loads_of(trace.program, leaves, places).items()))
+        source.add(depth + 1, *(f"{v} = {place}" for v, place in loads_of(trace.graph, leaves, places).items()))
         source.add(depth + 1, *map(spelled, ops))
-        return lambda value: f"F({value_of(value)})" if trace.program.kinds[value] == "bool" else value_of(value)
+        return lambda value: f"F({value_of(value)})" if trace.graph.type_of(value) == BOOL else value_of(value)
 
     if sleeps:
         source.add(2, "row_idle = row(source[IDLE] + first)", "for _ in range(now - reached[b]):", "    changed = 0")

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.core.graph import Value
 from spikecore.kernels.form import Step, constants_in
 
 Interval = Tuple[Any, Any]  # the least and the greatest value, one of each per neuron; comparisons are 0 or 1
@@ -63,16 +64,16 @@ def _borders(states: int) -> Iterator[Tuple[float, float]]:
 def _stays(step: Step, params: Dict[str, Any], box: Dict[str, Any], idle: Any) -> Any:
     """Whether each neuron stays in the box and silent, from anywhere in it."""
     trace = step.trace
-    ops, leaves = trace.program.needed([trace.output, *trace.after])
+    ops, leaves = trace.graph.needed([trace.output, *trace.after])
     given = {"x": (idle, idle), **{f"s_{s}": ends for s, ends in box.items()}}
     given.update({f"p_{p}": (value, value) for p, value in params.items()})
-    given.update({name: (step.constant_array[i],) * 2 for name, i in constants_in(trace.program).items()})
-    values: Dict[Any, Interval] = {v: given[name] for name, v in trace.program.inputs.items() if v in leaves}
+    given.update({name: (step.constant_array[i],) * 2 for name, i in constants_in(trace.graph).items()})
+    values: Dict[Any, Interval] = {v: given[name] for name, v in trace.graph.inputs.items() if v in leaves}
     number = np.dtype(step.dtype).type
     for op in ops:
         if op.word not in RULES:
             return np.zeros(idle.shape, bool)
-        arguments = [values[a] if type(a) is int else (number(a), number(a)) for a in op.args]
+        arguments = [values[a] if type(a) is Value else (number(a), number(a)) for a in op.args]
         low, high = RULES[op.word](*arguments)
         unknown = np.isnan(low) | np.isnan(high)
         values[op.out] = np.where(unknown, number(-np.inf), low), np.where(unknown, number(np.inf), high)
@@ -153,7 +154,7 @@ RULES: Dict[str, Callable[..., Interval]] = {
     "logical_or": _rising(np.maximum),
     "logical_not": _not,
     "where": _where,
-    "float": lambda a: a,
+    "astype": lambda a: a,
     "stop_gradient": lambda a: a,
     "spike": lambda u: _greater(u, (0.0, 0.0)),
 }

@@ -47,7 +47,7 @@ class StepPlan:
         self.names = ("x", *(f"s_{n}" for n in states), *(name for name in given if name not in self.numbers))
         self.after = tuple(f"a_{n}" for n in states)
         self.upstream = ("g", *(f"c_{n}" for n in states))
-        ops, _ = step.trace.program.needed(step.trace.after)
+        ops, _ = step.trace.graph.needed(step.trace.after)
         self.back_at_once = any(op.word == "spike" for op in ops)  # the states after depend on the spikes of the step
         self.ways: Dict[Any, Any] = {}
 
