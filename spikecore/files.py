@@ -69,7 +69,8 @@ def _drafted(path: Any, data: bytes) -> Iterator[Callable[[], None]]:
         try:
             _write(draft, data, lambda handle: _finish(draft, handle, old))
         except OSError as error:
-            error.filename = str(path)  # of a full disk, the system does not say which file
+            if error.errno is not None and error.filename is None:  # of a full disk, the system does not say which file
+                error.filename = str(path)
             raise
         yield partial(_rename, draft, target)
 

@@ -12,7 +12,7 @@ from spikecore.recipes.look import Facts
 from spikecore.recipes.rules import CLIP, FEWEST_EPOCHS, NORM, Choice, batch_size
 
 HIDDEN, DELAYS = 36, 32
-PARTS, UPDATES, LR, MOST = 8, 3000, 1e-2, 32  # MOST: samples of a batch
+PARTS, UPDATES, LR, MOST = 8, 6000, 1e-2, 32  # MOST: samples of a batch
 
 
 def network(facts: Facts) -> Tuple[Layer, List[Choice]]:

@@ -12,7 +12,7 @@ from spikecore.api.layers import merges, resizing
 from spikecore.api.layers.count_pool import CountMaxPool2d
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
-from spikecore.api.training import clipping, pruning, rewiring
+from spikecore.api.training import executor, pruning, rewiring
 from spikecore.api.training import optimizers as optim
 from spikecore.conformance import (
     cases,
@@ -296,7 +296,7 @@ def set_lr_does_nothing(patch):
 
 @mutant(test_optimizers.check_executor, SGD, 0.1)
 def clip_norm_does_nothing(patch):
-    patch.setattr(clipping, "clipped", lambda xp, grads, clip_norm: grads)
+    patch.setattr(executor, "clipped", lambda grads, squares, clip_norm: grads)
 
 
 @mutant(test_optimizers.check_keep_zeros, ADAM)
@@ -306,14 +306,13 @@ def zeros_are_trained(patch):
 
 @mutant(test_optimizers.check_keep_zeros, ADAM, 0.5)
 def gradients_of_zeros_count_for_the_norm(patch):
-    given, right, taken = [], clipping.clipped, optim.Adam.existing
+    given, right, taken = [], executor.squares_of, optim.Adam.existing
 
-    def clipped(xp, grads, clip_norm):  # it is asked as soon as each gradient has lost its zeros
-        whole = right(xp, dict(zip(grads, given[-len(grads) :])), clip_norm)
-        return {name: taken(sc.Adam(keep_zeros=True), xp, grads[name], g) for name, g in whole.items()}
+    def squares_of(xp, grads):  # it is asked as soon as each gradient has lost its zeros
+        return right(xp, dict(zip(grads, given[-len(grads) :])))
 
     patch.setattr(optim.Adam, "existing", lambda self, xp, param, x: given.append(x) or taken(self, xp, param, x))
-    patch.setattr(clipping, "clipped", clipped)
+    patch.setattr(executor, "squares_of", squares_of)
 
 
 @mutant(test_optimizers.check_old_moments, ADAM)

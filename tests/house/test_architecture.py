@@ -11,7 +11,7 @@ import pytest
 from tests import ROOT
 from tests.house.doors import CORE
 
-PAGE, DESIGN = ROOT / "docs" / "architecture.md", ROOT / "docs" / "design.md"
+PAGE, CONTRIBUTING = ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
 
 
@@ -78,7 +78,7 @@ def test_a_class_name_stands_for_one_thing():
     for path, node in definitions():
         if isinstance(node, ast.ClassDef):
             files.setdefault(node.name, set()).add(path)
-    part = DESIGN.read_text("utf-8").split("## Names that stand for several things")[1].split("\n## ")[0]
+    part = CONTRIBUTING.read_text("utf-8").split("## Names that stand for several things")[1].split("\n## ")[0]
     same, different = part.split("**Different things**")
     listed = {
         *re.findall(r"`(\w+)`", same.split("`spikecore.nn`")[1]),

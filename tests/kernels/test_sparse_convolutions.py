@@ -101,7 +101,7 @@ def test_values_and_gradients_equal_those_of_dense_convolutions(problem, rate, g
     dense = CONV[x.ndim - 2]
     g = normal(seed + 2, dense(x, weight, bias, **options).shape, dtype)
     y, ours = gradients(lambda *a, **named: conv(*a, last=last, **named), x, weight, bias, g, **options)
-    assert type(y.grad_fn).__name__ == "SpikeConvBackward"
+    assert type(y.grad_fn).__name__ == "SpikeConvFunctionBackward"
     wide = [a.double() for a in (x, weight, bias, g)]
     exact, theirs = gradients(dense, *wide, **options)
     size, sizes = gradients(dense, *(a.abs() for a in wide), **options)

@@ -44,7 +44,7 @@ def test_signatures_are_those_of_snntorch(kind):
 
 def test_arguments_are_refused_by_name():
     for call, message in [
-        (lambda: snn.Leaky(), "Leaky: missing a required argument: 'beta'"),
+        (lambda: snn.Leaky(), "Leaky: beta missing: write Leaky.beta"),
         (lambda: snn.Leaky(0.9, spikegrad=None), "Leaky: unknown argument 'spikegrad'; did you mean 'spike_grad'"),
         (lambda: snn.Leaky(0.9, beta=0.8), "Leaky: multiple values for argument 'beta'"),
         (lambda: snn.AssociativeLeaky(1, 2, 3, 4, True, 6), "AssociativeLeaky: too many positional arguments"),

@@ -214,7 +214,7 @@ SAID = {
     "weights restored on one": ("RankError: after the callbacks of epoch 1 the weights of rank 1 are not",) * 2,
     "budget": ("ValueError: memory='1GB' is planned for whole weights, and parallel='fsdp' divides them",) * 2,
     "eprop": ("ValueError: 2 processes train together, once per batch, but learning=EProp()",) * 2,
-    "not finite": ("DivergedError: 0.weight holds NaN or infinity after epoch 2",) * 2,
+    "not finite": ("DivergedError: in batch 1 of epoch 2 0.weight holds NaN or infinity: training",) * 2,
     "validation": whole.DIFFERENT["bad input"],
     "metric": ("RankError: rank 1 of 2 has failed: ValueError: no metric", "ValueError: no metric"),
     "train_step": ("NotImplementedError: model.train_step: fit with parallel='fsdp' has divided the weights",) * 2,

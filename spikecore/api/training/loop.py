@@ -187,12 +187,16 @@ class Training:
 
         The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
-        divided = self.model.trainer.executor.divided
-        found = broken(self.model.trainer.executor.weights() if divided is None else divided.own_weights())
-        if divided is not None:
-            found = next(filter(None, self.ranks.gathered(found)), [])
+        found = self._broken()
         if found:
             raise self._diverged(f"{found[0]} holds NaN or infinity after epoch {epoch + 1}", True)
+
+    def _broken(self) -> List[str]:
+        """The weights that are not finite, on any rank."""
+        divided = self.model.trainer.executor.divided
+        if divided is None:
+            return broken(self.model.trainer.executor.weights())
+        return next(filter(None, self.ranks.gathered(broken(divided.own_weights()))), [])
 
     def _set_lr(self, epoch: float) -> None:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
@@ -355,7 +359,7 @@ class Training:
         try:
             yield
         except GradientError as error:
-            found = [] if executor.divided is not None else broken(executor.weights())
+            found = self._broken()
             cause = f"{found[0]} holds NaN or infinity" if found else error
             raise self._diverged(
                 f"in batch {batch} of epoch {epoch + 1} {cause}", changes(executor) != before
