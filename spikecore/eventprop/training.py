@@ -8,10 +8,10 @@ from typing import Any, Collection, Dict, Mapping, NamedTuple, Optional, Union
 import numpy as np
 
 from spikecore import Adam, Group, get_engine
+from spikecore.api.training.callbacks import Schedule
 from spikecore.api.training.clipping import clipped, squares_of
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
-from spikecore.api.training.schedules import Schedule
 from spikecore.arguments import ArrayLike, Count, checked
 from spikecore.eventprop.gradient import gradient, loss_and_slopes, values_of
 from spikecore.eventprop.losses import EventLoss

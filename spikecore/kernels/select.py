@@ -17,9 +17,8 @@ from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.stepper import Stepper, step_name
 from spikecore.kernels import readout
 from spikecore.kernels.base import NUMPY, Kernels, Product, Wanted
-from spikecore.kernels.form import Constants
+from spikecore.kernels.form import Constants, fixed, refresh
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.retrace import fixed, refresh
 from spikecore.kernels.runtime import build
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED

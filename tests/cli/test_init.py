@@ -310,7 +310,7 @@ def test_init_writes_the_recipe_for_a_class_at_every_step(spikecore):
     run, recipe = read("npz.toml", "numpy"), sc.recipe(steps["x_train"], steps["y_train"])
     assert run.network.make() == recipe.network
     assert run.train.loss.make() == recipe.training["loss"]
-    assert run.train.metric == recipe.training["metric"]
+    assert [metric.kind for metric in run.train.metric] == [recipe.training["metric"]]
     assert run.train.learning.make() == recipe.training["learning"]
     code, _, error = spikecore("train", "npz.toml", "-e", "numpy", "-s", "train.epochs=1")
     assert code == 0, error

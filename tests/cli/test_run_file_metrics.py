@@ -30,7 +30,7 @@ def test_metrics_in_run_files(tmp_path, text, columns):
         f"[encoder]\nnum_steps = 2\n[train]\nepochs = 2\nloss = {{kind = 'ce_max_membrane_loss'}}\n{text}"
         f"early_stopping = {{monitor = 'val_{name}'}}\n"
     )
-    run = runs.Run(config.read(tmp_path / "run.toml"), tmp_path / "out")
+    run = runs.TrainingRun(config.read(tmp_path / "run.toml"), tmp_path / "out")
     said = []
     with run.start() as model:
         run.train(model, said.append)

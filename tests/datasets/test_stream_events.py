@@ -272,8 +272,8 @@ def test_it_is_faster_than_a_run_with_dense_products(monkeypatch):
     assert np.median(ratios) > 4, ratios  # 20 to 36 where it was written
 
 
-ONE = ("negative", "abs", "floor", "ceil", "sign", "round", "logical_not", "float", "stop_gradient", "spike")
-ALIKE = {"float": lambda x: x, "stop_gradient": lambda x: x, "spike": lambda x: x > 0.0}
+ONE = ("negative", "abs", "floor", "ceil", "sign", "round", "logical_not", "astype", "stop_gradient", "spike")
+ALIKE = {"astype": lambda x: x, "stop_gradient": lambda x: x, "spike": lambda x: x > 0.0}
 
 
 @pytest.mark.parametrize("word", quiet.RULES)

@@ -141,6 +141,7 @@ ANNOTATIONS = {
     "Union[str, Sequence[str]]": "words",
     "Union[ArrayLike, Iterator[ArrayLike]]": "array",
     "Union[ArrayLike, Output]": "array",
+    "Union[ArrayLike, Sequence[ArrayLike]]": "array",
     "Union[EventStream, Sequence[EventStream], ArrayLike]": "array",
     "Sequence[str]": "words",
     "Iterable[Any]": "iterable",

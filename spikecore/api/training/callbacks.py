@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
 
+class Schedule(Protocol):
+    """The learning rate's factor in an epoch of a ``fit``, of all its epochs; see ``schedules.py``."""
+
+    def __call__(self, epoch: Any, epochs: int, /) -> float: ...
+
+
 class Callback(Protocol):
     """A function that ``fit`` calls after each epoch with the model and the epoch's row; True stops training.
 

@@ -13,7 +13,7 @@ from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
 from spikecore.api.learning.learning import UNSUPERVISED, Learning, LearningName, learning_of
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.api.training.budgets import budget_of
-from spikecore.api.training.callbacks import Callbacks
+from spikecore.api.training.callbacks import Callbacks, Schedule
 from spikecore.api.training.compute import Compute
 from spikecore.api.training.data import are_arrays, batches_for, first_sample_shape
 from spikecore.api.training.executor import recorded_for
@@ -21,7 +21,6 @@ from spikecore.api.training.history import History
 from spikecore.api.training.loop import Training
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
-from spikecore.api.training.schedules import Schedule
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.together import compare, ranks_for
 from spikecore.api.training.trainer import alone

@@ -18,14 +18,13 @@ from spikecore.api.layers.network import check_output, constant
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.callbacks import Callbacks, Step
+from spikecore.api.training.callbacks import Callbacks, Schedule, Step
 from spikecore.api.training.clipping import DivergedError, GradientError
 from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches, placed
 from spikecore.api.training.diagnosis import APART, Diagnosis, broken, origin
 from spikecore.api.training.evaluate import Average, mean_over, shown_row
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, uninterrupted
-from spikecore.api.training.schedules import Schedule
 from spikecore.api.training.shards import RankPart, parts, unequal
 from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, at_work, length

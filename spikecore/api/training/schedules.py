@@ -11,19 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Mapping, Protocol, Sequence
+from typing import Any, ClassVar, Literal, Mapping, Sequence
 
 from spikecore.api.training.history import rises
 from spikecore.arguments import Checked, Count
 from spikecore.printing import Concise
 
 Each = Literal["epoch", "step"]
-
-
-class Schedule(Protocol):
-    """The learning rate's factor in an epoch of a ``fit``, of all its epochs."""
-
-    def __call__(self, epoch: Any, epochs: int, /) -> float: ...
 
 
 class _Schedule(Concise, Checked):
