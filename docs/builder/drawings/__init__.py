@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from . import codes, deploy, events, learning, networks, neurons  # noqa: F401  each registers its drawings
+from . import codes, deploy, events, learned, learning, networks, neurons  # noqa: F401  each registers its drawings
 from .canvas import COLOURS, DRAWINGS, SHOWN, SIZE, WIDTH
 from .chart import chart
 
