@@ -80,7 +80,7 @@ class Csv(Data):
     leave_out: List[str] = Field([], description="names of columns that are not read")
     test_share: float = Field(0.2, gt=0, lt=1, description="share of the rows of each class for the test")
     scale: Optional[Literal["standard", "minmax"]] = SCALE
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes that the file may have")
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="upper limit, in bytes, for the size of the file")
 
     def load(self, seed: int) -> Datasets:
         options: Any = {"target": self.target, "leave_out": self.leave_out, "test_share": self.test_share}
@@ -97,7 +97,7 @@ class Series(Data):
     horizon: int = Field(1, ge=1, description="number of steps that it predicts")
     stride: int = Field(1, ge=1, description="steps from one window to the next")
     test_share: float = Field(0.2, gt=0, lt=1, description="share of the steps, the last ones, for the test")
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes that the file may have")
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="upper limit, in bytes, for the size of the file")
 
     def load(self, seed: int) -> Datasets:
         parts = (1.0 - self.test_share, self.test_share)
@@ -120,7 +120,7 @@ class ImageFolder(Data):
     )
     colour: bool = Field(False, description="three channels, red, green and blue, instead of shades of grey")
     test_share: float = Field(0.2, gt=0, lt=1, description="share of the files of each class for the test")
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the images may take")
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="upper limit, in bytes, for the memory that the images take")
 
     def load(self, seed: int) -> Datasets:
         size: Any = None if self.size is None else tuple(self.size)
@@ -150,7 +150,9 @@ class Npz(ArraysTable):
     """Your own arrays in one or two NumPy archives."""
 
     name: Literal["npz"] = "npz"
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the arrays of each part may take")
+    max_bytes: int = Field(
+        MOST_BYTES, ge=1, description="upper limit, in bytes, for the memory that the arrays of each part take"
+    )
 
     def load(self, seed: int) -> Datasets:
         names = {"inputs": self.inputs, "targets": self.targets, "lengths": self.lengths}
@@ -160,7 +162,9 @@ class Npz(ArraysTable):
 class Stored(ArraysTable):
     """Your own arrays, of which a batch reads its own rows: they need not fit into memory."""
 
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that targets and lengths may take")
+    max_bytes: int = Field(
+        MOST_BYTES, ge=1, description="upper limit, in bytes, for the memory that targets and lengths take"
+    )
 
     def load(self, seed: int) -> Datasets:
         two = self.test_path is not None

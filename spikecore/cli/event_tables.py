@@ -153,7 +153,9 @@ class EventNpz(RecordingsTable):
         0.2, gt=0, lt=1, description="without test_path: fraction of the recordings, from their end, for the test"
     )
     sensor: List[int] = Field(min_length=2, max_length=2, description="width and height in pixels")
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the events of an archive may take")
+    max_bytes: int = Field(
+        MOST_BYTES, ge=1, description="upper limit, in bytes, for the memory that the events of an archive take"
+    )
 
     def recordings(self) -> Datasets:
         width, height = self.sensor

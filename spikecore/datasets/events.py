@@ -25,7 +25,8 @@ class Events(Checked):
         y: row of the pixel, 0 at the top, in [0, height); int16 (events,); None for a one-dimensional sensor.
         p: polarity, 1 (ON, brighter) or 0 (OFF, darker); int8 (events,); None if the sensor has no polarity.
         sensor: (width, height) of a camera, (units,) of a one-dimensional sensor.
-        origin: name of the data set or camera, for messages; it tells recorded events from simulated ones.
+        origin: name of the data set or camera. Messages print it, so that you can see whether events are recorded or
+            simulated.
 
     The arrays are converted to these dtypes and are read-only. `events[10:20]`, a mask or an array of ascending indices
     gives Events; `events.between(start, stop)` selects a span of time. Two streams are equal if their times, places,

@@ -50,7 +50,7 @@ def npz(
         targets: name of the array of targets, likewise (defaults "targets" and "y_{part}").
         lengths: name of the array with the number of steps of each sample, likewise; None, the default: all steps
             count.
-        max_bytes: most bytes of memory that the arrays of each part may take. Default: 4 GiB.
+        max_bytes: upper limit, in bytes, for the memory that the arrays of each part take. Default: 4 GiB.
 
     Raises:
         DataFileError: as for `read_npz`.
@@ -90,7 +90,7 @@ def read_npz(
         targets: name of the array (samples, *anything).
         lengths: name of the array with the number of steps of each sample, (samples,); None, the default: all steps
             count.
-        max_bytes: most bytes of memory that the arrays may take. Default: 4 GiB.
+        max_bytes: upper limit, in bytes, for the memory that the arrays take. Default: 4 GiB.
 
     Raises:
         DataFileError: the file is absent, damaged, or not an archive; or an array is missing, too large, or of Python

@@ -60,7 +60,8 @@ def traces(
         mem: (time,), (time, neurons), or (time, batch, *features) with `batch_index`.
         spikes: array of the same shape; 0 is no spike, 1 and -1 are one, marked on the membrane at its step.
         axes: axes to draw on, one per neuron, in any nesting. Default: a new figure. A pair of numbers is `dim`.
-        threshold: a number, or an array with one number, or one per neuron of a sample.
+        threshold: a number for all neurons, or an array with one number per neuron of a sample. An array of size 1
+            counts as one number.
         neurons: number of neurons to show, from the first, or their indices. Default: 4, or one per panel of `dim`.
         batch_index: index of the sample to show.
         dim: (rows, columns) of the panels of a new figure, which then have the same scale. Default: one column.

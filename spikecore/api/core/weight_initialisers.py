@@ -56,7 +56,7 @@ class _Xavier(_Scaled):
 
 @dataclass(frozen=True)
 class kaiming_uniform(_Kaiming):
-    """Uniform with standard deviation gain / sqrt(inputs), torch's ``kaiming_uniform_``.
+    """A uniform distribution whose standard deviation is gain / sqrt(inputs); the same as torch's ``kaiming_uniform_``.
 
     Args:
         gain: > 0; default sqrt(2), which is meant for ReLUs.

@@ -30,7 +30,7 @@ def van_rossum_distance(spikes: ArrayLike, other: ArrayLike, tau: float, dt: flo
         squared: whether to return D^2 instead of D; default False.
 
     Returns:
-        One distance per train: the shape without time.
+        One distance per spike train: an array of the inputs' shape without the time axis.
 
     Raises:
         ShapeError: the shapes differ.
@@ -74,7 +74,7 @@ def victor_purpura_distance(spikes: ArrayLike, other: ArrayLike, cost: float, dt
         dt: duration of a step, > 0; default 1.
 
     Returns:
-        One distance per train: the shape without time.
+        One distance per spike train: an array of the inputs' shape without the time axis.
 
     Raises:
         ShapeError: the shapes differ.

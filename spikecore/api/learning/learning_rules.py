@@ -172,7 +172,7 @@ class EProp(_PerSynapse):
             batch.
 
     Raises:
-        ValueError: an option is something else.
+        ValueError: an option has a value that is not listed above.
 
     Sources: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020;
     Lillicrap et al., Random synaptic feedback weights support error backpropagation for deep learning, 2016; Nøkland,
@@ -199,7 +199,7 @@ class OSTL(_PerSynapse):
             hidden layer has the exact gradient, its recurrence included.
 
     Raises:
-        ValueError: an option is something else.
+        ValueError: an option has a value that ``EProp`` does not list.
 
     Source: Bohnstingl et al., Online spatio-temporal learning in deep neural networks, IEEE TNNLS 2022.
     """
@@ -217,7 +217,7 @@ class OTTT(_WithFeedback):
         feedback, decay, seed, update_every: as in ``EProp``.
 
     Raises:
-        ValueError: an option is something else.
+        ValueError: an option has a value that ``EProp`` does not list.
 
     Source: Xiao et al., Online training through time for spiking neural networks, 2022.
     """
@@ -244,7 +244,7 @@ class NDOT(_WithFeedback):
         feedback, decay, seed, update_every: as in ``EProp``.
 
     Raises:
-        ValueError: an option is something else.
+        ValueError: an option has a value that ``EProp`` does not list.
 
     Source: Jiang, De Masi, Xiong & Gu, NDOT: Neuronal dynamics-based online training for spiking neural networks, ICML
     2024.
@@ -290,7 +290,7 @@ class DECOLLE(LearningRule):
             batch.
 
     Raises:
-        ValueError: an option is something else.
+        ValueError: an option has a value that is not listed above.
 
     Source: Kaiser, Mostafa & Neftci, Synaptic plasticity dynamics for deep continuous local learning, 2020.
     """

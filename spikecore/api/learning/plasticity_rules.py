@@ -91,8 +91,8 @@ class VoltageSTDP(LocalRule):
     Args:
         layer: see ``LocalRule``.
         a_minus, a_plus: amplitudes of depression and potentiation, >= 0; default 2.8e-3 and 3.2e-2, the paper's
-            14e-5 / mV and 8e-5 / mV^2 in this unit. ``a_plus`` is for steps of 1 ms and ``xbar`` that a spike raises by
-            1 / tau_x.
+            14e-5 / mV and 8e-5 / mV^2 in this unit. The default ``a_plus`` assumes steps of 1 ms, and that each spike
+            raises ``xbar`` by 1 / tau_x.
         theta_minus, theta_plus: thresholds of the means and of the membrane; default 0 and 1.25 (-70.6 and -45.3 mV).
         tau_x, tau_minus, tau_plus: time constants in steps, >= 1; default 15, 10 and 7.
         peak: the membrane at a spike; default 5, the paper's 30 mV. None: the neuron's own membrane.

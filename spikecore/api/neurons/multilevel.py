@@ -36,8 +36,8 @@ class ILIF(Membrane):
         graded_spikes_factor, inhibition, state_quant: see ``Membrane``.
 
     Raises:
-        ValueError: a constant beta is outside [0, 1], the threshold is not positive, ``surrogate`` is given, or the
-            reset mechanism is another one.
+        ValueError: a constant beta is outside [0, 1]; the threshold is not positive; ``surrogate`` is not the default;
+            or the reset mechanism is not one of the three above.
 
     Source: Luo et al., Integer-valued training and spike-driven inference spiking neural network for high-performance
     and energy-efficient object detection, ECCV 2024.

@@ -145,8 +145,8 @@ def on_off(spikes: ArrayLike) -> Any:
 
         on_off(S) = (max(S, 0), max(-S, 0))
 
-    For the outputs of `delta(off_spike=True)`, `level_crossing` and `threshold_crossing`. With `level_crossing` it
-    gives the code of Speech2Spikes for spectrograms.
+    For the outputs of `delta(off_spike=True)`, `level_crossing` and `threshold_crossing`. Together with
+    `level_crossing`, this is the encoding that Speech2Spikes uses for spectrograms.
 
     Args:
         spikes: (..., features), of both signs.

@@ -69,8 +69,11 @@ class superspike(Surrogate):
         derivative      a / (1 + k |u|)^2        peak a at u = 0
         antiderivative  a u / (1 + k |u|)
 
-    SpikingJelly's ``SuperSpike(alpha)`` is ``superspike(scale=alpha)``, its ``SoftSign(alpha)`` is
-    ``superspike(alpha / 2, alpha)``; ``superspike(k)`` of Spyx and Norse is ``superspike(slope=k)``.
+    The same in other libraries:
+
+    - SpikingJelly ``SuperSpike(alpha)``: ``superspike(scale=alpha)``
+    - SpikingJelly ``SoftSign(alpha)``: ``superspike(scale=alpha / 2, slope=alpha)``
+    - Spyx and Norse ``superspike(k)``: ``superspike(slope=k)``
 
     Args:
         scale: a > 0; default 1.

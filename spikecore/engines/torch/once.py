@@ -23,7 +23,7 @@ class FirstOrder(torch.autograd.Function):
 
 
 def all_first_order(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:
-    """The first derivatives of an operation that has no second ones, marked as such. Both may have None among them.
+    """Mark first derivatives as having no second derivative, and return them. Both arguments may contain None.
 
     Args:
         results: the derivatives.

@@ -38,7 +38,7 @@ class ProductBehind(Kernels):
     """Kernels of a neuron whose spikes go to a Linear and nowhere else.
 
     Args:
-        step: the neuron's; its output is a spike.
+        step: the step function of the neuron; its output must be a spike.
         product: the engine's matrix product.
         outs: rows of the weight.
     """
