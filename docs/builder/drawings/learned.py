@@ -20,7 +20,9 @@ def accuracies(text: str) -> List[Tuple[str, Dict[str, float]]]:
     for cells in lines[start + 2 :]:
         by_name = dict(zip(lines[start], cells))
         if "error" not in cells[0]:
-            rows.append((cells[0].replace(" \\*", ""), {name: float(by_name[name]) for name in COLUMNS if by_name[name] != "–"}))
+            rows.append(
+                (cells[0].replace(" \\*", ""), {name: float(by_name[name]) for name in COLUMNS if by_name[name] != "–"})
+            )
     return rows
 
 
