@@ -9,7 +9,7 @@ from .canvas import Canvas, drawing
 
 PAGE = Path(__file__).resolve().parents[2] / "what_it_learns.md"
 COLUMNS = ("recipe", "logistic or ridge", "MiniRocket or trees", "snnTorch")
-ROW, LEFT, RIGHT, LEAST = 21, 192, 440, 40  # LEAST: percent at the left end of the axis
+ROW, LEFT, RIGHT, LEAST = 21, 192, 440, 10  # LEAST: percent at the left end of the axis
 
 
 def accuracies(text: str) -> List[Tuple[str, Dict[str, float]]]:
@@ -39,7 +39,7 @@ def learned(d: Canvas) -> None:
     ):  # fmt: skip
         _mark(d, x, y, colour, shape)
         d.text(x + 12, y + 5, said, anchor="start")
-    for share in (40, 60, 80, 100):
+    for share in (20, 40, 60, 80, 100):
         x = _at(share)
         d.line((x, 46), (x, bottom), width=1, fade=0.25)
         d.text(x, bottom + 18, f"{share} %" if share == 100 else f"{share}")
