@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Tuple
 
 import numpy as np
 import pytest
@@ -208,3 +208,31 @@ def test_division_by_zero_and_infinities_are_the_loops():
     assert np.isnan(mems[0]).any()
     assert np.array_equal(*mems, equal_nan=True)
     assert np.array_equal(*(run.outputs for run in runs))
+
+
+@dataclass(frozen=True)
+class Powers(sc.base.Neuron):
+    """Its exponent may be learned, for which words have no derivative."""
+
+    exponent: sc.base.Param = 1.3
+    state: ClassVar[Tuple[str, ...]] = ("mem",)
+
+    def step(self, engine, params, state, x):
+        mem = 0.9 * state.mem + (engine.xp.abs(x) + 0.1) ** params.exponent
+        return engine.spike(mem - params.threshold, self.surrogate), sc.base.State(mem=mem)
+
+
+def test_an_argument_without_a_derivative_is_refused_and_not_taken_for_zero():
+    x, y = np.random.default_rng(0).random((5, 6, 4)), np.arange(6) % 2
+    net = sc.Sequential(Powers(exponent=sc.learn(1.3)), sc.Linear(4, 2), sc.LI(beta=0.9))
+
+    def gradient(engine, **options):
+        model = sc.Model(net, engine=sc.get_engine(engine, dtype="float64", **options), seed=0)
+        return dict(model.value_and_grad(x, y, loss=sc.functional.ce_membrane_loss())[1])["0.exponent"]
+
+    for engine in ("numpy", "torch"):
+        with pytest.raises(RuntimeError, match="'pow' has no derivative by its argument number 2"):
+            gradient(engine, fused=True)
+    with pytest.raises(NotImplementedError, match="'pow' has no derivative by its argument number 2"):
+        gradient("numpy")
+    assert float(gradient("torch")) == float(gradient("torch", fused=False)) != 0.0  # autograd has one

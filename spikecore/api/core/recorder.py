@@ -135,9 +135,10 @@ class ElementWords(SymbolicWords):
     def _call(self, op: Op) -> AppliedWord:
         args = [Symbol(self, a) if type(a) is Value else a for a in op.args]
         slots = [a.value if type(a) is Symbol and a.dtype == "float" else None for a in args]
-        return AppliedWord(
-            op.word, args, slots, op.options, Symbol(self, op.out), op.out, rule_of(op.word), shapes=False
-        )
+        products = rule_of(op.word)
+        if op.word not in VARIADIC and any(slot is not None for slot in slots[len(products) :]):
+            raise Untraceable(f"{op.word!r} has no derivative by its argument number {len(products) + 1}")
+        return AppliedWord(op.word, args, slots, op.options, Symbol(self, op.out), op.out, products, shapes=False)
 
 
 def _enters(word: str, kind: Type) -> Callable[..., Symbol]:
