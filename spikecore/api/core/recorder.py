@@ -136,7 +136,7 @@ class ElementWords(SymbolicWords):
         args = [Symbol(self, a) if type(a) is Value else a for a in op.args]
         slots = [a.value if type(a) is Symbol and a.dtype == "float" else None for a in args]
         products = rule_of(op.word)
-        if op.word not in VARIADIC and any(slot is not None for slot in slots[len(products) :]):
+        if products and op.word not in VARIADIC and any(slot is not None for slot in slots[len(products) :]):
             raise Untraceable(f"{op.word!r} has no derivative by its argument number {len(products) + 1}")
         return AppliedWord(op.word, args, slots, op.options, Symbol(self, op.out), op.out, products, shapes=False)
 
