@@ -41,7 +41,7 @@ ZOO = typer.Option(
     metavar="NAME",
     autocompletion=architecture_names,
     help="An architecture for the network; `spikecore zoo` lists them. Default: two dense layers, or for your own "
-    "tables, arrays, images and sounds what the recipe chooses.",
+    "tables, arrays, images, sounds and recordings what the recipe chooses.",
 )
 TIME_AXIS = typer.Option(
     None,

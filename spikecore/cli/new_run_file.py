@@ -87,8 +87,8 @@ def new_run_file(
         name: a name in ``STARTS``.
         path: the folder of a data set that is downloaded, default "data"; for your own data the file or folder, whose
             arrays decide the sizes of the network.
-        card: the architecture; None, the default: the recipe for your own tables, arrays, images and sounds, else two
-            dense layers.
+        card: the architecture; None, the default: the recipe for your own tables, arrays, images, sounds and
+            recordings, else two dense layers.
         time_axis: which axis of your own arrays is time; None, the default: samples have no time.
         plasticity: whether neurons that compete learn without labels, instead; default False.
 

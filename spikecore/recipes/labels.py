@@ -6,10 +6,10 @@ import math
 from typing import Any, Dict, List, Tuple
 
 import spikecore as sc
-from spikecore import functional, init, schedule, surrogate
+from spikecore import functional, init, surrogate
 from spikecore.base import Layer
 from spikecore.recipes.look import Facts
-from spikecore.recipes.rules import CLIP, FEWEST_EPOCHS, NORM, Choice, batch_size
+from spikecore.recipes.rules import CLIP, CLIPPING, FEWEST_EPOCHS, NORM, Choice, batch_size, cosine, scaling
 
 HIDDEN, DELAYS = 36, 32
 PARTS, UPDATES, LR, MOST = 8, 6000, 1e-2, 32  # MOST: samples of a batch
@@ -37,9 +37,7 @@ def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
         *(sc.Linear(HIDDEN, facts.outputs), sc.LI(beta=sc.learn_tau(5.0, per="neuron"))),
     )
     return sc.Sequential(*layers), [
-        Choice(
-            "scaling", f"Standardize({features})", "features of any unit count alike; the scale is saved as a layer"
-        ),
+        scaling(features),
         Choice(
             "encoding",
             f"sequence, {len(delays)} delays of {apart} to {delays[-1]} steps",
@@ -59,12 +57,12 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     parts = 1 if facts.unequal else math.ceil(facts.steps / part)
     updates = parts * math.ceil(facts.samples / batch)
     epochs = max(FEWEST_EPOCHS, round(UPDATES / updates))
-    warmup = max(1, epochs // 20)
+    rates, how_rates = cosine(epochs)
     arguments = {
         "loss": functional.ce_step_loss(),
         "metric": "accuracy_step",
         "optimizer": sc.AdamW(lr=LR, weight_decay=0.0, clip_norm=CLIP),
-        "schedule": schedule.cosine(warmup=warmup, each="step"),
+        "schedule": rates,
         "epochs": epochs,
         "batch_size": batch,
         **({"learning": sc.BPTT(update_every=part)} if parts > 1 else {}),
@@ -79,10 +77,8 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
             Choice("loss", "ce_step_loss", "cross-entropy of each step with its class; steps of class -1 do not count"),
             Choice("learning", *(several if parts > 1 else whole)),
             Choice("optimizer", f"AdamW(lr={LR:g})", "a high rate, since it falls to 0; steps are many, and no decay"),
-            Choice("clipping", f"clip_norm={CLIP:g}", "a long series can make a huge gradient"),
-            Choice(
-                "schedule", f"cosine, {warmup} warm-up epochs", "large steps in the middle, small ones at both ends"
-            ),
+            CLIPPING,
+            how_rates,
             Choice("batch size", f"{batch}", f"small, since each sample has {facts.steps} targets"),
             Choice("epochs", f"{epochs}", f"{epochs * updates} updates of the weights, and at least {FEWEST_EPOCHS}"),
         ],

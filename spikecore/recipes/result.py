@@ -48,11 +48,11 @@ class Recipe:
         whole = self.facts.steps and "num_steps" in self.feed
         return stacked([np.asarray(one) for one in x], self.facts.shape[0], time_axis=1) if whole else x
 
-    def scaled(self, y: ArrayLike) -> np.ndarray:
+    def scaled(self, y: Any) -> Any:
         """Targets for ``fit``: numbers with mean 0 and deviation 1 by the training data; classes stay as they are."""
-        y = np.asarray(y)
         if self.facts.classes:
             return y
+        y = np.asarray(y)
         mean, deviation = self._scale(y)
         return ((y - mean) / deviation).astype(np.float32)
 

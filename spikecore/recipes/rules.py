@@ -36,6 +36,7 @@ class Choice(NamedTuple):
     why: str
 
 
+CLIPPING = Choice("clipping", f"clip_norm={CLIP:g}", "a long series can make a huge gradient")
 Body = Tuple[Layer, List[Choice]]
 
 
@@ -60,9 +61,7 @@ def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
     features = facts.shape[-1 if facts.steps else 0]
     inner = body.layers if isinstance(body, sc.Sequential) else (body,)
     return sc.Sequential(*first, sc.Standardize(features), *inner, sc.LI(beta=0.9)), [
-        Choice(
-            "scaling", f"Standardize({features})", "features of any unit count alike; the scale is saved as a layer"
-        ),
+        scaling(features),
         *choices,
         Choice(
             "readout", "LI(beta=0.9)", "an output that is a number ranks the classes; spike counts of few steps tie"
@@ -77,7 +76,7 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     batch = batch_size(facts.samples)
     updates = math.ceil(facts.samples / batch)
     epochs = max(FEWEST_EPOCHS, round((UPDATES if whole else STEPWISE_UPDATES) / updates))
-    warmup = max(1, epochs // 20)
+    rates, how_rates = cosine(epochs)
     table = len(facts.shape) == 1
     few = FEW_OF_CLASSES if table and facts.classes else FEW
     decay = round((DECAY_OF_TABLES if table else DECAY) * min(1.0, few / facts.samples), 3)
@@ -92,12 +91,11 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
     arguments = {
         "loss": loss,
         "optimizer": sc.AdamW(lr=LR, weight_decay=decay, clip_norm=None if whole else CLIP),
-        "schedule": schedule.cosine(warmup=warmup, each="step"),
+        "schedule": rates,
         "epochs": epochs,
         "batch_size": batch,
         **feed,
     }
-    clipped = [] if whole else [Choice("clipping", f"clip_norm={CLIP:g}", "a long series can make a huge gradient")]
     return (
         arguments,
         feed,
@@ -108,10 +106,8 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
                 f"AdamW(lr={LR:g}, weight_decay={decay:g})",
                 "a high rate, since it falls to 0; the fewer samples, the more weights decay: they fit noise otherwise",
             ),
-            *clipped,
-            Choice(
-                "schedule", f"cosine, {warmup} warm-up epochs", "large steps in the middle, small ones at both ends"
-            ),
+            *([] if whole else [CLIPPING]),
+            how_rates,
             Choice(
                 "batch size",
                 f"{batch}",
@@ -123,6 +119,21 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
                 f"{epochs * updates} updates: what counts is their number, however few the samples",
             ),
         ],
+    )
+
+
+def scaling(features: int) -> Choice:
+    """The first layer."""
+    return Choice(
+        "scaling", f"Standardize({features})", "features of any unit count alike; the scale is saved as a layer"
+    )
+
+
+def cosine(epochs: int) -> Tuple[schedule.cosine, Choice]:
+    """The schedule of a training of so many epochs."""
+    warmup = max(1, epochs // 20)
+    return schedule.cosine(warmup=warmup, each="step"), Choice(
+        "schedule", f"cosine, {warmup} warm-up epochs", "large steps in the middle, small ones at both ends"
     )
 
 

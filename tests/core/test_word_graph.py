@@ -1,9 +1,12 @@
 """Steps written down as graphs of words: recorded once, differentiated by one way back, computed by one interpreter."""
 
+import textwrap
+
 import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.core import graph as graph_module
 from spikecore.api.core import rules
 from spikecore.api.core.graph import FLOAT, Value, WordGraph, run
 from spikecore.api.core.layer import Key
@@ -18,17 +21,7 @@ from spikecore.kernels.step_kernel import array_words
 from spikecore.kernels.trace import trace
 
 ENGINE = sc.get_engine("numpy", dtype="float64", fused=False)
-LEAKY = """\
-v0 = input s_mem
-v1 = input x
-v2 = greater(v0, 1.0)
-v3 = astype(v2)
-v4 = multiply(0.9, v0)
-v5 = add(v4, v1)
-v6 = multiply(v3, 1.0)
-v7 = subtract(v5, v6)
-v8 = subtract(v7, 1.0)
-v9 = spike(v8, surrogate=atan(alpha=2.0))"""
+LEAKY = textwrap.dedent(graph_module.__doc__.split("\n\n")[2])  # the example of the module
 
 
 def parts_of(layer, shape):

@@ -57,6 +57,7 @@ def test_series_of_unequal_length_and_steps_that_do_not_count():
     padded[0, :5] = -1
     assert given.facts == look(x * (np.arange(30) < np.array(lengths)[:, None])[..., None], padded, lengths)
     assert given.facts.classes == 3
+    assert given.scaled(labels) is labels
     assert "learning" not in given.training
     model = sc.Model(given.network, engine="numpy", seed=0)
     training = dict(given.training)
