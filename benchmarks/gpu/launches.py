@@ -13,7 +13,7 @@ from benchmarks.gpu.record import Absent, Record
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.kernels.base import Request, Upstream, Wanted
-from spikecore.kernels.sequence_gpu import Kernel
+from spikecore.kernels.sequence_gpu import GpuSource
 
 BUSY = 6144  # rows of the matrices whose product keeps the device busy, for about ten milliseconds on a large card
 
@@ -21,7 +21,7 @@ BUSY = 6144  # rows of the matrices whose product keeps the device busy, for abo
 class Launch(NamedTuple):
     """What a kernel was started with: its source, arrays in its order, numbers, the input, and how many neurons."""
 
-    kernel: Kernel
+    kernel: GpuSource
     arrays: List[Any]
     numbers: List[int]
     x: Any

@@ -15,7 +15,7 @@ import numpy as np
 
 from spikecore.kernels.device import OnDevice
 from spikecore.kernels.emit import OPERATORS
-from spikecore.kernels.sequence_gpu import Kernel
+from spikecore.kernels.sequence_gpu import GpuSource
 from spikecore.kernels.target import INPUT_TYPED, Target
 
 THREADS = 256  # per block
@@ -81,7 +81,7 @@ class CudaC(Target):
         ]
 
 
-def whole(kernel: Kernel, dtype: str, given: str) -> str:
+def whole(kernel: GpuSource, dtype: str, given: str) -> str:
     """A kernel's source with its types: ``dtype`` of the states, ``given`` of the input."""
     return HEAD.format(header=HEADERS.get(given, ""), own=TYPES[dtype], given=TYPES[given]) + kernel.source
 
@@ -124,7 +124,7 @@ class SequenceCuda(OnDevice):
     def stride(self, a: Any) -> int:
         return int(a.strides[0])
 
-    def start(self, kernel: Kernel, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
+    def start(self, kernel: GpuSource, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
         function = self.compiled(whole(kernel, self.step.dtype, str(x.dtype)), kernel.name)
         function((-(-count // THREADS),), (THREADS,), (*arrays, *(np.int64(n) for n in numbers)))
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
 from spikecore.kernels.form import numbers_of
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.sequence_gpu import Kernel, backward_kernel, forward_kernel
+from spikecore.kernels.sequence_gpu import GpuSource, backward_kernel, forward_kernel
 from spikecore.kernels.target import INPUT_TYPED, Target
 
 
@@ -53,7 +53,7 @@ class OnDevice(Kernels):
         """Distance of the first rows of an array; 0 where all are the same memory."""
 
     @abstractmethod
-    def start(self, kernel: Kernel, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
+    def start(self, kernel: GpuSource, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
         """Start a kernel on ``count`` neurons, where the input ``x`` is and for its type."""
 
     # ---- runs ----
@@ -106,7 +106,9 @@ class OnDevice(Kernels):
             array[i] = value
         return array
 
-    def _run(self, kernel: Kernel, arrays: Dict[str, Any], rows: Dict[str, Any], steps: int, window: int = 0) -> None:
+    def _run(
+        self, kernel: GpuSource, arrays: Dict[str, Any], rows: Dict[str, Any], steps: int, window: int = 0
+    ) -> None:
         """Start a kernel on arrays by name; those in ``rows`` may be the same at every step."""
         count = math.prod(rows["x"].shape[1:])
         numbers = {"count": count, "steps": steps, "window": window}
@@ -132,13 +134,13 @@ def kept_states(kernels: OnDevice) -> Tuple[str, ...]:
 
 
 @Remembered
-def forward_of(kernels: OnDevice, keep: bool, constant: bool) -> Kernel:
+def forward_of(kernels: OnDevice, keep: bool, constant: bool) -> GpuSource:
     """The forward kernel; ``constant``: the input is the same at every step."""
     kept = kept_states(kernels) if keep else ()
     return forward_kernel(kernels.target(kernels.step.dtype), kernels.step, kept, constant)
 
 
 @Remembered
-def backward_of(kernels: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> Kernel:
+def backward_of(kernels: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> GpuSource:
     """The backward kernel for the gradients that are wanted, by parameters' numbers."""
     return backward_kernel(kernels.target(kernels.step.dtype), kernels.step, by_x, by_params, constant, windowed)

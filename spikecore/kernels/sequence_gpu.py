@@ -15,7 +15,7 @@ from spikecore.kernels.form import Step, constants_in
 from spikecore.kernels.target import Target
 
 
-class Kernel(NamedTuple):
+class GpuSource(NamedTuple):
     """A kernel's source and its arguments in order: arrays, then numbers."""
 
     name: str
@@ -89,11 +89,11 @@ class _Body:
         self.depth -= 1
         self.lines += ["    " * self.depth + line for line in self.target.closing]
 
-    def kernel(self, name: str) -> Kernel:
+    def kernel(self, name: str) -> GpuSource:
         arrays = (*self.read, *self.written)
         head = self.target.head(name, arrays, self.written, self.numbers)
         text = "\n".join([*head, *self.lines, *self.target.closing]) + "\n"
-        return Kernel(name, text, arrays, tuple(self.numbers))
+        return GpuSource(name, text, arrays, tuple(self.numbers))
 
 
 def _once(names: List[str], name: str) -> None:
@@ -101,7 +101,7 @@ def _once(names: List[str], name: str) -> None:
         names.append(name)
 
 
-def forward_kernel(target: Target, step: Step, kept: Sequence[str], constant: bool) -> Kernel:
+def forward_kernel(target: Target, step: Step, kept: Sequence[str], constant: bool) -> GpuSource:
     """The forward kernel.
 
     Args:
@@ -138,7 +138,7 @@ def forward_kernel(target: Target, step: Step, kept: Sequence[str], constant: bo
 
 def backward_kernel(
     target: Target, step: Step, by_x: bool, by_params: Sequence[str], constant: bool, windowed: bool
-) -> Kernel:
+) -> GpuSource:
     """The backward kernel: from the last step to the first, reading what the forward kernel kept.
 
     ``by_params`` names the parameters whose gradient is wanted; each gets one sum over time per neuron.

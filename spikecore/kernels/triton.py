@@ -16,7 +16,7 @@ import torch
 from spikecore.kernels.device import OnDevice
 from spikecore.kernels.emit import OPERATORS
 from spikecore.kernels.runtime.modules import load
-from spikecore.kernels.sequence_gpu import Kernel
+from spikecore.kernels.sequence_gpu import GpuSource
 from spikecore.kernels.target import Target
 
 BLOCK = 256  # neurons per program
@@ -109,7 +109,7 @@ class SequenceTriton(OnDevice):
     def stride(self, a: Any) -> int:
         return int(a.stride(0))
 
-    def start(self, kernel: Kernel, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
+    def start(self, kernel: GpuSource, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
         import triton
 
         function = getattr(load(HEAD + kernel.source), kernel.name)

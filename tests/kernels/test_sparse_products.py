@@ -50,10 +50,10 @@ def test_products_and_their_transposes_equal_dense_ones(shape, dtype, graded, se
     assert bits.count == np.count_nonzero(x)
     assert bits.binary == bool(np.isin(x, (0, 1)).all())
     assert not bits.binary or np.array_equal(unpack(bits, dtype), x)
-    spikes = sparse.Spikes(bits, None if bits.binary else x)
+    spikes = sparse.SparseSpikes(bits, None if bits.binary else x)
     wide = x.astype("float64")
     assert near(spikes.times(weight.T, start), wide @ weight.T.astype("float64") + start, dtype)
-    sums = sparse.Spikes(bits, spikes.values)
+    sums = sparse.SparseSpikes(bits, spikes.values)
     found = sums.transposed_times(g)
     assert found is None or near(found, wide.T @ g.astype("float64"), dtype)
 
@@ -333,5 +333,5 @@ def test_a_forked_process_multiplies_on_one_thread(always):
 
 
 def _row_sums(x, weight):
-    spikes = sparse.Spikes(pack(x), None)
+    spikes = sparse.SparseSpikes(pack(x), None)
     return spikes.times(weight)

@@ -11,7 +11,7 @@ import numpy as np
 from spikecore.api.core.graph import Value
 from spikecore.export.c.fixed_tables import PER_BYTE, READ, Weights, weights_of
 from spikecore.export.c.fixed_words import bits_of, literal, wide
-from spikecore.export.c.float_kernels import Kernels
+from spikecore.export.c.float_kernels import KernelWriter
 from spikecore.export.c.source import PRODUCT, SUM, Lines, Text, infix
 from spikecore.export.c.tasks import Task
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spikecore.export.c.fixed_source import FixedSource
 
 
-class FixedKernels(Kernels):
+class FixedKernels(KernelWriter):
     """Writes tasks that are not elementwise.
 
     Args:

@@ -26,7 +26,7 @@ class NoGrid(ValueError):
 
 
 @dataclass(frozen=True)
-class Call:
+class KnownTask:
     """A task with what is known of its operands.
 
     Args:
@@ -45,7 +45,7 @@ class Call:
         return self.task.views()[0].size // max(self.task.to.size, 1)
 
 
-Rule = Callable[[Call], Fixed]
+Rule = Callable[[KnownTask], Fixed]
 
 
 def _interval(fraction: int, *ends: int) -> Fixed:
@@ -60,30 +60,30 @@ def _times(a: Fixed, n: int) -> Fixed:
     return Fixed(a.fraction, a.low * n, a.high * n)
 
 
-def _add(call: Call) -> Fixed:
+def _add(call: KnownTask) -> Fixed:
     a, b = aligned(*call.given)
     return Fixed(a.fraction, a.low + b.low, a.high + b.high)
 
 
-def _subtract(call: Call) -> Fixed:
+def _subtract(call: KnownTask) -> Fixed:
     a, b = aligned(*call.given)
     return Fixed(a.fraction, a.low - b.high, a.high - b.low)
 
 
-def _multiply(call: Call) -> Fixed:
+def _multiply(call: KnownTask) -> Fixed:
     return _product(*call.given)
 
 
-def _divide(call: Call) -> Fixed:
+def _divide(call: KnownTask) -> Fixed:
     return _product(call.given[0], reciprocal_kind(call))
 
 
-def reciprocal_kind(call: Call) -> Fixed:
+def reciprocal_kind(call: KnownTask) -> Fixed:
     """The numbers that a task multiplies by instead of dividing."""
     return fixed(reciprocal(call))
 
 
-def reciprocal(call: Call) -> np.ndarray:
+def reciprocal(call: KnownTask) -> np.ndarray:
     """One over the divisor of a task, which must be powers of two."""
     values = call.constants[1]
     if values is None:
@@ -97,29 +97,29 @@ def reciprocal(call: Call) -> np.ndarray:
     return np.asarray(1.0 / values)
 
 
-def _negative(call: Call) -> Fixed:
+def _negative(call: KnownTask) -> Fixed:
     (a,) = call.given
     return Fixed(a.fraction, -a.high, -a.low)
 
 
-def _abs(call: Call) -> Fixed:
+def _abs(call: KnownTask) -> Fixed:
     (a,) = call.given
     return Fixed(a.fraction, max(a.low, -a.high, 0), a.largest)
 
 
-def _pow(call: Call) -> Fixed:
+def _pow(call: KnownTask) -> Fixed:
     a, exponent = call.given[0], call.constants[1]
     if exponent is None or float(exponent.ravel()[0]) != 2.0:
         raise NoGrid("raises to a power other than two; in integers there are squares and products")
     return Fixed(2 * a.fraction, max(a.low, -a.high, 0) ** 2, a.largest**2)
 
 
-def _maximum(call: Call) -> Fixed:
+def _maximum(call: KnownTask) -> Fixed:
     a, b = aligned(*call.given)
     return Fixed(a.fraction, max(a.low, b.low), max(a.high, b.high))
 
 
-def _minimum(call: Call) -> Fixed:
+def _minimum(call: KnownTask) -> Fixed:
     a, b = aligned(*call.given)
     return Fixed(a.fraction, min(a.low, b.low), min(a.high, b.high))
 
@@ -134,7 +134,7 @@ def bounds(task: Task, given: Fixed) -> Tuple[Optional[Fixed], Optional[Fixed]]:
     )
 
 
-def _clip(call: Call) -> Fixed:
+def _clip(call: KnownTask) -> Fixed:
     out = call.given[0]
     low, high = bounds(call.task, out)
     if low is not None:
@@ -146,12 +146,12 @@ def _clip(call: Call) -> Fixed:
     return out
 
 
-def _where(call: Call) -> Fixed:
+def _where(call: KnownTask) -> Fixed:
     return call.given[1].union(call.given[2])
 
 
 def _rounded(how: Callable[[Fraction], int]) -> Rule:
-    def rule(call: Call) -> Fixed:
+    def rule(call: KnownTask) -> Fixed:
         (a,) = call.given
         if a.fraction <= 0:
             return a
@@ -160,20 +160,20 @@ def _rounded(how: Callable[[Fraction], int]) -> Rule:
     return rule
 
 
-def _flag(call: Call) -> Fixed:
+def _flag(call: KnownTask) -> Fixed:
     return FLAG
 
 
-def _sign(call: Call) -> Fixed:
+def _sign(call: KnownTask) -> Fixed:
     (a,) = call.given
     return Fixed(0, -1 if a.low < 0 else 0, 1 if a.high > 0 else 0)
 
 
-def _same(call: Call) -> Fixed:
+def _same(call: KnownTask) -> Fixed:
     return call.given[0]
 
 
-def _astype(call: Call) -> Fixed:
+def _astype(call: KnownTask) -> Fixed:
     a, dtype = call.given[0], call.task.options["dtype"]
     if dtype == "bool":
         return FLAG
@@ -182,26 +182,26 @@ def _astype(call: Call) -> Fixed:
     return a
 
 
-def _sum(call: Call) -> Fixed:
+def _sum(call: KnownTask) -> Fixed:
     return _times(call.given[0], call.count)
 
 
-def _window(call: Call) -> Fixed:
+def _window(call: KnownTask) -> Fixed:
     options, x = call.task.options, call.given[0]
     if options["kind"] == "max":
         return x
     return _times(x.union(ZERO) if any(options["padding"]) else x, math.prod(options["kernel"]))
 
 
-def _place(call: Call) -> Fixed:
+def _place(call: KnownTask) -> Fixed:
     return Fixed(0, 0, call.count - 1)
 
 
-def _matmul(call: Call) -> Fixed:
+def _matmul(call: KnownTask) -> Fixed:
     return _times(_product(*call.given), call.task.views()[0].shape[-1])
 
 
-def _connection(call: Call) -> Fixed:
+def _connection(call: KnownTask) -> Fixed:
     x = call.given[0] if call.task.word == "product" else call.given[0].union(ZERO)  # at borders products are missing
     fraction, above, below = _row_sums(call.task)
     ends = [(up * x.low + down * x.high, up * x.high + down * x.low) for up, down in zip(above, below)]
@@ -220,7 +220,7 @@ def _row_sums(task: Task) -> Tuple[int, Any, Any]:
     return kind.fraction, above, below
 
 
-def partial_sums(call: Call) -> Optional[Fixed]:
+def partial_sums(call: KnownTask) -> Optional[Fixed]:
     """A range that holds every partial sum of a task, in any order; None for a task that sums nothing."""
     word, x = call.task.word, call.given[0]
     if word in ("product", "convolve"):

@@ -8,7 +8,7 @@ from typing import Dict, List, Mapping, Optional, Set, Tuple
 
 from spikecore.api.core.graph import Value
 from spikecore.export.c.fixed import Fixed
-from spikecore.export.c.fixed_rules import Call, bounds, reciprocal_kind
+from spikecore.export.c.fixed_rules import KnownTask, bounds, reciprocal_kind
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
 
@@ -16,7 +16,7 @@ from spikecore.export.c.views import View
 Scaled = Tuple[Value, int]
 
 
-def simplified(tasks: TaskList, formats: Mapping[Value, Fixed], calls: Mapping[Task, Call]) -> TaskList:
+def simplified(tasks: TaskList, formats: Mapping[Value, Fixed], calls: Mapping[Task, KnownTask]) -> TaskList:
     """The same step without tasks that give back the numbers of an array that is there.
 
     A ``clip`` of what ``floor`` has given is the end of a quantiser: it gets the option "counted".
@@ -59,7 +59,7 @@ def _through(scaled: Mapping[Value, Scaled], read: Operand) -> Operand:
     return read
 
 
-def _operand(tasks: TaskList, task: Task, known: Call) -> Optional[int]:
+def _operand(tasks: TaskList, task: Task, known: KnownTask) -> Optional[int]:
     """Which operand is an array of the size of the result, whole and in order, the others being constants."""
     arrays = [i for i, constant in enumerate(known.constants) if constant is None]
     if not task.elementwise or len(arrays) != 1 or len(task.reads) > 2:
@@ -69,7 +69,7 @@ def _operand(tasks: TaskList, task: Task, known: Call) -> Optional[int]:
     return arrays[0] if full else None
 
 
-def multiplied(tasks: TaskList, task: Task, known: Call) -> Optional[int]:
+def multiplied(tasks: TaskList, task: Task, known: KnownTask) -> Optional[int]:
     """The n with which a task gives an array, whole and in order, times 2^n; None if it does something else."""
     place = _operand(tasks, task, known)
     return None if place is None else _exponent(task, known, place, known.given[place])
@@ -79,7 +79,7 @@ def _below_one(kind: Fixed) -> bool:
     return kind.low == kind.high and kind.fraction > 0 and kind.low >> kind.fraction == 0
 
 
-def _exponent(task: Task, known: Call, place: int, operand: Fixed) -> Optional[int]:
+def _exponent(task: Task, known: KnownTask, place: int, operand: Fixed) -> Optional[int]:
     """The n with which a task multiplies by 2^n; None if it does something else."""
     if task.word in ("multiply", "divide"):
         factor = known.given[1 - place] if task.word == "multiply" else reciprocal_kind(known)

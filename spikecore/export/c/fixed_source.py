@@ -16,7 +16,7 @@ from spikecore.export.c.fixed_step import FixedStep, number
 from spikecore.export.c.fixed_words import COUNTER, FixedWords, Number, bits_of, constant
 from spikecore.export.c.float_source import LONGEST, StepSource
 from spikecore.export.c.plan import planned
-from spikecore.export.c.schedule import Stage
+from spikecore.export.c.schedule import ParallelTasks
 from spikecore.export.c.source import PREFIX, Lines, Names, Text
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
@@ -71,7 +71,7 @@ class FixedSource(StepSource):
         """An expression of ``bits`` bits as it is assigned to a number of an array."""
         return text.text if self.widths[value] >= bits else f"({self.type_of(value)}){text.at(PREFIX)}"
 
-    def _loop(self, lines: Lines, stage: Stage) -> None:
+    def _loop(self, lines: Lines, stage: ParallelTasks) -> None:
         if len(stage.tasks) == 1 and self._moves_the_point(stage.tasks[0]):
             lines.add("/* the same integers: the binary point moves */")
         else:
@@ -85,7 +85,7 @@ class FixedSource(StepSource):
         return places[operand.root] == places[task.out] and places[task.out].kind == "scratch"
 
     def _body(
-        self, lines: Lines, stage: Stage, local: Any, stores: List[Task], places: Dict[int, str]
+        self, lines: Lines, stage: ParallelTasks, local: Any, stores: List[Task], places: Dict[int, str]
     ) -> None:  # fmt: skip
         uses = Counter(view.root for task in stage.tasks for view in task.views())
         names, writes = Names(self.names.taken), []

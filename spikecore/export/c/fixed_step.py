@@ -17,7 +17,7 @@ from spikecore import Model
 from spikecore.api.core.graph import Value, named
 from spikecore.export.c.fixed import Fixed, fixed
 from spikecore.export.c.fixed_inputs import input_format
-from spikecore.export.c.fixed_rules import RULES, Call, NoGrid, partial_sums
+from spikecore.export.c.fixed_rules import RULES, KnownTask, NoGrid, partial_sums
 from spikecore.export.c.fixed_simplify import simplified
 from spikecore.export.c.lowering import lowered
 from spikecore.export.c.tasks import Operand, Task, TaskList
@@ -56,7 +56,7 @@ class FixedStep:
     formats: Mapping[Value, Fixed]
     results: Mapping[Task, Fixed]
     sums: Mapping[Task, Fixed]
-    calls: Mapping[Task, Call]
+    calls: Mapping[Task, KnownTask]
 
     def inexact(self) -> Optional[Task]:
         """The first task that the step's floating-point type computes with rounding; None: all of it is exact."""
@@ -212,10 +212,10 @@ class _Rules:
             formats[task.out] = formats[task.out].union(result) if task.out in formats else result
         return formats, results
 
-    def call(self, task: Task, formats: Mapping[Value, Fixed]) -> Call:
+    def call(self, task: Task, formats: Mapping[Value, Fixed]) -> KnownTask:
         """A task with what is known of its operands."""
         given = tuple(formats[r.root] if isinstance(r, View) else _kind(r, self.graph.dtype) for r in task.reads)
-        return Call(task, given, tuple(self._constant(r) for r in task.reads))
+        return KnownTask(task, given, tuple(self._constant(r) for r in task.reads))
 
     def _constant(self, operand: Operand) -> Optional[np.ndarray]:
         if isinstance(operand, View):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from spikecore.export.c.fixed import Fixed, fixed
-from spikecore.export.c.fixed_rules import Call, bounds, reciprocal
+from spikecore.export.c.fixed_rules import KnownTask, bounds, reciprocal
 from spikecore.export.c.source import (
     COMPARISON,
     COMPARISONS,
@@ -118,7 +118,7 @@ class FixedWords:
         self.prefix = prefix
         self.helpers: Dict[str, None] = {}
 
-    def __call__(self, word: str, known: Call, given: Sequence[Number], result: Fixed) -> Text:
+    def __call__(self, word: str, known: KnownTask, given: Sequence[Number], result: Fixed) -> Text:
         """The expression of a word other than ``clip``, in the type that ``result`` needs.
 
         Args:
@@ -141,7 +141,7 @@ class FixedWords:
             return narrow(own(*(number.at(fraction, bits) for number in given)), bits, result)
         return own(*given, result=result)
 
-    def clip(self, known: Call, number: Number, result: Fixed, name: str) -> Tuple[int, Text, List[str]]:
+    def clip(self, known: KnownTask, number: Number, result: Fixed, name: str) -> Tuple[int, Text, List[str]]:
         """The word ``clip``: bits of a variable, what it is at first, and the lines that keep it within bounds.
 
         Bounds that it cannot reach are left out. What a quantiser cuts off is counted.
@@ -159,7 +159,7 @@ class FixedWords:
         self.helpers.update(dict.fromkeys(["floor64", name] if name == "round64" else [name]))
         return call(f"{self.prefix}_{name}", *arguments)
 
-    def _product(self, word: str, known: Call, given: Sequence[Number], result: Fixed) -> Text:
+    def _product(self, word: str, known: KnownTask, given: Sequence[Number], result: Fixed) -> Text:
         """A product. A factor that is a power of two only moves the binary point."""
         a, b = given[0], given[1]
         if word == "divide":

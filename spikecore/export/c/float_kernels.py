@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spikecore.export.c.float_source import StepSource
 
 
-class Kernels:
+class KernelWriter:
     """Writes tasks that are not elementwise.
 
     Args:

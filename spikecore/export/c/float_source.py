@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from spikecore.api.core.graph import Value
-from spikecore.export.c.float_kernels import Kernels
-from spikecore.export.c.float_words import TYPES, Words, literal
-from spikecore.export.c.plan import Plan
-from spikecore.export.c.schedule import Stage
+from spikecore.export.c.float_kernels import KernelWriter
+from spikecore.export.c.float_words import TYPES, ExpressionWriter, literal
+from spikecore.export.c.plan import ProgramPlan
+from spikecore.export.c.schedule import ParallelTasks
 from spikecore.export.c.source import CHOICE, NAME, Lines, Names, Text, index, merged, remark
 from spikecore.export.c.tasks import Operand, Task
 from spikecore.export.c.views import View
@@ -33,14 +33,14 @@ class StepSource:
     #: Members of ``net_state`` beside the states.
     members: ClassVar[Tuple[str, ...]] = tuple(POOLS.values())
 
-    def __init__(self, plan: Plan, prefix: str) -> None:
+    def __init__(self, plan: ProgramPlan, prefix: str) -> None:
         self.plan, self.prefix = plan, prefix
-        self.words = Words(prefix)
+        self.words = ExpressionWriter(prefix)
         self.names, fields = Names(self.members), Names(self.members)
         self.state_names = {s.name: fields.new(*_turned(s.name)) for s in plan.tasks.states}
         self.arrays: Dict[Value, str] = {}
         self.tables: Dict[str, Tuple[str, np.ndarray, str]] = {}  # name: (type of C, numbers, where)
-        self.kernels = Kernels(self)
+        self.kernels = KernelWriter(self)
 
     def body(self) -> List[str]:
         """The lines of the step."""
@@ -60,12 +60,12 @@ class StepSource:
             lines.close()
         return [line for number, line in enumerate(lines.lines) if not _idle(line, lines.lines[number + 1 :])]
 
-    def _title(self, stage: Stage) -> str:
+    def _title(self, stage: ParallelTasks) -> str:
         return ", ".join(dict.fromkeys(remark(task.where) for task in stage.tasks if task.where))
 
     # ---- arrays ----
 
-    def _declare(self, lines: Lines, value: Value, stage: Stage) -> None:
+    def _declare(self, lines: Lines, value: Value, stage: ParallelTasks) -> None:
         """Name an array in scratch when it is first written."""
         place = self.plan.memory.places[value]
         if place.kind != "scratch" or value in self.arrays:
@@ -111,7 +111,7 @@ class StepSource:
 
     # ---- loops ----
 
-    def _loop(self, lines: Lines, stage: Stage) -> None:
+    def _loop(self, lines: Lines, stage: ParallelTasks) -> None:
         loads: List[View] = []
         stores: List[Task] = []
         local = {task.out for task in stage.tasks if task.to.full(self.plan.tasks.size(task.out))}
@@ -126,7 +126,7 @@ class StepSource:
         lines.close(max(1, len(sizes)))
 
     def _body(
-        self, lines: Lines, stage: Stage, local: Any, stores: List[Task], places: Dict[int, str]
+        self, lines: Lines, stage: ParallelTasks, local: Any, stores: List[Task], places: Dict[int, str]
     ) -> None:  # fmt: skip
         uses = Counter(v.root for task in stage.tasks for v in task.views())
         names = Names(self.names.taken)

@@ -57,7 +57,7 @@ def literal(number: Any, dtype: str = "float32") -> Text:
     return Text(f"-{text}", PREFIX) if np.signbit(value) else Text(text)
 
 
-class Words:
+class ExpressionWriter:
     """Expressions of elementwise words.
 
     Args:

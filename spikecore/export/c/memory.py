@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Tuple
 
 from spikecore.api.core.graph import Value
-from spikecore.export.c.schedule import Stage
+from spikecore.export.c.schedule import ParallelTasks
 from spikecore.export.c.tasks import TaskList
 from spikecore.export.step_graph import StepState
 
@@ -43,7 +43,7 @@ class Memory:
     commits: Tuple[StepState, ...]
 
 
-def placed(tasks: TaskList, stages: List[Stage], type_of: Callable[[Value], str]) -> Memory:
+def placed(tasks: TaskList, stages: List[ParallelTasks], type_of: Callable[[Value], str]) -> Memory:
     """Find a place for each array.
 
     Args:
@@ -85,7 +85,7 @@ def placed(tasks: TaskList, stages: List[Stage], type_of: Callable[[Value], str]
     return Memory(places, pools, tuple(commits))
 
 
-def _lifetimes(stages: List[Stage]) -> Tuple[Dict[Value, int], Dict[Value, int]]:
+def _lifetimes(stages: List[ParallelTasks]) -> Tuple[Dict[Value, int], Dict[Value, int]]:
     """The first stage that writes each array, and the last one that reads it."""
     first: Dict[Value, int] = {}
     last: Dict[Value, int] = {}
@@ -98,7 +98,7 @@ def _lifetimes(stages: List[Stage]) -> Tuple[Dict[Value, int], Dict[Value, int]]
     return first, last
 
 
-def _in_place(tasks: TaskList, stages: List[Stage], state: StepState, written: int) -> bool:
+def _in_place(tasks: TaskList, stages: List[ParallelTasks], state: StepState, written: int) -> bool:
     """Whether a state's new values may take the place of the old ones when they are computed."""
     size = tasks.size(state.before)
     for index in range(written, len(stages)):
@@ -109,7 +109,7 @@ def _in_place(tasks: TaskList, stages: List[Stage], state: StepState, written: i
 
 
 def _may_follow(
-    tasks: TaskList, stage: Stage, old: Value, new: Value, places: Dict[Value, Place], pool: str
+    tasks: TaskList, stage: ParallelTasks, old: Value, new: Value, places: Dict[Value, Place], pool: str
 ) -> bool:  # fmt: skip
     """Whether a loop may write an array over one that it reads for the last time."""
     size = tasks.size(new)

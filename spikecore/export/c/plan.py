@@ -9,14 +9,14 @@ from spikecore.api.core.graph import Value
 from spikecore.export.c.facts import spikes_of
 from spikecore.export.c.lowering import lowered
 from spikecore.export.c.memory import Memory, placed
-from spikecore.export.c.schedule import Stage, scheduled
+from spikecore.export.c.schedule import ParallelTasks, scheduled
 from spikecore.export.c.tasks import TaskList
 from spikecore.export.errors import ExportError
 from spikecore.export.step_graph import StepGraph
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ProgramPlan:
     """One step, ready to be written.
 
     Args:
@@ -29,7 +29,7 @@ class Plan:
 
     graph: StepGraph
     tasks: TaskList
-    stages: Tuple[Stage, ...]
+    stages: Tuple[ParallelTasks, ...]
     memory: Memory
     spikes: FrozenSet[Value]
 
@@ -38,7 +38,7 @@ def planned(
     graph: StepGraph,
     type_of: Optional[Callable[[TaskList, Value], str]] = None,
     tasks: Optional[TaskList] = None,
-) -> Plan:
+) -> ProgramPlan:
     """Plan a step of one sample.
 
     Args:
@@ -55,4 +55,4 @@ def planned(
     stages = scheduled(tasks)
     name = type_of or (lambda every, value: every.dtypes[value])
     memory = placed(tasks, stages, lambda value: name(tasks, value))
-    return Plan(graph, tasks, tuple(stages), memory, frozenset(spikes_of(tasks)))
+    return ProgramPlan(graph, tasks, tuple(stages), memory, frozenset(spikes_of(tasks)))

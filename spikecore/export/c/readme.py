@@ -6,7 +6,7 @@ import math
 from typing import Dict, Sequence, Tuple
 
 from spikecore.export.c.files import Pieces, sizes
-from spikecore.export.c.plan import Plan
+from spikecore.export.c.plan import ProgramPlan
 from spikecore.export.c.tasks import Task
 
 #: Lines of C that call a network, and what they do.
@@ -65,7 +65,7 @@ Only inputs that are not zero cost anything: of weights that spikes carry, the s
 
 
 def readme(
-    net: Pieces, plan: Plan, usage: Sequence[Tuple[str, str]] = USAGE, exact: str = EXACT, numbers: str = ""
+    net: Pieces, plan: ProgramPlan, usage: Sequence[Tuple[str, str]] = USAGE, exact: str = EXACT, numbers: str = ""
 ) -> str:
     """The page, in Markdown.
 
@@ -98,7 +98,7 @@ def readme(
     )
 
 
-def operations(plan: Plan) -> Dict[str, Tuple[int, int]]:
+def operations(plan: ProgramPlan) -> Dict[str, Tuple[int, int]]:
     """For each layer: weights that are added up if every input is there, and other operations."""
     found: Dict[str, Tuple[int, int]] = {}
     for stage in plan.stages:

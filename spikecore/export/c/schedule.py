@@ -13,7 +13,7 @@ from spikecore.export.step_graph import Shape
 
 
 @dataclass(eq=False)
-class Stage:
+class ParallelTasks:
     """Tasks that are done together: one that is not elementwise, or the body of a loop.
 
     Args:
@@ -39,20 +39,20 @@ class Stage:
         return [view for task in self.tasks for view in task.views() if view.root == value]
 
 
-def scheduled(tasks: TaskList) -> List[Stage]:
+def scheduled(tasks: TaskList) -> List[ParallelTasks]:
     """The stages of a step, in order.
 
     A task joins the last loop of its shape that runs when its operands are there, if that loop belongs to the same
     layer, makes one of the operands, or is the last stage. Then each task whose readers are all in one later loop of
     its shape moves there, so that its result needs no memory.
     """
-    stages: List[Stage] = []
+    stages: List[ParallelTasks] = []
     ready: Dict[Value, Tuple[int, bool]] = {}  # the last stage that writes an array; whether a single task does
     for task in tasks.tasks:
         shape = task.to.squeezed().shape if task.elementwise else None
         place = _place(stages, ready, tasks, task, shape)
         if place is None:
-            stages.append(Stage(shape))
+            stages.append(ParallelTasks(shape))
             place = len(stages) - 1
         stages[place].tasks.append(task)
         ready[task.out] = max(place, ready.get(task.out, (0, True))[0]), task.to.full(tasks.size(task.out))
@@ -61,7 +61,7 @@ def scheduled(tasks: TaskList) -> List[Stage]:
 
 
 def _place(
-    stages: List[Stage],
+    stages: List[ParallelTasks],
     ready: Dict[Value, Tuple[int, bool]],
     tasks: TaskList,
     task: Task,
@@ -87,7 +87,7 @@ def _place(
     return None
 
 
-def _sink(stages: List[Stage], tasks: TaskList) -> None:
+def _sink(stages: List[ParallelTasks], tasks: TaskList) -> None:
     """Move tasks to the only loop that reads what they make."""
     ends, writers = set(tasks.ends()), Counter(task.out for task in tasks.tasks)
     for place in range(len(stages) - 1, -1, -1):

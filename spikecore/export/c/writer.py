@@ -14,7 +14,7 @@ from spikecore.export.c.fixed_step import fixed_step
 from spikecore.export.c.fixed_writer import fixed_network
 from spikecore.export.c.float_source import POOLS, StepSource
 from spikecore.export.c.float_words import HELPERS, TYPES
-from spikecore.export.c.plan import Plan, planned
+from spikecore.export.c.plan import ProgramPlan, planned
 from spikecore.export.c.readme import readme
 from spikecore.export.c.source import KEYWORDS
 from spikecore.export.errors import ExportError
@@ -92,7 +92,7 @@ def network(
     return net, readme(net, plan), FLOAT_MAIN, ()
 
 
-def _label(plan: Plan, model: Model) -> None:
+def _label(plan: ProgramPlan, model: Model) -> None:
     """Name constants after the parameters that they are."""
     names = {np.asarray(array, plan.graph.dtype).tobytes(): name for name, array in model.params().items()}
     for value, array in plan.tasks.constants.items():
@@ -100,7 +100,7 @@ def _label(plan: Plan, model: Model) -> None:
             plan.tasks.labels[value] = names[array.tobytes()].rpartition(".")[2]
 
 
-def pieces(plan: Plan, prefix: str) -> Pieces:
+def pieces(plan: ProgramPlan, prefix: str) -> Pieces:
     """A plan as pieces of C in float32."""
     step = StepSource(plan, prefix)
     body = step.body()

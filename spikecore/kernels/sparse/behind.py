@@ -124,9 +124,9 @@ class ProductBehind(Kernels):
     def _few(self, bits: Bits, g: Any) -> bool:
         return sparse.relative_time_of_dots(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED
 
-    def _spikes(self, words: Any, request: Request) -> sparse.Spikes:
+    def _spikes(self, words: Any, request: Request) -> sparse.SparseSpikes:
         flat = words.reshape(-1, words.shape[-1]).view(np.uint64)
-        return sparse.Spikes(Bits(flat, request.shape[-1], count(flat), True), None)
+        return sparse.SparseSpikes(Bits(flat, request.shape[-1], count(flat), True), None)
 
     def _multiply(self, a: Any, b: Any, out: Any) -> None:
         self.product.multiply(*(self.product.matrices(x[None])[0] for x in (a, b, out)))

@@ -18,7 +18,7 @@ from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import Bits, address
-from spikecore.kernels.sparse.patches import FUNCTIONS, Plan
+from spikecore.kernels.sparse.patches import FUNCTIONS, PatchPlan
 from spikecore.kernels.sparse.words import ADD, WORD, digest
 
 FEW, MANY = 32, 512  # positions whose lists are made at once: of taps, and of positions for each tap
@@ -124,7 +124,7 @@ def by_weight(worker, workers, table):
 """
 
 
-def convolve(bits: Bits, x: Any, plan: Plan, weight: Any, bias: Any, groups: int) -> Any:
+def convolve(bits: Bits, x: Any, plan: PatchPlan, weight: Any, bias: Any, groups: int) -> Any:
     """The convolution of spikes.
 
     Args:
@@ -150,7 +150,7 @@ def convolve(bits: Bits, x: Any, plan: Plan, weight: Any, bias: Any, groups: int
     return out
 
 
-def by_weight(bits: Bits, x: Any, plan: Plan, g: Any, groups: int) -> Any:
+def by_weight(bits: Bits, x: Any, plan: PatchPlan, g: Any, groups: int) -> Any:
     """The gradient by the weight, (filters, taps), from that by the result, (samples, positions, filters).
 
     ``bits``, ``x``, ``plan`` and ``groups`` are as for ``convolve``; a tap is (channel of a group, y, x).
@@ -184,7 +184,7 @@ def _wide(filters: int) -> int:
     return -(-filters // 16) * 16
 
 
-def _panels(weight: Any, plan: Plan, groups: int) -> Any:
+def _panels(weight: Any, plan: PatchPlan, groups: int) -> Any:
     """The weight as matrices (rows of the plan, filters), one for every 64 filters of a group."""
     filters = len(weight) // groups
     taps = weight.reshape(groups, filters, -1).swapaxes(1, 2)
@@ -197,7 +197,7 @@ def _panels(weight: Any, plan: Plan, groups: int) -> Any:
 
 
 def _shared(
-    bits: Bits, x: Any, plan: Plan, groups: int, filters: int, workers: int, dtype: Any
+    bits: Bits, x: Any, plan: PatchPlan, groups: int, filters: int, workers: int, dtype: Any
 ) -> Tuple[Tuple[int, ...], Tuple[Any, ...], Any]:
     """The arguments of both kernels: numbers, the first array, and objects that must live as long as they run."""
     room = FEW * plan.rows + 4

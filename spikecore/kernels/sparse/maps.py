@@ -15,7 +15,7 @@ import numpy as np
 from spikecore.api.core.windows import window_counts
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba, times_larger
-from spikecore.kernels.sparse.patches import MOST, Geometry, Plan, Sizes, plan_of
+from spikecore.kernels.sparse.patches import MOST, Geometry, PatchPlan, Sizes, plan_of
 from spikecore.kernels.sparse.product import note, sampled_rate
 
 GUESSED, COUNTED = 0.8, 0.9  # lists must take less than this part of the dense convolution's time
@@ -145,18 +145,18 @@ def _matrix(x: Any, last: bool) -> Any:
     return (np.moveaxis(x, 1, -1) if last else x).reshape(len(x), -1)
 
 
-def _dense(geometry: Geometry, plan: Plan, filters: int) -> float:
+def _dense(geometry: Geometry, plan: PatchPlan, filters: int) -> float:
     """A position of a dense convolution."""
     return len(plan.place) * geometry.groups * LANES * math.ceil(filters / geometry.groups / LANES) * DENSE
 
 
-def _forward(geometry: Geometry, plan: Plan, filters: int, rate: float, binary: bool) -> float:
+def _forward(geometry: Geometry, plan: PatchPlan, filters: int, rate: float, binary: bool) -> float:
     """A position of a convolution by lists; ``rate`` is the part of all elements that are not zero."""
     packing = PACK * math.prod(geometry.shape) / plan.positions
     return packing + _lists(geometry, plan, filters, rate, binary, FORWARD)
 
 
-def _lists(geometry: Geometry, plan: Plan, filters: int, rate: float, binary: bool, spike: Any) -> float:
+def _lists(geometry: Geometry, plan: PatchPlan, filters: int, rate: float, binary: bool, spike: Any) -> float:
     words, pieces, (once, lanes) = int(plan.numbers[15]), int(plan.numbers[16]), spike
     spikes = rate * len(plan.place) * (1.0 if binary else GRADED)
     each = (

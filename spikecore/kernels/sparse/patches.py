@@ -44,7 +44,7 @@ class Geometry(NamedTuple):
         return window_counts(self.shape[1:], self.kernel, self.stride, self.padding, self.dilation)
 
 
-class Plan(NamedTuple):
+class PatchPlan(NamedTuple):
     """A geometry as kernels read it.
 
     Args:
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=128)
-def plan_of(geometry: Geometry) -> Plan:
+def plan_of(geometry: Geometry) -> PatchPlan:
     """Make the plan of a geometry."""
     (channels, height, width), (pad_y, pad_x), groups = geometry.shape, geometry.padding, geometry.groups
     wide, own = width + 2 * pad_x, channels // groups
@@ -86,7 +86,7 @@ def plan_of(geometry: Geometry) -> Plan:
     masks = np.array([2**length - 1 for _, length, _, _ in pieces], np.uint64).view(np.int64)
     offsets, shifts = [piece[0] for piece in pieces], [piece[2] for piece in pieces]
     numbers = np.concatenate([header, first, offsets, masks, shifts, elements]).astype(np.int64)
-    return Plan(numbers, words * WORD, place.reshape(-1), placed, math.prod(out))
+    return PatchPlan(numbers, words * WORD, place.reshape(-1), placed, math.prod(out))
 
 
 def _pieces(geometry: Geometry, wide: int, own: int) -> Tuple[List[Sizes], Dict[Sizes, int]]:

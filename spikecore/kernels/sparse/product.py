@@ -28,7 +28,7 @@ _own = threading.local()
 
 
 @dataclass(frozen=True)
-class Spikes:
+class SparseSpikes:
     """A matrix that is zero almost everywhere.
 
     Args:
@@ -67,7 +67,7 @@ class Spikes:
         return unpack(self.bits, dtype) if self.values is None else self.values
 
 
-def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spikes]:
+def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[SparseSpikes]:
     """A NumPy array, or its transpose, as spikes if lists make the product with a matrix of ``outs`` columns faster;
     None otherwise.
     """
@@ -85,7 +85,7 @@ def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spik
     bits = pack(matrix)
     lists = compared or relative_time(rows, columns, outs, bits.rate, transposed) < COUNTED
     note(bits.rate, lists)
-    return Spikes(bits, None if bits.binary else matrix) if lists else None
+    return SparseSpikes(bits, None if bits.binary else matrix) if lists else None
 
 
 def is_worth(multiplications: int) -> bool:

@@ -29,13 +29,13 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels.sizes import has_numba, no_numba
 from spikecore.kernels.streaming.layers_numba import CONV, POOL, POOLED, PRODUCT
-from spikecore.kernels.streaming.plan import NoKernel, Plan, named
+from spikecore.kernels.streaming.plan import NoKernel, StreamPlan, named
 from spikecore.kernels.streaming.signal import Signal
 
 
 def plan_of(
     network: Layer, engine: Any, params: Params, buffers: Tree, shape: Shape, batch: int
-) -> Tuple[Plan, Signal, Signal]:
+) -> Tuple[StreamPlan, Signal, Signal]:
     """The kernels of a network's step, the signal that it reads and the one that it gives.
 
     Args:
@@ -50,12 +50,12 @@ def plan_of(
     """
     if not has_numba():
         raise NoKernel(no_numba())
-    plan = Plan(engine, batch)
+    plan = StreamPlan(engine, batch)
     first = plan.signal(shape)
     return plan, first, add(plan, network, params, buffers, "", first)
 
 
-def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, given: Signal) -> Signal:
+def add(plan: StreamPlan, layer: Layer, params: Params, buffers: Tree, path: str, given: Signal) -> Signal:
     """Add the kernels of a layer, named ``path``, that reads ``given``; returns what it gives.
 
     Raises:
@@ -85,14 +85,14 @@ def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, give
     return ADDERS[type(layer)](plan, layer, params, buffers, given)
 
 
-def _linear(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _linear(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     to = plan.signal((layer.out_features,), params.get("bias"))
     weight, bias = layer.weight_and_bias(params)
     plan.linear(weight, bias, given, to)
     return to
 
 
-def _conv(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _conv(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     out, weight, groups = layer.out_shape(given.shape), params.weight, layer.groups
     bias = params.bias if layer.bias else np.zeros(len(weight))
     to = plan.signal(out, _along(bias, out))
@@ -113,12 +113,12 @@ def _conv(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) 
     return to
 
 
-def _pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _pool(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     sizes = (layer.kernel_size, layer.stride, layer.padding)
     return _pooled(plan, layer.word == "max_pool", given, layer.out_shape(given.shape), *sizes)
 
 
-def _adaptive_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _adaptive_pool(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     out, regular = layer.out_shape(given.shape), layer.regular(given.shape[1:])
     if regular is None:
         raise NoKernel(f"{layer!r} of maps of {given.shape[1:]} has windows of several sizes, which have no kernel")
@@ -126,7 +126,7 @@ def _adaptive_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given:
     return _pooled(plan, layer.word == "max_pool", given, out, kernel, stride, (0,) * layer.space)
 
 
-def _global_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _global_pool(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     channels, *space = given.shape
     if len(space) > 2:
         raise NoKernel(f"{layer!r} of maps with {len(space)} axes of space has no kernel")
@@ -136,14 +136,14 @@ def _global_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: S
 
 
 def _pooled(
-    plan: Plan, maximum: bool, given: Signal, out: Shape, kernel: Shape, stride: Shape, padding: Shape
+    plan: StreamPlan, maximum: bool, given: Signal, out: Shape, kernel: Shape, stride: Shape, padding: Shape
 ) -> Signal:
     to = plan.signal(out)
     plan.call(POOLED, POOL, _windows(maximum, given, to, kernel, stride, padding))
     return to
 
 
-def _count_pool(plan: Plan, layer: Any, path: str, given: Signal) -> Signal:
+def _count_pool(plan: StreamPlan, layer: Any, path: str, given: Signal) -> Signal:
     to = plan.signal(shapes_of(layer, given.shape).shape)
     plan.count_pool(path, given, to, _windows(True, given, to, layer.kernel_size, layer.stride, layer.padding))
     return to
@@ -155,26 +155,26 @@ def _windows(maximum: bool, given: Signal, to: Signal, kernel: Shape, stride: Sh
     return given.listed(), to.address, int(maximum), *sizes, *_two(kernel, 1), *_two(stride, 1), *_two(padding, 0)
 
 
-def _batch_norm(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _batch_norm(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     scale = 1.0 / np.sqrt(buffers.running_var + np.asarray(layer.eps, plan.engine.dtype))
     parts = buffers.running_mean, scale, params.get("weight", np.ones(1)), params.get("bias", np.zeros(1))
     return plan.affine(given, *(_along(part, given.shape) for part in parts))
 
 
-def _standardize(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _standardize(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     parts = buffers.mean, layer.scale(plan.engine.xp, buffers), np.ones(1), np.zeros(1)
     return plan.affine(given, *(_along(part, given.shape) for part in parts))
 
 
-def _graded(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _graded(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     return plan.affine(given, 0.0, _along(params.weights, given.shape), 1.0, 0.0)
 
 
-def _one_to_one(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _one_to_one(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     return plan.affine(given, 0.0, layer.prepare(plan.engine, params).V, 1.0, 0.0)
 
 
-def _quantized(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _quantized(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     inner = layer.layer
     if type(inner) not in ADDERS:
         raise NoKernel(f"{layer_name(inner)}, also with few bits, has no kernel for a single step")
@@ -183,11 +183,11 @@ def _quantized(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Sig
     return to if layer.output_quant is None else plan.rounded(to, layer.output_quant)
 
 
-def _as_it_is(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _as_it_is(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     return given  # a Dropout drops nothing except in training
 
 
-def _flatten(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+def _flatten(plan: StreamPlan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     return given.reshaped((math.prod(given.shape),))
 
 

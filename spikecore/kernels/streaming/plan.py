@@ -65,7 +65,7 @@ class NeuronPart:
 
 
 @dataclass
-class Plan:
+class StreamPlan:
     """The kernels of a network's step, in order, with the memory that they work on.
 
     Args:
