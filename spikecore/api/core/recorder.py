@@ -59,6 +59,13 @@ class Symbol:
     def __bool__(self) -> bool:
         raise Untraceable("it branches on data")
 
+    def become(self, result: Symbol) -> Symbol:
+        """This symbol with another value, wherever code holds it: a change in place."""
+        if self.sample is not None or self.value in self.xp.graph.inputs.values():
+            raise Untraceable("it writes into an array that others have as well, such as its input or a state")
+        self.value = result.value
+        return self
+
 
 class SymbolicWords:
     """The vocabulary as a pen: each word enters an operation into a graph.

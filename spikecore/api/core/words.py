@@ -139,6 +139,9 @@ OPERATORS = {
 #: Operators that also exist with the operands exchanged.
 REFLECTED = ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__")
 
+#: Operators that also exist as ``a += b``.
+IN_PLACE = ("__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__matmul__", "__and__")
+
 #: Words whose first argument is a sequence of arrays.
 VARIADIC = ("concat", "stack")
 
@@ -146,7 +149,10 @@ Kind = TypeVar("Kind", bound=type)
 
 
 def with_operators(kind: Kind) -> Kind:
-    """Give a class Python's operators: those of an instance call the words of its ``xp``."""
+    """Give a class Python's operators: those of an instance call the words of its ``xp``.
+
+    ``a += b`` calls ``a.become(a + b)``, which has to change ``a`` wherever it is used, as it does for an array.
+    """
 
     def forward(word: str) -> Any:
         return lambda self, *others: getattr(self.xp, word)(self, *others)
@@ -154,8 +160,13 @@ def with_operators(kind: Kind) -> Kind:
     def reflected(word: str) -> Any:
         return lambda self, other: getattr(self.xp, word)(other, self)
 
+    def in_place(word: str) -> Any:
+        return lambda self, other: self.become(getattr(self.xp, word)(self, other))
+
     for name, word in OPERATORS.items():
         setattr(kind, name, forward(word))
+    for name in IN_PLACE:
+        setattr(kind, name.replace("__", "__i", 1), in_place(OPERATORS[name]))
     for name in REFLECTED:
         setattr(kind, name.replace("__", "__r", 1), reflected(OPERATORS[name]))
     return kind

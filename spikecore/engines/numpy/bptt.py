@@ -54,19 +54,22 @@ def _first_step(engine: Any, stepper: Any, params: Any, state: Any, x: Any) -> T
     """Run ``engine.step`` on read-only views of its arrays, to catch a step that writes into them.
 
     Raises:
-        TypeError: the step writes into its input or a state; the backward pass needs both unchanged.
+        TypeError: the step writes into its input, a state or a parameter; the backward pass needs them unchanged.
     """
-    arguments = x, *(leaf for _, leaf in leaves(state))
+    states = [leaf for _, leaf in leaves(state)]
+    arguments = x, *states, *(leaf for _, leaf in leaves(params))
     views = [array.view() if isinstance(array, np.ndarray) else array for array in arguments]
     pairs = [(view, array) for view, array in zip(views, arguments) if isinstance(array, np.ndarray)]
     for view, _ in pairs:
         view.flags.writeable = False
+    held = rebuild(state, iter(views[1 : 1 + len(states)]))
+    own = rebuild(params, iter(views[1 + len(states) :]))
     try:
-        return engine.step(stepper, params, rebuild(state, iter(views[1:])), views[0])  # type: ignore[no-any-return]
+        return engine.step(stepper, own, held, views[0])  # type: ignore[no-any-return]
     except ValueError as error:
         if "read-only" not in str(error):
             raise
-        raise TypeError(writes_into(stepper, "its input or a state")) from None
+        raise TypeError(writes_into(stepper, "its input, a state or a parameter")) from None
     finally:
         for view, array in pairs:  # a step may return them
             view.flags.writeable = array.flags.writeable

@@ -52,6 +52,17 @@ class Var:
             raise AttributeError(f"a recorded array has no .{name}: write sc.base.engine_of(x).xp.{name}(x)")
         raise AttributeError(f"a recorded array has no .{name}; vars(sc.base.engine_of(x).xp) lists the functions")
 
+    def become(self, result: Var) -> Var:
+        """This array with other entries, wherever code holds it: a change in place.
+
+        Raises:
+            TypeError: the shape is another one, or the array is a view, whose owner would change as well.
+        """
+        if self.shape != result.shape or getattr(self.value, "base", None) is not None:
+            raise TypeError("a recorded array cannot change in place here: write mem = mem + x for mem += x")
+        self.value, self.slot = result.value, result.slot
+        return self
+
     @property
     def engine(self) -> Any:
         """The engine of the tape."""

@@ -64,9 +64,10 @@ def first_step(engine: Any, stepper: Any, params: Any, state: Any, x: Any) -> Tu
     """``one_step``, with a look at what a neuron of the user's own must not do.
 
     Raises:
-        TypeError: the step writes into its input or a state, which other layers, records and the caller have as well.
+        TypeError: the step writes into its input, a state or a parameter, which others have as well.
     """
     given = [("its input", x), *((f"the state {name!r}", value) for name, value in leaves(state))]
+    given += [(f"the parameter {name!r}", value) for name, value in leaves(params) if isinstance(value, torch.Tensor)]
     if compiling() or transformed() or any(value.is_inference() for _, value in given):  # which count no changes
         return one_step(engine, stepper, params, state, x)
     before = [value._version for _, value in given]
