@@ -7,6 +7,7 @@ depends on weights alone is computed once, here, and is a constant of the graph.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any, Mapping, Optional, Tuple
 
@@ -30,7 +31,12 @@ from spikecore.export.simplify import simplified
 from spikecore.export.step_graph import StepGraph, StepState, whole_layer
 
 FEWEST, SAMPLES = 3, 16  # steps that are compared, and samples of all of them together: a layer that knows which step
-# it is mostly differs from the first on, one that delays its input does so after the delay
+# it is mostly differs from the first on
+OWN_STEPS, OWN_NUMBERS = (
+    1000,
+    10**7,
+)  # and with layers of the user's own, which may look back as far as they like: steps,
+# and numbers of their inputs and results
 
 
 def step_graph(
@@ -109,6 +115,8 @@ def _end(xp: ArrayWords, found: Any) -> Value:
 def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) -> None:
     """Refuse a graph that does not give what the network gives."""
     steps = max(FEWEST, SAMPLES // graph.batch_size)
+    if not all(type(layer).__module__.startswith("spikecore.") for _, layer in walk(network)):
+        steps = max(steps, min(OWN_STEPS, OWN_NUMBERS // sum(map(prod, graph.shapes.values()))))
     engine, random = NumpyEngine(graph.dtype, fused=False), np.random.default_rng(0)
     # numbers of few bits: sums with quantised weights are exact, so that no order of sums moves a state
     x = (random.integers(0, 32, size=(steps, *graph.shapes[graph.x])) / 16).astype(graph.dtype)

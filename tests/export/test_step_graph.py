@@ -70,9 +70,10 @@ class Late(Stateless):
         return (late if x.shape[0] > self.steps else 0 * x), buffers
 
 
-def test_a_layer_that_delays_its_input_is_refused():
+@pytest.mark.parametrize("steps", [5, 500])
+def test_a_layer_that_delays_its_input_is_refused(steps):
     with pytest.raises(sc.errors.ExportError, match="does something else at every step"):
-        step_graph(sc.Model(sc.Sequential(Late()), "numpy", input_shape=(3,)))
+        step_graph(sc.Model(sc.Sequential(Late(steps)), "numpy", input_shape=(3,)))
 
 
 class Flags(sc.Leaky):
