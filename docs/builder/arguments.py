@@ -27,6 +27,7 @@ class OneLineEach(griffe.Extension):
         functions_not_modules(pkg)
         methods_of_other_files(pkg)
         docstrings_of_modules(pkg)
+        own_arguments_first(pkg)
         known = Descriptions(pkg)
         for thing in known.all:
             sections = known.sections(thing)
@@ -68,6 +69,23 @@ def docstrings_of_modules(pkg: griffe.Module) -> None:
                     stub.del_member(member)
 
 
+def own_arguments_first(pkg: griffe.Module) -> None:
+    """Neurons take arguments by name: the signature of ``Leaky`` begins with beta, and what all neurons have follows."""
+    for kind in [each for each in walk(pkg) if each.is_class and "__init__" in each.members]:
+        init = kind.members["__init__"]
+        if init.is_function and any(base.name == "Stepper" for base in bases(kind)):
+            ordered = sorted(init.parameters, key=lambda p: (p.name != "self", p.name not in kind.members))
+            init.parameters = griffe.Parameters(*ordered)
+
+
+def default_once(text: str, parameter: Any) -> str:
+    """The description without the default that the page shows beside the argument's type."""
+    if parameter is None or parameter.default is None:
+        return text
+    value = re.escape(str(parameter.default)).replace("'", "[\"']")
+    return re.sub(rf"[,;]\s+default\s+{value}(?=[\s,;]|\.?$|\.\s)", "", text, count=1)
+
+
 class Descriptions:
     """What docstrings say of arguments, wherever they say it."""
 
@@ -92,7 +110,7 @@ class Descriptions:
         items = [
             griffe.DocstringParameter(
                 name,
-                description=re.sub(r"::$", ":", text, flags=re.MULTILINE),
+                description=default_once(re.sub(r"::$", ":", text, flags=re.MULTILINE), parameters.get(name)),
                 annotation=parameters[name].annotation if name in parameters else None,
                 value=parameters[name].default if name in parameters else None,
             )

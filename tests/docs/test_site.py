@@ -259,6 +259,18 @@ def test_each_argument_has_its_line_type_and_default(package):
     assert (str(leaky["threshold"].annotation), str(leaky["threshold"].value)) == ("Param", "1.0")
 
 
+def test_a_default_stands_once(package):
+    leaky = arguments(package["Leaky"])
+    assert str(leaky["beta"].value) == "0.9"
+    assert leaky["beta"].description.startswith("membrane decay per step in [0, 1]; learned values")
+
+
+@pytest.mark.parametrize(("name", "first"), [("Leaky", "beta"), ("Synaptic", "alpha"), ("Linear", "in_features")])
+def test_a_signature_begins_with_what_is_its_own(package, name, first):
+    names = [each.name for each in package[name].parameters if each.name != "self"]
+    assert names[0] == first
+
+
 def test_others_are_those_of_the_classes_that_are_named(package):
     module = arguments(package["nn.RLeaky"])  # "Others: see ``SpikingNeuron`` and ``LIF``"
     assert "Others" not in module
