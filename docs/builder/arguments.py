@@ -70,7 +70,7 @@ def docstrings_of_modules(pkg: griffe.Module) -> None:
 
 
 def own_arguments_first(pkg: griffe.Module) -> None:
-    """Neurons take arguments by name: the signature of ``Leaky`` begins with beta, and what all neurons have follows."""
+    """Neurons take arguments by name: the signature of ``Leaky`` begins with beta; what all neurons have follows."""
     for kind in [each for each in walk(pkg) if each.is_class and "__init__" in each.members]:
         init = kind.members["__init__"]
         if init.is_function and any(base.name == "Stepper" for base in bases(kind)):
