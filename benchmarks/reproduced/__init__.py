@@ -1,0 +1,1 @@
+"""Results that papers print, beside ours: what ``python -m benchmarks.reproduced`` trains."""
