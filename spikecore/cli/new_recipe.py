@@ -44,7 +44,7 @@ def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:
     """The keys of ``[data]`` that say which samples. The network scales them itself."""
     keys = {key: value for key, value in start.data.items() if key != "scale"}
     if start.recorded:
-        if "num_steps" in recipe.feed and WHOLE not in keys["transforms"]:
+        if WHOLE not in keys["transforms"]:
             keys["transforms"] = [*keys["transforms"], WHOLE]
         keys["in_memory"] = len(train) * np.asarray(train[0][0]).nbytes <= KEPT
     return keys

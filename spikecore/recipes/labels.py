@@ -9,10 +9,10 @@ import spikecore as sc
 from spikecore import functional, init, surrogate
 from spikecore.base import Layer
 from spikecore.recipes.look import Facts
-from spikecore.recipes.rules import CLIP, CLIPPING, FEWEST_EPOCHS, NORM, Choice, batch_size, cosine, scaling
+from spikecore.recipes.rules import FEWEST_EPOCHS, NORM, Choice, batch_size, cosine, scaling
 
 HIDDEN, DELAYS = 36, 32
-PARTS, UPDATES, LR, MOST = 8, 6000, 1e-2, 32  # MOST: samples of a batch
+PARTS, UPDATES, LR, CLIP, MOST = 8, 6000, 1e-2, 1.0, 32  # MOST: samples of a batch
 
 
 def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
@@ -77,7 +77,7 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
             Choice("loss", "ce_step_loss", "cross-entropy of each step with its class; steps of class -1 do not count"),
             Choice("learning", *(several if parts > 1 else whole)),
             Choice("optimizer", f"AdamW(lr={LR:g})", "a high rate, since it falls to 0; steps are many, and no decay"),
-            CLIPPING,
+            Choice("clipping", f"clip_norm={CLIP:g}", "a long series can make a huge gradient"),
             how_rates,
             Choice("batch size", f"{batch}", f"small, since each sample has {facts.steps} targets"),
             Choice("epochs", f"{epochs}", f"{epochs * updates} updates of the weights, and at least {FEWEST_EPOCHS}"),

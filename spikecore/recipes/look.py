@@ -29,7 +29,8 @@ class Facts:
         steps: of a series of typical length; 0 if samples have no time.
         by_step: whether there is a class for each step.
         unequal: whether lengths are given.
-        scales: for a series, after how many steps it hardly resembles itself, and the longest memory it asks for.
+        scales: if there is a class for each step, after how many steps a series hardly resembles itself, and the
+            longest memory that it asks for.
         mean, deviation: of targets that are numbers, by output; 1 for the deviation of a constant.
     """
 
@@ -62,7 +63,7 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     if len(x) < FEWEST:
         raise DataError(f"recipe: {len(x)} samples are too few to learn from; give at least {FEWEST}")
     for name, values in (("x", x), ("y", y)):
-        bad = ~np.isfinite(values.astype(np.float64).reshape(len(values), -1)).all(axis=1)
+        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
         if bad.any():
             raise DataError(
                 f"recipe: {name}[{int(bad.argmax())}] has entries that are NaN or infinite, as have {int(bad.sum())} "
@@ -73,7 +74,7 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     shape, series = tuple(x.shape[1:]), x.ndim == 3
     outputs = classes or (1 if y.ndim == 1 else y.shape[-1])
     typical = int(np.median(lengths)) if lengths is not None else x.shape[1] if series else 0
-    scales = time_scales(x, lengths, typical) if series else (1.0, 1.0)
+    scales = time_scales(x, lengths, typical) if by_step else (1.0, 1.0)
     numbers = y.reshape(len(y), -1).astype(np.float64) if not classes else np.zeros((1, 1))
     mean, deviation = numbers.mean(axis=0), numbers.std(axis=0)
     deviation = np.where(deviation > 0.0, deviation, 1.0)
@@ -199,8 +200,8 @@ def time_scales(x: np.ndarray, lengths: Optional[np.ndarray], typical: int) -> T
     mean = (some * inside).sum(axis=1, keepdims=True) / counts[:, None, None]
     away = (some - mean) * inside
     size = 2 * some.shape[1]
-    power = abs(np.fft.rfft(away, size, axis=1)) ** 2
-    r = np.fft.irfft(power.sum(axis=(0, 2)), size)[: max(2, some.shape[1] // 2)]
+    power = sum((abs(np.fft.rfft(one, size, axis=0)) ** 2).sum(axis=1) for one in away)  # one by one: less memory
+    r = np.fft.irfft(power, size)[: max(2, some.shape[1] // 2)]
     longest = max(2.0, typical / 3)
     if r[0] <= 0.0:
         return 1.0, longest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import spikecore as sc
@@ -11,13 +12,13 @@ from spikecore.base import Layer
 from spikecore.recipes.look import Facts
 
 STEPS, POOLED_STEPS = 8, 4  # of a sample that is seen whole; where rates are means over many places, fewer do
-WHOLE = 2000  # steps up to which a series is seen whole
 HIDDEN = 64
 CHANNELS, KERNEL, POOLED, LONG = 32, 9, 4, 128
+WINDOWS = 1000  # so many, and fewer than twice as many, are left of a longer series
 SHAPES, SEQUENCES = 96, 64  # channels of the two convolutions of a series
 PER_WEIGHT = 4  # samples for each entry of a series or an image, from which a shortcut does not fit noise
-UPDATES, STEPWISE_UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 800, 10, 8, 64
-LR, DROPOUT, CLIP = 3e-3, 0.2, 1.0
+UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 10, 8, 64
+LR, DROPOUT = 3e-3, 0.2
 FEW, FEW_OF_CLASSES = 100, 40  # up to so many samples, weights decay at these rates; with more, in proportion less
 DECAY, DECAY_OF_TABLES = 1.0, 5.0
 
@@ -36,31 +37,29 @@ class Choice(NamedTuple):
     why: str
 
 
-CLIPPING = Choice("clipping", f"clip_norm={CLIP:g}", "a long series can make a huge gradient")
 Body = Tuple[Layer, List[Choice]]
 
 
 def steps_of(facts: Facts) -> int:
-    """How many steps the network runs for a sample that it sees whole."""
+    """How many steps the network runs for a sample."""
     return STEPS if len(facts.shape) == 1 else POOLED_STEPS
-
-
-def is_whole(facts: Facts) -> bool:
-    """Whether the network sees a sample whole at each step, and not a series step by step."""
-    return not facts.steps or facts.shape[0] <= WHOLE
 
 
 def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
     """The network, and what was chosen in it."""
-    whole = is_whole(facts)
-    if facts.steps:
-        body, choices = _series(facts) if whole else _stepwise(facts)
-    else:
-        body, choices = _images(facts) if len(facts.shape) == 3 else _table(facts)
-    first = (sc.Permute((1, 0)),) if facts.steps and whole else ()
-    features = facts.shape[-1 if facts.steps else 0]
+    first: List[Layer] = [sc.Permute((1, 0))] if facts.steps else []
+    seen: List[Choice] = []
+    steps, features = facts.shape[0], facts.shape[-1 if facts.steps else 0]
+    if facts.steps and steps >= 2 * WINDOWS:
+        window, features = steps // WINDOWS, 2 * features
+        first.append(sc.Concat(sc.AvgPool1d(window), sc.MaxPool1d(window)))
+        facts = replace(facts, shape=(steps // window, features))
+        why = f"kernels of {KERNEL} steps would skip most of {steps}"
+        seen = [Choice("windows", f"means and maxima of {window} steps", why)]
+    body, choices = {1: _table, 2: _series, 3: _images}[len(facts.shape)](facts)
     inner = body.layers if isinstance(body, sc.Sequential) else (body,)
     return sc.Sequential(*first, sc.Standardize(features), *inner, sc.LI(beta=0.9)), [
+        *seen,
         scaling(features),
         *choices,
         Choice(
@@ -71,11 +70,10 @@ def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
 
 def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]]:
     """The arguments of ``fit``, those of them that feed samples, and what was chosen."""
-    whole = is_whole(facts)
-    feed: Dict[str, Any] = {"num_steps": steps_of(facts)} if whole else {"time_axis": 1}
+    feed: Dict[str, Any] = {"num_steps": steps_of(facts)}
     batch = batch_size(facts.samples)
     updates = math.ceil(facts.samples / batch)
-    epochs = max(FEWEST_EPOCHS, round((UPDATES if whole else STEPWISE_UPDATES) / updates))
+    epochs = max(FEWEST_EPOCHS, round(UPDATES / updates))
     rates, how_rates = cosine(epochs)
     table = len(facts.shape) == 1
     few = FEW_OF_CLASSES if table and facts.classes else FEW
@@ -90,7 +88,7 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
         why = Choice("loss", "mse_value_loss", "squared error of the readout's mean over time; fit recipe.scaled(y)")
     arguments = {
         "loss": loss,
-        "optimizer": sc.AdamW(lr=LR, weight_decay=decay, clip_norm=None if whole else CLIP),
+        "optimizer": sc.AdamW(lr=LR, weight_decay=decay),
         "schedule": rates,
         "epochs": epochs,
         "batch_size": batch,
@@ -106,7 +104,6 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
                 f"AdamW(lr={LR:g}, weight_decay={decay:g})",
                 "a high rate, since it falls to 0; the fewer samples, the more weights decay: they fit noise otherwise",
             ),
-            *([] if whole else [CLIPPING]),
             how_rates,
             Choice(
                 "batch size",
@@ -203,9 +200,7 @@ def _series(facts: Facts) -> Body:
         *_outputs(facts, (shapes + SEQUENCES) * (1 + pooled), zero),
     )
     choices = [
-        Choice(
-            "encoding", f"whole series, {POOLED_STEPS} steps", f"all {steps} steps at once, as a map: position counts"
-        ),
+        Choice("encoding", f"whole series, {POOLED_STEPS} steps", "all of it at once, as a map: position counts"),
         Choice(
             "convolution",
             f"Conv1d, kernel {KERNEL}, dilations {', '.join(map(str, dilations))}",
@@ -254,25 +249,4 @@ def _images(facts: Facts) -> Body:
         NORM,
         ZERO,
         *_shortcut(facts),
-    ]
-
-
-def _stepwise(facts: Facts) -> Body:
-    size = facts.shape[1]
-    low, high = (round(math.exp(-1.0 / scale), 4) for scale in facts.scales)
-    beta = sc.learn(init.uniform(low, max(high, low + 0.001)), per="neuron")
-    hidden = [sc.BatchNorm1d(HIDDEN), sc.Leaky(beta=beta)]
-    spiking = sc.Sequential(
-        sc.Linear(size, HIDDEN), *hidden, sc.Linear(HIDDEN, HIDDEN), *hidden, *_outputs(facts, HIDDEN)
-    )
-    return sc.Add(sc.Linear(size, facts.outputs), spiking), [
-        Choice("encoding", "sequence, step by step", f"more than {WHOLE} steps; the network remembers what was"),
-        Choice(
-            "neurons",
-            f"2 x {HIDDEN} Leaky, beta {low:.2g} to {high:.3g}",
-            f"decays from {facts.scales[0]:.3g} steps, after which the data resemble themselves by 1/e, to "
-            f"{facts.scales[1]:.3g}, a third of a series; learned",
-        ),
-        NORM,
-        SHORTCUT,
     ]
