@@ -17,7 +17,7 @@ from spikecore.api.layers.nodes import flow
 from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.activity import operations
+from spikecore.api.training.operations import fan_in, fan_out, operations
 from spikecore.api.training.visitor import WHOLE, connection_of, unquantized, weights_of
 from spikecore.base import Layer, Params
 
@@ -127,55 +127,17 @@ def _connection(need: LayerDemand, params: Any) -> LayerDemand:
     if not isinstance(layer, (Linear, *KERNELS)):
         return replace(need, operations=operations(layer, need.shape))
     present = params.weight != 0
-    if isinstance(layer, Linear):
-        into, outof = present.sum(axis=1), present.sum(axis=0)
-    elif isinstance(layer, CONVOLUTIONS):
-        into, outof = _convolved(layer, present, layer.in_channels, need.shape, need.out)
-    else:  # the convolution from its output to its input
-        outof, into = _convolved(layer, present, layer.out_channels, need.out, need.shape)
+    into = fan_in(layer, present, need.shape)
     return replace(
         need,
         role="connection",
         fan_in=int(into.max()),
-        fan_out=int(outof.max()),
+        fan_out=int(fan_out(layer, present, need.shape).max()),
         weights=int(present.sum()),
         synapses=int(into.sum()),
         operations=operations(layer, need.shape),
         values=params.weight if isinstance(layer, (Linear, *CONVOLUTIONS)) else np.moveaxis(params.weight, 1, 0),
     )
-
-
-def _convolved(layer: Any, present: Any, channels: int, shape: Shape, out: Shape) -> Tuple[Any, Any]:
-    """The numbers of weights that lead to each output of a convolution, and of those that lead away from each input.
-
-    A tap counts where it falls on the map.
-
-    Args:
-        layer: for stride, padding, dilation and groups.
-        present: which weights are not zero, (channels out, channels in / groups, *kernel).
-        channels: input channels.
-        shape, out: of the input and the output.
-    """
-    kernel = present.shape[2:]
-    into = present.sum(axis=1)  # (channels out, *kernel)
-    groups = present.reshape(layer.groups, -1, *present.shape[1:]).sum(axis=1)
-    outof = groups.reshape(channels, *kernel)
-    for axis in range(len(kernel)):
-        size = shape[1 + axis]
-        stride, padding, dilation = layer.stride[axis], layer.padding[axis], layer.dilation[axis]
-        places = np.arange(out[1 + axis])[:, None] * stride - padding + np.arange(kernel[axis])[None, :] * dilation
-        lands = (places >= 0) & (places < size)
-        reached = np.zeros((size, kernel[axis]), dtype=int)
-        rows, taps = lands.nonzero()
-        np.add.at(reached, (places[rows, taps], taps), 1)
-        into = _over(into, lands.astype(int), axis)
-        outof = _over(outof, reached, axis)
-    return into, outof
-
-
-def _over(counts: Any, places: Any, axis: int) -> Any:
-    """Replace the axis of taps by one of places, each with the sum of the taps that fall there."""
-    return np.moveaxis(np.tensordot(places, counts, axes=(1, 1 + axis)), 0, 1 + axis)
 
 
 def _joined(found: List[LayerDemand]) -> List[LayerDemand]:

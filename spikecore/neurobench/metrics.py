@@ -6,17 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore import Linear, Quantized
-from spikecore.api.core.layer import Result, layer_name
+from spikecore import Linear
+from spikecore.api.core.layer import Result
 from spikecore.api.core.parameters import Learn, values_of
-from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import walk
 from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.layers.spatial import CONVOLUTIONS
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.activity import products_met
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, multiplies, unquantized
+from spikecore.api.training.operations import operations, products_met
+from spikecore.api.training.visitor import WHOLE, CostVisitor
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.base import Layer, Membrane, Params
 from spikecore.printing import columns, in_bytes, table
@@ -183,7 +182,7 @@ def _constants(layer: Layer, itemsize: int) -> int:
     return itemsize * sum(sizes) + (RESET if isinstance(core, Membrane) else 0)
 
 
-class _Count(Visitor):
+class _Count(CostVisitor):
     """Counts outputs, operations, weights and updates of membranes, layer by layer."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -191,49 +190,28 @@ class _Count(Visitor):
         self.outputs: Dict[str, Tuple[int, int]] = {}  # by layer: how many are not zero, and how many there are
         self.operations = [0.0, 0.0, 0.0]  # effective MACs, effective ACs, dense
         self.zeros = self.weights = self.updates = 0
-        self.uncounted: List[str] = []
 
-    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
-        name = path or WHOLE
-        if not isinstance(layer, Stepper):
-            self._note_connection(name, layer, params, x)
-            return
+    def note_neurons(self, name: str, layer: Stepper, result: Result) -> None:
         y = self.engine.to_numpy(result.outputs)
         self.outputs[name] = (int((y != 0).sum()), y.size)
         if "mem" in layer.state:
             mem = self.engine.to_numpy(result.recorded.mem)
             self.updates += int((mem[1:] != mem[:-1]).sum()) + mem[0].size
-        inner = connection_of(layer)
-        if inner is not None:
-            xp, spikes = self.engine.xp, result.outputs
-            before = xp.concat([xp.zeros_like(spikes[:1, ...]), spikes[:-1, ...]], axis=0)
-            own = params.connection if "connection" in params else Params()
-            self._note_connection(f"{name}.connection", inner, own, before)
-        elif any("weight" in key for key in flatten(params)):
-            self.uncounted.append(f"{name} ({layer_name(layer)})")
 
-    def _note_connection(self, name: str, layer: Layer, params: Params, x: Any) -> None:
-        if isinstance(layer, Quantized) and layer.input_quant is not None:
-            x = layer.input_quant.apply(self.engine, x)
-        layer, params = unquantized(self.engine, layer, params)
+    def note_connection(self, name: str, kind: str, layer: Layer, params: Params, x: Any) -> bool:
         if not isinstance(layer, COUNTED):
-            if multiplies(layer, params):
-                self.uncounted.append(f"{name} ({layer_name(layer)})")
-            return
-        values = self.engine.to_numpy(x)
-        axes = tuple(range(1, values.ndim))
-        spikes = ((values == 0) | (values == 1) | (values == -1)).all(axis=axes)
-        present = params.weight != 0.0
-        effective = products_met(self.engine, layer, present, x != 0.0)
-        repeated = self.steps // len(values)
+            return False
+        values, repeated = self.engine.to_numpy(x), self.steps // len(x)
+        spikes = ((values == 0) | (values == 1) | (values == -1)).all(axis=tuple(range(1, values.ndim)))
+        effective: Any = products_met(self.engine, layer, params, x)
         self.operations[0] += float(effective[~spikes].sum()) * repeated
         self.operations[1] += float(effective[spikes].sum()) * repeated
-        full = self.engine.xp.ones_like(params.weight), self.engine.xp.ones_like(x[:1, ...])
-        self.operations[2] += float(products_met(self.engine, layer, *full).sum()) * self.steps
-        zeros = self.engine.to_numpy(present)
-        self.zeros += int(zeros.size - zeros.sum())
-        self.weights += zeros.size
+        self.operations[2] += operations(layer, values.shape[2:]) * self.batch * self.steps
+        zero = self.engine.to_numpy(params.weight) == 0
+        self.zeros += int(zero.sum())
+        self.weights += zero.size
+        return True
 
     def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
         if products:
-            self.uncounted.append(f"{path or WHOLE} ({layer_name(layer)})")
+            self.leave_out(path or WHOLE, layer)

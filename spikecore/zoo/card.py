@@ -11,7 +11,7 @@ from spikecore import Sequential
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import leaves
-from spikecore.api.training.activity import operations
+from spikecore.api.training.operations import operations
 from spikecore.arguments import Checked, Size
 from spikecore.printing import columns, table
 

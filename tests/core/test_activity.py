@@ -155,3 +155,21 @@ def test_a_network_of_attention_alone_has_a_name_in_the_report(engine):
     one = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.2))
     report = F.activity(sc.Model(sc.SpikingSelfAttention(one, one, one, 2), engine), X.reshape(7, 3, 4, 3))
     assert report.synapses[-1].name == "(the network)"
+
+
+def test_a_quantised_connection_is_counted_by_its_rounded_weights_and_inputs(engine):
+    """Those that are rounded to zero meet nothing."""
+    layer = sc.Quantized(
+        sc.Linear(6, 5), sc.compression.ScaledInteger(2), input_quant=sc.compression.FixedPoint(4, 1, signed=False)
+    )
+    model = sc.Model(sc.Sequential(layer, sc.Leaky()), engine, seed=3)
+    row = F.activity(model, X[:, 0]).synapses[0]
+    weights = layer.prepare(
+        engine, sc.base.Params({n: engine.asarray(model.params()[f"0.{n}"]) for n in ("weight", "bias")})
+    )
+    exists = engine.to_numpy(weights.weight) != 0
+    inputs = np.floor(X[:, 0] * 2 + 0.5)
+    assert 0 < exists.sum() < 30
+    assert (inputs == 0).sum() > (X[:, 0] == 0).sum()
+    assert row.synops * 7 == ((inputs != 0) @ (1.0 * exists.T)).sum()
+    assert (row.kind, row.macs) == ("Quantized", 3 * 6 * 5)

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore.api.core.host import host
-from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, Tree, layer_name, shapes_of
-from spikecore.api.core.tree import flatten
-from spikecore.api.core.variants import exact
-from spikecore.api.layers.attention import HeadSum, PositionSum
-from spikecore.api.layers.containers import Container, flow
-from spikecore.api.layers.delays import DelayedLinear
-from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.merges import Merge
-from spikecore.api.layers.quantized import Quantized
-from spikecore.api.layers.transposed import KERNELS
-from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.core.layer import Layer, Params, Result, layer_name
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, multiplies
+from spikecore.api.training.operations import SUMS, multiplied, operations, products_met
+from spikecore.api.training.visitor import WHOLE, CostVisitor
 from spikecore.arguments import ArrayLike, Checked, Size, argument_kind, checked
 from spikecore.printing import columns
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
-
-SUMS = (HeadSum, PositionSum)
 
 
 @dataclass(frozen=True)
@@ -163,7 +151,7 @@ def activity(
     return Activity(tuple(notes.firing), tuple(notes.synapses), notes.steps, tuple(notes.uncounted), notes.passes)
 
 
-class _Notes(Visitor):
+class _Notes(CostVisitor):
     """Collects each layer's activity."""
 
     def __init__(
@@ -173,144 +161,47 @@ class _Notes(Visitor):
         self.energy, self.passes = energy, 1 if self.still else self.steps
         self.firing: List[Firing] = []
         self.synapses: List[Synapses] = []
-        self.uncounted: List[str] = []
 
-    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
-        """Collect one layer's firing and operations."""
-        name, y = path or WHOLE, result.outputs
-        if isinstance(layer, Stepper):
-            if layer.spiking:
-                self._note_firing(name, layer, y)
-            inner = connection_of(layer)
-            if inner is not None:
-                self._note_synapses(f"{name}.connection", inner, params.connection, y[:-1, ...], y[:1, ...])
-            elif any("weight" in key for key in flatten(params)):
-                self.uncounted.append(f"{name} ({layer_name(layer)})")
-        else:
-            self._note_synapses(name, layer, params, x, x[:1, ...])
-
-    def _note_firing(self, name: str, layer: Layer, y: Any) -> None:
-        fired = self.engine.to_numpy(y) != 0
+    def note_neurons(self, name: str, layer: Stepper, result: Result) -> None:
+        """Collect the firing of a layer that spikes."""
+        if not layer.spiking:
+            return
+        fired = self.engine.to_numpy(result.outputs) != 0
         neurons = math.prod(fired.shape[2:])
         spikes = int(fired.sum()) / self.batch
         silent = 1.0 - float(fired.any(axis=(0, 1)).mean())
         self.firing.append(Firing(name, layer_name(layer), neurons, spikes, spikes / (neurons * len(fired)), silent))
 
-    def _note_synapses(self, name: str, layer: Layer, params: Params, x: Any, step: Any) -> None:
-        active = self.engine.xp.astype(x != 0.0, self.engine.dtype)
-        total = _operations(self.engine, layer, active, params)
-        if total is None:
-            if multiplies(layer, params):
-                self.uncounted.append(f"{name} ({layer_name(layer)})")
-            return
-        macs = _operations(self.engine, layer, self.engine.xp.ones_like(step))
-        binary = isinstance(layer, SUMS) or self._is_binary(x)
-        each = self.energy.accumulate if binary else self.energy.multiply_accumulate
-        synops, dense = total / self.batch, int(macs or 0) // self.batch * self.passes
-        dense_energy = dense * self.energy.multiply_accumulate
-        self.synapses.append(Synapses(name, layer_name(layer), synops, dense, binary, synops * each, dense_energy))
+    def note_connection(self, name: str, kind: str, layer: Layer, params: Params, x: Any) -> bool:
+        """Collect the operations of a connection."""
+        met = products_met(self.engine, layer, params, x)
+        if met is not None:
+            each = isinstance(layer, SUMS) or self._is_binary(x), float(met.sum()) / self.batch
+            self._add(name, kind, [each], operations(layer, tuple(x.shape[2:])))
+        return met is not None
 
     def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
         """Collect the operations of matrix products whose factors both come from the input."""
-        xp, synops, energy, dense, accumulates = self.engine.xp, 0.0, 0.0, 0, True
+        counts, dense = [], 0
         for a, b in products:
-            active = (xp.astype(x != 0.0, self.engine.dtype) for x in (a, b))
-            met = _total(self.engine, xp.matmul(*active)) / self.batch
-            binary = self._is_binary(a) or self._is_binary(b)
-            synops, accumulates = synops + met, accumulates and binary
-            energy += met * (self.energy.accumulate if binary else self.energy.multiply_accumulate)
-            dense += _multiplied(a, b) * self.passes
-        if products:
-            dense_energy = dense * self.energy.multiply_accumulate
-            row = Synapses(path or WHOLE, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
-            self.synapses.append(row)
+            rows, columns = (self.engine.to_numpy(x) != 0 for x in (a, b))
+            met = float((rows.sum(axis=-2) * columns.sum(axis=-1)).sum()) / self.batch
+            counts.append((self._is_binary(a) or self._is_binary(b), met))
+            dense += multiplied(a, b)
+        if counts:
+            self._add(path or WHOLE, layer_name(layer), counts, dense)
+
+    def _add(self, name: str, kind: str, counts: Sequence[Tuple[bool, float]], dense: int) -> None:
+        """Add a row; ``counts``: operations, and before them whether they are accumulates."""
+        accumulate, multiply = self.energy.accumulate, self.energy.multiply_accumulate
+        energy = sum(synops * (accumulate if binary else multiply) for binary, synops in counts)
+        synops, macs = sum(count for _, count in counts), dense * self.passes
+        binary = all(binary for binary, _ in counts)
+        self.synapses.append(Synapses(name, kind, synops, macs, binary, energy, macs * multiply))
 
     def _is_binary(self, x: Any) -> bool:
         values = self.engine.to_numpy(x)
         return bool(((values == 0) | (values == 1)).all())
-
-
-def _multiplied(a: Any, b: Any) -> int:
-    """The multiplications of a product of matrices (time, batch, ..., rows, columns), in one step of a sample."""
-    return math.prod(a.shape[2:]) * int(b.shape[-1])
-
-
-def _total(engine: Any, counts: Any) -> float:
-    return float(engine.to_numpy(counts).astype("float64").sum())
-
-
-def operations(network: Layer, shape: Shape) -> int:
-    """The products of a weight or a factor and an input in one step of one sample, if no input is zero.
-
-    Args:
-        network: the layer.
-        shape: shape of one sample.
-    """
-    engine = host()
-    network = network.layer if isinstance(network, Quantized) else network
-    if isinstance(network, KERNELS):  # all channels of a group are alike: one of them is counted
-        groups = network.groups
-        one = replace(network, in_channels=groups)
-        count = _operations(engine, one, engine.xp.ones((1, 1, groups, *shape[1:])))
-        return int(count or 0) * (network.in_channels // groups)
-    if not isinstance(network, Container):
-        return int(_operations(engine, network, engine.xp.ones((1, 1, *shape))) or 0)
-    counts: List[int] = []
-
-    def through(name: str, child: Layer, shape: Shape) -> Shape:
-        counts.append(operations(child, shape))
-        return shapes_of(child, shape).shape
-
-    def merged(merge: Merge, shapes: List[Shape], names: Tuple[str, ...]) -> Shape:
-        ones = [engine.xp.ones((1, 1, *one)) for one in shapes]
-        counts.extend(_multiplied(a, b) for a, b in merge.products(engine.xp, ones, before=2))
-        return merge.shape(shapes, names)
-
-    flow(network.wires, shape, through, merged)
-    return sum(counts)
-
-
-def _operations(engine: Any, layer: Layer, active: Any, params: Tree = EMPTY) -> Optional[float]:
-    """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections.
-
-    Args:
-        engine: the engine.
-        layer: the layer.
-        active: where its inputs are not zero.
-        params: its weights, of which those that are zero count for nothing; without them all count.
-    """
-    layer = layer.layer if isinstance(layer, Quantized) else layer
-    layer = layer.without_delays() if isinstance(layer, DelayedLinear) else layer
-    exists = {name: engine.to_numpy(params[name]) != 0 for name in layer.connections if name in params}
-    if isinstance(layer, (Linear, *KERNELS)) and not all(mask.all() for mask in exists.values()):
-        return float(products_met(engine, layer, engine.asarray(exists["weight"] * 1.0), active).sum())
-    if isinstance(layer, (Linear, OneToOne, *SUMS)):
-        fan_out = layer.out_features if isinstance(layer, Linear) else 1
-        return _total(engine, active) * fan_out
-    if not isinstance(layer, KERNELS):
-        return None
-    alike = replace(layer, out_channels=layer.groups, bias=False, weight_init=None, bias_init=None)
-    like = shapes_of(alike, tuple(active.shape[2:])).params.weight
-    met = products_met(engine, alike, engine.xp.ones(tuple(like.shape)), active)
-    return float(met.sum()) * (layer.out_channels // layer.groups)
-
-
-def products_met(engine: Any, layer: Any, weights: Any, inputs: Any) -> Any:
-    """The number of products of a weight and an input that are both there, at each output of a connection.
-
-    Args:
-        engine: the engine.
-        layer: a linear layer or a convolution.
-        weights, inputs: arrays of the engine, true or 1 where there is a weight or an input.
-
-    Returns:
-        A NumPy array in float64, of the shape of the layer's output.
-    """
-    engine = exact(engine)  # half precision does not count beyond 256
-    counting = replace(layer, bias=False, weight_init=None, bias_init=None)
-    ones, active = (engine.xp.astype(x, engine.dtype) for x in (weights, inputs))
-    met, _ = counting.apply(engine, Params(weight=ones), EMPTY, active, train=False, key=None)
-    return engine.to_numpy(met).astype("float64")
 
 
 def _table(rows: Sequence[Tuple[str, ...]]) -> str:

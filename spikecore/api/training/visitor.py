@@ -11,6 +11,7 @@ from spikecore.api.layers.containers import Container, flow
 from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.neurons.quantized import QuantizedNeuron
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.arguments import ArrayLike
 
@@ -99,6 +100,57 @@ class Visitor(abc.ABC):
 
     def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:  # noqa: B027  (optional)
         """Note matrix products whose factors both come from the input, as attention has them; here nothing is noted."""
+
+
+class CostVisitor(Visitor):
+    """A visitor that notes neurons and connections. A subclass says what it counts of them.
+
+    Attributes:
+        uncounted: layers with weights whose products are not counted.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.uncounted: List[str] = []
+
+    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
+        """Note a layer: as neurons and the connection through which they receive their spikes, or as a connection."""
+        name = path or WHOLE
+        if not isinstance(layer, Stepper):
+            self._connection(name, layer, params, x)
+            return
+        self.note_neurons(name, layer, result)
+        inner, xp, y = connection_of(layer), self.engine.xp, result.outputs
+        if inner is not None:
+            before = xp.concat([xp.zeros_like(y[:1, ...]), y[:-1, ...]], axis=0)
+            self._connection(f"{name}.connection", inner, params.get("connection", Params()), before)
+        elif any("weight" in key for key in flatten(params)):
+            self.leave_out(name, layer)
+
+    def _connection(self, name: str, layer: Layer, params: Params, x: Any) -> None:
+        if isinstance(layer, Quantized) and layer.input_quant is not None:
+            x = layer.input_quant.apply(self.engine, x)
+        inner, params = unquantized(self.engine, layer, params)
+        if not self.note_connection(name, layer_name(layer), inner, params, x) and multiplies(inner, params):
+            self.leave_out(name, layer)
+
+    def leave_out(self, name: str, layer: Layer) -> None:
+        """Note a layer whose products are not counted."""
+        self.uncounted.append(f"{name} ({layer_name(layer)})")
+
+    @abc.abstractmethod
+    def note_neurons(self, name: str, layer: Stepper, result: Result) -> None:
+        """Note the outputs and states of neurons."""
+
+    @abc.abstractmethod
+    def note_connection(self, name: str, kind: str, layer: Layer, params: Params, x: Any) -> bool:
+        """Note the products of a layer's weights with its input (time or 1, batch, ...); False if they are not counted.
+
+        Args:
+            name, kind: dotted name and class of the layer.
+            layer, params: the layer, of a quantised one that inside of it with the rounded parameters.
+            x: its input.
+        """
 
 
 def weights_of(model: Model, engine: Any) -> List[Any]:
