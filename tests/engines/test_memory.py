@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 import numpy as np
@@ -48,3 +49,21 @@ def test_peak_memory_of_bptt(layer, fused):
     assert gradient.shape == x.shape
     assert arrays <= 1.3 * 5
     assert arrays <= (5 if not fused else 4) * 1.1, "a kernel keeps no states, the loop nothing but states"
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["loop", "fused"])
+def test_a_batch_is_gone_after_its_update(fused):
+    """Training takes the memory of one batch, not of all batches until Python looks for circles of references."""
+    if fused:
+        pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+    neurons = sc.Conv1d(1, 4, 3), sc.Leaky(beta=0.5), sc.Conv1d(4, 4, 3), sc.Leaky(beta=0.5)
+    network = sc.Sequential(*neurons, sc.Flatten(), sc.Linear(48, 2), sc.Leaky(beta=0.9))
+    model = sc.Model(network, engine=sc.get_engine("numpy", fused=fused), seed=0)
+    x = np.random.default_rng(0).random((12, 1, 16), dtype=np.float32)
+    gc.disable()
+    try:
+        model.fit(x, np.arange(12) % 2, num_steps=4, batch_size=4, epochs=1, progress=False)
+        held = [thing for thing in gc.get_objects() if type(thing) is Tape and thing.nodes]
+    finally:
+        gc.enable()
+    assert not held
