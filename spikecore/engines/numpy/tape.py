@@ -128,8 +128,8 @@ class Tape:
     def backward(self, grads: Grads) -> Grads:
         """Compute the cotangents of the variables from those of the outputs, both by slot.
 
-        It empties the tape as it goes: nodes hold ``Var``s, which hold the tape, and this circle would keep the arrays of
-        a batch until Python looks for circles.
+        It empties the tape as it goes: nodes hold ``Var``s, which hold the tape, and in this circle the arrays of a
+        batch would stay until Python looks for circles.
         """
         nodes, self.nodes = self.nodes, []
         return pull(self.xp, (nodes.pop() for _ in range(len(nodes))), grads)
