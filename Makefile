@@ -92,10 +92,11 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/ipu tests/engines/test_devices.py
 
 # JAX comes with the plugin; it is no part of the extras.
-test-jax: .venv/extras-test  ## the JAX engine: its own tests and the conformance suite (installs jax; takes long)
+test-jax: .venv/extras-test  ## the JAX engine: its own tests, the conformance suite, run files (installs jax; takes long)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable plugins/spikecore-jax
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" plugins/spikecore-jax/tests
 	$(PYTEST) --pyargs spikecore.conformance --engine jax
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_tasks_runs.py
 
 coverage: .venv/extras-test  ## the default suite with branch coverage
 	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage

@@ -60,8 +60,8 @@ def main() -> None:
     for seed in range(given.first, given.first + given.seeds):
         began = time.process_time()
         model = sc.Model(recipe.network, engine=sc.get_engine("numpy", fused=True), seed=seed)
-        losses = [row["loss"] for row in model.fit(x, recipe.scaled(y), progress=False, **training)]
-        said = recipe.unscaled(model.predict(x_test, batch_size=50, **recipe.feed)).reshape(y_test.shape)
+        losses = [row["loss"] for row in model.fit(x, y, progress=False, **training)]
+        said = model.predict(x_test, batch_size=50, **recipe.feed).reshape(y_test.shape)
         score = (said == y_test).mean() if recipe.facts.classes else ((said - y_test) ** 2).mean() / y.var()
         good = score >= 0.2 if recipe.facts.classes else score <= 0.8
         trains = all(map(math.isfinite, losses)) and losses[-1] <= 0.9 * losses[0] and good

@@ -21,14 +21,14 @@ def recipe(task: Problem, seed: int) -> Any:
     made = sc.recipe(task.x, task.y, lengths=task.lengths)
     model = sc.Model(made.network, engine=sc.get_engine("numpy", fused=True), seed=seed)
     if task.lengths is None or "num_steps" in made.feed:  # a series that is seen whole counts with its padding
-        model.fit(task.x, made.scaled(task.y), progress=False, **made.training)
+        model.fit(task.x, task.y, progress=False, **made.training)
     else:
-        data = sc.datasets.Dataset(task.x, made.scaled(task.y), lengths=task.lengths)
+        data = sc.datasets.Dataset(task.x, task.y, lengths=task.lengths)
         training = dict(made.training)
         loader = sc.datasets.Loader(data, batch_size=training.pop("batch_size"), seed=seed)
         model.fit(loader, progress=False, **training)
     lengths = None if "num_steps" in made.feed else task.lengths_test
-    return made.unscaled(model.predict(task.x_test, lengths=lengths, **made.feed))
+    return model.predict(task.x_test, lengths=lengths, **made.feed)
 
 
 def _vectors(task: Problem) -> Tuple[np.ndarray, np.ndarray]:

@@ -51,6 +51,12 @@ TIME_AXIS = typer.Option(
 PLASTICITY = typer.Option(
     False, "--plasticity", help="Learn without labels, by local rules (STDP), with neurons that compete."
 )
+NUMBERS = typer.Option(
+    False,
+    "--numbers",
+    help="The targets of your own table or arrays are numbers to predict, though all are whole. Default: whole numbers "
+    "are classes.",
+)
 
 
 def _for_file(path: Path) -> str:
@@ -83,6 +89,7 @@ def init(
     zoo: Optional[str] = ZOO,
     time_axis: Optional[int] = TIME_AXIS,
     plasticity: bool = PLASTICITY,
+    numbers: bool = NUMBERS,
 ) -> None:
     """Write a run file to begin with.
 
@@ -101,7 +108,8 @@ def init(
         if Path(dataset).suffix or Path(dataset).exists():  # a file or a folder
             raise ConfigError([f"{dataset}: is no name of a data set; write {_for_file(Path(dataset))}"])
         raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
-    text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo), time_axis, plasticity)
+    card = None if zoo is None else known(zoo)
+    text = new_run_file.new_run_file(dataset, path, card, time_axis, plasticity, numbers)
     if str(out) == "-":
         sys.stdout.write(text)
         return

@@ -72,19 +72,23 @@ class FashionMnist(Idx):
 
 
 class Csv(Data):
-    """A table of numbers in a CSV file, with a column of classes; the run's seed draws the rows for the test."""
+    """A table of numbers in a CSV file, with a column of targets; the run's seed draws the rows for the test."""
 
     name: Literal["csv"] = "csv"
     path: str = Field(description="the file, with a row per sample")
-    target: Optional[str] = Field(None, description="name of the column of classes; default: the last column")
+    target: Optional[str] = Field(None, description="name of the column of targets; default: the last column")
+    numbers: Optional[bool] = Field(
+        None, description="whether targets are numbers and no classes; default: if a number in them is not whole"
+    )
     leave_out: List[str] = Field([], description="names of columns that are not read")
-    test_share: float = Field(0.2, gt=0, lt=1, description="share of the rows of each class for the test")
+    test_share: float = Field(0.2, gt=0, lt=1, description="share of the rows, or of each class's, for the test")
     scale: Optional[Literal["standard", "minmax"]] = SCALE
     max_bytes: int = Field(MOST_BYTES, ge=1, description="upper limit, in bytes, for the size of the file")
 
     def load(self, seed: int) -> Datasets:
-        options: Any = {"target": self.target, "leave_out": self.leave_out, "test_share": self.test_share}
-        return datasets.csv_table(self.path, seed=seed, **options, max_bytes=self.max_bytes)
+        keys = ("target", "numbers", "leave_out", "test_share", "max_bytes")
+        options: Any = {key: getattr(self, key) for key in keys}
+        return datasets.csv_table(self.path, seed=seed, **options)
 
 
 class Series(Data):

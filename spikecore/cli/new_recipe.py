@@ -36,8 +36,10 @@ def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[R
     lengths = None if train.lengths is None or not series else np.asarray(train.lengths)[rows]
     if not series and len(shape) != 3:
         x = x.reshape(len(x), -1)
-    facts = look(x, np.asarray(train.targets)[rows], lengths)
-    return of_facts(replace(facts, samples=len(train), classes=start.classes, outputs=start.classes))
+    targets = np.asarray(train.targets)[rows]
+    facts = look(x, targets if start.classes else targets.astype(np.float64), lengths)
+    known = {"classes": start.classes, "outputs": start.classes} if start.classes else {}
+    return of_facts(replace(facts, samples=len(train), **known))
 
 
 def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:

@@ -50,6 +50,7 @@ POSSIBLE: Dict[str, Any] = {
     "bucket": 20,
     "scale": "standard",
     "target": "species",
+    "numbers": True,
     "cache": "cache",
     "metric": "accuracy",
     "tensorboard": True,
@@ -80,6 +81,7 @@ def new_run_file(
     card: Optional[Card] = None,
     time_axis: Optional[int] = None,
     plasticity: bool = False,
+    numbers: bool = False,
 ) -> str:
     """The text of a run file to begin with.
 
@@ -91,10 +93,11 @@ def new_run_file(
             recordings, else two dense layers.
         time_axis: which axis of your own arrays is time; None, the default: samples have no time.
         plasticity: whether neurons that compete learn without labels, instead; default False.
+        numbers: whether the targets of your own table or arrays are numbers, though all are whole; default False.
 
     Raises:
-        ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes, or the architecture
-            or plasticity does not take such samples, or both are asked for, or there is no such axis.
+        ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes and no numbers, or
+            the architecture or plasticity does not take such samples, or both are asked for, or there is no such axis.
         DataError: the archive cannot be read.
     """
     start = STARTS[name]
@@ -103,9 +106,14 @@ def new_run_file(
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
     if time_axis is not None and name not in OWN:
         raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
+    if numbers and name not in (*OWN, "csv"):
+        raise ConfigError([f"--numbers: is for your own table or arrays: csv, {', '.join(OWN)}"])
     recipe: Optional[Recipe] = None
     if name in OWN or name == "csv":
-        start, samples = _of_arrays(name, start, path, time_axis, plasticity)
+        start, samples = _of_arrays(name, start, path, time_axis, plasticity, numbers)
+        if not start.classes and (plasticity or card is not None):
+            option = "--plasticity" if card is None else f"--zoo {card.name}"
+            raise ConfigError([f"{option}: is for classes, and the targets are numbers: leave it out"])
     elif name == "image_folder":
         start = _of_images(start, path)
     elif name == "event_npz":
@@ -171,7 +179,7 @@ def new_run_file(
 
 
 def _of_arrays(
-    name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool
+    name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool, numbers: bool
 ) -> Tuple[Start, Any]:
     """The start for the user's own arrays, and the training samples."""
     if path is None:
@@ -179,42 +187,48 @@ def _of_arrays(
             raise ConfigError(["init csv needs the table, a row per sample: --path FILE.csv"])
         example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
         raise ConfigError([f"init {name} needs the arrays x_train, y_train, x_test, y_test: --path {example}"])
-    train, _ = TABLES[name](path=str(path)).load(0)  # type: ignore[call-arg]
+    forced: Any = {"numbers": True} if numbers and name == "csv" else {}
+    train, _ = TABLES[name](path=str(path), **forced).load(0)  # type: ignore[call-arg]
     by_step = time_axis == 1 and train.targets.ndim == 2 and train.targets.shape == train.inputs.shape[:2]
-    if not (train.targets.ndim == 1 or by_step) or not np.issubdtype(train.targets.dtype, np.integer):
+    whole = np.issubdtype(train.targets.dtype, np.integer)
+    numbers = not by_step and (numbers and whole or np.issubdtype(train.targets.dtype, np.floating))
+    fits = train.targets.ndim <= 2 if numbers else whole and (train.targets.ndim == 1 or by_step)
+    if not fits:
         raise ConfigError(
             [
                 f"--path {path}: its targets have shape {train.targets.shape} and dtype {train.targets.dtype}; init "
-                "writes files for classes: one integer a sample, or with --time-axis 1 one a step. docs/run_files.md "
-                "shows how to train on other targets"
+                "writes files for classes, one integer a sample, or with --time-axis 1 one a step; and for numbers of "
+                "a float dtype, one or several a sample. docs/tasks.md shows how to train on other targets"
             ]
         )
-    if train.targets.min() < (-1 if by_step else 0):
-        raise ConfigError([f"--path {path}: its targets begin at {train.targets.min()}; classes are counted from 0"])
-    if train.targets.min() > 0:
-        first = int(train.targets.min())
+    least = 0 if numbers else int(train.targets.min())
+    if least < (-1 if by_step else 0):
+        raise ConfigError([f"--path {path}: its targets begin at {least}; classes are counted from 0"])
+    if least > 0:
         warn(
-            f"--path {path}: its classes begin at {first}, and a network has an output for each number from 0 on: save "
-            f"y - {first}"
+            f"--path {path}: its classes begin at {least}, and a network has an output for each number from 0 on: save "
+            f"y - {least}"
         )
-    if plasticity:
+    if plasticity and not numbers:
         new_plasticity.check_range(path, np.asarray(train.inputs[:1000]))
-    whole = train.inputs.shape
-    if time_axis is not None and not (1 <= time_axis < len(whole) and len(whole) > 2):
+    sizes = train.inputs.shape
+    if time_axis is not None and not (1 <= time_axis < len(sizes) and len(sizes) > 2):
         raise ConfigError(
             [
-                f"--time-axis {time_axis}: x_train has shape {whole}; axis 0 counts samples, one of the others is "
+                f"--time-axis {time_axis}: x_train has shape {sizes}; axis 0 counts samples, one of the others is "
                 "time, and the rest are features. If there is a single feature, save x[..., None]"
             ]
         )
-    shape = tuple(size for axis, size in enumerate(whole) if axis not in (0, time_axis))
+    shape = tuple(size for axis, size in enumerate(sizes) if axis not in (0, time_axis))
     image = shape if len(shape) == 3 else ()
-    classes = int(train.targets.max()) + 1
-    sizes: Any = {"features": math.prod(shape), "classes": classes, "flatten": len(shape) > 1, "image": image}
+    classes = 0 if numbers else int(train.targets.max()) + 1
+    found: Any = {"features": math.prod(shape), "classes": classes, "flatten": len(shape) > 1, "image": image}
     some = np.concatenate([np.ravel(train[i][0]) for i in range(min(1000, len(train)))]).astype(np.float64)
     if (some**2).mean() ** 0.5 > 3.0**0.5 * LARGE:  # then the first layer, as it is drawn, makes such currents
-        sizes["data"] = {**start.data, "scale": "standard"}
-    return replace(start, **sizes, time_axis=time_axis), train
+        found["data"] = {**start.data, "scale": "standard"}
+    if numbers and name == "csv":
+        found["data"] = {**found.get("data", start.data), "numbers": True}
+    return replace(start, **found, time_axis=time_axis), train
 
 
 def _of_images(start: Start, path: Optional[Path]) -> Start:

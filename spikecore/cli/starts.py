@@ -15,7 +15,7 @@ class Start:
         what: the data set in a few words.
         features: size of a sample.
         hidden: neurons of the hidden layer.
-        classes: number of classes.
+        classes: number of classes; 0 if the targets are numbers.
         epochs: passes through the training samples.
         lr: learning rate of Adam.
         data: keys of [data] that are set, besides name and batch_size.
@@ -70,7 +70,7 @@ STARTS: Dict[str, Start] = {
     "zarr": Start("your own arrays, in a Zarr group that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "npy": Start("your own arrays, in the .npy files of the folder --path; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "csv": Start(
-        "your own table, a CSV file that --path names; classes in its last column", 0, 128, 0, 40, 2e-3,
+        "your own table, a CSV file that --path names; classes or numbers in its last column", 0, 128, 0, 40, 2e-3,
         {"scale": "standard"},
     ),
     "image_folder": Start(

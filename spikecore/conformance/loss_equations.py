@@ -76,9 +76,9 @@ def ctc(values, targets, lengths=None, blank=0, per_label=False):
     return np.mean(each)
 
 
-def value(values, targets, lengths=None, over_time="mean", cost=None, per_value=1):
+def value(values, targets, lengths=None, over_time="mean", cost=None, per_value=1, mean=0.0, deviation=1.0):
     """Costs of single readings and values, by ``cost(reading, value)``; of several quantiles of a value by a list."""
-    each = []
+    each, targets = [], (targets - np.array(mean)) / deviation
     for sample, row in zip(cut(values, lengths), np.reshape(targets, (len(targets), -1))):
         read = sample[-1] if over_time == "last" else getattr(np, over_time)(sample, axis=0)
         parts = read if per_value == 1 else read.reshape(-1, per_value)

@@ -13,6 +13,7 @@ import spikecore as sc
 from spikecore import functional as F
 from spikecore.api.functional import ctc, spikemax
 from spikecore.api.functional.targets import targets_on
+from spikecore.api.functional.values import NumberLoss
 from spikecore.conformance import loss_equations as equations
 from spikecore.conformance.rig import assert_close, differences, normal
 
@@ -83,14 +84,23 @@ CASES = {
     ),
 }
 NUMBERS = normal(4, 3, seed=5)  # values of samples
+UNIT = {"mean": (20.0, -3.0, 0.0), "deviation": (5.0, 0.1, 2.0)}
 STEPS = np.array([[2, 0, -1, 1], [1, 1, -1, 0], [-1, 2, -1, 2], [0, 0, 1, -1], [0, 2, 1, 1]])  # (time, batch)
-TARGETS = {"value": NUMBERS, "value-huber": NUMBERS, "value-quantiles": NUMBERS[:, 0], "labels": (NUMBERS > 0.0) * 1}
+TARGETS = {
+    **{"value": NUMBERS, "value-huber": NUMBERS, "value-quantiles": NUMBERS[:, 0], "labels": (NUMBERS > 0.0) * 1},
+    "value-unit": np.array(UNIT["mean"]) + UNIT["deviation"] * NUMBERS,
+}
 CASES.update(
     {
         "value": (
             F.mse_value_loss(),
             partial(equations.value, cost=equations.squared),
             (F.mse_value_loss.cost, "(read - wanted) * ", ""),
+        ),
+        "value-unit": (
+            F.mse_value_loss(**UNIT),
+            partial(equations.value, cost=equations.squared, **UNIT),
+            (NumberLoss.standard, "/ deviation", ""),
         ),
         "value-huber": (
             F.huber_value_loss(delta=0.7, over_time="last"),

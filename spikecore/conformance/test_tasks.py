@@ -11,6 +11,7 @@ from spikecore.conformance.rig import assert_close, normal
 
 X = normal(6, 7, 4)  # (time, batch, features)
 NUMBERS = normal(7, 2, seed=1)
+UNIT = np.array([[20.0, -3.0], [5.0, 0.5]])  # mean and deviation of each of two values
 CURVES = normal(6, 7, 2, seed=2)
 STEPS = np.random.default_rng(0).integers(-1, 3, (6, 7))
 LENGTHS = np.array([6, 5, 3, 6, 4, 1, 2])
@@ -21,6 +22,8 @@ TASKS = {
     "value": (F.mse_value_loss(over_time="last"), 1, NUMBERS[:, 0]),
     "values": (F.huber_value_loss(delta=0.5), 2, NUMBERS),
     "quantiles": (F.quantile_value_loss(), 6, NUMBERS),
+    "value-unit": (F.mse_value_loss(mean=20.0, deviation=4.0), 1, 20.0 + 4.0 * NUMBERS[:, 0]),
+    "quantiles-unit": (F.quantile_value_loss(mean=UNIT[0], deviation=UNIT[1]), 6, NUMBERS * UNIT[1] + UNIT[0]),
     "class-by-step": (F.ce_step_loss(weight=(1.0, 2.0, 0.5)), 3, STEPS),
     "value-by-step": (F.mse_membrane_loss(time_var_targets=True), 2, CURVES),
 }
@@ -47,7 +50,7 @@ def by_hand(name, predicted, targets, lengths):
         counted = np.arange(6)[:, None] < (6 if lengths is None else lengths) * np.ones(7, int)
         counted &= np.ones((6, 7), bool) if name.startswith("value") else targets >= 0
         predicted, targets = predicted[counted], targets[counted]
-    if name == "quantiles":
+    if name.startswith("quantiles"):
         predicted = predicted[..., 1]
     return np.mean(predicted == targets) if targets.dtype.kind == "i" else np.mean(np.abs(predicted - targets))
 
@@ -63,7 +66,7 @@ def test_every_task_trains_and_is_measured_by_what_it_predicts(engine, name, len
     metric = "accuracy" if targets.dtype.kind == "i" else "mae"
     assert list(row) == ["loss", metric]
     predicted = model.predict(X, lengths=lengths)
-    assert predicted.shape == (targets.shape if name != "quantiles" else (7, 2, 3))
+    assert predicted.shape == ((7, 2, 3) if name.startswith("quantiles") else targets.shape)
     assert_close(np.array(row[metric]), np.array(by_hand(name, predicted, targets, lengths)), 1e-6)
     assert_close(model.predict(X, lengths=lengths, batch_size=3), predicted, 1e-6)
 

@@ -1,4 +1,4 @@
-"""Tables of numbers with a column of classes, in CSV files."""
+"""Tables of numbers with a column of classes, or of numbers to predict, in CSV files."""
 
 from __future__ import annotations
 
@@ -23,22 +23,26 @@ def csv_table(
     path: PathLike,
     *,
     target: Optional[str] = None,
+    numbers: Optional[bool] = None,
     leave_out: Sequence[str] = (),
     test_share: float = 0.2,
     seed: int = 0,
     max_bytes: int = MOST_BYTES,
 ) -> Tuple[Dataset, Dataset]:
-    """Read a CSV file, a row per sample and a column with its class, as (train, test).
+    """Read a CSV file, a row per sample and a column with its class or number, as (train, test).
 
     Inputs are float32 (samples, columns), targets int64. The classes are the different texts of their column, in
     alphabetical order, or by size if all are whole numbers. Rows are drawn for the test, from each class its share.
+    Targets that are numbers are float32.
 
     Args:
         path: the file: UTF-8, cells separated by commas, semicolons or tabs. The first row may have the names of the
             columns.
-        target: name of the column of classes; None, the default: the last column.
+        target: name of the column of classes or numbers to predict; None, the default: the last column.
+        numbers: whether the targets are numbers and no classes; None, the default: if a number in them is not whole.
         leave_out: names of columns that are not read, such as a number of the row.
-        test_share: share of the rows of each class for the test, > 0 and < 1, at least one row; default 0.2.
+        test_share: share of the rows, or of each class's rows, for the test, > 0 and < 1, at least one row; default
+            0.2.
         seed: of the draw; an integer ≥ 0. Default 0.
         max_bytes: most bytes that the file may have. Default: 4 GiB.
 
@@ -57,14 +61,22 @@ def csv_table(
     place = len(names) - 1 if target is None else names.index(target)
     read = [column for column, name in enumerate(names) if column != place and name not in leave_out]
     if not read:
-        raise DataFileError(f"{path}: has no column beside {names[place]!r}, the classes")
+        raise DataFileError(f"{path}: has no column beside {names[place]!r}, the targets")
     values = np.array([[_number(path, line, names[c], row[c]) for c in read] for line, row in zip(lines, rows)])
-    classes, labels = _classes(path, names[place], [row[place].strip() for row in rows])
-    tested = _tested(labels, classes, test_share, seed)
+    cells = [row[place].strip() for row in rows]
+    if numbers is None:
+        numbers = all(map(_is_number, cells)) and not all(float(cell).is_integer() for cell in cells)
+    if numbers:
+        classes: Tuple[str, ...] = ()
+        targets = np.array([_number(path, line, names[place], cell) for line, cell in zip(lines, cells)], np.float32)
+        tested = _drawn(len(cells), test_share, seed)
+    else:
+        classes, targets = _classes(path, names[place], cells)
+        tested = _tested(targets, classes, test_share, seed)
     whole = os.path.basename(os.fspath(path))
 
     def dataset(part: np.ndarray, word: str) -> Dataset:
-        return Dataset(values[part].astype(np.float32), labels[part], name=f"{whole} {word}", classes=classes)
+        return Dataset(values[part].astype(np.float32), targets[part], name=f"{whole} {word}", classes=classes)
 
     return dataset(~tested, "train"), dataset(tested, "test")
 
@@ -133,7 +145,7 @@ def _classes(path: PathLike, name: str, cells: List[str]) -> Tuple[Tuple[str, ..
         if not all(float(text).is_integer() for text in texts):
             raise DataFileError(
                 f"{path}: column {name!r} has numbers such as {min(texts, key=lambda text: float(text).is_integer())}, "
-                "which are no classes: name the column of classes, target=..., or save arrays with numpy.savez"
+                "which are no classes: name the column of classes, target=..., or leave numbers=False out"
             )
         cells = [str(int(float(cell))) for cell in cells]  # "1" and "1.0" are one class
         ordered = sorted(set(cells), key=int)
@@ -143,6 +155,13 @@ def _classes(path: PathLike, name: str, cells: List[str]) -> Tuple[Tuple[str, ..
     return tuple(ordered), np.array([number[cell] for cell in cells], np.int64)
 
 
+def _drawn(rows: int, share: float, seed: int) -> np.ndarray:
+    """A mask (rows,) of the rows for the test: a share of them, drawn by ``seed``."""
+    tested = np.zeros(rows, bool)
+    tested[np.random.default_rng(seed).permutation(rows)[: min(rows - 1, max(1, round(share * rows)))]] = True
+    return tested
+
+
 def _tested(labels: np.ndarray, classes: Sequence[str], share: float, seed: int) -> np.ndarray:
     """A mask (rows,) of the rows for the test: a share of each class, drawn by ``seed``."""
     tested, rng = np.zeros(len(labels), bool), np.random.default_rng(seed)
@@ -150,8 +169,10 @@ def _tested(labels: np.ndarray, classes: Sequence[str], share: float, seed: int)
         mine = rng.permutation(np.flatnonzero(labels == label))
         count = max(1, round(share * len(mine)))
         if count >= len(mine):
+            told = "; if these are numbers to predict: numbers=True, or init csv --numbers" * _is_number(name)
             raise DataError(
                 f"csv_table: class {name!r} has {len(mine)} rows, of which test_share={share!r} leaves none to train on"
+                f"{told}"
             )
         tested[mine[:count]] = True
     return tested

@@ -48,27 +48,6 @@ class Recipe:
         whole = self.facts.steps and "num_steps" in self.feed
         return stacked([np.asarray(one) for one in x], self.facts.shape[0], time_axis=1) if whole else x
 
-    def scaled(self, y: Any) -> Any:
-        """Targets for ``fit``: numbers with mean 0 and deviation 1 by the training data; classes stay as they are."""
-        if self.facts.classes:
-            return y
-        y = np.asarray(y)
-        mean, deviation = self._scale(y)
-        return ((y - mean) / deviation).astype(np.float32)
-
-    def unscaled(self, predictions: ArrayLike) -> np.ndarray:
-        """Predictions in the unit of the targets: the reverse of ``scaled``."""
-        said = np.asarray(predictions)
-        if self.facts.classes:
-            return said
-        mean, deviation = self._scale(said)
-        return said * deviation + mean
-
-    def _scale(self, values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        several = values.ndim > 1
-        mean, deviation = np.array(self.facts.mean), np.array(self.facts.deviation)
-        return (mean, deviation) if several else (mean[0], deviation[0])
-
     def __repr__(self) -> str:
         columns = [max(len(choice[i]) for choice in self.choices) for i in (0, 1)]
         lines = []
@@ -91,8 +70,8 @@ def recipe(x: Any, y: Union[ArrayLike, Sequence[ArrayLike]], lengths: Optional[A
             of unequal length, or images (n, channels, height, width). Any scale will do. Train on ``recipe.padded(x)``
             if series differ in length.
         y: their classes (n,), integers from 0; a class for each step of series, (n, steps) or a list of arrays
-            (steps,), where steps of class -1 do not count; or numbers of a float dtype, (n,) or (n, k). Train on
-            ``recipe.scaled(y)`` then, and read ``recipe.unscaled(model.predict(...))``; both leave classes as they are.
+            (steps,), where steps of class -1 do not count; or numbers of a float dtype, (n,) or (n, k), in any unit:
+            the loss has their mean and deviation, and ``predict`` answers in their unit.
         lengths: how many steps of each series count, (n,), if ``x`` is padded at the end; None, the default: all.
 
     Returns:

@@ -84,8 +84,12 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
             "loss", "ce_membrane_loss", "cross-entropy of the readout at every step: no gradient has far to go"
         )
     else:
-        loss = functional.mse_value_loss()
-        why = Choice("loss", "mse_value_loss", "squared error of the readout's mean over time; fit recipe.scaled(y)")
+        loss = functional.mse_value_loss(**unit(facts))
+        why = Choice(
+            "loss",
+            "mse_value_loss",
+            "squared error of the readout's mean over time, in deviations of the targets; predictions have their unit",
+        )
     arguments = {
         "loss": loss,
         "optimizer": sc.AdamW(lr=LR, weight_decay=decay),
@@ -117,6 +121,17 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
             ),
         ],
     )
+
+
+def unit(facts: Facts) -> Dict[str, Any]:
+    """Mean and deviation of targets that are numbers, to a thousandth of the deviation."""
+    rows = [
+        (round(mean, digits), round(deviation, digits))
+        for mean, deviation in zip(facts.mean, facts.deviation)
+        for digits in [3 - math.floor(math.log10(deviation))]
+    ]
+    mean, deviation = zip(*rows)
+    return {"mean": mean, "deviation": deviation} if len(rows) > 1 else {"mean": mean[0], "deviation": deviation[0]}
 
 
 def scaling(features: int) -> Choice:

@@ -17,6 +17,7 @@ import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import new_run_file  # noqa: E402
 from spikecore.cli.data_tables import TABLES  # noqa: E402
+from spikecore.cli.run_directory import opened  # noqa: E402
 from spikecore.cli.run_file import read  # noqa: E402
 from tests.cli import test_files  # noqa: E402
 from tests.cli.test_files import SMALL  # noqa: E402
@@ -211,11 +212,68 @@ def test_init_refuses(spikecore, arguments, code, said):
     assert list(Path().iterdir()) == []
 
 
-def test_init_refuses_an_archive_without_classes(spikecore):
-    code, _, error = spikecore("init", "npz", "--path", archive(dtype="float64"))
+def test_init_refuses_targets_that_are_neither_classes_nor_numbers_of_samples(spikecore):
+    file = archive()
+    with np.load(file) as arrays:
+        steps = {name: array if name[0] == "x" else np.ones((40, 3, 2)) for name, array in arrays.items()}
+    np.savez(file, **steps)
+    code, _, error = spikecore("init", "npz", "--path", file)
     assert code == cli.USAGE
-    assert "targets have shape (40,) and dtype float64" in error
+    assert "targets have shape (40, 3, 2) and dtype float64" in error
     assert not Path("npz.toml").exists()
+
+
+def numbers_of(name):
+    """A file of the user's own whose targets are numbers of two units, or of one, all whole; and those of training."""
+    x = np.random.default_rng(0).normal(size=(60, 4)).round(4).astype(np.float32)
+    if name == "csv":
+        y = np.round(3000.0 + 100.0 * x[:, 0]).astype(int)
+        rows = [",".join(map(str, [*row, target])) for row, target in zip(x, y)]
+        Path("table.csv").write_text("\n".join(["a,b,c,d,price", *rows]), encoding="utf-8")
+        return "table.csv", ("--numbers",)
+    y = 3000.0 + 100.0 * x[:, :2]
+    np.savez("arrays.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    return "arrays.npz", ()
+
+
+@pytest.mark.parametrize("name", ["csv", "npz"])
+def test_init_writes_the_recipe_for_numbers_in_their_unit(spikecore, name):
+    """What is printed, and what a model predicts by the run's loss, is in the unit of the targets; a resumed and an
+    evaluated run know it, since it stands in the run file.
+    """
+    file, words = numbers_of(name)
+    assert spikecore("init", name, "--path", file, *words)[0] == 0
+    run = read(f"{name}.toml", "numpy")
+    train, test = run.data.load(0)
+    recipe = sc.recipe(train.inputs, train.targets)
+    assert run.network.make() == recipe.network
+    assert run.train.loss.make() == recipe.training["loss"]
+    code, said, error = spikecore("train", f"{name}.toml", "-e", "numpy", "--out", "run", "-s", "train.epochs=8")
+    assert code == 0, error
+    assert "deviation" not in error  # no warning about the unit
+    result = json.loads(Path("run/result.json").read_text())
+    again = opened("run")
+    predicted = again.model().predict(test.inputs, loss=again.loss, **again.feeding)
+    assert predicted.shape == test.targets.shape
+    assert result["test_mae"] == pytest.approx(abs(predicted - test.targets).mean(), rel=1e-4)
+    assert result["test_mae"] < 0.9 * abs(test.targets - test.targets.mean(axis=0)).mean()
+    assert spikecore("evaluate", "run")[0] == 0
+    assert json.loads(Path("run/result.json").read_text()) == result
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("csv", "--plasticity"), "--plasticity: is for classes, and the targets are numbers"),
+        (("csv", "--zoo", "dense_snn"), "--zoo dense_snn: is for classes, and the targets are numbers"),
+        (("digits",), "--numbers: is for your own table or arrays"),
+    ],
+)
+def test_init_refuses_numbers_where_there_are_classes(spikecore, words, said):
+    path = ("--path", numbers_of("csv")[0]) if words[0] == "csv" else ()
+    code, _, error = spikecore("init", *words, *path, "--numbers")
+    assert code == cli.USAGE
+    assert said in error
 
 
 @pytest.mark.filterwarnings("always::spikecore.errors.TrainingWarning")

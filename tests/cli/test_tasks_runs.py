@@ -42,7 +42,7 @@ metric = {metric}
 CONSTANT, SEQUENCE = 'kind = "constant"\nnum_steps = 8', 'kind = "sequence"\ntime_axis = 1'
 # data, features, outputs, encoder, loss, metrics
 RUNS = {
-    "values": ("npz", 6, 2, CONSTANT, '"mse_value_loss"', '["mae", "r2"]'),
+    "values": ("npz", 6, 2, CONSTANT, '{ kind = "mse_value_loss", mean = [3.0, 2.0], deviation = 0.5 }', '["mae", "r2"]'),
     "quantiles": ("npz", 6, 6, CONSTANT, '{ kind = "quantile_value_loss", quantiles = [0.1, 0.5, 0.9] }', '"mae"'),
     "labels": ("npz", 6, 3, CONSTANT, '{ kind = "bce_value_loss", weight = [1.0, 2.0, 1.0] }', '["accuracy", "f1"]'),
     "steps": ("npz", 3, 3, SEQUENCE, '{ kind = "ce_step_loss", ignore_index = -1 }', '["accuracy_step", "f1"]'),
@@ -63,7 +63,7 @@ def data_of(folder, name):
         where = (folder / "series.csv").as_posix()
         return f'name = "series"\npath = "{where}"\nlook_back = 10\nhorizon = 3\nstride = 2\nleave_out = ["hour"]'
     x = rng.normal(size=(60, 6))
-    y = np.stack([np.sin(x[:, 0]), x[:, 1] * x[:, 2]], axis=1)
+    y, lengths = np.stack([3.0 + np.sin(x[:, 0]), 2.0 + x[:, 1] * x[:, 2]], axis=1), ""
     if name == "labels":
         y = (x[:, :3] > 0.3).astype(int)
     if name in ("steps", "curves"):
@@ -71,8 +71,12 @@ def data_of(folder, name):
         x = np.eye(3)[y] + 0.3 * rng.normal(size=(60, 12, 3))
         y = np.where(np.arange(12) < 2, -1, y) if name == "steps" else np.cumsum(x[:, :, :1], axis=1) / 10
     x, y = x.astype(np.float32), y.astype(np.float32) if y.dtype.kind == "f" else y
-    np.savez(folder / "data.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
-    return f'name = "npz"\npath = "{(folder / "data.npz").as_posix()}"'
+    arrays = {"x_train": x[:40], "y_train": y[:40], "x_test": x[40:], "y_test": y[40:]}
+    if name == "steps":  # some sequences are padded, and some steps masked
+        n, lengths = 12 - np.arange(60) % 4, 'lengths = "n_{part}"'
+        arrays.update(n_train=n[:40], n_test=n[40:])
+    np.savez(folder / "data.npz", **arrays)
+    return f'name = "npz"\npath = "{(folder / "data.npz").as_posix()}"\n{lengths}'
 
 
 def history(folder, name, engine, *options):

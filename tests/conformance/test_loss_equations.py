@@ -36,7 +36,7 @@ def test_every_loss_has_a_case_here_or_among_snntorchs():
         kind for module in modules for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, (F.Loss, F.Regulariser)) and kind.__module__ == module.__name__
     }  # fmt: skip
-    assert new - ours == {F.Regulariser, F.l1_rate_sparsity, values.ValueLoss}
+    assert new - ours == {F.Regulariser, F.l1_rate_sparsity, values.NumberLoss, values.ValueLoss}
 
 
 X = normal(5, 4, 3)

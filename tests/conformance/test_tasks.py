@@ -27,7 +27,7 @@ def test_measures_are_scikit_learns_whatever_the_batches(name):
     batches = [(X[:, part], targets[:, part] if by_step else targets[part]) for part in parts]
     found = model.evaluate(batches, loss=loss, metric=METRICS[kind], progress=False)
     predicted = model.predict(X, loss=loss)
-    if name == "quantiles":
+    if name.startswith("quantiles"):
         predicted = predicted[..., 1]
     if by_step:
         counted = targets >= 0 if kind == "class" else np.ones(targets.shape[:2], bool)
@@ -118,6 +118,13 @@ def test_sequences_of_unequal_length_with_labels_at_each_step():
 
 REFUSED = {
     "quantiles=.1.5,. must be numbers in": lambda: F.quantile_value_loss(quantiles=(1.5,)),
+    "deviation=0.0 must be a number > 0": lambda: F.mse_value_loss(deviation=0.0),
+    r"deviation=\(1.0, -1.0\) must be a number > 0, or one for": lambda: F.huber_value_loss(deviation=(1.0, -1.0)),
+    "mean=nan must be a finite number": lambda: F.quantile_value_loss(mean=float("nan")),
+    r"mean=\[\[1.0\]\] must be a number, or one for each value": lambda: F.mse_value_loss(mean=[[1.0]]),
+    "mean has 3 numbers for 4 values per sample; give one for each": lambda: F.mse_value_loss(mean=(1, 2, 3))(
+        X, normal(7, 4)
+    ),
     "quantiles=.. must be": lambda: F.quantile_value_loss(quantiles=()),
     "delta=0.0 must be > 0": lambda: F.huber_value_loss(delta=0.0),
     "over_time='first' must be one of mean, last": lambda: F.mse_value_loss(over_time="first"),

@@ -48,6 +48,22 @@ def test_the_seed_draws_the_rows_for_the_test(tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+@pytest.mark.parametrize(("shape", "options"), [("{}.5", {}), ("{}", {"numbers": True})])
+def test_numbers_are_targets_with_no_classes(tmp_path, shape, options):
+    """Numbers that are not whole, or are said to be numbers; the seed draws the rows for the test."""
+    path = written(tmp_path, "size,price", *(f"{n},{shape.format(n)}" for n in range(20)))
+    train, test = datasets.csv_table(path, **options)
+    assert (train.classes, test.classes, len(train), len(test)) == ((), (), 16, 4)
+    assert train.targets.dtype == np.float32
+    half = 0.0 if options else 0.5
+    np.testing.assert_array_equal(train.targets, train.inputs[:, 0] + half)
+    both = np.concatenate([train.inputs, test.inputs])[:, 0]
+    assert sorted(both) == [*range(20)] != both.tolist()
+    assert datasets.csv_table(path, seed=1, **options)[1].inputs.tolist() != test.inputs.tolist()
+    few = written(tmp_path, "size,price", "1,2.5", "2,3.5")
+    assert [len(part) for part in datasets.csv_table(few, test_share=0.9)] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("lines", "options", "message"),
     [
@@ -56,7 +72,9 @@ def test_the_seed_draws_the_rows_for_the_test(tmp_path):
         (["a,b", "1,x", "red,y"], {}, "line 3, 'a': 'red' is no finite number; leave the column out"),
         (["a,b", "1,x", "nan,y"], {}, "line 3, 'a': 'nan' is no finite"),
         (["a,b", "1,x", "2,"], {}, "column 'b' has rows without a class"),
-        (["a,b", "1,0.5", "2,1"], {}, "column 'b' has numbers such as 0.5, which are no classes"),
+        (["a,b", "1,0.5", "2,1"], {"numbers": False}, "column 'b' has numbers such as 0.5, which are no classes"),
+        (["a,b", "1,7", "2,8", "3,8"], {}, "class '7' has 1 rows, .* if these are numbers to predict: numbers=True"),
+        (["a,b", "1,7", "2,old"], {"numbers": True}, "line 3, 'b': 'old' is no finite number"),
         (["b", "x", "y"], {}, "no column beside 'b'"),
         (["a,b"], {}, "has 0 rows of data"),
         ([""], {}, "has 0 rows of data"),

@@ -45,7 +45,7 @@ def test_targets_far_from_membranes_are_told(scale):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model(1).fit(X, values, loss=functional.mse_value_loss(), num_steps=3, progress=False)
-    said = [str(each.message) for each in caught if "train on (y - mean) / deviation" in str(each.message)]
+    said = [str(each.message) for each in caught if "far from membranes" in str(each.message)]
     assert len(said) == (scale > 10.0)
 
 

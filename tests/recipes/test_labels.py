@@ -32,7 +32,6 @@ def test_it_learns_what_was_when():
     said = model.predict(x[40:], **recipe.feed)
     assert said.shape == (20, 60)
     assert (said == y[40:]).mean() > 0.9 > (y[40:] == 0).mean() + 0.1
-    np.testing.assert_array_equal(recipe.scaled(y), y)
 
 
 def test_what_it_chooses():
@@ -57,7 +56,6 @@ def test_series_of_unequal_length_and_steps_that_do_not_count():
     padded[0, :5] = -1
     assert given.facts == look(x * (np.arange(30) < np.array(lengths)[:, None])[..., None], padded, lengths)
     assert given.facts.classes == 3
-    assert given.scaled(labels) is labels
     assert "learning" not in given.training
     model = sc.Model(given.network, engine="numpy", seed=0)
     training = dict(given.training)

@@ -181,16 +181,10 @@ def test_numbers_are_learned_in_their_own_unit(columns):
     y = (y if columns else y[:, 0]).astype("float32")
     recipe = sc.recipe(x[:100], y[:100])
     model = sc.Model(recipe.network, engine="numpy", seed=0)
-    model.fit(x[:100], recipe.scaled(y[:100]), progress=False, **{**recipe.training, "epochs": 15})
-    said = recipe.unscaled(model.predict(x[100:], **recipe.feed))
+    model.fit(x[:100], y[:100], progress=False, **{**recipe.training, "epochs": 15})
+    said = model.predict(x[100:], **recipe.feed)
     assert said.shape == (50, *columns)
     assert (((said - y[100:]) ** 2).mean(axis=0) < 0.6 * y.var(axis=0)).all()
-
-
-def test_classes_need_no_scale():
-    recipe = sc.recipe(DATA["table"], Y)
-    np.testing.assert_array_equal(recipe.scaled(Y), Y)
-    np.testing.assert_array_equal(recipe.unscaled(Y), Y)
 
 
 X = DATA["table"]

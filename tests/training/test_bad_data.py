@@ -51,6 +51,12 @@ WARNED = {
         "all 54 training steps are of",
     ),
     "one value": (X, np.full(40, 2.5), REGRESSION, "all 40 training samples have the target 2.5"),
+    "values in a large unit": (
+        X,
+        1e3 + VALUES,
+        REGRESSION,
+        r"mean 999.9 and deviation .*: mse_value_loss\(mean=y.mean\(axis=0\), deviation=y.std",
+    ),
     "a constant column": (
         np.where(np.arange(5) == 2, 7.0, X),
         Y,
@@ -76,7 +82,9 @@ def test_what_teaches_nothing_is_told(name):
 
 
 def test_healthy_data_are_not_told_of():
-    """Pixels that are always 0, a column that is nearly constant, and a curve that all samples share."""
+    """Pixels that are always 0, a column that is nearly constant, a curve that all samples share, a unit that the loss
+    has.
+    """
     border = np.where(np.arange(5) == 2, 0.0, X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -85,3 +93,4 @@ def test_healthy_data_are_not_told_of():
         curves = np.tile(np.sin(np.arange(6.0))[None, :, None], (9, 1, 1))
         curve = F.mse_membrane_loss(time_var_targets=True)
         fitted(RNG.normal(size=(9, 6, 5)), curves, outputs=1, loss=curve, time_axis=1)
+        fitted(X, 1e3 + X[:, :2], outputs=2, loss=F.mse_value_loss(mean=(1e3, 1e3)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, List, Literal, Optional, Sequence, cast, get_args
+from typing import Any, ClassVar, List, Literal, Optional, Sequence, Tuple, cast, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.parameters import FixedArray
@@ -12,7 +12,7 @@ from spikecore.api.functional.base import Loss
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_several, check_values
 from spikecore.api.functional.tasks import LABELS, VALUE, TargetKind
-from spikecore.arguments import ArrayLike
+from spikecore.arguments import ArrayLike, Numbers, shown
 
 OverTime = Literal["mean", "last", "max", "sum"]
 OVER_TIME = get_args(OverTime)
@@ -77,9 +77,13 @@ class ValueLoss(Loss):
         return scores[..., 0] if scores.shape[-1] == 1 else scores
 
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
-        read = self.scores(engine, values, lengths)  # (batch, outputs)
+        read = ValueLoss.score(self, engine, values, Steps(engine, values, lengths))  # (batch, outputs)
         wanted = engine.xp.reshape(engine.xp.astype(targets, engine.dtype), (read.shape[0], -1))
-        return self._total(engine, engine.xp.mean(self.cost(engine, read, wanted), axis=1), None)
+        return self._total(engine, engine.xp.mean(self.cost(engine, read, self.standard(engine, wanted)), axis=1), None)
+
+    def standard(self, engine: Engine, wanted: Any) -> Any:
+        """Targets (batch, values) in the unit of the readings."""
+        return wanted
 
     def cost(self, engine: Engine, read: Any, wanted: Any) -> Any:
         """The cost of each value, from readings (batch, outputs) and targets (batch, values)."""
@@ -87,20 +91,104 @@ class ValueLoss(Loss):
 
 
 @dataclass(frozen=True)
-class mse_value_loss(ValueLoss):
-    """Squared distance of one reading of the membrane from a value: regression.
+class NumberLoss(ValueLoss):
+    """Base of the losses that compare readings with numbers in a unit of their own.
 
-        mean_k (u_k - y_k)^2,   u = mean_t U[t], or another reading by ``over_time``
+        z = (y - mean) / deviation,   prediction = mean + deviation u
 
-    Targets are (batch,) for a last layer of one neuron, or (batch, k) for k neurons. Let the network end in ``LI``,
-    whose membrane is not reset by spikes, and scale the targets to a deviation of about 1.
+    The loss compares the reading u with z, so that a network learns any unit alike. ``predict`` and metrics are in the
+    unit of the targets y. In float32, a mean of more than 10,000 deviations leaves z few digits: subtract a constant
+    from such targets.
 
     Args:
-        over_time, reduction: see ``ValueLoss``: "mean" (the default), "last", "max" or "sum".
+        over_time, reduction: see ``ValueLoss``.
+        mean, deviation: those of the training targets, a number or one for each value (k,); deviation > 0. Default 0
+            and 1: readings are in the unit of the targets.
         population_code, num_classes, weight, normalise: refused.
 
     Raises:
-        ValueError: ``over_time`` is something else, or an option of classes is given.
+        ValueError: ``mean`` or ``deviation`` is out of range, or not one for each value.
+    """
+
+    mean: Numbers = 0.0
+    deviation: Numbers = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("mean", "deviation"):
+            given = FixedArray(getattr(self, name)).tolist()  # a finite number, or several
+            parts = given if isinstance(given, list) else [given]
+            if not parts or not all(isinstance(x, float) and (x > 0.0 or name == "mean") for x in parts):
+                allowed = "a number" if name == "mean" else "a number > 0"
+                value = shown(getattr(self, name))
+                raise ValueError(f"{type(self).__name__}: {name}={value} must be {allowed}, or one for each value")
+            object.__setattr__(self, name, tuple(parts) if isinstance(given, list) else given)
+
+    def check_targets(
+        self,
+        engine: Engine,
+        targets: Array,
+        batch: int,
+        classes: Optional[int],
+        time: Optional[int] = None,
+        lengths: Optional[List[int]] = None,
+    ) -> None:
+        super().check_targets(engine, targets, batch, classes, time, lengths)
+        count = (classes or 0) // self.per_value
+        for name in ("mean", "deviation"):
+            given = getattr(self, name)
+            if count and isinstance(given, tuple) and len(given) not in (1, count):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} has {len(given)} numbers for {count} values per sample; give one "
+                    "for each"
+                )
+
+    @property
+    def unit(self) -> Optional[Tuple[List[float], List[float]]]:
+        """Mean and deviation, of one or of each value; None if readings are in the unit of the targets."""
+        both = [list(x) if isinstance(x, tuple) else [x] for x in (self.mean, self.deviation)]
+        return None if both == [[0.0], [1.0]] else (both[0], both[1])
+
+    def standard(self, engine: Engine, wanted: Any) -> Any:
+        if self.unit is None:
+            return wanted
+        mean, deviation = map(engine.asarray, self.unit)
+        return (wanted - mean) / deviation
+
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
+        read = super().score(engine, values, steps)
+        if self.unit is None:
+            return read
+        mean, deviation = (engine.xp.expand_dims(engine.asarray(x), axis=1) for x in self.unit)
+        return engine.xp.reshape(self._by_value(engine, read) * deviation + mean, read.shape)
+
+    def _by_value(self, engine: Engine, scores: Any) -> Any:
+        """Outputs (batch, outputs) as (batch, values, outputs for each value)."""
+        return engine.xp.reshape(scores, (scores.shape[0], -1, self.per_value))
+
+
+@dataclass(frozen=True)
+class mse_value_loss(NumberLoss):
+    """Squared distance of one reading of the membrane from a value: regression.
+
+        mean_k (u_k - z_k)^2,   z = (y - mean) / deviation,   u = mean_t U[t], or another reading by ``over_time``
+
+    Targets y are (batch,) for a last layer of one neuron, or (batch, k) for k neurons. Let the network end in ``LI``,
+    whose membrane is not reset by spikes. Give mean and deviation of the training targets, unless these are about 0
+    and 1: ``predict`` and metrics are in the unit of the targets.
+
+    Args:
+        over_time, reduction: see ``ValueLoss``: "mean" (the default), "last", "max" or "sum".
+        mean, deviation: of the training targets, a number or one for each value, (k,); default 0 and 1.
+        population_code, num_classes, weight, normalise: refused.
+
+    Raises:
+        ValueError: ``over_time`` is something else, ``deviation`` is not positive, or an option of classes is given.
+
+    Example:
+        >>> loss = functional.mse_value_loss(mean=y.mean(), deviation=y.std())
+        >>> model.fit(x, y, loss=loss, num_steps=15)
+        >>> model.predict(x_test, num_steps=15)     # in the unit of y
     """
 
     def cost(self, engine: Engine, read: Any, wanted: Any) -> Any:
@@ -108,20 +196,23 @@ class mse_value_loss(ValueLoss):
 
 
 @dataclass(frozen=True)
-class huber_value_loss(ValueLoss):
+class huber_value_loss(NumberLoss):
     """Huber's loss of one reading of the membrane: squares for small errors, lines for large ones.
 
-        mean_k h(u_k - y_k),   h(e) = e^2 / 2 up to |e| = delta, delta (|e| - delta / 2) above
+        mean_k h(u_k - z_k),   h(e) = e^2 / 2 up to |e| = delta, delta (|e| - delta / 2) above
+        z = (y - mean) / deviation
 
     For targets with outliers. The reading u and the shapes of targets are those of ``mse_value_loss``.
 
     Args:
-        delta: error at which the square ends, in the unit of the targets, > 0; default 1.
+        delta: error at which the square ends, in deviations of the targets, > 0; default 1.
+        mean, deviation: of the training targets, a number or one for each value, (k,); default 0 and 1.
         over_time, reduction: see ``ValueLoss``: "mean" (the default), "last", "max" or "sum".
         population_code, num_classes, weight, normalise: refused.
 
     Raises:
-        ValueError: ``delta`` is not positive, ``over_time`` is something else, or an option of classes is given.
+        ValueError: ``delta`` or ``deviation`` is not positive, ``over_time`` is something else, or an option of classes
+            is given.
 
     Source: Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964.
     """
@@ -140,10 +231,10 @@ class huber_value_loss(ValueLoss):
 
 
 @dataclass(frozen=True)
-class quantile_value_loss(ValueLoss):
+class quantile_value_loss(NumberLoss):
     """Quantiles of a value: how large it may be, with which probability (pinball loss).
 
-        mean_k mean_q max(q (y_k - u_kq), (q - 1) (y_k - u_kq))
+        mean_k mean_q max(q (z_k - u_kq), (q - 1) (z_k - u_kq)),   z = (y - mean) / deviation
 
     The last layer has a neuron for each value and quantile: those of the first value first. With quantiles (0.1, 0.5,
     0.9) and targets (batch,) it has 3. ``predict`` gives (batch, quantiles), or for k values (batch, k, quantiles), and
@@ -151,12 +242,13 @@ class quantile_value_loss(ValueLoss):
 
     Args:
         quantiles: each in (0, 1); default (0.1, 0.5, 0.9).
+        mean, deviation: of the training targets, a number or one for each value, (k,); default 0 and 1.
         over_time, reduction: see ``ValueLoss``: "mean" (the default), "last", "max" or "sum".
         population_code, num_classes, weight, normalise: refused.
 
     Raises:
-        ValueError: there is no quantile, or one is outside (0, 1); ``over_time`` is something else, or an option of
-            classes is given.
+        ValueError: there is no quantile, or one is outside (0, 1); ``over_time`` is something else, ``deviation`` is
+            not positive, or an option of classes is given.
 
     Source: Koenker and Bassett, Regression quantiles, Econometrica 46, 1978.
     """
@@ -186,9 +278,6 @@ class quantile_value_loss(ValueLoss):
         above = xp.expand_dims(wanted, axis=-1) - self._by_value(engine, read)
         q = engine.asarray(list(self.quantiles))
         return xp.mean(xp.maximum(above * q, above * (q - 1.0)), axis=-1)
-
-    def _by_value(self, engine: Engine, scores: Any) -> Any:
-        return engine.xp.reshape(scores, (scores.shape[0], -1, self.per_value))
 
 
 @dataclass(frozen=True)

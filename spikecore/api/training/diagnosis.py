@@ -93,7 +93,7 @@ class Diagnosis:
         """Warn of training samples, and of validation targets, from which little can be learned or judged."""
         read = decoder_of(self.loss)
         if read is not None and read.task is not None:
-            say_of_samples(getattr(data, "inputs", None), getattr(data, "targets", None), read.task)
+            say_of_samples(getattr(data, "inputs", None), getattr(data, "targets", None), read.task, read)
         if validation is not None and reads_labels(self.loss) is not None:
             from spikecore.api.training.class_sets import say_of_classes
 
@@ -308,13 +308,14 @@ def broken(arrays: Dict[str, Any]) -> List[str]:
     return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
 
 
-def say_of_samples(inputs: Any, targets: Any, task: TargetKind) -> None:
+def say_of_samples(inputs: Any, targets: Any, task: TargetKind, loss: Any) -> None:
     """Give a ``TrainingWarning`` if training samples are very few, have one target, or a column that never changes.
 
     Args:
         inputs: all training inputs, a NumPy array (samples, columns); other shapes are not looked at.
         targets: all training targets, a NumPy array (samples, ...); anything else says nothing: archives have a name.
         task: what they are.
+        loss: what compares them with readings.
     """
     count = len(targets) if hasattr(targets, "dtype") else 0
     if 0 < count < FEW:
@@ -332,11 +333,17 @@ def say_of_samples(inputs: Any, targets: Any, task: TargetKind) -> None:
             "answers it is right. Give samples of each class, or values that differ"
         )
     if count and task.kind == "value" and getattr(targets.dtype, "kind", "O") in "iuf":
-        mean, deviation = float(targets.mean()), float(targets.std())
-        if abs(mean) + deviation > FAR:
+        own = hasattr(loss, "unit")
+        middle, unit = (own and loss.unit) or (0.0, 1.0)
+        standard = (targets.reshape(count, -1) - middle) / unit
+        if abs(float(standard.mean())) + float(standard.std()) > FAR:
+            mean, deviation = float(targets.mean()), float(targets.std())
+            told = "train on (y - mean) / deviation, and compute mean + deviation * predict(...)"
+            if own:
+                told = f"{loss.__name__}(mean=y.mean(axis=0), deviation=y.std(axis=0)) takes and predicts any unit"
             warn(
                 f"fit: the targets have mean {mean:.4g} and deviation {deviation:.4g}, far from membranes, which are "
-                "about 1: train on (y - mean) / deviation, and compute mean + deviation * predict(...)"
+                f"about 1: {told}"
             )
     if getattr(inputs, "ndim", 0) != 2 or inputs.shape[1] > MOST_COLUMNS or len(inputs) < 2:
         return
