@@ -54,9 +54,9 @@ def _leave_out_resets(path: Path) -> None:
     import h5py
 
     with h5py.File(path, "r+") as file:
-        found: List[str] = []
-        file.visit(lambda name: found.append(name) if name.endswith("/v_reset") else None)
-        for name in found:
+        fields: List[str] = []
+        file.visit(lambda name: fields.append(name) if name.endswith("/v_reset") else None)
+        for name in fields:
             if file[name][()].any():
                 node = name.rsplit("/", 2)[1]
                 raise ExportError(f"v_reset=False, but node {node} resets to another value than 0: leave v_reset out")

@@ -104,12 +104,12 @@ def _recorded(model: Model, engine: Recording, batch_size: int) -> StepGraph:
     return simplified(StepGraph(graph, x.value, _end(xp, output), states, layers, engine.dtype))
 
 
-def _end(xp: ArrayWords, found: Any) -> Value:
-    """A value that the step gives; an array that depends on no input becomes one."""
-    if type(found) is not Symbol:
-        array = np.asarray(found)
-        found = xp.enter("constant", (array,), {}, array)
-    return found.value
+def _end(xp: ArrayWords, result: Any) -> Value:
+    """The value of a result of the step; an array that depends on no input is entered as a constant."""
+    if type(result) is not Symbol:
+        array = np.asarray(result)
+        result = xp.enter("constant", (array,), {}, array)
+    return result.value
 
 
 def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) -> None:
@@ -143,7 +143,7 @@ def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) ->
 
 
 class NamedStages(Stages):
-    """One layer each, which says its name."""
+    """Stages of one layer each, which note the layer's name while it runs."""
 
     def lower(self, engine: Any, network: Container) -> Tuple[Stage, ...]:
         return tuple(Said(name, layer) for name, layer in network.children())

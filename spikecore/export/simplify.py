@@ -44,7 +44,7 @@ def simplified(graph: StepGraph) -> StepGraph:
 
 
 def _alias(graph: WordGraph, made: Dict[Value, Op], op: Op, kind: Type) -> Optional[Value]:
-    """The value that the operation repeats, if it does."""
+    """The value that an operation gives back unchanged; None if it changes something."""
     reads = op.reads()
     if op.word == "stop_gradient" or (op.word == "astype" and graph.type_of(reads[0]).dtype == kind.dtype):
         return reads[0]

@@ -85,7 +85,7 @@ class StepGraph:
         return [state.rest for state in self.states]
 
     def step(self, x: np.ndarray, states: Iterable[np.ndarray]) -> Tuple[np.ndarray, List[np.ndarray]]:
-        """Compute one step in NumPy: what a writer's result is compared with.
+        """Compute one step in NumPy; tests and writers compare what they write with it.
 
         Args:
             x: the input, (batch, *features).
@@ -100,17 +100,17 @@ class StepGraph:
     def values(self, x: np.ndarray, states: Iterable[np.ndarray]) -> Dict[Value, np.ndarray]:
         """Every value of one step, by its number; arguments as for ``step``."""
         words = vars(NumpyEngine(self.dtype, fused=False).xp)
-        given = {self.x: np.asarray(x, self.dtype)}
-        given.update((state.before, np.asarray(before)) for state, before in zip(self.states, states))
-        return run(SimpleNamespace(**words, constant=np.asarray, layer=whole_layer), self.ops, given)
+        values = {self.x: np.asarray(x, self.dtype)}
+        values.update((state.before, np.asarray(before)) for state, before in zip(self.states, states))
+        return run(SimpleNamespace(**words, constant=np.asarray, layer=whole_layer), self.ops, values)
 
     def readers(self) -> Dict[Value, List[Op]]:
         """For each value, the words that read it."""
-        found: Dict[Value, List[Op]] = {}
+        readers: Dict[Value, List[Op]] = {}
         for op in self.ops:
             for value in dict.fromkeys(op.reads()):
-                found.setdefault(value, []).append(op)
-        return found
+                readers.setdefault(value, []).append(op)
+        return readers
 
 
 def whole_layer(x: Any, engine: Any, layer: Any, params: Any, buffers: Any, **_: Any) -> Any:

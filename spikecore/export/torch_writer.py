@@ -115,8 +115,8 @@ class StepModule(nn.Module):
         *path, last = filter(None, name.split("."))
         module, places = self.weights, []
         for part in path:
-            own = hasattr(module, part) and part not in module._modules  # a name of nn.Module's, e.g. "training"
-            places.append(f"{part}_" if own else part)
+            is_taken = hasattr(module, part) and part not in module._modules  # a name of nn.Module's, e.g. "training"
+            places.append(f"{part}_" if is_taken else part)
             if places[-1] not in module._modules:
                 module.add_module(places[-1], nn.Module())
             module = module.get_submodule(places[-1])

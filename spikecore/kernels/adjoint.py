@@ -10,12 +10,19 @@ from spikecore.kernels.trace import Trace
 
 
 def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
-    """Extend the trace's graph by its adjoint; the gradients by the input, the states before and the parameters.
+    """Enter the derivative of a step into its graph.
 
-    They are values of the graph, or None where there is none, by the name of the input: ``x``, ``s_<state>``,
-    ``p_<parameter>``. New inputs: ``g`` (by the output), ``c_<state>`` (by the new state, from the steps after) and
-    ``r_<state>`` (by the state recorded at this step). Shares are added up in reverse order of the operations, from
-    left to right, as autograd does it: that makes the kernel bit-identical to the loop.
+    Args:
+        trace: the step. Its graph gets new inputs, gradients of the loss: ``g`` by the step's output, ``c_<state>`` by
+            the new state (what the steps after this one say, "carried") and ``r_<state>`` by the recorded state.
+        recorded: names of the states that are recorded.
+
+    Returns:
+        the gradients by what the step reads, as values of the graph, or None for zero, by the names of the inputs:
+        ``x``, ``s_<state>`` before the step, ``p_<parameter>``.
+
+    Shares are added up in reverse order of the operations, from left to right, as autograd does it: that makes the
+    kernel bit-identical to the loop.
     """
     xp, after = ElementWords(trace.graph), dict(zip(trace.states, trace.after))
     forward, grads = trace.graph.ops[::-1], {}  # type: Any, Grads
@@ -30,5 +37,5 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
 def by_input(trace: Trace, grads: Grads) -> Dict[str, Any]:
     """The gradients by the input, the states before and the parameters, by name; see ``adjoint``."""
     names = ("x", *(f"s_{s}" for s in trace.states), *(f"p_{p}" for p in trace.params))
-    found = {name: grads.get(trace.graph.inputs.get(name)) for name in names}
-    return {name: g.value if isinstance(g, Symbol) else g for name, g in found.items()}
+    symbols = {name: grads.get(trace.graph.inputs.get(name)) for name in names}
+    return {name: g.value if isinstance(g, Symbol) else g for name, g in symbols.items()}

@@ -18,7 +18,7 @@ class Product(NamedTuple):
 
     matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
     multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
-    calm: Callable[[], ContextManager[Any]] = nullcontext  # what a run of products is in
+    calm: Callable[[], ContextManager[Any]] = nullcontext  # a context for many small products in a row
 
 
 NUMPY = Product(list, multiply, calm)
@@ -70,8 +70,8 @@ class Upstream(NamedTuple):
     """The start of a run backwards: gradients by a run's results, and the arrays that the run saved.
 
     Args:
-        outputs, recorded, final: gradients by what ``Results`` calls so; None in place of one by a final state is zero.
-        saved: of the ``Results``.
+        outputs, recorded, final: gradients by the entries of ``Results`` of the same names; in ``final``, None is zero.
+        saved: what the run saved, ``Results.saved``.
     """
 
     outputs: Any
@@ -81,7 +81,7 @@ class Upstream(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which gradients a run backwards makes, besides those by the first states.
+    """The gradients that a run backwards must make, besides those by the first states.
 
     Args:
         inputs: whether that by the inputs is wanted.
@@ -113,8 +113,8 @@ class Kernels(ABC):
     step: Step
 
     language: ClassVar[str] = "Numba"
-    by_step: ClassVar[bool] = False  # whether there is a kernel for each step, and something else in between
-    shares: ClassVar[bool] = False  # whether what a run saves may lie in the memory of what it returns
+    by_step: ClassVar[bool] = False  # whether a kernel is called for each step, with something else in between
+    shares: ClassVar[bool] = False  # whether arrays in ``Results.saved`` may be views of those that are returned
 
     @property
     def states(self) -> Tuple[str, ...]:
@@ -128,7 +128,7 @@ class Kernels(ABC):
 
     @property
     def unread(self) -> Tuple[str, ...]:
-        """Parameters whose values the way back does not need."""
+        """Names of the parameters whose values a run backwards does not read."""
         return ()
 
     @property
@@ -141,7 +141,7 @@ class Kernels(ABC):
         return shape
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
-        """Recipes of a run, and of the run backwards if there is one; None where they show only as it runs.
+        """Recipes of a run, and of the run backwards if there is one; None where only the run itself can tell them.
 
         Args:
             wanted: the gradients that will be asked for; None if there will be no run backwards.
@@ -151,7 +151,7 @@ class Kernels(ABC):
 
     @cached_property
     def looked(self) -> Dict[Any, float]:
-        """When somebody last looked for what a kind of run needs; infinity where it is at hand."""
+        """When ``select.py`` last looked, on disk, for compiled kernels of a kind of run; infinity: they are there."""
         return {}
 
     @abstractmethod
@@ -181,13 +181,15 @@ class Kernels(ABC):
         dtype: str,
         sparse_backward: float = 0.0,
     ) -> Union[Kernels, str]:
-        """The kernels of a neuron, or why there are none; arguments as for ``step_of``."""
+        """The kernels of a neuron, or a text that says why it has none; arguments as for ``step_of``."""
         step = cls.missing() or step_of(stepper, constants, record, rows, dtype, sparse_backward)
         return step if isinstance(step, str) else cls(step)
 
 
 def reduced(total: Any, shape: Tuple[int, ...]) -> Any:
-    """Sums per neuron (batch, ...), in float64, as one gradient of the parameter's shape: added up in one order."""
+    """Sums per neuron (batch, ...), in float64, as one gradient of the parameter's shape; on all devices added up here,
+    in the same order.
+    """
     extra = total.ndim - len(shape)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1))
     return (total.sum(axes) if axes else total).reshape(shape)

@@ -1,5 +1,19 @@
 """Programs as CUDA C kernels, for CuPy arrays.
 
+The forward kernel of ``sc.Leaky(beta=0.9)``; ``F`` is the type of the states, ``X`` that of the input::
+
+    void forward(const F* __restrict__ init_0, const F* __restrict__ constants, const X* __restrict__ x,
+        const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;    // the neuron of this thread
+        F now_0 = F(init_0[i]);
+        for (long long t = 0; t < steps; ++t) {
+            const F v0 = now_0;
+            const F v1 = F(x[t * step_x + i]);
+            const bool v2 = v0 > F(1.0);            // v2 = greater(v0, 1.0)
+            const F v3 = v2 ? F(1.0) : F(0.0);
+            out[at] = X(v9);                        // the spike
+            now_0 = v7;
+            kept_0[at + count] = F(v7);             // for the backward kernel
+
 Compiled with ``--fmad=false``: every operation is rounded on its own, as the loop over steps does it. Division and
 square root are exact by default, and each constant has the type of the states.
 """
@@ -100,13 +114,13 @@ class SequenceCuda(OnDevice):
 
     @property
     def library(self) -> Any:
-        """The arrays' library."""
+        """The library that the arrays belong to."""
         import cupy
 
         return cupy
 
     def compiled(self, source: str, name: str) -> Any:
-        """A function (grid, block, arguments)."""
+        """A kernel compiled from its source: a function of (grid, block, arguments)."""
         return _raw_kernel(source, name)
 
     def empty(self, like: Any, shape: Tuple[int, ...], own: bool) -> Any:
@@ -131,7 +145,7 @@ class SequenceCuda(OnDevice):
 
 @lru_cache(maxsize=None)
 def _raw_kernel(source: str, name: str) -> Any:
-    """CuPy compiles at the first call and keeps the binary on disk."""
+    """A kernel of CuPy, which compiles it at the first call and keeps the binary on disk."""
     import cupy
 
     return cupy.RawKernel(source, name, options=OPTIONS)

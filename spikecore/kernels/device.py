@@ -92,12 +92,12 @@ class OnDevice(Kernels):
         return Gradients(by_x, first, dict(zip(wanted.params, totals)))
 
     def _given(self, request: Request) -> Dict[str, Any]:
-        """Parameters and constants by name; constants are put on a device once."""
+        """The parameters and constants of a run by their names in a kernel; constants are put on each device once."""
         step, place = self.step, str(getattr(request.inputs, "device", ""))
         if place not in self.placed:
             self.placed[place] = self._array(request.inputs, step.constants)
-        given = zip(step.trace.params, (request.params[p] for p in step.params))
-        arrays = {f"p_{i}": self.packed(self.spread(a, request.shape) if i in step.rows else a) for i, a in given}
+        params = zip(step.trace.params, (request.params[p] for p in step.params))
+        arrays = {f"p_{i}": self.packed(self.spread(a, request.shape) if i in step.rows else a) for i, a in params}
         return {**arrays, "constants": self.placed[place]}
 
     def _array(self, like: Any, values: Sequence[float]) -> Any:
@@ -118,8 +118,8 @@ class OnDevice(Kernels):
             arrays[name] = self.packed(seen, rows["x"] if name in INPUT_TYPED else None)
             numbers[f"step_{name}"] = count if moves else 0
         if count:
-            given = [arrays[n] for n in kernel.arrays], [numbers[n] for n in kernel.numbers]
-            self.start(kernel, *given, rows["x"], count)
+            arguments = [arrays[n] for n in kernel.arrays], [numbers[n] for n in kernel.numbers]
+            self.start(kernel, *arguments, rows["x"], count)
 
 
 def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
@@ -128,7 +128,7 @@ def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
 
 @Remembered
 def kept_states(kernels: OnDevice) -> Tuple[str, ...]:
-    """The states that a backward run reads, whatever gradients it is asked for, by their numbers."""
+    """The states, by number, that the forward kernel writes down since a run backwards may read them."""
     arrays = backward_of(kernels, True, kernels.step.trace.params, False, False).arrays
     return tuple(s for s in kernels.step.trace.states if f"kept_{s}" in arrays)
 

@@ -1,4 +1,22 @@
-"""Graphs of single elements over whole arrays: steps, steps backwards and optimisers alike."""
+"""Graphs of single elements over whole arrays: steps, steps backwards and optimisers alike.
+
+One step of ``sc.Leaky(beta=0.9)``::
+
+    def forward(worker, workers, table):                # the table has the number of elements, then addresses
+        count, fixed = table[0], row(table[1])
+        k_0 = fixed[0]
+        s_0 = table[2]                                  # what is read: the state, the input
+        x = table[3]
+        to_out = table[4]                               # what is written: the output, the state after the step
+        to_a_0 = table[5]
+        for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):
+            row_s_0 = row(s_0 + lo * SIZE)
+            for j in range(width):
+                v0 = row_s_0[j]
+                v2 = v0 > F(1.0)
+                row_to_out[j] = v9
+                row_to_a_0[j] = v7
+"""
 
 from __future__ import annotations
 
@@ -14,8 +32,8 @@ from spikecore.kernels.runtime.openmp import most_threads
 
 
 class Elementwise(NamedTuple):
-    """A program to be compiled. Its table is the number of elements, and the addresses of its constants, of what it
-    reads, and of what it writes.
+    """A compiled graph that computes whole arrays at each call. It gets one table: the number of elements, and the
+    addresses of its constants, of what it reads, and of what it writes.
 
     Args:
         reads: names of what it reads: arrays without gaps, or single numbers.
@@ -50,7 +68,7 @@ def address_of(a: Any) -> int:
 def elementwise(
     name: str, graph: WordGraph, inputs: Dict[str, Value], outputs: Dict[str, Any], dtype: str, **how: Any
 ) -> Elementwise:
-    """A program for a type; the rest as for ``elementwise_source``."""
+    """The program for a graph and a dtype; other arguments as for ``elementwise_source``."""
     reads, source = elementwise_source(name, graph, inputs, outputs, **how)
     return Elementwise(reads, tuple(outputs), recipe_of_run(source, name, dtype), dtype)
 
@@ -63,7 +81,7 @@ def elementwise_source(
     numbers: Collection[str] = (),
     added: Collection[str] = (),
 ) -> Tuple[Tuple[str, ...], str]:
-    """The code of a graph over chunks of elements, and the names of what it reads, in the order of its table.
+    """The source of a function that computes a graph, and the names of what it reads, in the order of its table.
 
     Args:
         name: of the function.
@@ -74,9 +92,9 @@ def elementwise_source(
         added: outputs that are added to what is there.
     """
     ops, leaves = graph.needed(outputs.values(), inputs.values())
-    read = [given for given, value in inputs.items() if value in leaves]
-    places = {given: f"number_{given}" if given in numbers else f"row_{given}[j]" for given in read}
-    rows = [*(given for given in read if given not in numbers), *(f"to_{out}" for out in outputs)]
+    read = [input_name for input_name, value in inputs.items() if value in leaves]
+    places = {each: f"number_{each}" if each in numbers else f"row_{each}[j]" for each in read}
+    rows = [*(each for each in read if each not in numbers), *(f"to_{out}" for out in outputs)]
     source = Source()
     source.add(0, f"def {name}(worker, workers, table):")
     source.add(1, "count, fixed = table[0], row(table[1])", *constant_lines(graph, "fixed"))
@@ -87,7 +105,7 @@ def elementwise_source(
     source.add(1, "for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
     source.add(2, "lo = chunk * CHUNK", "width = min(CHUNK, count - lo)")
     source.add(2, *(f"row_{each} = row({each} + lo * SIZE)" for each in rows), "for j in range(width):")
-    source.add(3, *(f"{inputs[given]} = {place}" for given, place in places.items()))
+    source.add(3, *(f"{inputs[each]} = {place}" for each, place in places.items()))
     source.add(3, *(f"{value} = {place}" for value, place in loads_of(graph, leaves, {}).items()))
     source.add(3, *map(spelled, ops))
     for out, value in outputs.items():

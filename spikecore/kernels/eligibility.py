@@ -8,6 +8,17 @@ samples, and these do not fit into a cache.
 
 A worker takes some rows, that is some neurons or filters, of all samples: its sums are in one fixed order, so that they
 do not depend on the number of threads.
+
+The innermost loop for a neuron with two states and no shared traces, where J_01 and B_1 are zero; names end in the
+numbers of the state and of the term::
+
+    for j in range(synapses):
+        z = row_z[j]
+        old_0 = row_e_0[j]
+        old_1 = row_e_1[j]
+        row_to_0[j] = c_0_0 * old_0 + c_0_2 * z
+        row_to_1[j] = c_1_0 * old_0 + c_1_1 * old_1
+        row_g[j] = row_g[j] + (v_0 * old_0 + v_1 * old_1)
 """
 
 from __future__ import annotations
@@ -31,7 +42,7 @@ VALUES, NUMBER, ZERO = "values", "number", "zero"  # what a coefficient is: one 
 
 
 class Form(NamedTuple):
-    """The properties that the code of a pass depends on.
+    """The properties of a neuron that the code of a pass over its traces depends on.
 
     Args:
         moves: for each trace, what its coefficients are: by the traces, by those that are shared, and by the input.
@@ -63,12 +74,10 @@ def step(
     batch, groups, rows, synapses, positions = traces[0].shape
     dtype = traces[0].dtype
     form = Form(tuple(tuple(map(_kind, row)) for row in moves), tuple(map(_kind, cotangents)), positions > 1)
-    kinds, given = (
-        (*(kind for row in form.moves for kind in row), *form.reads),
-        (*(c for row in moves for c in row), *cotangents),
-    )
-    numbers = np.array([float(c) for kind, c in zip(kinds, given) if kind == NUMBER] or [0.0], dtype)
-    values = [np.ascontiguousarray(c, dtype) for kind, c in zip(kinds, given) if kind == VALUES]
+    kinds = (*(kind for row in form.moves for kind in row), *form.reads)
+    coefficients = (*(c for row in moves for c in row), *cotangents)
+    numbers = np.array([float(c) for kind, c in zip(kinds, coefficients) if kind == NUMBER] or [0.0], dtype)
+    values = [np.ascontiguousarray(c, dtype) for kind, c in zip(kinds, coefficients) if kind == VALUES]
     after = [allocator.empty(e.shape, dtype) for e in traces]
     g = allocator.empty((groups, rows, synapses), dtype)
     threads = workers(several(traces[0].size, WIDE))
@@ -127,7 +136,7 @@ def _sum(kinds: Mapping[str, str], terms: Sequence[Tuple[str, str]]) -> str:
 
 
 def _dense(code: Source, values: Sequence[str], rows: Sequence[str], body: Sequence[str], share: str) -> None:
-    """One position: the innermost loop runs over the synapses of one neuron and sample."""
+    """Code for dense layers, with one position: the innermost loop runs over the synapses of one neuron and sample."""
     code.add(1, "for block in range((behind - first + tile - 1) // tile):")
     code.add(2, "lo = first + block * tile", "hi = min(lo + tile, behind)", "sums = row(g + lo * length)")
     code.add(2, "for j in range((hi - lo) * synapses):", "    sums[j] = F(0.0)")
@@ -139,7 +148,7 @@ def _dense(code: Source, values: Sequence[str], rows: Sequence[str], body: Seque
 
 
 def _maps(code: Source, values: Sequence[str], rows: Sequence[str], body: Sequence[str], share: str) -> None:
-    """Several positions: the innermost loop runs over those of one synapse of one sample."""
+    """Code for maps, with several positions: the innermost loop runs over those of one synapse of one sample."""
     code.add(1, "sums = row(room + worker * positions * SIZE)")
     code.add(1, "for i in range(first, behind):", "    for m in range(synapses):")
     code.add(3, "for j in range(positions):", "    sums[j] = F(0.0)", "for b in range(batch):")

@@ -1,7 +1,16 @@
 """Graphs of single elements as Python source for Numba: what all kernels for the CPU have in common.
 
-The innermost loop runs over rows that lie contiguously in memory, so it vectorises. Every constant is typed, nothing is
-contracted or re-associated: each operation is the one that the loop over steps would do, so the bits agree.
+Each operation of a graph becomes a line (``spelled``), within a loop over a row of neurons. Of ``sc.Leaky(beta=0.9)``::
+
+    k_0 = fixed[0]                          # beta = 0.9, from the array of constants
+    for j in range(width):
+        v2 = v0 > F(1.0)                    # v2 = greater(v0, 1.0)
+        v3 = F(1.0) if v2 else F(0.0)       # v3 = astype(v2)
+        v4 = v21 * v0                       # v4 = multiply(v21, v0), where v21 is k_0
+        v5 = v4 + v1                        # v5 = add(v4, v1)
+
+The row lies contiguously in memory, so the loop vectorises. Every constant is typed (``F`` is the dtype), and nothing
+is contracted or re-associated: each operation is the one that the loop over steps would do, so the bits agree.
 """
 
 from __future__ import annotations
@@ -53,7 +62,7 @@ SPELLING = {
 
 
 class Source:
-    """Lines of code at a depth."""
+    """Lines of source code, each added with its depth of indentation."""
 
     def __init__(self) -> None:
         self.lines: List[str] = []
@@ -66,7 +75,7 @@ class Source:
 
 
 def value_of(value: Any) -> str:
-    """A value, or a constant of the kernel's type; None is zero."""
+    """A value's name, or a number as a constant of the kernel's type; None is zero."""
     if type(value) is Value:
         return str(value)
     number = 0.0 if value is None else float(value)
@@ -88,7 +97,7 @@ def constant_lines(graph: WordGraph, array: str = "constants") -> List[str]:
 
 
 def loads_of(graph: WordGraph, leaves: Any, places: Dict[str, str]) -> Dict[Value, str]:
-    """Places of the inputs that are read: at ``places`` by name, and constants under their own names."""
+    """For each input that is read, the text that reads it: from ``places`` by name, or the name of a constant."""
     places = {**places, **{name: name for name in constants_in(graph)}}
     return {value: places[name] for name, value in graph.inputs.items() if value in leaves and name in places}
 
@@ -99,5 +108,5 @@ def row(array: str, t: str = "") -> str:
 
 
 def filled(array: str, value: str, count: str = "width") -> List[str]:
-    """A row filled by a loop: for a slice Numba would first compile the error of unequal shapes, for seconds."""
+    """Code that fills a row by a loop: for a slice Numba also compiles the error of unequal shapes, for seconds."""
     return [f"for j in range({count}):", f"    {array}[j] = {value}"]

@@ -1,7 +1,8 @@
-"""The parts of a graph that compiled code depends on: a step and its derivative without numbers and names.
+"""``Step``: what code for a step is generated from. Neurons that differ in constants and names alone share it.
 
-A constant is an input, like a parameter that is one number: another value needs no other code. States and parameters
-are numbered, so that generated code has no names of the user's, which may look alike, collide or be no identifiers.
+A constant becomes an input, like a parameter that is one number: another value needs no other code. States and
+parameters are numbered, so generated code has no names of the user's, which may look alike, collide or be no
+identifiers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from spikecore.kernels.trace import Trace, trace
 
 PLAIN = (-1.0, 0.0, 1.0, 2.0)  # stay in the code: compilers simplify what is done with them
 CONSTANT = "k_"  # begins the names of inputs that are constants
-Constants = Tuple[Tuple[str, Optional[float]], ...]
+Constants = Tuple[Tuple[str, Optional[float]], ...]  # parameters by name: a constant's value, or None for an array
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +71,20 @@ class Step:
 
     @cached_property
     def known(self) -> Dict[str, Value]:
-        """The inputs of a step backwards: the states after the step, ``a_<state>``, and the same."""
+        """The inputs of a step backwards that are no constants: those of the step, and the states after it as
+        ``a_<state>``, since the derivative may read them.
+        """
         inputs = self.trace.graph.inputs.values()
         after = {f"a_{s}": v for s, v in zip(self.trace.states, self.trace.after) if v not in inputs}
         return {**after, **self.before}
 
     def way_back(self, by_x: bool, by_params: Iterable[str], output: bool = False) -> Tuple[Dict[str, Any], Any, Any]:
-        """The gradients by first states and what else is asked for, the operations for them, and the leaves these read.
+        """A step backwards: the gradients that it computes, by name, its operations, and the leaves that these read.
 
         Args:
-            by_x: whether the gradient by the input is asked for.
-            by_params: the parameters whose gradients are, by their numbers.
-            output: whether the step's output is to be computed, too.
+            by_x: whether it computes the gradient by the input; those by the states before the step it always does.
+            by_params: the parameters whose gradients it computes, by their numbers.
+            output: whether it computes the step's output, too.
         """
         names = *(["x"] if by_x else []), *(f"s_{s}" for s in self.trace.states), *(f"p_{p}" for p in by_params)
         results = {name: self.gradients[name] for name in names}
@@ -91,7 +94,7 @@ class Step:
 
 @Remembered
 def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float = 0.0) -> Any:
-    """Trace and derivative of a neuron's step, or why there are none; arguments as for ``step_of``."""
+    """Trace and derivative of a neuron's step, or a text that says why there are none; arguments as for ``step_of``."""
     try:
         step = trace(stepper, dict(constants), sparse_backward)
         return step, adjoint(step, record)
@@ -117,19 +120,20 @@ def step_of(
         dtype: "float32" or "float64", of states and parameters.
         sparse_backward: derivatives of spikes up to this magnitude count as zero.
     """
-    whole = traced(stepper, constants, record, sparse_backward)
-    if isinstance(whole, str):
-        return whole
-    step, gradients = whole
+    trace_and_gradients = traced(stepper, constants, record, sparse_backward)
+    if isinstance(trace_and_gradients, str):
+        return trace_and_gradients
+    step, gradients = trace_and_gradients
     states, params = numbers_of(step.states, step.states), numbers_of(step.params, step.params)
-    names = {"x": "x", "g": "g", **{f"p_{p}": f"p_{i}" for p, i in zip(step.params, params)}}
-    names.update({f"{kind}_{s}": f"{kind}_{i}" for s, i in zip(step.states, states) for kind in "scr"})
-    inputs = {names[name]: value for name, value in step.graph.inputs.items() if name in names}
+    numbered = {"x": "x", "g": "g", **{f"p_{p}": f"p_{i}" for p, i in zip(step.params, params)}}
+    for kind in ("s", "c", "r"):  # states, and the gradients by them that are carried and recorded, see ``adjoint``
+        numbered.update({f"{kind}_{s}": f"{kind}_{i}" for s, i in zip(step.states, states)})
+    inputs = {numbered[name]: value for name, value in step.graph.inputs.items() if name in numbered}
     graph, values = without_constants(WordGraph(inputs, step.graph.ops, step.graph.types))
-    by_number = {names[name]: value for name, value in gradients.items()}
-    wide = numbers_of(step.params, [p for p in step.params if p in rows])
+    gradients = {numbered[name]: value for name, value in gradients.items()}
+    row_params = numbers_of(step.params, [p for p in step.params if p in rows])
     form = Trace(graph, states, params, step.output, step.after)
-    return Step(form, by_number, values, step.states, step.params, record, wide, dtype)
+    return Step(form, gradients, values, step.states, step.params, record, row_params, dtype)
 
 
 def without_constants(graph: WordGraph) -> Tuple[WordGraph, Tuple[float, ...]]:
@@ -158,7 +162,7 @@ def _stays(word: str, place: int, value: float) -> bool:
 
 
 def numbers_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
-    """The names in a step of ``some`` of the names."""
+    """The numbers, as text, by which a ``Step`` calls ``some`` of the names."""
     return tuple(str(names.index(name)) for name in some)
 
 
@@ -174,30 +178,31 @@ def constants_in(graph: WordGraph) -> Dict[str, int]:
 
 
 def refresh(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
-    """Forget all traces if this neuron's step is not what it was.
+    """Forget all traces if this neuron's step is not what it was; returns whether it is another one.
 
-    True says that it was so; then whoever has kept kernels by their neurons must forget them, too.
+    Then whoever has kept kernels by their neurons must forget them, too.
     """
-    how = stepper, constants, record, sparse_backward
-    if _unchanged(traced(*how), *how):
+    arguments = stepper, constants, record, sparse_backward
+    if _unchanged(traced(*arguments), *arguments):
         return False
     traced.cache_clear()
     return True
 
 
 def _unchanged(known: Any, stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
-    """Whether a step and its derivative are what is known of them."""
+    """Whether a step and its derivative are still those in ``known``, a result of ``traced``."""
     if not isinstance(known, str):
         try:
             now = trace(stepper, dict(constants), sparse_backward)
         except Untraceable:
             return False
-        if all(fixed(o) for op in now.graph.ops for o in op.options.values()):  # then the derivative follows
+        # if all surrogates are the library's, equal steps have equal derivatives, which are then not computed
+        if all(fixed(o) for op in now.graph.ops for o in op.options.values()):
             return now.begins(known[0])
     return bool(known == traced.function(stepper, constants, record, sparse_backward))
 
 
 def fixed(part: Any) -> bool:
-    """Whether a neuron and all that it consists of, its surrogate for one, are of this library."""
+    """Whether a neuron and its parts, such as its surrogate, are of classes of this library, which never change."""
     inside = (value for value in vars(part).values() if hasattr(value, "__dict__"))
     return type(part).__module__.startswith("spikecore.") and all(map(fixed, inside))

@@ -64,19 +64,19 @@ def jacobian(stepper: Any, constants: Constants, sparse_backward: float = 0.0) -
     except Untraceable:
         return None
     known, ops = _folded(graph)
-    found = {result: {n: _in(known, v) for n, v in row.items()} for result, row in rows.items()}
+    derivatives = {result: {n: _in(known, v) for n, v in row.items()} for result, row in rows.items()}
     folded = WordGraph({n: v for n, v in graph.inputs.items() if n != ONE}, ops, graph.types)
-    needed, leaves = folded.needed(v for row in found.values() for v in row.values())
-    return Jacobian({n: v for n, v in folded.inputs.items() if v in leaves}, tuple(needed), found)
+    needed, leaves = folded.needed(v for row in derivatives.values() for v in row.values())
+    return Jacobian({n: v for n, v in folded.inputs.items() if v in leaves}, tuple(needed), derivatives)
 
 
 def _in(known: Dict[Value, Number], value: Any) -> Number:
-    """The name of a value once numbers are known; a derivative that is not there is zero."""
+    """A value after ``_folded``: a number, another value, or itself. A derivative that is not there is 0.0."""
     return 0.0 if value is None else known.get(value, value) if type(value) is Value else float(value)
 
 
 def _folded(graph: WordGraph) -> Tuple[Dict[Value, Number], List[Op]]:
-    """Values that turn out to be numbers or other values, where ``ONE`` is one; and the other operations."""
+    """Fold constants with ``ONE`` = 1: values that are numbers or other values, and the operations that are left."""
     known: Dict[Value, Number] = {graph.inputs[ONE]: 1.0}
     ops = []
     for op in graph.ops:

@@ -72,8 +72,8 @@ def add_line(worker, workers, table):
 
 
 def moments(x: Any) -> Tuple[Any, Any, Any]:
-    """Of each column of x (rows, columns) in some parts: how many rows (parts, 1), the mean (parts, columns), and the
-    sum of squares around it.
+    """Split the rows of x (rows, columns) into parts, and give for each its number of rows (parts, 1), the mean of each
+    column (parts, columns), and the sum of squares around it.
     """
     rows, columns = x.shape
     parts = min(PARTS, rows)
@@ -125,7 +125,7 @@ def add_channel_line(g: Any, x: Any, slope: Any, constant: Any, last: bool) -> N
 
 
 def _places(most: int, channels: int, last: bool) -> int:
-    """Number of places of a sample in a row: where channels are last so many that it is read at once."""
+    """Number of places of a sample in a row; if channels are last, as many as fit ``COLUMNS`` and divide ``most``."""
     if not last:
         return most
     return max(n for n in range(1, max(1, COLUMNS // channels) + 1) if most % n == 0)

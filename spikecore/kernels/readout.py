@@ -7,6 +7,16 @@ neuron's step backwards, which makes the spikes once more in their place, for th
 
 Sums over samples and steps, as the gradient by the weights is one, are those of some chunks each, of at most ``PARTS``
 parts, added up in order: threads do not change the bits.
+
+What it adds to the forward kernel of ``sequence_numba.py``, with three outs: spikes go to a row of their own, and after
+two steps the compiled products of ``tiles.py`` are called::
+
+    spikes_0 = spikes + (worker * step_spikes + 0 * chunk) * SIZE
+    for t in range(begin, begin + length - 1, 2):
+        row_0_out = row(spikes_0)
+        row_1_out = row(spikes_1)
+        call(product, spikes_0, weight, bias, out + ((t + 0) * step_out + rows_before * 3) * SIZE,
+        call(product, spikes_1, weight, bias, out + ((t + 1) * step_out + rows_before * 3) * SIZE,
 """
 
 from __future__ import annotations
@@ -88,7 +98,7 @@ class Multiply(Sink):
         return [f"call(by_weight, {self._products('g', t)}, spikes_{k}, recent_at, rows_done, inner, wide)"]
 
     def block_end(self) -> List[str]:
-        """A sum over many steps would lose digits if one step after the other were added to it."""
+        """Code that adds the sums of a block to those of the part: sums over all steps at once would lose digits."""
         return filled("sums", "sums[j] + recent[j]", "size") if self.learned else []
 
     def _products(self, array: str, t: str) -> str:
@@ -123,10 +133,10 @@ class Multiply(Sink):
 
     def arrays(self, params: Dict[str, Any], shape: Tuple[int, ...], dtype: str, back: bool) -> List[Any]:
         sums = [allocator.empty((self._parts(shape), self.room(shape)), dtype)] if back and self.learned else []
-        given = [np.ascontiguousarray(params[name], dtype) for name in ((WEIGHT,) if back else (WEIGHT, BIAS))]
+        factors = [np.ascontiguousarray(params[name], dtype) for name in ((WEIGHT,) if back else (WEIGHT, BIAS))]
         # as much is read behind the spikes of all steps that are done at once
         spikes = allocator.empty((workers(shape), PAIR * self.chunk_of(shape) + 2 * VECTOR), dtype)
-        return [*sums, *given, spikes]
+        return [*sums, *factors, spikes]
 
     def results(self, arrays: Sequence[Any], shape: Tuple[int, ...]) -> Dict[str, Any]:
         if not self.learned:

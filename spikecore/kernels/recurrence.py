@@ -90,7 +90,7 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
 
 
 def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
-    """A row to go over, if these do not begin at cache lines, and the matrices to be multiplied."""
+    """The matrices to multiply, and None; or, if rows do not begin at cache lines, a row that does, to copy them to."""
     if rows.ctypes.data % allocator.LINE == 0 and (len(rows) == 1 or rows.strides[0] % allocator.LINE == 0):
         return None, product.matrices(rows)
     apart = allocator.empty((1, *rows.shape[1:]), rows.dtype)
@@ -152,18 +152,18 @@ class Recurrence(Kernels):
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
         step, shape, window = self.step, request.shape, wanted.window
-        own = tuple(p for p in wanted.params if p != WEIGHT)
-        sums = [allocator.zeros(shape, step.dtype) for _ in own]
+        names = tuple(p for p in wanted.params if p != WEIGHT)
+        sums = [allocator.zeros(shape, step.dtype) for _ in names]
         by_product = allocator.empty((request.steps, *shape), step.dtype)
         carry = [allocator.copy(0 if last is None else last, shape, step.dtype) for last in upstream.final]
-        by = self._by(wanted)
+        numbers = self._by(wanted)
         products, *kept = upstream.saved
         arrays = {**self._rows(request, products, kept), "g": (in_rows(upstream.outputs, step.dtype), 0)}
         arrays.update({f"r_{s}": (in_rows(g, step.dtype), 0) for s, g in zip(step.recorded, upstream.recorded)})
         arrays.update({f"c_{s}": (flat(c[None]), 0) for s, c in zip(step.trace.states, carry)})
         arrays.update({f"to_s_{s}": arrays[f"c_{s}"] for s in step.trace.states}, to_s_0=(flat(by_product), 0))
-        arrays.update({f"to_p_{p}": (flat(total[None]), 0) for p, total in zip(by, sums)})
-        start, tables = _tables(_backward(step, by), arrays, request.steps, shape)
+        arrays.update({f"to_p_{p}": (flat(total[None]), 0) for p, total in zip(numbers, sums)})
+        start, tables = _tables(_backward(step, numbers), arrays, request.steps, shape)
         multiply = _multiplier(self.product, by_product, request.params[WEIGHT], carry[0][None])
         with self.product.calm():
             for t in range(request.steps - 1, -1, -1):
@@ -172,7 +172,7 @@ class Recurrence(Kernels):
                 if window and t and t % window == 0:
                     for c in carry:
                         c[:] = 0
-        by_params = by_parameter(request, own, sums)
+        by_params = by_parameter(request, names, sums)
         if WEIGHT in wanted.params:
             by_params[WEIGHT] = self._by_weight(by_product, kept[0][:-1])
         if wanted.inputs and request.constant:
@@ -186,8 +186,8 @@ class Recurrence(Kernels):
         numbers = {**{f"p_{p}": value for p, value in params.items()}, "constants": step.constant_array}
         rows = {f"s_{s}": (flat(a), 0) for s, a in zip(step.trace.states, kept)}
         after = {f"a_{s}": (rows[f"s_{s}"][0], 1) for s in step.trace.states}
-        own = {"x": (in_rows(request.inputs, step.dtype), 0), "s_0": (flat(products), 0)}
-        return {**rows, **after, **own, **{name: (np.reshape(value, (1, -1)), 0) for name, value in numbers.items()}}
+        others = {"x": (in_rows(request.inputs, step.dtype), 0), "s_0": (flat(products), 0)}
+        return {**rows, **after, **others, **{name: (np.reshape(value, (1, -1)), 0) for name, value in numbers.items()}}
 
     def _by_weight(self, by_product: Any, spikes: Any) -> Any:
         width = spikes.shape[-1]
@@ -226,7 +226,7 @@ def _threads(shape: Tuple[int, ...]) -> bool:
 
 @Remembered
 def _reads_products(step: Step) -> bool:
-    """Whether a step backwards needs P, or only the states."""
+    """Whether a step backwards reads the products P, or only the states."""
     return step.trace.graph.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
 
 

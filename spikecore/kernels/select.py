@@ -1,4 +1,4 @@
-"""Which kernels run a neuron over time, if any, and why: what engines ask."""
+"""``choose``: the kernels that run a neuron over time, or None where an engine's loop shall; ``explain`` says why."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
-PAUSE = 0.1  # seconds until somebody looks again for what is not compiled
-_said: Set[str] = set()
+PAUSE = 0.1  # seconds between two looks for kernels that are being compiled in the background
+_said: Set[str] = set()  # reasons that have been printed, each once
 
 
 class Terms(NamedTuple):
@@ -85,13 +85,14 @@ def choose(
         return None
     kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
-        apart = kernels.by_step or not (readout.fits(shape, weight) or _gives_spikes(kernels))
-        absent = (weight and apart) or (small and not _at_hand(kernels, wanted, constant))
-        if (
-            not absent and terms.target == "cpu" and isinstance(constant, bool)
-        ):  # to a compiler of graphs it is a symbol
+        # kernels that cannot take the weight in leave the product to the engine, which then calls ``scan`` instead
+        if weight and (kernels.by_step or not (readout.fits(shape, weight) or _gives_spikes(kernels))):
+            return None
+        if small and not _at_hand(kernels, wanted, constant):
+            return None
+        if terms.target == "cpu" and isinstance(constant, bool):  # while torch.compile traces, ``constant`` is a symbol
             _expect(kernels, wanted, constant)
-        return None if absent else kernels
+        return kernels
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
     if not small and ("not installed" in kernels or "take long" in kernels):
@@ -109,40 +110,40 @@ def kernels_or_reason(
     weight: Tuple[int, ...] = (),
 ) -> Union[Kernels, str]:
     """The kernels, or why there are none; arguments as for ``choose``."""
-    neurons, owner = tuple(shape[1:]), step_name(stepper)
+    neurons, name = tuple(shape[1:]), step_name(stepper)
     try:
         hash(stepper)
     except TypeError as reason:
-        return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
+        return f"a field of {name} cannot be hashed ({reason}): kernels are found by the fields' values"
     if any(tuple(s.shape) != neurons for s in state.values()):
-        return f"the states of {owner} are not shaped like its input"
-    part, around = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
-    if weight and not part:
-        narrow = readout.fits(shape, weight) or not _as_bits(shape, weight)
-        around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else _bits_behind(terms, weight)
-    how = _constants(params), record, terms.sparse_backward
-    request = part or stepper, terms.target, terms.dtype, *how
-    kernels, is_fixed = _remembered(*request)
-    if not is_fixed and refresh(request[0], *how):
+        return f"the states of {name} are not shaped like its input"
+    # of a dense recurrence, kernels run the elementwise part; ``around`` is a class of kernels and its other arguments
+    elementwise, around = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
+    if weight and not elementwise:
+        in_kernel = readout.fits(shape, weight) or not _as_bits(shape, weight)
+        around = (SequenceNumba, readout.Multiply(weight[0])) if in_kernel else _bits_behind(terms, weight)
+    neuron, how = elementwise or stepper, (_constants(params), record, terms.sparse_backward)
+    kernels, is_fixed = _remembered(neuron, terms.target, terms.dtype, *how)
+    if not is_fixed and refresh(neuron, *how):
         _remembered.cache_clear()
-        kernels, _ = _remembered(*request)
+        kernels, _ = _remembered(neuron, terms.target, terms.dtype, *how)
     if isinstance(kernels, str):
         return kernels
     count = len(kernels.step.trace.graph.ops)
     if terms.mode == "auto" and terms.target == "cpu" and count > LONGEST:
         return (
-            f"{owner}.step and its derivative are {count} operations, and more than {LONGEST} take long to compile "
+            f"{name}.step and its derivative are {count} operations, and more than {LONGEST} take long to compile "
             "(fused=True compiles them)"
         )
     rows = []
-    for name in kernels.params:
-        wide = tuple(np.shape(params[name]))
-        if len(wide) > len(neurons) or any(n not in (1, m) for n, m in zip(wide[::-1], neurons[::-1])):
-            return f"parameter {name} of shape {wide} does not broadcast to {neurons}"
-        if math.prod(wide) != 1:
-            rows.append(name)
+    for param in kernels.params:
+        extents = tuple(np.shape(params[param]))
+        if len(extents) > len(neurons) or any(n not in (1, m) for n, m in zip(extents[::-1], neurons[::-1])):
+            return f"parameter {param} of shape {extents} does not broadcast to {neurons}"
+        if math.prod(extents) != 1:
+            rows.append(param)
     if rows or around is not None:
-        kernels, _ = _remembered(*request, tuple(rows), around)
+        kernels, _ = _remembered(neuron, terms.target, terms.dtype, *how, tuple(rows), around)
     return kernels  # type: ignore[no-any-return]
 
 
@@ -160,8 +161,9 @@ def recipes_of(
     Raises:
         ValueError: there can be no kernels that are known before they run; says why.
     """
-    widest = np.broadcast_shapes((1,), *(np.shape(params[name]) for name in params if np.ndim(params[name]) < 2))
-    kernels = kernels_or_reason(Terms("auto", dtype), stepper, params, {}, (1, 1, *widest), record, weight)
+    # any shape of neurons that fits the parameters; matrices are those of connections
+    neurons = np.broadcast_shapes((1,), *(np.shape(params[name]) for name in params if np.ndim(params[name]) < 2))
+    kernels = kernels_or_reason(Terms("auto", dtype), stepper, params, {}, (1, 1, *neurons), record, weight)
     recipes = None if isinstance(kernels, str) else kernels.recipes(wanted, constant)
     if recipes is None:
         raise ValueError(f"{type(stepper).__name__}: {kernels}")
@@ -169,8 +171,8 @@ def recipes_of(
 
 
 def _expect(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> None:
-    """Let whoever watches be told how many kernels a run has to compile."""
-    kind = "expected", None if wanted is None else wanted[:2], constant
+    """Announce the kernels that a run has to compile, so that a user at a terminal sees "kernel 1 of 3"."""
+    kind = "expected", None if wanted is None else wanted[:2], constant  # a kind of run; each is announced once
     if kind not in kernels.looked:
         kernels.looked[kind] = math.inf
         build.expect(kernels.recipes(wanted, constant) or ())
@@ -178,7 +180,7 @@ def _expect(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> None:
 
 def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool:
     """Whether all that a run needs is compiled; what is not will be, in the background."""
-    kind = None if wanted is None else wanted[:2], constant
+    kind = None if wanted is None else wanted[:2], constant  # a kind of run: which gradients, and of what input
     looked = kernels.looked.get(kind, -math.inf)
     if looked == math.inf:
         return True
@@ -206,9 +208,16 @@ def _remembered(
     rows: Tuple[str, ...] = (),
     around: Any = None,
 ) -> Tuple[Any, bool]:
-    """Kernels, or why there are none; and whether the neuron can never change. No sizes: a compiler's have no hash.
+    """Kernels, or why there are none; and whether the neuron's code can never change.
 
-    ``around`` says what stands around the neuron's step, on the CPU: a class of kernels, and what else it is made with.
+    Sizes are no arguments: kernels work for all, and those that torch.compile traces with are symbols without a hash.
+
+    Args:
+        stepper: the neuron.
+        target, dtype, sparse_backward: see ``Terms``.
+        constants, record, rows: see ``step_of``.
+        around: on the CPU, the class of kernels that takes the neuron's step, and the other arguments of this class;
+            None: that of ``KINDS``.
     """
     module, name = KINDS[target].split(".")
     kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
@@ -225,21 +234,21 @@ def _constants(params: Dict[str, Any]) -> Constants:
 
 def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float = 0.0) -> str:
     """Which path a run over time takes, and why."""
-    aside = not_by_steps(stepper)
-    if aside:
-        return aside
+    at_once = not_by_steps(stepper)
+    if at_once:
+        return at_once
     name = type(stepper).__name__
     if mode is False:
         return f"loop: one {name}.step per time step; kernels are switched off (fused=False)"
-    spelled = getattr(stepper, "recurrent", stepper)
+    stepper = getattr(stepper, "recurrent", stepper)  # RLeaky and others run as a ``Recurrent``
     host = get_engine("numpy", fused=False)
     try:
-        init = spelled.init(Key((0,)), _neurons(spelled))
+        init = stepper.init(Key((0,)), _neurons(stepper))
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
-    params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
+    params = flatten(stepper.prepare(host, map_leaves(host.asarray, init.params)))
     terms = Terms(mode, "float32", target=target, sparse_backward=sparse_backward)
-    kernels = kernels_or_reason(terms, spelled, params, {}, (1, *init.shape), ())
+    kernels = kernels_or_reason(terms, stepper, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = "" if mode is True else _limit(kernels)
@@ -252,13 +261,15 @@ def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float
 
 
 def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
-    """A neuron with dense recurrence without its product, and what runs both; (None, None) for other neurons."""
+    """Of a neuron with a dense recurrence, the part without the product, and the kernels that run both (a class and its
+    arguments); (None, None) for other neurons.
+    """
     if not (isinstance(stepper, Stepper) and stepper.recurs):
         return None, None
     from spikecore.kernels.recurrence import Recurrence, elementwise_part
 
-    part = elementwise_part(stepper)
-    return part, (Recurrence, terms.product) if part else None
+    elementwise = elementwise_part(stepper)
+    return elementwise, (Recurrence, terms.product) if elementwise else None
 
 
 def _as_bits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
@@ -290,16 +301,16 @@ def _limit(kernels: Kernels) -> str:
         return f"{text}, and, as they are compiled, of any size outside of Model.fit"
     from spikecore.kernels.runtime import background
 
-    how = "while they are compiled in the background" if background.possible() else "until they are compiled"
-    return f"{text}; smaller runs go step by step {how}"
+    while_it_lasts = "while they are compiled in the background" if background.possible() else "until they are compiled"
+    return f"{text}; smaller runs go step by step {while_it_lasts}"
 
 
 def _neurons(stepper: Any) -> Tuple[int, ...]:
     """A shape that a stepper's parameters fit."""
     for layer in (stepper, getattr(stepper, "connection", None)):
-        given = getattr(layer, "input_shape", None)
-        if given is not None:
-            return tuple(given)
+        its_shape = getattr(layer, "input_shape", None)
+        if its_shape is not None:
+            return tuple(its_shape)
     if not isinstance(stepper, Stepper):
         return (1,)
     neuron = stepper.core[0]

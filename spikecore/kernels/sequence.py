@@ -1,4 +1,8 @@
-"""Runs over time on NumPy arrays, for steps that are elementwise."""
+"""Runs over time on NumPy arrays, for steps that are elementwise: the arrays that the Numba kernels get and fill.
+
+A kernel sees a layer (batch, ...) as one long row of neurons, and takes it in chunks (``Sink.chunk_of``). Along this
+row the values of a parameter of shape (features,) repeat after ``features`` neurons: its *period*.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from spikecore.kernels.sinks import LONG, Sink, workers
 from spikecore.kernels.sizes import has_numba, no_numba
 from spikecore.kernels.tiles import VECTOR
 
-SHORTEST = 8  # values after which a parameter repeats, from which on a chunk adds up its sums
+SHORTEST = 8  # the shortest period for which a chunk adds up its neurons' sums: the loops run over a period
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +54,19 @@ class SequenceNumba(Kernels):
         return self.sink.out_shape(shape)
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
-        found = [recipe_forward(self), *self.sink.recipes(self.step.dtype, back=False)]
+        recipes = [recipe_forward(self), *self.sink.recipes(self.step.dtype, back=False)]
         if wanted is not None:
-            sink, how, own = self._way_back(wanted, constant)
-            found += [recipe_backward(self, sink, how, own), *sink.recipes(self.step.dtype, back=True)]
-        return found
+            sink, by_x, by_params = self._way_back(wanted, constant)
+            recipes += [recipe_backward(self, sink, by_x, by_params), *sink.recipes(self.step.dtype, back=True)]
+        return recipes
 
     def _way_back(self, wanted: Wanted, constant: bool) -> Tuple[Sink, str, Tuple[str, ...]]:
-        """The sink, how the gradient by the input is made, and the parameters, by their numbers."""
-        how = ("sum" if constant else "rows") if wanted.inputs else ""
-        own = (p for p in wanted.params if p in self.step.params)
-        return self.sink.wanting(wanted.params), how, numbers_of(self.step.params, own)
+        """The arguments of ``recipe_backward``: the sink; how the gradient by the input is made, see
+        ``backward_source``; and the neuron's parameters whose gradients are wanted, by their numbers.
+        """
+        by_x = ("sum" if constant else "rows") if wanted.inputs else ""
+        of_neuron = (p for p in wanted.params if p in self.step.params)
+        return self.sink.wanting(wanted.params), by_x, numbers_of(self.step.params, of_neuron)
 
     def forward(self, request: Request, keep: bool = True) -> Results:
         step, shape, steps, sink = self.step, request.shape, request.steps, self.sink
@@ -70,6 +76,7 @@ class SequenceNumba(Kernels):
         kept = [allocator.empty(s, step.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         chunk = sink.chunk_of(shape)
         arrays = self.rows(request.inputs), *self.given(request.params, shape, chunk), *map(self.first, request.state)
+        # without states to keep, the kernel still takes as many arrays; it does not touch them
         results = *map(flat, (out, *recorded)), *final, *(map(flat, kept) if kept else final)
         behind = sink.arrays(request.params, shape, step.dtype, back=False)
         numbers = (
@@ -90,79 +97,87 @@ class SequenceNumba(Kernels):
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
         step, shape, way = self.step, request.shape, self._way_back(wanted, request.constant)
         sink = way[0]
-        own = tuple(p for p in wanted.params if p in step.params)
+        names = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
         chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
         by_state = [allocator.empty(shape, step.dtype) for _ in step.states]
-        sums = [allocator.empty(_sums_shape(np.shape(request.params[name]), shape, chunk), step.dtype) for name in own]
+        shapes = (_sums_shape(np.shape(request.params[name]), shape, chunk) for name in names)
+        sums = [allocator.empty(sums_shape, step.dtype) for sums_shape in shapes]
         over_time = [*map(self.rows, (upstream.outputs, *upstream.recorded))]
         over_time += map(flat, upstream.saved) if upstream.saved else map(self.first, request.state)
-        given, scratch = self.given(request.params, shape, chunk), self.scratch(shape, len(own))
-        arrays = self.rows(request.inputs), *given, *over_time, scratch
+        params, scratch = self.given(request.params, shape, chunk), self.scratch(shape, len(names))
+        arrays = self.rows(request.inputs), *params, *over_time, scratch
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
         kernel = backward_of(self, *way)
         kernel(workers(shape), (request.steps, math.prod(shape), chunk, wanted.window, *table), arrays)
-        by_params = by_parameter(request, own, sums)
+        by_params = by_parameter(request, names, sums)
         return Gradients(by_x if wanted.inputs else None, by_state, {**by_params, **sink.results(behind, shape)})
 
     def scratch(self, shape: Tuple[int, ...], sums: int) -> Any:
         """Room in which each worker of a run backwards computes states again, and this many sums over time."""
         sink = self.sink
         room = (len(self.states) * (sink.every + 1) + sums) * sink.chunk_of(shape, back=True) + sink.room(shape)
-        return allocator.empty((workers(shape), room + -room % VECTOR), self.step.dtype)
+        return allocator.empty((workers(shape), room + -room % VECTOR), self.step.dtype)  # a multiple of whole vectors
 
     def rows(self, a: Any) -> Any:
         """(time, batch, ...) as (time, neurons), each row without gaps."""
         return in_rows(a, self.step.dtype)
 
     def first(self, state: Any) -> Any:
-        """The first row of a run, a run back, or its only block: states, or gradients by them. Where all are
-        zero, also as None, one chunk for all.
+        """States with which a run begins, or gradients by states with which a run back begins, as one row of neurons.
+
+        If all are zero, as at rest, or None, it is one chunk of zeros, from which a kernel reads for every chunk.
         """
         if state is None or state.size and not any(state.strides) and not state.item(0):
             return _chunk_of_zeros(self.step.dtype)
         return np.ascontiguousarray(state, self.step.dtype).reshape(-1)
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...], chunk: int) -> List[Any]:
-        """The neuron's parameters, with one value per neuron or with rows of a period, and the constants. Numbers are
-        arrays of one element.
+        """The neuron's parameters and its constants, as a kernel that takes chunks reads them.
+
+        A number is an array of one element. What has a value per neuron is one row for all neurons. If that would be
+        longer, it is as many rows of its period as a chunk needs: one that begins ``lo % period`` neurons after the
+        start of a period finds its values there, one after the other.
         """
         dtype = self.step.dtype
-        some: List[Any] = []
+        arrays: List[Any] = []
         for i, name in zip(self.step.trace.params, self.step.params):
             a = params[name]
             if i not in self.step.rows:
-                some.append(np.ascontiguousarray(a, dtype).reshape(-1))
+                arrays.append(np.ascontiguousarray(a, dtype).reshape(-1))
                 continue
-            own = _repeating(np.shape(a), shape)
-            rows = -(-chunk // math.prod(own)) + 1  # wherever in a row it begins, as much as a chunk lies behind
-            if rows * math.prod(own) < math.prod(shape):
-                some.append(allocator.copy(a.reshape(a.shape[-len(own) :]), (rows, *own), dtype).reshape(rows, -1))
+            period = _period(np.shape(a), shape)
+            rows = -(-chunk // math.prod(period)) + 1  # one more, for chunks that begin within a period
+            if rows * math.prod(period) < math.prod(shape):
+                repeated = allocator.copy(a.reshape(a.shape[-len(period) :]), (rows, *period), dtype)
+                arrays.append(repeated.reshape(rows, -1))
             else:
                 a = a if a.shape == shape else allocator.copy(a, shape, dtype)
-                some.append(np.ascontiguousarray(a, dtype).reshape(1, -1))
-        return [*some, self.step.constant_array]
+                arrays.append(np.ascontiguousarray(a, dtype).reshape(1, -1))
+        return [*arrays, self.step.constant_array]
 
 
-def _repeating(wide: Tuple[int, ...], shape: Tuple[int, ...]) -> Tuple[int, ...]:
-    """The last axes of a layer (batch, ...) over which the values of a parameter of shape ``wide`` differ: along those
-    before they repeat. () if there is one value.
+def _period(param: Tuple[int, ...], shape: Tuple[int, ...]) -> Tuple[int, ...]:
+    """The extents of a period: the last axes of a layer of ``shape`` (batch, ...), from the first on along which the
+    values of a parameter of shape ``param`` differ. For (4, 1, 1) in (8, 4, 6, 6) they are (4, 6, 6); () for one value.
     """
-    differing = (i for i, n in enumerate(wide) if n != 1)
-    return shape[len(shape) - len(wide) + next(differing, len(wide)) :]
+    differing = (i for i, n in enumerate(param) if n != 1)
+    return shape[len(shape) - len(param) + next(differing, len(param)) :]
 
 
-def _sums_shape(wide: Tuple[int, ...], shape: Tuple[int, ...], chunk: int) -> Tuple[int, ...]:
-    """The shape of the sums of which the gradient by a parameter consists: a value per neuron, or a row per chunk."""
-    own, chunks = _repeating(wide, shape), -(-math.prod(shape) // chunk)
-    if chunks > 1 and SHORTEST <= math.prod(own) <= chunk // 2:
-        return (chunks, *(1,) * (len(shape) - len(own)), *own)
+def _sums_shape(param: Tuple[int, ...], shape: Tuple[int, ...], chunk: int) -> Tuple[int, ...]:
+    """The shape of the sums over time from which the gradient by a parameter is made: a value for each neuron; or for
+    each chunk one period, into which the chunk has added up its neurons, which is less to write.
+    """
+    period, chunks = _period(param, shape), -(-math.prod(shape) // chunk)
+    if chunks > 1 and SHORTEST <= math.prod(period) <= chunk // 2:
+        return (chunks, *(1,) * (len(shape) - len(period)), *period)
     return (1, *shape)
 
 
 def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
-    """A step's parameters: one value per neuron or a number."""
+    """A step's parameters for kernels that take all neurons at once: a row of one value per neuron, or a number."""
     number = np.dtype(step.dtype).type
     return [
         np.ascontiguousarray(np.broadcast_to(params[name], shape), step.dtype).reshape(-1)
@@ -209,7 +224,7 @@ def recipe_forward(kernels: SequenceNumba) -> KernelRecipe:
 
 @Remembered
 def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> KernelRecipe:
-    """The recipe of the backward run; its chunks, in which it computes the states again, stay in cache."""
+    """The recipe of the backward run; arguments as for ``backward_source``."""
     source = backward_source(kernels.step, sink, by_x, by_params)
     return recipe_of_run(source, "backward", kernels.step.dtype, sink.every)
 

@@ -3,6 +3,20 @@
 A thread cannot compute a whole run of states again on its way back through time, having no room for them, so the
 forward kernel writes down the states that the backward kernel reads: T + 1 rows, the first one the initial state.
 Operations stand in the order of the loop over steps, each once: with contraction switched off the bits agree.
+
+``cuda.py`` and ``triton.py`` begin with a forward kernel in their languages. The loop of the backward kernel of
+``sc.Leaky(beta=0.9)``, in CUDA C::
+
+    for (long long t = steps - 1; t >= 0; --t) {
+        const F before_0 = F(kept_0[at]);
+        const F v10 = F(g[t * step_g + i]);         // the gradient by the spike
+        const F v11 = carry_0;                      // the gradient by the state after the step
+        const F v7 = after_0;
+        const F v16 = v10 * v15;
+        const F v17 = v11 + v16;
+        gx[at] = X(v17);
+        carry_0 = v20;
+        after_0 = before_0;
 """
 
 from __future__ import annotations
@@ -148,17 +162,18 @@ def backward_kernel(
     sums = {f"gp_{p}": results[f"p_{p}"] for p in by_params}
     if by_x and constant:
         sums["gx"] = results["x"]
-    given = {step.known[f"a_{s}"]: s for s in states if step.known.get(f"a_{s}") in leaves}
-    ahead = {s: value for value, s in given.items()}  # each value once
-    behind = [s for s in states if s in ahead or graph.inputs.get(f"s_{s}") in leaves]
-    _opening(body, leaves, sums, ahead, constant)
+    # of the states after the step, those that the derivative reads; of two states with one value, one
+    by_value = {step.known[f"a_{s}"]: s for s in states if step.known.get(f"a_{s}") in leaves}
+    after = {s: value for value, s in by_value.items()}
+    before = [s for s in states if s in after or graph.inputs.get(f"s_{s}") in leaves]
+    _opening(body, leaves, sums, after, constant)
     with body.block("backwards"):
-        for s in behind:
+        for s in before:
             body.write("fixed", kind="float", name=f"before_{s}", value=body.load(f"kept_{s}", "at"))
         texts = {f"s_{s}": f"before_{s}" for s in states}
         texts.update({f"c_{s}": f"carry_{s}" for s in states}, g="row", **{f"r_{s}": "row" for s in states})
         body.inputs(leaves, texts if constant else {"x": "row", **texts})
-        for s, value in ahead.items():
+        for s, value in after.items():
             body.fixed(value, f"after_{s}")
         body.ops(ops)
         if by_x and not constant:
@@ -167,7 +182,7 @@ def backward_kernel(
             body.write("assign", name=f"sum_{array}", value=f"sum_{array} + {target.value(value)}")
         for s in states:
             body.write("assign", name=f"carry_{s}", value=results[f"s_{s}"])
-        for s in ahead:
+        for s in after:
             body.write("assign", name=f"after_{s}", value=f"before_{s}")
         if windowed:
             body.numbers.append("window")
@@ -181,13 +196,13 @@ def backward_kernel(
     return body.kernel("backward")
 
 
-def _opening(body: _Body, leaves: Any, sums: Any, ahead: Any, constant: bool) -> None:
+def _opening(body: _Body, leaves: Any, sums: Any, after: Any, constant: bool) -> None:
     """The code of a backward kernel before its loop."""
     for s in body.step.trace.states:
         body.write("variable", name=f"carry_{s}", value=body.load(f"c_{s}", "i"))
     for array in sums:
         body.write("variable", name=f"sum_{array}", value=body.target.number(0.0))
-    for s in ahead:
+    for s in after:
         body.write("variable", name=f"after_{s}", value=body.load(f"kept_{s}", "steps * count + i"))
     body.params(leaves)
     if constant and body.graph.inputs.get("x") in leaves:

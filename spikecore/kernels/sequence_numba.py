@@ -1,5 +1,25 @@
 """Whole runs over time as Python source for Numba: a loop over chunks of neurons, in it time, innermost the neurons.
 
+The forward kernel of ``sc.Leaky(beta=0.9)``, whose graph is at the head of ``api/core/graph.py``::
+
+    def forward(worker, workers, table):                    # one of several threads
+        steps = table[0]                                    # the table: some numbers, then for each array its address
+        x, step_x = table[4], table[5]                      # and the distance of its rows; 0 if all are the same one
+        k_0 = fixed[0]                                      # beta
+        for own in range(worker * chunks // workers, (worker + 1) * chunks // workers):
+            lo = own * chunk                                # the chunk's first neuron
+            for begin in range(0, steps, EVERY):            # a block of steps
+                for t in range(begin, begin + length - 1, 2):        # two steps at once, with _0 and _1 at names
+                    row_0_x = row(x + ((t + 0) * step_x + lo) * SIZE)
+                    for j in range(width):                  # the chunk's neurons
+                        v21 = k_0
+                        s_0_0 = row_now_0[j]                # the state: numbered 0
+                        v2_0 = s_0_0 > F(1.0)               # v2 = greater(v0, 1.0)
+                        v4_0 = v21 * s_0_0
+                        row_0_out[j] = v9_0                 # the spike
+                        s_0_1 = v7_0                        # the state goes on to step 1 in a register
+                        row_now_0[j] = v7_1
+
 A chunk's states stay in cache for all of its time steps. The way back needs all of them: the forward kernel keeps those
 before every block of ``EVERY`` steps, and the backward kernel computes the others again, block by block, in scratch
 memory that fits the cache however long the sequence is.
@@ -18,7 +38,9 @@ from spikecore.kernels.emit import Source, constant_lines, filled, loads_of, row
 from spikecore.kernels.form import CONSTANT, Step
 from spikecore.kernels.sinks import PAIR, Sink
 
-NUMBERS = "steps", "count", "chunk", "option"  # with which a kernel's table begins
+#: A kernel's table begins with them: time steps, neurons, neurons of a chunk; ``option`` is another thing forwards and
+#: backwards.
+NUMBERS = "steps", "count", "chunk", "option"
 
 
 class _Run(Source):
@@ -37,21 +59,29 @@ class _Run(Source):
         self.add(1, *(f"{p} = row({p})[0]" for p in step.numbers))
         self.add(1, "fixed = row(constants)", *constant_lines(self.trace.graph, "fixed"))
         self.add(1, "chunks = (count + chunk - 1) // chunk")
-        first, behind = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
-        self.add(1, f"for own in range({first}, {behind}):", "    lo = own * chunk")
+        first, first_of_next = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
+        self.add(1, f"for own in range({first}, {first_of_next}):", "    lo = own * chunk")
         self.add(2, "width = min(chunk, count - lo)")
-        for p in step.rows:  # one row with a value for each neuron, or rows of a period
+        for p in step.rows:  # one row with a value for each neuron, or several periods, see ``SequenceNumba.given``
             self.add(2, f"row_p_{p} = row(p_{p} + (lo % step_p_{p} if step_p_{p} != 0 else lo) * SIZE)")
 
     def begin(self, now: str, first: str) -> None:
-        """Copy what a run begins with: for every state a row, or one chunk that stands for all."""
+        """Code that copies a chunk of all states from one group of arrays to another, e.g. from init_0 to now_0.
+
+        Args:
+            now, first: the beginnings of the arrays' names, of those that are written and of those that are read.
+        """
         for s in self.trace.states:
             self.add(2, f"row_{now}_{s} = {row(f'{now}_{s}')}")
             self.add(2, f"row_{first}_{s} = row({first}_{s} + lo * step_{first}_{s} * SIZE)")
             self.add(2, *filled(f"row_{now}_{s}", f"row_{first}_{s}[j]"))
 
     def loop(self, leaves: Any) -> Dict[Any, str]:
-        """The head of a loop over neurons: read parameters and constants. What their values are called."""
+        """Code: the head of a loop over neurons, which reads parameters and constants.
+
+        Returns:
+            the names of the variables that hold them, by the graph's values.
+        """
         self.add(4, "for j in range(width):")
         places = {f"p_{p}": f"row_p_{p}[j]" if p in self.step.rows else f"p_{p}" for p in self.trace.params}
         loads = loads_of(self.trace.graph, leaves, places)
@@ -61,13 +91,25 @@ class _Run(Source):
     def names(
         self, k: int, reads: Dict[str, str], values: Dict[str, Value], known: Dict[Any, str]
     ) -> Callable[..., str]:
-        """Read what the k-th of some steps begins with. What all its values are called."""
+        """Code that reads the inputs of the k-th of some steps.
+
+        Args:
+            k: the number of the step among those of the loop; its variables end in ``_k``.
+            reads: where each input stands, by its name, e.g. {"x": "row_0_x[j]"}.
+            values: the graph's inputs by name.
+            known: the result of ``loop``.
+
+        Returns:
+            a function that gives the variable's name for a value of the graph, and the text of a number.
+        """
         self.add(5, *(f"{name}_{k} = {text}" for name, text in reads.items()))
         names = {**known, **{values[name]: f"{name}_{k}" for name in reads}}
         return lambda value: names.get(value, f"{value}_{k}") if type(value) is Value else value_of(value)
 
     def after(self, name: Callable[..., str]) -> Dict[str, str]:
-        """The states after a step, as the next one begins with them: numbers, even if they were made by comparing."""
+        """The states as the ``reads`` of the next step, given the ``name`` of this one's variables: numbers, even where
+        a comparison has made them.
+        """
         kinds = self.trace.graph.types
         texts = ((s, name(v), kinds[v.number] == BOOL) for s, v in zip(self.trace.states, self.trace.after))
         return {f"s_{s}": f"F({text})" if compared else text for s, text, compared in texts}
@@ -136,8 +178,10 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     if by_x == "sum":
         run.add(2, f"sum_ = {row('gx')}", *filled("sum_", "F(0.0)"))
     for i, p in enumerate(by_params):
-        own = f"room + ({len(states)} * (EVERY + 1) + {i}) * chunk * SIZE"
-        run.add(2, f"sum_{p} = row({own} if step_gp_{p} != 0 else gp_{p} + lo * SIZE)", *filled(f"sum_{p}", "F(0.0)"))
+        in_scratch = f"room + ({len(states)} * (EVERY + 1) + {i}) * chunk * SIZE"
+        run.add(
+            2, f"sum_{p} = row({in_scratch} if step_gp_{p} != 0 else gp_{p} + lo * SIZE)", *filled(f"sum_{p}", "F(0.0)")
+        )
     run.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     run.add(3, "length = min(EVERY, steps - begin)", *sink.block())
     for s in states:
@@ -145,6 +189,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
         run.add(3, f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')} if step_kept_{s} != 0 else row(kept_{s})")
         run.add(3, *filled(f"first_{s}", f"row_kept_{s}[j]"))
     _states_again(run)
+    # with a window, steps go one by one, since a border may lie between two; else an odd number's last one alone
     run.add(3, "paired = 0 if option > 0 else length - length % 2")
     run.add(3, "for i in range(length - 1, paired - 1, -1):", "    t = begin + i")
     _steps_back(run, by_x, by_params, 1)
@@ -157,7 +202,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
 
 
 def _folded(sums: str, array: str) -> List[str]:
-    """A chunk's sums per neuron added up in its own row of an array, if that has rows of a period."""
+    """Code that adds up a chunk's sums, one per neuron, into its period, if the array has such a row for each chunk."""
     return [
         f"period = step_{array}",
         "if period != 0:",
@@ -205,6 +250,7 @@ def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> Non
         run.add(4, *(f"row_{k}_{array} = {_place(sink, array, k, t)}" for array in touched), *sink.gradients(k, t))
     if n == 1:
         run.add(4, "cut = option > 0 and t > 0 and t % option == 0")
+    # what is summed over time: the array of the sums, and the gradient that is added
     sums = {**({"sum_": "x"} if by_x == "sum" else {}), **{f"sum_{p}": f"p_{p}" for p in by_params}}
     known, totals = run.loop(leaves), {total: f"{total}[j]" for total in sums}
     carried = {f"c_{s}": f"row_now_{s}[j]" for s in trace.states}
@@ -213,13 +259,13 @@ def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> Non
         run.add(5, *(spelled(op, name) for op in ops))
         totals = {total: f"{text} + {name(results[sums[total]])}" for total, text in totals.items()}
         stores = {"gx": results["x"]} if by_x == "rows" else {}
-        if sink.remakes:  # the gradients by them have been read
+        if sink.remakes:  # spikes in place of the gradients by them, which have been read
             stores["g"] = trace.output
         run.add(5, *(f"row_{k}_{array}[j] = {name(value)}" for array, value in stores.items()))
         carried = {f"c_{s}": name(results[f"s_{s}"]) for s in trace.states}
     stop = "F(0.0) if cut else " if n == 1 else ""
     run.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
-    run.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
+    run.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")  # if there is nothing to do
     for k, t in enumerate(at):
         run.add(4, *sink.remade(k, t))
 

@@ -1,4 +1,12 @@
-"""Sinks, which store or multiply the spikes of a chunk where they are made: a part of the kernels of whole runs."""
+"""Sinks, which store or multiply the spikes of a chunk where they are made: a part of the kernels of whole runs.
+
+``Sink`` itself writes one line for each of the two steps at once: where their spikes go in memory::
+
+    row_0_out = row(out + ((t + 0) * step_out + lo) * SIZE)
+    row_1_out = row(out + ((t + 1) * step_out + lo) * SIZE)
+
+``readout.py`` and ``sparse/packed.py`` have others.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +32,7 @@ def workers(shape: Tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Sink:
-    """Spikes go to memory, and the gradients by them come from there. Other sinks do something else with them.
+    """The use that a kernel makes of spikes: here they go to memory, and the gradients by them come from there.
 
     A kernel takes a chunk of neurons through time, ``PAIR`` steps at once: it makes the spikes of these steps, one
     array after the other, and hands them to the sink. Backwards it takes the gradients by them from the sink.
@@ -41,11 +49,11 @@ class Sink:
     first_chunk: ClassVar[str] = "{worker} * chunks // workers"
 
     def behind(self, back: bool) -> Tuple[str, ...]:
-        """Names of the sink's arrays, which stand behind a kernel's others."""
+        """Names of the sink's arrays, which follow the kernel's other arrays in its table."""
         return ()
 
     def chunk(self, back: bool) -> List[str]:
-        """Before the first step of a chunk."""
+        """Code before the first step of a chunk."""
         return []
 
     def spikes(self, array: str, k: int, t: str) -> str:
@@ -53,23 +61,23 @@ class Sink:
         return row(array, t)
 
     def made(self, k: int, t: str) -> List[str]:
-        """After the spikes of a step."""
+        """Code after the spikes of a step are made."""
         return []
 
     def block(self) -> List[str]:
-        """Backwards, before a block of steps."""
+        """Code before a block of steps, backwards."""
         return []
 
     def gradients(self, k: int, t: str) -> List[str]:
-        """Before the gradients by the spikes of a step are read."""
+        """Code before the gradients by the spikes of a step are read."""
         return []
 
     def remade(self, k: int, t: str) -> List[str]:
-        """Backwards, after a step."""
+        """Code after a step backwards."""
         return []
 
     def block_end(self) -> List[str]:
-        """Backwards, after a block of steps."""
+        """Code after a block of steps, backwards."""
         return []
 
     def wanting(self, params: Tuple[str, ...]) -> Sink:

@@ -27,8 +27,8 @@ _own = threading.local()
 
 @contextlib.contextmanager
 def taken_as_larger(times: float) -> Iterator[None]:
-    """Meanwhile a run in this thread takes the kernels that a run so many times as large would take: a check on a few
-    steps and samples is to go the way of the whole.
+    """A context in which a run in this thread takes the kernels that a run so many times as large would take, so that a
+    check on a few steps and samples goes the way of the whole.
     """
     before, _own.times = times_larger(), times
     try:
@@ -38,12 +38,12 @@ def taken_as_larger(times: float) -> Iterator[None]:
 
 
 def times_larger() -> float:
-    """As how many times larger runs are taken; 1.0 outside of checks."""
+    """The factor of ``taken_as_larger``; 1.0 outside of it."""
     return getattr(_own, "times", 1.0)
 
 
 def least(repeating: bool) -> int:
-    """From how many neuron-steps on a run takes kernels."""
+    """The least number of neuron-steps for which a run takes kernels."""
     return math.ceil((REPEATED if repeating else LARGE) / times_larger())
 
 

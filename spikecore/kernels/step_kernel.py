@@ -91,7 +91,7 @@ def _backward(kernel: StepKernel, wanted: Tuple[str, ...]) -> Elementwise:
 
 
 def _gradients(step: Step, wanted: Tuple[str, ...]) -> Arrays:
-    """The gradients that are asked for and not zero, as values of the step's graph."""
+    """The wanted gradients that are not zero, as values of the step's graph, by the names of the inputs."""
     return {name: value for name, value in step.gradients.items() if name in wanted and value is not None}
 
 
@@ -102,5 +102,5 @@ def array_words(engine: Any) -> Any:
     def on_arrays(word: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args: word(*[engine.asarray(a) if isinstance(a, float) else a for a in args])
 
-    own = {name: on_arrays(getattr(xp, name)) for name in ("maximum", "minimum", "where")}
-    return SimpleNamespace(**{**vars(xp), **own, "astype": lambda x: xp.astype(x, engine.dtype)})
+    with_arrays = {name: on_arrays(getattr(xp, name)) for name in ("maximum", "minimum", "where")}
+    return SimpleNamespace(**{**vars(xp), **with_arrays, "astype": lambda x: xp.astype(x, engine.dtype)})

@@ -42,7 +42,7 @@ class Target:
         raise NotImplementedError
 
     def text(self, statement: str, **parts: Any) -> str:
-        """One of ``statements``."""
+        """A statement of the language, by its name in ``statements``, with its parts filled in."""
         stored = "X" if parts.get("array") in INPUT_TYPED else "F"
         return self.statements[statement].format(**parts, type=self.type, stored=stored)
 
@@ -51,7 +51,7 @@ class Target:
         return str(value) if type(value) is Value else self.number(0.0 if value is None else float(value))
 
     def spelled(self, op: Op) -> str:
-        """One word applied to its arguments."""
+        """An operation of the graph as an expression of the language."""
         args = [self.value(a) for a in op.args]
         if op.word == "pow" and type(op.args[1]) is float and op.args[1] in (0.0, 1.0, 2.0, 3.0):
             return " * ".join([args[0]] * int(op.args[1])) or self.number(1.0)
@@ -60,7 +60,7 @@ class Target:
         return self.words[op.word].format(*args, one=self.number(1.0), zero=self.number(0.0))
 
     def _clipped(self, x: str, low: Any, high: Any) -> str:
-        """Written with comparisons that keep a NaN; an infinite bound is none."""
+        """The word ``clip`` by comparisons, which keep a NaN; an infinite bound is left out."""
         text = x
         for sign, bound in ((">", high), ("<", low)):
             if type(bound) is Value or math.isfinite(bound):

@@ -10,6 +10,20 @@ its loops end with whole vectors. What lies between these rows means nothing, an
 
 Sums may be taken in any order here, so the compiler vectorises them. Which order that is depends on sizes and on a
 row's place in its chunk, never on values or threads.
+
+The product with two outs takes four rows at once, since eight sums fit the registers; what is left goes row by row::
+
+    def product(a, b, bias, out, rows, inner, wide):
+        for k in range(0, 2, 2):
+            for r in range(0, rows - 3, 4):
+                a0 = row(a + (r + 0) * inner * SIZE)
+                b0 = row(b + (k + 0) * inner * SIZE)
+                sum0_0 = F(0.0)
+                for j in range(inner):
+                    sum0_0 += a0[j] * b0[j]
+                    sum1_0 += a1[j] * b0[j]
+                out0[k + 0] = sum0_0 + row(bias)[k + 0]
+            for r in range(rows - rows % 4, rows):
 """
 
 from __future__ import annotations
@@ -36,15 +50,15 @@ def wide(inner: int) -> int:
 
 @lru_cache(maxsize=None)
 def tile(name: str, outs: int, dtype: str) -> CFunction:
-    """One of the three as a C function, for matrices of ``outs`` rows: called with addresses in the order of the
-    formulas, result last, then rows, inner and wide(inner). It lives as long as this reference to it.
+    """One of the three products as a C function, for matrices of ``outs`` rows. It takes addresses in the order of the
+    formulas, the result last, then rows, inner and wide(inner). It lives as long as a reference to it.
     """
     return make(recipe_of(name, outs, dtype))
 
 
 @lru_cache(maxsize=None)
 def recipe_of(name: str, outs: int, dtype: str) -> KernelRecipe:
-    """The recipe of the product."""
+    """The recipe of one of the three products."""
     most, size = AT_ONCE[name]
     source, write = Source(), {"product": _product, "by_rows": _by_rows, "by_weight": _by_weight}[name]
     source.add(0, f"def {name}({', '.join(ARGUMENTS[name])}, rows, inner, wide):")
@@ -70,7 +84,7 @@ def _groups(outs: int, size: int, by_itself: bool) -> List[Tuple[int, int, int]]
 
 
 def _name(source: Source, array: str, some: range, place: str, length: Any) -> None:
-    """Name some rows of an array."""
+    """Code that gives names to some rows of an array, e.g. a0 and a1."""
     source.add(3, *(f"{array}{i} = row({array} + ({place} + {i}) * {length} * SIZE)" for i in some))
 
 

@@ -1,6 +1,6 @@
-"""Running a step once on symbols: a neuron's step as a graph of single elements.
+"""A neuron's step as a graph of words on single elements: ``trace`` runs the step once on symbols.
 
-For example of ``sc.Leaky(beta=0.9)``: the graph in ``api/core/graph.py``.
+The graph of ``sc.Leaky(beta=0.9)`` stands at the head of ``api/core/graph.py``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from spikecore.api.surrogate.truncated import truncated
 
 
 class SymbolicEngine:
-    """As much of an engine as an elementwise step may ask for."""
+    """The engine that ``trace`` hands to a step: it has what an elementwise step may use, and records words."""
 
     name, device, dtype = "symbolic", "", "float"
 
-    def __init__(self, least: float = 0.0) -> None:
-        self.xp, self.least = ElementWords(WordGraph()), least
+    def __init__(self, sparse_backward: float = 0.0) -> None:
+        self.xp, self.sparse_backward = ElementWords(WordGraph()), sparse_backward
 
     def spike(self, u: Any, surrogate: Surrogate) -> Any:
-        return self.xp.spike(u, truncated(surrogate, self.least))
+        return self.xp.spike(u, truncated(surrogate, self.sparse_backward))
 
     def stop_gradient(self, x: Any) -> Any:
         return self.xp.stop_gradient(x)
@@ -52,7 +52,7 @@ class Trace:
     after: Tuple[Value, ...]
 
     def begins(self, other: Trace) -> bool:
-        """Whether the other one is the same step, its graph perhaps extended by a derivative."""
+        """Whether the other trace is of the same step; its graph may go on, e.g. with the derivative."""
         ops, values = len(self.graph.ops), len(self.graph.types)
 
         def parts(t: Trace) -> Any:
@@ -74,12 +74,12 @@ def trace(stepper: Any, params: Dict[str, Any], sparse_backward: float = 0.0) ->
     """
     engine = SymbolicEngine(sparse_backward)
     xp, graph = engine.xp, engine.xp.graph
-    given = {n: v if type(v) is float else xp.input(f"p_{n}") for n, v in params.items()}
+    values = {name: value if type(value) is float else xp.input(f"p_{name}") for name, value in params.items()}
     before = {name: xp.input(f"s_{name}") for name in stepper.state}
     x = xp.input("x")
     try:
-        y, after = one_step(engine, stepper, nested(given), State(before), x)
-    except Exception as error:  # noqa: BLE001  (whatever a step does with symbols; the loop shows if it is wrong)
+        y, after = one_step(engine, stepper, nested(values), State(before), x)
+    except Exception as error:  # noqa: BLE001  (the loop runs the step instead; if it is wrong, the loop says so)
         known = isinstance(error, Untraceable)
         raise error if known else Untraceable(f"on symbols it raises {type(error).__name__}: {error}") from error
     if not isinstance(y, Symbol) or any(not isinstance(after[name], Symbol) for name in stepper.state):

@@ -1,5 +1,18 @@
 """Programs as Triton kernels, for torch tensors on a CUDA device.
 
+The forward kernel of ``sc.Leaky(beta=0.9)``::
+
+    def forward(init_0, constants, x, kept_0, out, fin_0, count, steps, step_x, BLOCK: tl.constexpr):
+        i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)         # a block of neurons
+        mask = i < count
+        now_0 = tl.broadcast_to(tl.load(init_0 + i, mask, 0.0).to(tl.float32), (BLOCK,))
+        for t in range(steps):
+            v0 = now_0
+            v1 = tl.load(x + t * step_x + i, mask, 0.0).to(tl.float32)
+            v2 = v0 > tl.full((), 1.0, tl.float32)                              # v2 = greater(v0, 1.0)
+            tl.store(out + at, v9, mask)                                        # the spikes
+            now_0 = tl.broadcast_to(v7, (BLOCK,))
+
 Every operation is rounded on its own, as the loop over steps does it: contraction into fused multiply-adds is off, and
 float32 is divided by ``div_rn`` (Triton's ``/`` is off by up to 2 units in the last place). Loads come in the type of
 the states and stores cast by themselves: halves are a type of memory here, never of arithmetic.

@@ -37,10 +37,10 @@ def update(
     now, number = optimizer.scalars(step, lr), param.dtype.type
     threads, arrays = several(param.size, CHUNK + 1), {"param": param, "grad": grad, **slots}
     kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), str(param.dtype))
-    given = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    given.update({f"now_{name}": number(value) for name, value in now.items()})
+    reads = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    reads.update({f"now_{name}": number(value) for name, value in now.items()})
     outs = [allocator.empty(param.shape, param.dtype) for _ in kernel.outs]
-    kernel(given, constants, outs, threads)
+    kernel(reads, constants, outs, threads)
     return outs[0], dict(zip(optimizer.slots, outs[1:]))
 
 

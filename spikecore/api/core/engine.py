@@ -32,19 +32,20 @@ if TYPE_CHECKING:
 class Engine(abc.ABC):
     """Arrays, spikes, time and gradients: the only interface that the code under ``api/`` computes with.
 
-    Its class takes the option ``dtype``. ``extras`` has everything else, which only some engines
-    have.
+    Every engine's class takes the option ``dtype`` ("float32" or "float64"). What only some engines have is no member
+    of this class: it is in ``extras``.
 
     Attributes:
         name: its name for ``get_engine`` and for messages; no code branches on it.
         device: the device of its arrays, as text, e.g. "cpu".
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
-        lacks: features that are missing, each with the reason: "float64", "gradients" (it only evaluates), "groups" and
-            "keep_zeros" of optimisers, "reading" (values in a loss by NumPy), "backward" (functions of the gradient as
-            surrogates). It raises ``NotImplementedError`` with the reason in the message; the conformance suite then
-            skips the case and reports the reason.
-        extras: what it has of the kinds in ``api/core/extras.py``; in a subclass, what that class adds comes first.
+        lacks: features that are missing, by name, each with the reason: "float64"; "gradients" (it only evaluates);
+            "groups" and "keep_zeros" of optimisers; "reading" (a loss that looks at numbers, as NumPy code does);
+            "backward" (a surrogate that is any function of the incoming gradient). Where one is needed, the engine
+            raises ``NotImplementedError`` with the reason; the conformance suite skips the case and reports it.
+        extras: its objects of the kinds in ``api/core/extras.py``. The first of a kind counts, so a subclass puts its
+            own before those that it inherits.
     """
 
     name: str
@@ -62,9 +63,9 @@ class Engine(abc.ABC):
         if "extras" not in vars(cls):
             owner: Type[Engine] = next(base for base in cls.__mro__ if "extras" in vars(base))  # type: ignore[assignment]
             cls.extras = tuple(
-                one
-                for one in owner.extras
-                if all(getattr(cls, name, None) is getattr(owner, name, None) for name in one.instead_of)
+                extra
+                for extra in owner.extras
+                if all(getattr(cls, name, None) is getattr(owner, name, None) for name in extra.instead_of)
             )
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
@@ -83,10 +84,10 @@ class Engine(abc.ABC):
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
-        for name, option in inspect.signature(type(self)).parameters.items():  # options that are no defaults
-            held = getattr(self, name, option.default)
-            if name not in ("device", "dtype") and held != option.default:
-                rows.append((name, str(held)))
+        for name, option in inspect.signature(type(self)).parameters.items():  # options that the user has changed
+            value = getattr(self, name, option.default)
+            if name not in ("device", "dtype") and value != option.default:
+                rows.append((name, str(value)))
         return table(type(self).__name__, rows)
 
     @abc.abstractmethod
@@ -167,7 +168,8 @@ class Engine(abc.ABC):
         """Differentiate ``function(argument, *constants) -> (scalar, extra)`` by the leaves of ``argument``.
 
         Args:
-            function: what to differentiate, in vocabulary words.
+            function: what to differentiate, in vocabulary words. The second value that it returns, ``extra``, is
+                handed back and not differentiated.
             argument: an array or a tree of arrays of this engine.
             *constants: further arrays or trees, which are not differentiated.
 
@@ -196,7 +198,7 @@ class Engine(abc.ABC):
             params, buffers: its initial weights and buffers, as NumPy arrays by name.
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
-            **options: ``window``, for metrics ``record``, ``ranks`` where several processes train, and
-                where asked for ``memory``, ``accumulates``, ``divides`` (each rank holds a part of the weights) and
-                ``compiles``.
+            **options: ``window`` of truncated BPTT; ``record``, if a metric needs states; ``ranks``, if several
+                processes train. And if the user asks for them: ``memory``, ``accumulates``, ``divides`` (each rank
+                holds a part of the weights), ``compiles``.
         """

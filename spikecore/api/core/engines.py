@@ -32,7 +32,9 @@ argument_kind(Engine)
 
 
 class EngineEntry(NamedTuple):
-    """The place of an engine and its needs. An entry point can name one; the engine is imported at first use."""
+    """The place of an engine, and what must be installed for it. Packages with an engine offer such an entry by an
+    entry point; the engine itself is imported at first use.
+    """
 
     target: str  # "module:class", imported at first use
     needs: Tuple[str, ...] = ()  # packages that must be importable
@@ -41,9 +43,8 @@ class EngineEntry(NamedTuple):
     modules: Tuple[str, ...] = ()  # top-level names of the libraries whose arrays ``engine_of`` hands to the engine
     of: str = ""  # "module:function" from such an array to its engine; "": the engine's class, with the array's dtype
     extra: str = ""  # instead of ``install``: the name of spikecore's extra that installs them
-    converter: str = (
-        ""  # "module:function" that makes a Model of a module of these ``modules``, and of an input's shape
-    )
+    # "module:function" that makes a Model from an object of one of these ``modules`` and the shape of an input
+    converter: str = ""
     layers: Tuple[str, ...] = ()  # "module:class" of layers that need the engine's library
 
 
@@ -72,6 +73,7 @@ _PLUGINS = {  # engines of this project in packages of their own: entries to use
     ),
 }
 
+#: The converters of foreign models by the library that they come from, and the layers that need a library by name.
 CONVERTERS = {library: entry.converter for entry in _ENGINES.values() for library in entry.modules if entry.converter}
 LAYERS = {place.partition(":")[2]: place for entry in _ENGINES.values() for place in entry.layers}
 
@@ -133,12 +135,16 @@ def _object(path: str) -> Any:
     module, _, name = path.partition(":")
     if module in sys.modules:
         return getattr(sys.modules[module], name)
-    with at_work(lambda seconds: f"spikecore: loading {module}, {seconds:.0f} s"):
+    with at_work(lambda seconds: f"spikecore: loading {module}, {seconds:.0f} s"):  # said if it takes long
         return getattr(importlib.import_module(module), name)
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
     """The entry of an engine. Only names that are not ours take a look at all installed packages, which is slow.
+
+    Args:
+        name: of the engine.
+        remedy: what to write if ``name`` is that of a device, e.g. "cuda"; its place is ``{device!r}``.
 
     Raises:
         ValueError: no engine has this name; if it is that of a device, the message tells the remedy.
@@ -184,7 +190,7 @@ def engine_of(x: Any) -> Engine:
         TypeError: no engine handles such arrays.
     """
     root = type(x).__module__.partition(".")[0]
-    if hasattr(x, "engine"):  # an array that the tape records
+    if hasattr(x, "engine"):  # an array on a tape, or a symbol
         return x.engine
     if is_host(x):
         return get_engine("numpy", dtype=_float_name(x))

@@ -1,4 +1,4 @@
-"""``WordGraph``: code written down as the words that it applies; ``run`` computes it.
+"""``WordGraph``: a list of the words that some code applies, each with its arguments; ``run`` computes them.
 
 One step of ``sc.Leaky(beta=0.9)``, as ``str`` shows it; the new state is v7, the output v9:
 
@@ -97,7 +97,7 @@ class WordGraph:
         inputs: the values that are given, by name.
         ops: the operations.
         types: of each value, in the order of their numbers.
-        speaker: name and class of the layer that applies the next words, see ``Op``.
+        speaker: dotted name and class of the layer whose words are entered next; each ``Op`` keeps them.
     """
 
     inputs: Dict[str, Value] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class WordGraph:
             key = (*key, *[(name, _key(options[name])) for name in sorted(options)])
         try:
             out = self._known.get(key)
-        except TypeError:  # an argument without a hash
+        except TypeError:  # an argument without a hash: entered anew, under a key that nothing equals
             out, key = None, (object(),)
         if out is None:
             out = self._known[key] = self._new(kind)
@@ -137,8 +137,11 @@ class WordGraph:
         return Value(len(self.types) - 1)
 
     def needed(self, ends: Iterable[Any], given: Iterable[Value] = ()) -> Tuple[List[Op], Set[Value]]:
-        """The operations that lead from inputs and ``given`` values to those of ``ends`` that are values, and the
-        inputs and given values that they read.
+        """The operations that are needed to compute ``ends``, and the leaves that these read.
+
+        Args:
+            ends: what is wanted; numbers and None among them need no operation.
+            given: values that are known, and so leaves, besides the inputs.
         """
         wanted, leaves, kept = {end for end in ends if type(end) is Value}, {*self.inputs.values(), *given}, []
         for op in reversed(self.ops):
@@ -153,7 +156,9 @@ class WordGraph:
 
 
 def _key(argument: Any) -> Any:
-    """Equal for arguments that are the same; the operation that is entered keeps an array, and so its ``id``."""
+    """A key that is equal for equal arguments; for an array its ``id``, which no other array gets as long as the graph
+    holds this one.
+    """
     kind = type(argument)
     if kind is float:
         return repr(argument)  # 0.0 == -0.0

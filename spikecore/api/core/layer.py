@@ -1,8 +1,9 @@
 """Layers: the interface that neurons, stateless layers and containers share.
 
 A layer is a frozen dataclass with pure functions. It holds no weights and no state: parameters, buffers and state go
-in, outputs, buffers and state come out. Sequences are (time, batch, *features). A sequence that is constant in time
-has a time axis of 1 until it changes over time, so the first Linear of a directly encoded image runs once, not T times.
+in, outputs, buffers and state come out. Sequences are (time, batch, *features). A sequence of T equal steps is stored
+as one: its time axis has length 1. The first Linear behind a constant input therefore runs once, not T times; from the
+first layer with a state on, the time axis has length T.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class Pass:
         return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
     def start(self, resting: Any) -> Any:
-        """The current layer's state before the first step if the caller gives none: ``resting``, unless the engine
-        keeps states from one pass to the next.
+        """The first state of a layer to which the caller gives none: ``resting``. A subclass of ``Pass`` may return
+        another one: in an export, the states before a step are inputs of its graph.
         """
         return resting
 
@@ -116,7 +117,7 @@ class Layer(Concise, Checked, abc.ABC):
         """Shape of one input sample if the layer's own arguments determine it, else None."""
         return None
 
-    def check_engine(self, engine: Engine) -> None:  # noqa: B027  (no layer in words has a reason to)
+    def check_engine(self, engine: Engine) -> None:  # noqa: B027  (empty on purpose)
         """Refuse an engine that this layer cannot run on, with a TypeError; layers in words run on all."""
 
     @abc.abstractmethod
@@ -124,9 +125,9 @@ class Layer(Concise, Checked, abc.ABC):
         """Initial parameters and buffers, and the output's shape, for samples of ``shape``.
 
         Args:
-            key: names the random draws of the initial weights. A blank key asks for shapes alone. Since a file may name
-                layers of any size, draw weights by ``first_weight`` of ``host.py``: with a blank key it makes no array
-                of that size.
+            key: names the random draws of the initial weights. A blank key (``Key(..., blank=True)``) asks for shapes
+                alone. Draw weights by the functions of ``host.py``, which with a blank key make no array of that size:
+                so a file of a model can be checked, whatever sizes it names, before memory is taken.
             shape: shape of one input sample, without time and batch.
 
         Raises:
@@ -173,7 +174,9 @@ class Stateless(Layer):
 
     @property
     def once_prepared(self) -> Stateless:
-        """The layer that computes the same with prepared parameters."""
+        """The layer that computes the same from the result of ``prepare``: this one, but for wrappers of a layer that
+        do all their work in ``prepare``. Engines look through these for a ``Linear``.
+        """
         return self
 
     @abc.abstractmethod
@@ -185,6 +188,7 @@ class Stateless(Layer):
         return Result(*applied(self, run.engine, params, buffers, x, train=run.train, key=key))
 
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
+        # single steps draw nothing and update no statistics; layers with buffers are refused where steps run alone
         y, _ = applied(self, engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
         return y[0, ...], state
 
@@ -239,10 +243,11 @@ def layer_name(layer: Layer) -> str:
 
 
 def computes_as(layer: Any, kinds: Tuple[type, ...]) -> bool:
-    """Whether a layer is of one of these kinds and computes what that does: a subclass may compute something else."""
-    its, methods = type(layer), ("prepare", "run", "step", "apply")
+    """Whether a layer is of one of these classes, or of a subclass that overrides nothing of what they compute."""
+    its_class, methods = type(layer), ("prepare", "run", "step", "apply")
     return any(
-        issubclass(its, kind) and all(getattr(its, name, None) is getattr(kind, name, None) for name in methods)
+        issubclass(its_class, kind)
+        and all(getattr(its_class, name, None) is getattr(kind, name, None) for name in methods)
         for kind in kinds
     )
 

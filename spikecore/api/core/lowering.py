@@ -1,8 +1,8 @@
 """Stages: groups of neighbouring layers that an engine runs in one go.
 
-A container hands its layers to ``Stages.lower`` of the engine and runs the stages that this returns, one after the
-other. A stage returns the same outputs, buffers and states as its layers one by one, under their names; the engine
-chooses how it computes them. By default every layer is a stage of its own.
+A container hands its layers to the engine (``Stages.lower`` in ``extras.py``) and runs the stages that this returns,
+one after the other. A stage returns the same outputs, buffers and states as its layers one by one, under their names;
+the engine chooses how it computes them. By default every layer is a stage of its own.
 """
 
 from __future__ import annotations

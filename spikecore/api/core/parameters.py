@@ -13,7 +13,7 @@ from spikecore.api.core.random import Key
 from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
 from spikecore.printing import call, numbers
 
-POSITIVE = (1e-300, math.inf)  # the range of values whose inverse is a number, too
+POSITIVE = (1e-300, math.inf)  # bounds of a field that must be > 0; from 1e-300 on, 1 / value is finite
 
 
 class FixedArray:
@@ -50,7 +50,7 @@ class FixedArray:
         return numbers(self.data)
 
 
-Per = Optional[Literal["neuron", "channel"]]
+Per = Optional[Literal["neuron", "channel"]]  # how many values a learned parameter has, see ``learn``
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def learn(value: Union[Numbers, FixedArray, Initialiser], per: Per = None) -> Le
 
     Args:
         value: initial value, a number or an array that broadcasts to the neurons; finite. Or how to draw the values,
-            e.g. ``sc.init.normal(0.9, 0.05, high=1.0)``; those that draw each value by itself.
+            e.g. ``sc.init.normal(0.9, 0.05, high=1.0)``: an initialiser that draws each value independently.
         per: None (the default): one value for the whole layer; "neuron": one per neuron; "channel": one per channel
             (the first feature axis), for convolutional maps. Values that are drawn are one per neuron by default.
 
@@ -101,22 +101,23 @@ def learn(value: Union[Numbers, FixedArray, Initialiser], per: Per = None) -> Le
     return _learned("learn", "value", value, per)
 
 
-def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
+def _learned(function: str, name: str, value: Any, per: Per) -> Learn:
+    """A learnable parameter, once the argument ``name`` of ``learn`` or ``learn_tau`` is checked."""
     if per not in (None, "neuron", "channel"):
-        raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
+        raise ValueError(f"{function}: per={per!r} must be None, 'neuron' or 'channel'")
     if isinstance(value, Initialiser):
-        if not value.single:
+        if not value.single:  # it needs a matrix, e.g. to make it orthogonal
             raise TypeError(
-                f"{owner}: {name}={value!r} is for weights; give one such as sc.init.normal or sc.init.gamma"
+                f"{function}: {name}={value!r} is for weights; give one such as sc.init.normal or sc.init.gamma"
             )
         return Learn(value, per or "neuron")
-    value = constant(value, f"{owner}: {name}")
+    value = constant(value, f"{function}: {name}")
     flat = value.data.reshape(-1).tolist() if isinstance(value, FixedArray) else [value]
     if not flat or not all(map(math.isfinite, flat)):
-        raise ValueError(f"{owner}: {name}={shown(value)} must be {'finite' if flat else 'a number, or several'}")
+        raise ValueError(f"{function}: {name}={shown(value)} must be {'finite' if flat else 'a number, or several'}")
     if per is not None and isinstance(value, FixedArray) and value.shape != ():
         raise ValueError(
-            f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own values"
+            f"{function}: per={per!r} spreads one number; an array of shape {value.shape} already has its own values"
         )
     return Learn(value, per)
 
@@ -233,7 +234,8 @@ def decays_of(value: Param) -> Any:
         return plain
     if isinstance(plain, float):
         return decay(plain, value.dt)
-    return FixedArray([decay(tau, value.dt) for tau in plain.reshape(-1).tolist()]).data.reshape(plain.shape)
+    decays = [decay(tau, value.dt) for tau in plain.reshape(-1).tolist()]
+    return float64(decays).reshape(plain.shape)
 
 
 def check_range(owner: object, name: str, value: Param, low: float, high: float) -> None:
@@ -281,20 +283,23 @@ def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, 
 
 def _drawn(key: Key, owner: Any, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
     """The initial values that an initialiser draws; they pass the same checks as numbers from a user."""
-    how: Any = value.value
+    initialiser: Any = value.value
     size = shape if value.per == "neuron" else (shape[0],) + (1,) * (len(shape) - 1)
-    plain = drawn(how, key, name, size)
+    plain = drawn(initialiser, key, name, size)
     if key.blank:
         return plain
-    low, high = getattr(owner, "bounds", {}).get(name, (-math.inf, math.inf)) if value.dt is None else (0.0, math.inf)
+    is_tau = value.dt is not None
+    low, high = (0.0, math.inf) if is_tau else getattr(owner, "bounds", {}).get(name, (-math.inf, math.inf))
     least, most = float(plain.min()), float(plain.max())
-    if least < low or most > high or (value.dt is not None and least <= 0.0):
-        wrong = most if least >= low and most > high else least
-        allowed = "> 0" if value.dt is not None else f"in [{low:g}, {high:g}]"
+    too_low = least <= 0.0 if is_tau else least < low
+    if too_low or most > high:
+        wrong = least if too_low else most
+        allowed = "> 0" if is_tau else f"in [{low:g}, {high:g}]"
+        kind = type(owner).__name__
         raise ValueError(
-            f"{type(owner).__name__}: {name}={how!r} drew {wrong:.4g}, which must be {allowed}: give it low and high"
+            f"{kind}: {name}={initialiser!r} drew {wrong:.4g}, which must be {allowed}: give it low and high"
         )
-    return to_numpy(host().xp.log(plain)) if value.dt is not None else plain
+    return to_numpy(host().xp.log(plain)) if is_tau else plain
 
 
 def check_broadcast(owner: object, name: str, plain: Any, shape: Tuple[int, ...]) -> None:

@@ -1,8 +1,10 @@
-"""The way back through words that were applied: ``pull`` turns the gradients by results into those by arguments.
+"""The way back through words that were applied: from dL/d(result) to dL/d(argument), for every call.
 
-It reads the calls from the last to the first, applies the rules of ``rules.py``, and adds up the shares:
+``pull`` reads the calls from the last to the first, applies the rules of ``rules.py``, and adds up the shares:
 
-    for call in reversed(calls):  gradient of each argument += rule(gradient of the result)
+    for call in reversed(calls):  dL/d(argument) += rule(dL/d(result))     for each argument of the call
+
+"The gradient by x" is short for the gradient of the loss L with respect to x, here and in all code.
 
 On arrays it computes gradients: the NumPy engine's tape. On symbols it writes a graph's derivative into the graph.
 """
@@ -13,7 +15,7 @@ from typing import Any, Callable, Dict, Hashable, Iterable, NamedTuple, Optional
 
 from spikecore.api.core.words import VARIADIC
 
-Grads = Dict[Any, Any]  # gradients by slot
+Grads = Dict[Any, Any]  # gradients of the loss, each under the slot of the value that it belongs to
 
 
 def unbroadcast(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
@@ -28,12 +30,12 @@ def unbroadcast(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
 class AppliedWord(NamedTuple):
     """A word that was applied, and what its derivative reads.
 
-    A *slot* is the name of a value among the gradients, e.g. its number on a tape.
+    A *slot* is the key of a value in a dict of gradients, e.g. the value's number on a tape.
 
     Args:
         word: the word.
         args: what it was applied to, in order: arrays or symbols, numbers and options.
-        slots: of each argument; None: no gradient is wanted by it.
+        slots: of each argument; None where no gradient by it is wanted.
         options: its keyword options.
         out, slot: the result and its slot.
         products: the word's vector-Jacobian products, see ``rule_of``.
@@ -50,7 +52,7 @@ class AppliedWord(NamedTuple):
     shapes: bool = True
 
     def pull(self, xp: Any, grads: Grads) -> None:
-        """Replace the gradient by the result by those by the arguments."""
+        """Take dL/d(result) out of ``grads``, and add to it dL/d(argument) for each argument with a slot."""
         g = grads.pop(self.slot, None)
         if g is None:
             return
@@ -70,7 +72,8 @@ def pull(xp: Any, calls: Iterable[Any], grads: Grads) -> Grads:
     Args:
         xp: words on what the calls were made on.
         calls: from the last to the first: ``AppliedWord``s, and others that have a ``pull`` of their own.
-        grads: gradients by results, by their slots; those by arguments take their place.
+        grads: dL/d(result) for the results where the way back begins, by slot. It is changed in place and returned;
+            in the end it has the gradients by what no call has computed, such as parameters.
     """
     for call in calls:
         call.pull(xp, grads)

@@ -1,4 +1,4 @@
-"""Code that runs once on symbols, in place of arrays, and so writes the words that it applies into a ``WordGraph``.
+"""Symbols, on which code runs in place of arrays: each word that it applies is entered into a ``WordGraph``.
 
     graph = WordGraph()
     xp = ElementWords(graph)
@@ -68,21 +68,21 @@ class Symbol:
 
 
 class SymbolicWords:
-    """The vocabulary as a pen: each word enters an operation into a graph.
+    """An ``xp`` whose words compute nothing: each enters an operation into a graph and returns a symbol.
 
     Args:
-        graph: what it writes.
+        graph: the graph that gets the operations.
     """
 
     def __init__(self, graph: WordGraph) -> None:
         self.graph = graph
 
     def apply(self, word: str, args: Tuple[Any, ...], options: Dict[str, Any]) -> Any:
-        """A word, applied to symbols and others."""
+        """The result of a word on symbols and numbers."""
         raise NotImplementedError
 
     def attribute(self, symbol: Symbol, name: str) -> Any:
-        """An attribute of a symbol that is not its own."""
+        """An attribute that ``Symbol`` itself does not have, such as ``shape``; what a graph cannot know raises."""
         raise Untraceable(f"it looks at {'the numbers' if name.startswith('__array') else f'.{name}'} of an array")
 
 
@@ -134,8 +134,11 @@ class ElementWords(SymbolicWords):
         return 1.0
 
     def pull(self, ops: Iterable[Op], grads: Grads) -> Grads:
-        """Extend the graph by the way back through some of its operations, which come from the last to the first;
-        ``grads`` as for ``pull``, by value.
+        """Enter the derivative of some of the graph's operations into the graph.
+
+        Args:
+            ops: the operations, from the last to the first.
+            grads: as for ``pull``: symbols of gradients; the slot of a value is the value itself.
         """
         return pull(self, map(self._call, ops), grads)
 
@@ -143,6 +146,7 @@ class ElementWords(SymbolicWords):
         args = [Symbol(self, a) if type(a) is Value else a for a in op.args]
         slots = [a.value if type(a) is Symbol and a.dtype == "float" else None for a in args]
         products = rule_of(op.word)
+        # e.g. ``pow``, whose rule has no product for a symbol as exponent: zero would be wrong
         if products and op.word not in VARIADIC and any(slot is not None for slot in slots[len(products) :]):
             raise Untraceable(f"{op.word!r} has no derivative by its argument number {len(products) + 1}")
         return AppliedWord(op.word, args, slots, op.options, Symbol(self, op.out), op.out, products, shapes=False)
@@ -166,7 +170,7 @@ class ArrayWords(SymbolicWords):
     """The words on whole arrays. What depends on no symbol is computed at once, and is a constant of the graph.
 
     Args:
-        graph: what it writes.
+        graph: the graph that gets the operations.
         engine: the engine of the symbols, for those who ask for it.
         raw: the words as functions of plain arrays, by name; from their results come the shapes.
     """
@@ -182,13 +186,13 @@ class ArrayWords(SymbolicWords):
     def apply(self, word: str, args: Tuple[Any, ...], options: Dict[str, Any]) -> Any:
         out = self.raw[word](*[a.sample if type(a) is Symbol else a for a in args], **options)
         if word in ("zeros_like", "ones_like") or not any(type(a) is Symbol for a in args):
-            return out
+            return out  # a constant: of a symbol, these two read the shape alone, which is known
         return self.enter(word, args, options, out)
 
     def enter(self, word: str, args: Iterable[Any], options: Mapping[str, Any], out: Any) -> Symbol:
         """The result of a word, an array like ``out``, as a value of the graph."""
-        given = tuple([a.value if type(a) is Symbol else a for a in args])
-        return Symbol(self, self.graph.add(word, given, type_like(out), options), out)
+        arguments = tuple([a.value if type(a) is Symbol else a for a in args])
+        return Symbol(self, self.graph.add(word, arguments, type_like(out), options), out)
 
     def attribute(self, symbol: Symbol, name: str) -> Any:
         if name in ("shape", "ndim"):

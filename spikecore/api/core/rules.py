@@ -62,11 +62,12 @@ rule("erf", lambda xp, g, out, a: g * (2.0 / math.sqrt(math.pi)) * xp.exp(-a * a
 
 
 def _kept(xp: Any, g: Any, mask: Any) -> Any:
+    """``g`` where the mask is true, else zero."""
     return xp.where(mask, g, xp.zeros_like(g))
 
 
 def _winner(xp: Any, g: Any, a: Any, b: Any) -> Any:
-    """``g`` where a > b, half of it where a = b, else zero. A form with sign(a - b) would fail at inf - inf."""
+    """``g`` where a > b, half of it where a = b, else zero. With sign(a - b) it would be NaN for two infinities."""
     return g * (0.5 * xp.astype(a > b, str_dtype(g)) + 0.5 * xp.astype(a >= b, str_dtype(g)))
 
 
@@ -98,7 +99,7 @@ rule(  # out = a @ b for matrices (or stacks of them)
 )
 
 
-def _over_rows(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
+def _bias_product(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
     """The cotangent of a bias, one value per feature or channel: ``g`` summed over samples and positions."""
     return xp.sum(g, axis=(0, *range(2, g.ndim)))
 
@@ -107,7 +108,7 @@ rule(  # out = x W^T + b
     "linear",
     lambda xp, g, out, x, weight, bias=None: xp.matmul(g, weight),
     lambda xp, g, out, x, weight, bias=None: xp.matmul(_swapped(xp, g), x),
-    _over_rows,
+    _bias_product,
 )
 
 # ---- reductions ----------------------------------------------------------------------------------------------------
@@ -155,6 +156,7 @@ def along(xp: Any, values: Any, axis: Tuple[int, ...]) -> Any:
 
 
 def _moments(xp: Any, g: Any, out: Any, x: Any, axis: Tuple[int, ...]) -> Any:
+    """With n values per mean, dmean/dx = 1 / n and dvar/dx = 2 (x - mean) / n; here as slope x + constant."""
     count = math.prod(x.shape[i] for i in axis)
     slope = g[1, ...] * (2.0 / count)
     return x * along(xp, slope, axis) + along(xp, g[0, ...] / count - slope * out[0, ...], axis)
@@ -215,7 +217,8 @@ def _pieces(xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
     return parts
 
 
-def _layers(xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
+def _unstacked(xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
+    """The slices of ``g`` that belong to the arrays of a ``stack``."""
     before = (slice(None),) * (axis % g.ndim)
     return [g[(*before, i, ...)] for i in range(len(arrays))]
 
@@ -232,13 +235,12 @@ rule("broadcast_to", lambda xp, g, out, a, shape: g)
 rule("flip", lambda xp, g, out, a, axis: xp.flip(g, axis=axis))
 rule("take_slice", _slice_product)
 rule("concat", _pieces)  # variadic: one function for all arguments
-rule("stack", _layers)
+rule("stack", _unstacked)
 rule("pad", _unpadded)
 rule("astype", lambda xp, g, out, a, dtype: xp.astype(g, str_dtype(a)))
 
 # ---- space ---------------------------------------------------------------------------------------------------------
-# patches(x) lists the windows of x: (batch, channels, *space) -> (batch, channels, window, *space_out).
-# unpatches is its adjoint: it adds every window to its place in x. With them a convolution is a matrix product.
+# With patches, which list the windows of x, a convolution is a matrix product; unpatches is the adjoint of patches.
 
 
 def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:
@@ -251,7 +253,7 @@ def _conv_input(
 ) -> Any:
     zeros = (0,) * len(stride)
     least = placed_size(g.shape[2:], weight.shape[2:], stride, padding, zeros, dilation)
-    extra = tuple(n - m for n, m in zip(x.shape[2:], least))  # positions at the end that no window starts from
+    extra = tuple(n - m for n, m in zip(x.shape[2:], least))  # positions at the end that no window reaches
     return xp.conv_transpose(g, weight, None, stride, padding, extra, dilation, groups)
 
 
@@ -290,18 +292,20 @@ def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
 
 
 def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    """Each window's gradient goes to the first of its values that equals its maximum."""
     ones = (1,) * len(kernel)
     windows = xp.patches(x, kernel, stride, padding, ones, -math.inf)
-    shares, left = [], None
+    shares, unclaimed = [], None  # whether no value so far was the maximum; None: there was no value yet
     for i in range(windows.shape[2]):
-        reaches = windows[:, :, i, ...] == out
-        shares.append(g * xp.astype(reaches if left is None else reaches & left, str_dtype(g)))
-        left = xp.logical_not(reaches) if left is None else left & xp.logical_not(reaches)
+        is_maximum = windows[:, :, i, ...] == out
+        shares.append(g * xp.astype(is_maximum if unclaimed is None else is_maximum & unclaimed, str_dtype(g)))
+        no_maximum = xp.logical_not(is_maximum)
+        unclaimed = no_maximum if unclaimed is None else unclaimed & no_maximum
     return xp.unpatches(xp.stack(shares, axis=2), x.shape, kernel, stride, padding, ones)
 
 
-rule("conv", _conv_input, _conv_weight, _over_rows)
-rule("conv_transpose", _transposed_input, _transposed_weight, _over_rows)
+rule("conv", _conv_input, _conv_weight, _bias_product)
+rule("conv_transpose", _transposed_input, _transposed_weight, _bias_product)
 rule("avg_pool", _avg_pool)
 rule("max_pool", _max_pool)
 rule(

@@ -162,7 +162,7 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
         KeyError: a leaf of ``like`` is missing in ``flat``, or ``flat`` has a leaf that ``like`` lacks.
         ValueError: an array in ``flat`` has another shape than its counterpart in ``like``.
     """
-    wanted = dict(leaves(like)) if isinstance(like, Tree) and len(like) else {}
+    wanted = flatten(like)
     names = list(wanted)
     missing, extra = sorted(set(names) - set(flat)), sorted(set(flat) - set(names))
     if missing or extra:
@@ -175,12 +175,14 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
 
 
 def replaced(tree: Any, flat: Mapping[str, Any]) -> Any:
-    """The tree with the leaves of ``flat``, which has some of them by dotted path."""
+    """The tree with some of its leaves replaced: ``flat`` has the new ones, by dotted path."""
     return rebuild(tree, iter([flat.get(name, value) for name, value in leaves(tree)]))
 
 
 def nested(flat: Dict[str, Any], kind: Type[Tree] = Params) -> Any:
-    """A tree from dotted names; it and the trees in it are of this kind."""
+    """A tree from leaves by dotted name: {"1.beta": 0.9} gives a tree with an entry "1", a tree with an entry "beta".
+    All of them are of the class ``kind``.
+    """
     tree: Dict[str, Any] = {}
     for path, value in flat.items():
         *heads, last = path.split(".")

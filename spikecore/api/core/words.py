@@ -21,16 +21,19 @@ Every engine follows these conventions:
   shape to that of x. Several sizes lead to that of x if the stride is above 1: ``output_padding``, one int below the
   stride per space axis, is added to the smallest. ``matmul`` and ``unpatches`` could say the same; it is a word because
   libraries have faster code for it, and because it is the derivative of ``conv`` by its input.
+* ``patches(x, kernel, stride, padding, dilation, fill)`` lists the windows of x that a kernel meets: (batch, channels,
+  window, *space of the result). ``unpatches`` is its adjoint: it adds every window to its place in x.
 * ``moments(x, axis)`` stacks the mean and the biased variance of x over ``axis``, a tuple.
-* ``batch_norm(x, moments, weight, bias, axis, eps)`` is weight (x - mean) / sqrt(var + eps) + bias with the moments of
-  x itself over ``axis``, which are passed so that they are computed once; None where nothing else needs them. Its
-  derivative by x takes them for what they are, functions of x; by ``moments`` there is none. ``weight`` and ``bias``
-  have the axes of x that are not in ``axis``, or broadcast with them; each may be None.
+* ``batch_norm(x, moments, weight, bias, axis, eps)`` is weight (x - mean) / sqrt(var + eps) + bias, with mean and
+  variance of x itself over ``axis``. ``moments`` has them if the caller has computed them already, else it is None.
+  Either way they count as functions of x in the derivative by x, and there is no derivative by ``moments``. ``weight``
+  and ``bias`` have the axes of x that are not in ``axis``, or broadcast with them; each may be None.
 * ``max_pool`` gives its gradient to the first maximum in row-major order.
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
-* Python's operators on arrays are those of the array's library. Their values are those of the words, and so are their
-  derivatives, except for one: some libraries differentiate ``abs`` at 0 as 1. What is differentiated takes ``xp.abs``.
+* Python's operators on arrays are those of the array's library. They compute what the words compute, and have the
+  same derivatives, but for one: some libraries differentiate ``abs(x)`` at 0 as 1. So code under ``api/`` writes
+  ``xp.abs(x)`` where a gradient may be wanted.
 """
 
 from __future__ import annotations
@@ -82,9 +85,9 @@ class Vocabulary(SimpleNamespace):
     """An engine's ``xp``: the words as attributes. An unknown word raises an error that says how to list the words."""
 
     def __getattr__(self, name: str) -> Any:
+        hint = "; for labels use spikecore.spikegen.to_one_hot(labels, classes)" if name == "one_hot" else ""
         raise AttributeError(
-            f"engine.xp has no word {name!r}; sorted(vars(engine.xp)) lists the words that every engine has"
-            + "; for labels use spikecore.spikegen.to_one_hot(labels, classes)" * (name == "one_hot")
+            f"engine.xp has no word {name!r}; sorted(vars(engine.xp)) lists the words that every engine has{hint}"
         )
 
 
@@ -136,7 +139,8 @@ OPERATORS = {
     "__getitem__": "take_slice",
 }
 
-#: Operators that also exist with the operands exchanged.
+#: Operators that also exist with the operands exchanged, as in ``2.0 * x``. ``2.0 ** x`` is left out: ``pow`` takes
+#: constant exponents. Comparisons need none: Python asks for ``x > 2.0`` where it finds ``2.0 < x``.
 REFLECTED = ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__")
 
 #: Operators that also exist as ``a += b``.
@@ -145,7 +149,7 @@ IN_PLACE = ("__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__matmul
 #: Words whose first argument is a sequence of arrays.
 VARIADIC = ("concat", "stack")
 
-Kind = TypeVar("Kind", bound=type)
+Kind = TypeVar("Kind", bound=type)  # the class that ``with_operators`` gets and returns
 
 
 def with_operators(kind: Kind) -> Kind:

@@ -1,13 +1,13 @@
-"""Containers: layers made of layers. Each is a graph without cycles of layers and merges, and all run by one code.
+"""Containers: layers made of layers. Each describes itself as a graph without cycles, and one code runs them all.
 
-A container lists its nodes. A node is a name, a layer or a merge, and the names of the nodes whose outputs it takes:
+A container lists its nodes (see ``nodes.py``): a name, a layer or a merge, and whose outputs it takes:
 
     Residual(body)          body <- input;  "" <- input, body (Sum)
     Sequential(a, b)        0 <- input;  1 <- 0
     Concat(a, b)            0 <- input;  1 <- input;  "" <- 0, 1 (Concatenation)
 
-The output of the last node is the container's. All code that follows a signal through a network uses ``flow``: it sends
-arrays through the nodes to run the network, shapes to know its layers' sizes, kernels to compile it.
+The output of the last node is the container's. All code that follows a signal through a network uses ``flow``, which
+calls a function at each node: on arrays to run the network, on shapes to know its layers' sizes.
 """
 
 from __future__ import annotations
@@ -60,15 +60,18 @@ Chain = Tuple[Tuple[str, Layer], ...]
 
 
 class kept:  # noqa: N801  (used like property)
-    """``functools.cached_property`` without its lock, which torch.compile does not follow before Python 3.12."""
+    """``functools.cached_property`` without its lock, which torch.compile does not follow before Python 3.12.
 
-    def __init__(self, of: Callable[[Any], Any]) -> None:
-        self.of, self.__doc__ = of, of.__doc__
+    The first access stores the value in the object under the method's name, and Python finds it there from then on.
+    """
+
+    def __init__(self, method: Callable[[Any], Any]) -> None:
+        self.method, self.__doc__ = method, method.__doc__
 
     def __get__(self, container: Any, owner: Optional[type] = None) -> Any:
         if container is None:
             return self
-        value = vars(container)[self.of.__name__] = self.of(container)
+        value = vars(container)[self.method.__name__] = self.method(container)
         return value
 
 
@@ -111,7 +114,7 @@ class Container(Layer):
 
     @property
     def in_a_row(self) -> bool:
-        """Whether the layers are one behind the other, as in ``Sequential``."""
+        """Whether it runs its layers one behind the other, as ``Sequential`` does."""
         names = (INPUT, *(name for name, _ in self.children()))
         return self.lowers and [wire.sources for wire in self.wires] == [(name,) for name in names[:-1]]
 
@@ -140,11 +143,11 @@ class Container(Layer):
 
         def through(name: str, layer: Layer, shape: Shape) -> Shape:
             try:
-                params[name], new, shape = initialised(layer, key.child(name), shape)
+                params[name], its_buffers, shape = initialised(layer, key.child(name), shape)
             except ShapeError as error:
                 raise ShapeError(f"layer {name}: {error}") from None
-            if len(new):
-                buffers[name] = new
+            if len(its_buffers):
+                buffers[name] = its_buffers
             return shape
 
         def merged(merge: Merge, shapes: List[Shape], names: Tuple[str, ...]) -> Shape:
@@ -173,6 +176,7 @@ class Container(Layer):
         def through(name: str, stage: Stage, x: Any) -> Any:
             return trees.update(stage.run(run, params, buffers, state, x))
 
+        # ``extra`` finds how this engine makes stages of neighbouring layers, see ``extras.py``
         wires = staged(self.wires, extra(run.engine, Stages).lower(run.engine, self))
         return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, 2)))
 
@@ -181,10 +185,10 @@ class Container(Layer):
 
         def through(name: str, layer: Layer, x: Any) -> Any:
             x = layer.entering(engine, params[name], x)
-            below = layer.rest(engine, params[name], x)
+            its_state = layer.rest(engine, params[name], x)
             if layer.state:
-                resting[name] = below
-            return layer.step(engine, params[name], below, x)[0]  # only the output's shape is used
+                resting[name] = its_state
+            return layer.step(engine, params[name], its_state, x)[0]  # only the output's shape is used
 
         flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, 1))
         return State(resting)
@@ -194,9 +198,9 @@ class Container(Layer):
 
         def through(name: str, layer: Layer, x: Any) -> Any:
             x = layer.entering(engine, params[name], x)
-            x, below = layer.step(engine, params[name], state.get(name, State()), x)
+            x, its_state = layer.step(engine, params[name], state.get(name, State()), x)
             if layer.state:
-                after[name] = below
+                after[name] = its_state
             return x
 
         out = flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, 1))
@@ -244,7 +248,7 @@ class Graph(Container):
     outputs: Tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name in ("names", "layers", "outputs"):  # lists are taken, too; a network is hashed, and no list is
+        for name in ("names", "layers", "outputs"):  # as tuples: a network needs a hash
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "sources", tuple(map(tuple, self.sources)))
         if not len(self.names) == len(self.layers) == len(self.sources):
@@ -330,9 +334,9 @@ def stages_of(engine: Engine, container: Container, path: str = "") -> str:
     children, lines = dict(container.children()), []
     for stage in extra(engine, Stages).lower(engine, container):
         names = [f"{path}.{name}" if path else name for name in stage.covers]
-        only = children[stage.covers[0]] if len(names) == 1 else None
-        if isinstance(only, Container):
-            lines.append(stages_of(engine, only, names[0]))
+        child = children[stage.covers[0]] if len(names) == 1 else None
+        if isinstance(child, Container):
+            lines.append(stages_of(engine, child, names[0]))
         else:
             kinds = " + ".join(layer_name(children[name]) for name in stage.covers)
             lines.append(f"{' + '.join(names)} ({kinds}): {stage.explain(engine)}")
@@ -376,14 +380,14 @@ def with_children(container: Container, children: Dict[str, Layer]) -> Container
         layers = tuple(children.get(name, layer) for name, layer in zip(container.names, container.layers))
         return replace(container, layers=layers)
     if is_dataclass(container) and set(children) <= {f.name for f in fields(container)}:
-        return replace(container, **children)  # type: ignore[type-var]  # a dataclass, as was asked
+        return replace(container, **children)  # type: ignore[type-var]  # it is a dataclass, see above
     raise TypeError(f"{layer_name(container)} is a container whose layers cannot be replaced: they are not its fields")
 
 
 def connections_of(network: Layer) -> Tuple[str, ...]:
-    """Names of the weights of connections, as ``Layer.connections`` has them, dotted; a network may lack some."""
-    found = [(path, name) for path, layer in walk(network) for name in layer.connections]
-    return tuple(f"{path}.{name}" if path else name for path, name in found)
+    """Dotted names of the weights in ``Layer.connections``; those that are constants are no parameters."""
+    places = [(path, name) for path, layer in walk(network) for name in layer.connections]
+    return tuple(f"{path}.{name}" if path else name for path, name in places)
 
 
 def walk(network: Layer, path: str = "") -> Iterator[Tuple[str, Layer]]:

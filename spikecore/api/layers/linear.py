@@ -21,7 +21,7 @@ from spikecore.api.layers.spatial import Conv1d as Conv1d
 from spikecore.api.layers.spatial import Conv2d as Conv2d
 from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
-from spikecore.api.layers.spatial import first_weight, refuse_without_bias
+from spikecore.api.layers.spatial import drawn_weight, refuse_without_bias
 from spikecore.arguments import Size
 
 
@@ -59,9 +59,9 @@ class Linear(Stateless):
             raise ShapeError(f"Linear: samples of shape {shape}, expected ({self.in_features},); {self._remedy(shape)}")
         bound = 1.0 / math.sqrt(self.in_features)
         size = (self.out_features, self.in_features)
-        params = {"weight": first_weight(key, "weight", size, bound, self.weight_init)}
+        params = {"weight": drawn_weight(key, "weight", size, bound, self.weight_init)}
         if self.bias:
-            params["bias"] = first_weight(key, "bias", size[:1], bound, self.bias_init)
+            params["bias"] = drawn_weight(key, "bias", size[:1], bound, self.bias_init)
         return Init(Params(params), EMPTY, (self.out_features,))
 
     def _remedy(self, shape: Shape) -> str:
@@ -118,7 +118,7 @@ class Dropout(Stateless):
 
     p: float = 0.5
 
-    _told: ClassVar[Tuple[str, ...]] = ("p",)
+    _told: ClassVar[Tuple[str, ...]] = ("p",)  # printed even with its default
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.p < 1.0:

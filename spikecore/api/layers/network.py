@@ -74,7 +74,8 @@ class Output:
 
 def described(values: Any) -> str:
     """An array over time as text: type and shape, and the rate of its spikes, or the range of other values."""
-    if not all(getattr(values, "shape", ())) or getattr(getattr(values, "device", None), "type", "") == "meta":
+    is_empty = not all(getattr(values, "shape", ()))
+    if is_empty or getattr(getattr(values, "device", None), "type", "") == "meta":  # torch's device of shapes alone
         return text_of(values)
     flat = engine_of(values).to_numpy(values).reshape(-1)
     if bool(((flat == 0) | (flat == 1)).all()):
@@ -83,7 +84,7 @@ def described(values: Any) -> str:
 
 
 def _meant(name: str) -> str:
-    """The end of an error message about an ``Output`` taken for a tuple or an array."""
+    """The hint at the end of an error message about an ``Output`` used like a tuple or an array: what to write."""
     if name in ("mem", "membranes", "potential", "voltage"):
         return ": write out.membrane, (time, batch, *features)"
     return ": write out.spikes or out.membrane, (time, batch, *features), or out.states for other layers"
@@ -122,7 +123,8 @@ def forward(
         spikes = run.engine.xp.broadcast_to(spikes, (run.steps, *spikes.shape[1:]))
     states = layer_states(result.recorded)
     mem = states[last].get("mem") if last in states else None
-    behind = "" if mem is None or mem.shape == spikes.shape else _behind(network, last)
+    changed = mem is not None and mem.shape != spikes.shape  # layers behind the last neurons changed the shape
+    behind = _behind(network, last) if changed else ""
     return Output(spikes, states, result.state, last, behind), result.buffers
 
 
@@ -176,7 +178,8 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
         raise TypeError(f"record={record!r} must be True, False, 'last', or names of layers: {', '.join(known)}")
     names = (record,) if isinstance(record, str) else tuple(record)
     if "last" in names:
-        names = tuple(dict.fromkeys((*(name for name in names if name != "last"), *([] if last is None else [last]))))
+        others = [name for name in names if name != "last"]
+        names = tuple(dict.fromkeys(others if last is None else [*others, last]))
     for name in names:
         if name not in known:
             what = f"{unknown('layer to record', name, known)}; True records all" if known else "no layer has a state"

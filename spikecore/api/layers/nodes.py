@@ -30,7 +30,7 @@ class LayerNode(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """A node prepared for ``flow``. ``merges``: whether it is a merge; ``done``: the sources it takes last."""
+    """A node prepared for ``flow``. ``merges``: whether it is a merge; ``done``: sources that no later node takes."""
 
     name: str
     does: Any  # a layer or a merge; or the stage that an engine has made of layers
@@ -84,13 +84,13 @@ def flow(
 
 def staged(wires: Sequence[Wire], stages: Sequence[Stage]) -> List[Wire]:
     """The wires with stages instead of the layers that these cover."""
-    firsts = {stage.covers[0]: stage for stage in stages}
-    found: List[Wire] = []
+    by_first = {stage.covers[0]: stage for stage in stages}
+    result: List[Wire] = []
     for wire in wires:
         if wire.merges:
-            found.append(wire)
+            result.append(wire)
             continue
-        stage = firsts.get(wire.name)
-        if stage is not None:
-            found.append(Wire(stage.covers[-1], stage, wire.sources, False, wire.done))
-    return found
+        stage = by_first.get(wire.name)
+        if stage is not None:  # it has the sources of its first layer and the name of its last; others are inside it
+            result.append(Wire(stage.covers[-1], stage, wire.sources, False, wire.done))
+    return result

@@ -16,7 +16,7 @@ from spikecore.api.core.words import Array
 from spikecore.arguments import Size
 
 
-def first_weight(key: Key, name: str, shape: Shape, bound: float, how: Optional[Initialiser]) -> Any:
+def drawn_weight(key: Key, name: str, shape: Shape, bound: float, how: Optional[Initialiser]) -> Any:
     """The initial values of a weight or bias: as ``how`` says, else uniform in [-bound, bound)."""
     return uniform_weight(key, name, shape, bound) if how is None else drawn(how, key, name, shape)
 
@@ -111,9 +111,9 @@ class _Conv(Spatial):
         out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)
         size = (self.out_channels, self.in_channels // self.groups, *kernel)
         bound = 1.0 / math.sqrt(math.prod(size[1:]))
-        params = {"weight": first_weight(key, "weight", size, bound, self.weight_init)}
+        params = {"weight": drawn_weight(key, "weight", size, bound, self.weight_init)}
         if self.bias:
-            params["bias"] = first_weight(key, "bias", size[:1], bound, self.bias_init)
+            params["bias"] = drawn_weight(key, "bias", size[:1], bound, self.bias_init)
         return Init(Params(params), EMPTY, out)
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:

@@ -17,7 +17,7 @@ from spikecore.api.layers.spatial import (
     Spatial,
     check_groups,
     check_maps,
-    first_weight,
+    drawn_weight,
     refuse_without_bias,
 )
 from spikecore.arguments import Size
@@ -72,9 +72,9 @@ class _ConvTranspose(Spatial):
         out, (kernel,) = self.out_shape(shape), self._sizes("kernel_size")
         size = (self.in_channels, self.out_channels // self.groups, *kernel)
         bound = 1.0 / math.sqrt(math.prod(size[1:]))
-        params = {"weight": first_weight(key, "weight", size, bound, self.weight_init)}
+        params = {"weight": drawn_weight(key, "weight", size, bound, self.weight_init)}
         if self.bias:
-            params["bias"] = first_weight(key, "bias", (self.out_channels,), bound, self.bias_init)
+            params["bias"] = drawn_weight(key, "bias", (self.out_channels,), bound, self.bias_init)
         return Init(Params(params), EMPTY, out)
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:

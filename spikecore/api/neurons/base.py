@@ -62,7 +62,7 @@ class Neuron(ByKeyword, Stepper):
     surrogate: Surrogate = atan()
     graded_spikes_factor: Param = 1.0
 
-    _positional: ClassVar[bool] = False
+    _positional: ClassVar[bool] = False  # prints every field with its name, see ``Concise``
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
     gates: ClassVar[Tuple[str, ...]] = ()  # fields in (0, 1) whose learned value is the sigmoid of the parameter
@@ -80,6 +80,7 @@ class Neuron(ByKeyword, Stepper):
 
     @property
     def _told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        """The fields that print even with their defaults, see ``Concise``: the decays."""
         return tuple(self.bounds)
 
     @classmethod
@@ -94,8 +95,8 @@ class Neuron(ByKeyword, Stepper):
         for name in self.parameter_names():
             value = getattr(self, name)
             if isinstance(value, Learn):
-                first = initial(key, self, name, value, shape)
-                params[name] = first if key.blank or not self._is_gate(name, value) else self._logit(name, first)
+                start = initial(key, self, name, value, shape)
+                params[name] = start if key.blank or not self._is_gate(name, value) else self._logit(name, start)
             elif isinstance(value, FixedArray):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)
@@ -117,20 +118,20 @@ class Neuron(ByKeyword, Stepper):
     def _is_gate(self, name: str, value: Param) -> bool:
         return name in self.gates and isinstance(value, Learn) and value.dt is None
 
-    def _logit(self, name: str, first: Any) -> Any:
-        """The parameter whose sigmoid is a learned field's first value.
+    def _logit(self, name: str, value: Any) -> Any:
+        """The parameter whose sigmoid is the initial ``value`` of a learned field.
 
         Raises:
             ValueError: the value is not inside (0, 1).
         """
-        first = float64(first)
-        wrong = [v for v in first.reshape(-1).tolist() if not 0.0 < v < 1.0]
+        value = float64(value)
+        wrong = [v for v in value.reshape(-1).tolist() if not 0.0 < v < 1.0]
         if wrong:
             raise ValueError(
                 f"{type(self).__name__}: {name}=learn({wrong[0]!r}) must begin inside (0, 1): it is learned through a "
                 f"sigmoid; for a constant give {name}={wrong[0]!r}"
             )
-        return to_numpy(host().xp.log(first / (1.0 - first)))
+        return to_numpy(host().xp.log(value / (1.0 - value)))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         """All states zero, shaped like the input of one step."""
@@ -188,7 +189,7 @@ def refuse_parallel(owner: Any, neuron: Any) -> None:
             f"{type(owner).__name__}: {type(neuron).__name__} needs whole sequences, and this runs its neuron step by "
             "step; take SlidingPSN"
         )
-    if neuron.parallel and not type(neuron).parallel:
+    if neuron.parallel and not type(neuron).parallel:  # the user's choice, not a property of the class
         raise ValueError(
             f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"
         )

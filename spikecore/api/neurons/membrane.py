@@ -5,6 +5,9 @@ A neuron's own ``step`` only says how its membrane is updated::
     reset = self.reset(engine, params, state.mem)                  # R[t], or None
     mem = params.beta * self.reset_before(params, state.mem, reset) + x
     return self.fire(engine, params, self.reset_after(params, mem, reset))
+
+``before`` is the membrane potential before the step, U[t-1]. ``fire`` ends every step: it calls ``spike_of`` (quantise,
+spike, inhibit), which calls ``fires`` of ``Neuron`` (Theta(U - threshold) with its surrogate).
 """
 
 from __future__ import annotations
@@ -131,5 +134,5 @@ def winner(engine: Engine, potential: Any) -> Any:
     xp = engine.xp
     best = xp.expand_dims(xp.argmax(potential, axis=1), axis=1)
     features = potential.shape[1]
-    places = engine.asarray(list(range(features)), dtype="int64")
+    places = engine.asarray(list(range(features)), dtype="int64")  # the dtype of argmax
     return cast(engine, best == xp.reshape(places, (features,) + (1,) * (potential.ndim - 2)))

@@ -1,4 +1,4 @@
-"""A run over time: the run through ``Engine.scan``, its checks, and the noise of stochastic surrogates."""
+"""``Stepper``, the base of layers that run step by step: it checks their states and runs them by ``Engine.scan``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunStart(NamedTuple):
     state: State  # before the first step
     inputs: Any  # as ``project`` returns them
     resting: State  # the state at rest
-    plain: bool  # whether ``Engine.scan`` runs the layer itself: no noise is added, and no parallel form is used
+    plain: bool  # whether ``Engine.scan`` gets the layer as it is: it is not ``parallel``, and no noise is drawn for it
 
 
 class Stepper(Layer):
@@ -62,7 +62,9 @@ class Stepper(Layer):
 
     @property
     def core(self) -> Tuple[Neuron, str]:
-        """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
+        """The neuron that fires, and the prefix of its parameters' names: ``self`` and "" for a neuron, "neuron." and
+        the neuron inside for a wrapper such as ``Recurrent``.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
 
     def check_engine(self, engine: Engine) -> None:
@@ -88,7 +90,7 @@ class Stepper(Layer):
     def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> RunStart:
         """Prepare parameters, project the input, and check or make the first state of a run over time."""
         prepared = self.prepare(run.engine, params)
-        current = self.project(run.engine, prepared, x)
+        current = self.project(run.engine, prepared, x)  # the input as a current, in the neuron's sense
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
         start = run.start(resting) if state is None else self._checked(state, resting, run.path)
         noise = run.train and self.stochastic
@@ -113,9 +115,9 @@ class Stepper(Layer):
         if tuple(state) != tuple(self.state):
             raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
         for name in self.state:
-            found, expected = tuple(state[name].shape), tuple(resting[name].shape)
-            if found != expected:
-                raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
+            shape, expected = tuple(state[name].shape), tuple(resting[name].shape)
+            if shape != expected:
+                raise ShapeError(f"{where}: state {name!r} has shape {shape}, expected {expected}")
         return State(state)
 
 
@@ -184,7 +186,8 @@ class Noisy(InputWrapper):
 
 
 def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
-    """A neuron with drawn noise: the wrapped stepper, its input with the noise, and the ``steps`` of ``Engine.scan``.
+    """A neuron with drawn noise: the wrapped stepper, its input with the noise, and the ``steps`` of ``Engine.scan``,
+    which are None, since an input with noise has a row for every step.
 
     Raises:
         ValueError: no random key, or a neuron whose membrane is not shaped like its input.
@@ -192,7 +195,7 @@ def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, 
     if run.key is None:
         kind = type(neuron.core[0].surrogate).__name__
         raise ValueError(f"{kind}: training without a random key; pass key=Key((seed,))")
-    if any(tuple(part.shape) != tuple(current.shape[1:]) for part in resting.values()):
+    if any(tuple(state.shape) != tuple(current.shape[1:]) for state in resting.values()):
         raise ValueError(f"{type(neuron).__name__}: no stochastic surrogate, its states are not shaped like its input")
     engine, xp = run.engine, run.engine.xp
     shape = (current.shape[0] if run.steps is None else run.steps, *current.shape[1:])

@@ -219,14 +219,14 @@ class NetworkExecutor(Executor, GradientAccess):
         """The loss of a batch on the engine, the output, the new buffers, and the gradients of trained parameters."""
         run = self.training_pass(steps, key)
         frozen = len(self.trained) < len(leaves(self.params))
-        trained = Tree({n: p for n, p in leaves(self.params) if n in self.trained}) if frozen else self.params
+        varied = Tree({n: p for n, p in leaves(self.params) if n in self.trained}) if frozen else self.params
 
-        def value(trained: Tree, params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
-            params = replaced(params, trained) if frozen else trained  # type: ignore[arg-type,assignment]
+        def value(varied: Tree, params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
+            params = replaced(params, varied) if frozen else varied  # type: ignore[arg-type,assignment]
             return objective(self.network, self.loss, run, params, buffers, x, y, state, lengths)
 
         constants = self.params if frozen else EMPTY, buffers, x, targets, state
-        loss, (out, moved), grads = self.engine.value_and_grad(value, trained, *constants)
+        loss, (out, moved), grads = self.engine.value_and_grad(value, varied, *constants)
         return float(loss), out, moved, grads
 
     def add(
@@ -242,6 +242,7 @@ class NetworkExecutor(Executor, GradientAccess):
         state: Any = None,
         lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
+        # ``whole`` and ``last``, see ``GradientAccess.add``, are for executors that share a batch with other processes
         x, y = self.batch(inputs, targets)
         buffers = self.buffers if self.moved is None else self.moved
         option: Any = {"steps": steps, "key": key, "state": state, "lengths": lengths}
@@ -270,13 +271,13 @@ class NetworkExecutor(Executor, GradientAccess):
     def apply(self, grads: Params) -> None:
         by_name, xp, asarray = flatten(grads), self.engine.xp, self.engine.asarray
         params, before = dict(leaves(self.params)), self.optimizer_arrays
-        trained = {name: by_name[name] for name in self.trained}
-        if self.clip_norm is not None:
-            trained = {name: self.trained[name].existing(xp, params[name], g) for name, g in trained.items()}
-        self.check(squares_of(xp, trained))
-        trained = clipped(trained, self.squares, self.clip_norm)
+        gradients = {name: by_name[name] for name in self.trained}
+        if self.clip_norm is not None:  # with ``keep_zeros``, connections that do not exist do not count for the norm
+            gradients = {name: self.trained[name].existing(xp, params[name], g) for name, g in gradients.items()}
+        self.check(squares_of(xp, gradients))
+        gradients = clipped(gradients, self.squares, self.clip_norm)
         self.steps_done += 1
-        for name, grad in trained.items():
+        for name, grad in gradients.items():
             params[name], arrays = self.updated(self.trained[name], params[name], grad, before[name])
             before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
         self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
 
-@checked
-@isolated
-@alone
+@checked  # arguments against their annotations
+@isolated  # from modes of the array library, such as torch.no_grad
+@alone  # no other thread trains this model meanwhile
 def fit(
     self: Model,
     data: Union[Iterable[Any], ArrayLike],
@@ -131,8 +131,8 @@ def fit(
     unsupervised = not way.gradients and loss is None
     loss, optimizer = trainer.with_defaults(loss, optimizer)
     reported: Any = UNSUPERVISED if unsupervised else loss  # the loss in the history
-    measured = "rate" if unsupervised and metric is None else metric
-    metrics, epochs = metrics_of(measured, reported), whole_number("epochs", epochs, 1)
+    metrics = metrics_of("rate" if unsupervised and metric is None else metric, reported)
+    epochs = whole_number("epochs", epochs, 1)
     feed = Feed(num_steps, encoder, time_axis, compute.check_finite)
     batches = batches_for(self, data, targets, feed, batch_size, shuffle=True, unlabelled=not way.gradients)
     if are_arrays(validation):
@@ -157,6 +157,7 @@ def fit(
     common.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, learning=way)
     common["compute"] = replace(compute, memory=None)  # the memory budget may differ between ranks
     compare(self, ranks, batches, validation, **common, resume=resume)
+    # ``alike`` calls this in all processes that train together; if it raises in one, all raise
     batches, validation = ranks.alike(lambda: (sharded(batches, ranks), sharded(validation, ranks, empty=True)))
     training = Training(
         self, batches, reported, metrics, feed, start.epochs + epochs, optimizer.lr if way.gradients else 1.0,

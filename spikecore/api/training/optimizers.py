@@ -101,7 +101,7 @@ class Optimizer(_Ranged):
     keep_zeros: bool = False
     clip_norm: Optional[float] = None
 
-    _told: ClassVar[Tuple[str, ...]] = ("lr",)
+    _told: ClassVar[Tuple[str, ...]] = ("lr",)  # printed even with its default
 
     def __post_init__(self) -> None:
         self._check("lr", self.lr, 0.0, math.inf)
@@ -148,7 +148,12 @@ class Optimizer(_Ranged):
         return {name: self.of(name) for name in names}
 
     def rate(self, spec: Optimizer, lr: float) -> float:
-        """The learning rate of parameters with the optimiser ``spec`` of ``of``, when that of the others is ``lr``."""
+        """The learning rate of a group now.
+
+        Args:
+            spec: the group's optimiser, as ``of`` returns it.
+            lr: the learning rate of the parameters in no group now, after schedules.
+        """
         return lr if spec.lr == self.lr else lr * (spec.lr / self.lr)
 
     # ---- the update ----
@@ -283,7 +288,7 @@ class Adam(Optimizer):
 
     def scalars(self, step: int, lr: float) -> Scalars:
         b1, b2 = self.betas
-        return {"rate": lr / (1.0 - b1**step), "spread": math.sqrt(1.0 - b2**step)}
+        return {"rate": lr / (1.0 - b1**step), "spread": math.sqrt(1.0 - b2**step)}  # the corrections of both means
 
     def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
@@ -294,8 +299,8 @@ class Adam(Optimizer):
         (b1, b2), zero = self.betas, xp.zeros_like(param)
         mean = b1 * slots.get("exp_avg", zero) + (1.0 - b1) * grad
         square = b2 * slots.get("exp_avg_sq", zero) + (1.0 - b2) * (grad * grad)
-        spread = xp.sqrt(square) / now["spread"] + self.eps
-        return param - now["rate"] * (mean / spread), {"exp_avg": mean, "exp_avg_sq": square}
+        size = xp.sqrt(square) / now["spread"] + self.eps
+        return param - now["rate"] * (mean / size), {"exp_avg": mean, "exp_avg_sq": square}
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def _check_options(learning: Any, lengths: Any, differences: bool) -> None:
         raise ValueError("verify: learning=... computes no finite differences: leave differences=False out")
 
 
-REFERENCES: Tuple[EngineName, ...] = ("numpy", "torch")  # in this order
+REFERENCES: Tuple[EngineName, ...] = ("numpy", "torch")  # the first that is installed and independent is taken
 
 
 def _independent_of(engine: Engine) -> Any:
@@ -200,9 +200,10 @@ def _problem(
 
 
 def _differences(report: Report, problem: Problem, reference: Engine) -> None:
-    stuck = sorted({type(s).__name__ for s in _surrogates(problem.network) if not s.has_antiderivative})
-    if stuck:
-        report.note(DIFFERENCES, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
+    """Compare gradients with finite differences, in smooth mode: spikes are replaced by surrogates' antiderivatives."""
+    missing = sorted({type(s).__name__ for s in _surrogates(problem.network) if not s.has_antiderivative})
+    if missing:
+        report.note(DIFFERENCES, f"surrogate {', '.join(missing)} has no antiderivative", (), UNCHECKED)
         return
     try:
         engine = smooth(reference)
@@ -220,7 +221,7 @@ def add_slopes(report: Report, measured: Iterable[Slope]) -> None:
             worst[slope.name] = slope
     for name, slope in worst.items():
         errors = (abs(slope.analytic - slope.numeric), slope.error)
-        if slope.beside:
+        if slope.beside:  # at the given values the loss has a kink, so two points near them were checked: ``slopes``
             name = f"{name}, beside the given values"
         if slope.error > slope.limit and slope.blurred:
             name = f"gradient {name}: too small to see in the loss, whose rounding is larger"

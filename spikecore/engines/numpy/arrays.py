@@ -13,7 +13,7 @@ from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.rules import rule_of
 from spikecore.arguments import real
 from spikecore.engines.numpy import samples
-from spikecore.engines.numpy.namespace import namespace, raw_words
+from spikecore.engines.numpy.namespace import raw_words, recording
 from spikecore.engines.numpy.product import matmul, sparse_matmul
 from spikecore.engines.numpy.spiking import spiking
 from spikecore.engines.numpy.tape import Var
@@ -27,26 +27,26 @@ class ArrayEngine(Engine):
 
     Args:
         dtype: "float32" or "float64".
-        space: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
+        namespace: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
         fused: whether compiled kernels may be used, also in matrix products and convolutions of spikes.
 
     Raises:
         ValueError: another dtype.
     """
 
-    chunk = CHUNK
+    chunk = CHUNK  # how many random numbers ``fill`` makes per pass, by fours; more on a GPU (``cupy.py``)
 
-    def __init__(self, dtype: str, space: str, fused: Any) -> None:
+    def __init__(self, dtype: str, namespace: str, fused: Any) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         self.dtype = dtype
-        self.library = importlib.import_module(NAMESPACES.get(space, space))
-        self.namespace, self.fused = space, fused
+        self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
+        self.namespace, self.fused = namespace, fused
         self.device = "cpu"
         self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
-        self.xp = namespace(self.raw_words())
-        if space == "numpy" and fused is not False:
-            self.xp.conv = spiking(self.xp.conv)
+        self.xp = recording(self.raw_words())
+        if namespace == "numpy" and fused is not False:
+            self.xp.conv = spiking(self.xp.conv)  # looks whether its input is spikes, and then skips the zeros
 
     def __repr__(self) -> str:
         namespace = f", namespace={self.namespace!r}" if self.namespace != "numpy" else ""
@@ -59,11 +59,13 @@ class ArrayEngine(Engine):
         """The words of the vocabulary as functions of plain arrays, by name."""
         if self.namespace != "numpy":
             return raw_words(self.library, self.dtype, operator.matmul)
-        product = sparse_matmul if self.fused is not False else matmul
-        return samples.words(raw_words(self.library, self.dtype, product, samples.patches))
+        multiply = sparse_matmul if self.fused is not False else matmul
+        return samples.words(raw_words(self.library, self.dtype, multiply, samples.patches))
 
     def products(self, word: str) -> Tuple[Callable[..., Any], ...]:
-        """The vector-Jacobian products of a word for the tape: those of ``rule_of``, on NumPy on several threads."""
+        """The vector-Jacobian products of a word for the tape: those of ``rule_of``; with NumPy, the ones of words over
+        maps take a few samples at a time, on several threads.
+        """
         rules = rule_of(word)
         return samples.products(word, rules) if self.namespace == "numpy" else rules
 
@@ -73,7 +75,7 @@ class ArrayEngine(Engine):
         if type(x) is Var:
             return x
         wanted = getattr(self.library, dtype or self.dtype)
-        of_library = isinstance(x, type(self.library.zeros(1)))
+        of_library = isinstance(x, type(self.library.zeros(1)))  # array-API namespaces do not name their array class
         if of_library and x.dtype == wanted:
             return x
         floats = of_library and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))
@@ -94,9 +96,10 @@ class ArrayEngine(Engine):
     # ---- randomness ----
 
     def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
-        layout, maker = plan(tuple(shape), sample_axis, first), self.generator
-        out = maker.empty((layout.samples * layout.blocks, 4), dtype=getattr(maker, self.dtype))
-        fill(out, layout, stream(key), lambda a, b: maker.arange(a, b, dtype=maker.uint64), self.chunk)
+        layout, library = plan(tuple(shape), sample_axis, first), self.generator
+        # the generator makes a block of four numbers from each value of its counter
+        out = library.empty((layout.samples * layout.blocks, 4), dtype=getattr(library, self.dtype))
+        fill(out, layout, stream(key), lambda a, b: library.arange(a, b, dtype=library.uint64), self.chunk)
         return arrange(self.xp, layout, self.library.asarray(out))
 
 

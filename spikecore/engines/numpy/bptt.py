@@ -6,7 +6,9 @@ the textbook loop from the last step to the first. It computes step t once more 
 a small tape, and pulls the cotangents (the gradients of the loss) of the output and of the new state through this tape.
 The cotangent of the old state is carried on to step t - 1:
 
-    for t = T-1 .. 0:   (dS[t], dM[t] + carry)  --step t backwards-->  dI[t],  dtheta += ...,  carry
+    for t = T-1 .. 0:   (dS[t], dU[t] + carry)  --step t backwards-->  dI[t],  dparams += ...,  carry
+
+dS, dU and dI are the gradients of the loss by spikes, states and inputs; dU[t] is what a loss adds that reads states.
 
 docs/bptt.md walks through it for the Leaky neuron.
 """
@@ -92,24 +94,28 @@ def scan(
 ) -> Tuple[Any, State, State]:
     """``Engine.scan`` on arrays; on ``Var``s, the whole run is one node of their tape."""
     if inputs.ndim == 1:  # add an axis, because NumPy 1 computes with single numbers in float64
-        wide = map_leaves(lambda x: engine.xp.expand_dims(x, axis=0), state), engine.xp.expand_dims(inputs, axis=1)
-        results = scan(engine, stepper, params, *wide, steps, record, window)
+        with_axis = map_leaves(lambda x: engine.xp.expand_dims(x, axis=0), state), engine.xp.expand_dims(inputs, axis=1)
+        results = scan(engine, stepper, params, *with_axis, steps, record, window)
         outputs, recorded, final = (map_leaves(lambda x: x[..., 0], part) for part in results)
         return outputs, recorded, final
     steps = inputs.shape[0] if steps is None else steps
     operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
     tape = next((x.tape for x in operands if type(x) is Var), None)
-    wanted = any(_slot(x) is not None for x in operands)
+    differentiated = any(_slot(x) is not None for x in operands)
     plain_params, plain_state = map_leaves(_value, params), map_leaves(_value, state)
-    keep = 1 if record else (engine.checkpoint_every or 1) if wanted else 0
+    keep = 0  # the states are stored after every so many steps; 0: never
+    if record:
+        keep = 1
+    elif differentiated:
+        keep = engine.checkpoint_every or 1
     result = sweep(engine, stepper, plain_params, plain_state, _value(inputs), steps, keep)
     history = rebuild(state, iter([rows[1:, ...] for rows in result.kept or []])) if record else State()
     recorded = State({name: history[name] for name in record})
     if tape is None:
         return result.outputs, recorded, result.final
-    lift = tape.variable if wanted else tape.constant
+    lift = tape.variable if differentiated else tape.constant
     outputs, recorded, final = (map_leaves(lift, part) for part in (result.outputs, recorded, result.final))
-    if wanted:
+    if differentiated:
         node = Scan(engine, stepper, params, state, inputs, steps, window, result.kept, keep)
         node.outputs, node.recorded, node.final = outputs, recorded, final
         tape.nodes.append(node)
@@ -148,13 +154,13 @@ class Scan:
         carry = [grads.pop(leaf.slot, None) for _, leaf in leaves(self.final)]
         if g_outputs is None and all(g is None for g in (*carry, *(g for _, g in leaves(g_recorded)))):
             return
-        into = _GradientSums(self)
+        sums = _GradientSums(self)
         for t in reversed(range(self.steps)):
             g_output = None if g_outputs is None else g_outputs[t, ...]
-            carry = self._step_back(t, self._recorded_at(g_recorded, t), g_output, carry, into)
+            carry = self._step_back(t, self._recorded_at(g_recorded, t), g_output, carry, sums)
             if self.window and t and t % self.window == 0:
                 carry = [None] * len(carry)  # truncated BPTT: no gradient reaches the window before
-        into.finish(grads, carry)
+        sums.finish(grads, carry)
 
     def _states_before(self, t: int) -> List[Any]:
         """The states before step t, from the current segment of steps; if t is before it, compute that segment."""
@@ -176,9 +182,11 @@ class Scan:
         return [None if g is None else g[t, ...] for g in rows]
 
     def _step_back(
-        self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], into: _GradientSums
+        self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], sums: _GradientSums
     ) -> List[Any]:
-        """Compute step t again on a tape of its own and pull the cotangents through it."""
+        """Compute step t again on a tape of its own, and pull the cotangents through it: those of the inputs and
+        parameters go into ``sums``, those of the states before the step are returned.
+        """
         tape = Tape(self.engine)
         rows = iter(self._states_before(t))
         params = map_leaves(lambda leaf: _on(tape, leaf), self.params)
@@ -192,7 +200,7 @@ class Scan:
         for (_, leaf), g in zip(leaves(after), carry):
             accumulate(seeds, _slot(leaf), g)
         gradients = tape.backward(seeds)
-        into.add(t, gradients, params, x)
+        sums.add(t, gradients, params, x)
         return [gradients.get(leaf.slot) for _, leaf in leaves(before)]
 
 
@@ -215,8 +223,10 @@ class _GradientSums:
             return
         if self.inputs is None:
             self.inputs = self.node.engine.xp.zeros(self.node.inputs.shape)
-        constant = self.node.inputs.shape[0] == 1
-        self.inputs[0 if constant else t, ...] = self.inputs[0, ...] + share if constant else share
+        if self.node.inputs.shape[0] == 1:  # one input for all steps
+            self.inputs[0, ...] = self.inputs[0, ...] + share
+        else:
+            self.inputs[t, ...] = share
 
     def finish(self, grads: Grads, carry: List[Any]) -> None:
         """Add the gradients to those of the tape that contains the scan."""
@@ -235,9 +245,15 @@ def _slot(x: Any) -> Optional[int]:
     return x.slot if type(x) is Var else None
 
 
-def _on(tape: Tape, outer: Any, part: Any = lambda value: value) -> Any:
-    """An operand of a step on the tape of this step: a variable if its gradient is wanted, else a constant."""
+def _on(tape: Tape, outer: Any, at_step: Any = lambda value: value) -> Any:
+    """An operand of a step on the tape of this step: a variable if its gradient is wanted, else a constant.
+
+    Args:
+        tape: of the step.
+        outer: the operand of the whole run.
+        at_step: takes from its array what this step reads; default: all of it.
+    """
     if _slot(outer) is not None:
-        return tape.variable(part(outer.value))
+        return tape.variable(at_step(outer.value))
     value = _value(outer)
-    return value if type(value) in (int, float) else tape.constant(part(value))
+    return value if type(value) in (int, float) else tape.constant(at_step(value))

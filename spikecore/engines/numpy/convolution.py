@@ -78,6 +78,6 @@ def padded(xp: Any, x: Any, padding: Sizes, fill: float) -> Any:
     if not any(padding):
         return x
     space = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding))
-    wide = xp.full((*x.shape[:2], *space), fill, dtype=x.dtype)
-    wide[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, x.shape[2:])))] = x
-    return wide
+    larger = xp.full((*x.shape[:2], *space), fill, dtype=x.dtype)
+    larger[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, x.shape[2:])))] = x
+    return larger

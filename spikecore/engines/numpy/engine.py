@@ -23,11 +23,11 @@ from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan, wanted_of
 from spikecore.engines.numpy.smooth import Smooth
-from spikecore.engines.numpy.tape import Tape, Var, lower
+from spikecore.engines.numpy.tape import Tape, Var, without_tape
 from spikecore.engines.single_steps import StepDerivatives
 from spikecore.engines.stages import Neighbours, Scans
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
-from spikecore.kernels.select import Terms, choose
+from spikecore.kernels.select import Terms, choose, explain
 from spikecore.kernels.sizes import least
 
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
@@ -113,7 +113,7 @@ class NumpyEngine(Scans, ArrayEngine):
             return fused_scan(kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
-    def readout_scan(
+    def readout_scan(  # see ``Scans``
         self,
         stepper: Any,
         params: Params,
@@ -132,8 +132,8 @@ class NumpyEngine(Scans, ArrayEngine):
         kernels = self._kernels(stepper, params, state, inputs, steps, repeating, (), tuple(weight.shape))
         if kernels is None:
             return None
-        shift = self.xp.zeros((weight.shape[0],)) if bias is None else bias
-        readout_params = Params({**params, WEIGHT: weight, BIAS: shift})
+        bias = self.xp.zeros((weight.shape[0],)) if bias is None else bias
+        readout_params = Params({**params, WEIGHT: weight, BIAS: bias})
         out, _, final = fused_scan(kernels, readout_params, state, inputs, steps, window)
         return out, final
 
@@ -148,23 +148,23 @@ class NumpyEngine(Scans, ArrayEngine):
         record: Any,
         weight: Any = (),
     ) -> Any:
+        """The kernels for a run, or None where the loop is to run it; ``weight`` is the shape of a readout's, or ()."""
         overridden = type(self).step is not NumpyEngine.step  # a kernel would bypass the subclass's step
         if self.fused is False or (overridden and self.fused == "auto"):
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        any_size = self.target == "cpu" and not repeating  # in training the size alone decides: it repeats
-        how: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
-        terms = Terms(self.fused, self.dtype, least(repeating), self.target, **how)
-        asked = wanted_of(inputs, params, state), inputs.shape[0] == 1 < shape[0]
-        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, *asked)
+        # a training must give the same bits again, so there the size alone decides, not what is compiled already
+        any_size = self.target == "cpu" and not repeating
+        options: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
+        terms = Terms(self.fused, self.dtype, least(repeating), self.target, **options)
+        wanted, constant = wanted_of(inputs, params, state), inputs.shape[0] == 1 and shape[0] > 1
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, wanted, constant)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step of a neuron on plain arrays."""
         return one_step(self, stepper, params, state, x)
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.select import explain
-
         if isinstance(stepper, Container):
             return stages_of(self, stepper)
         if self.target:
@@ -181,7 +181,7 @@ class NumpyEngine(Scans, ArrayEngine):
         seeds = {} if slot is None else {slot: self.xp.ones_like(value.value)}
         grads = tape.backward(seeds)
         gradient = map_leaves(lambda v: grads[v.slot] if v.slot in grads else self.xp.zeros_like(v.value), lifted)
-        return lower(value), lower(extra), gradient
+        return without_tape(value), without_tape(extra), gradient
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

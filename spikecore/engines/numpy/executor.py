@@ -23,6 +23,8 @@ class NumpyExecutor(NetworkExecutor):
         self._spare: Optional[Tuple[Any, Stream]] = None
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
+        # ``slots``: the optimiser's arrays of this parameter. From as many entries as a run needs neuron-steps, a
+        # compiled kernel pays off.
         engine: Any = self.engine
         if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
             from spikecore.api.core.recorder import Untraceable
@@ -42,7 +44,7 @@ class NumpyExecutor(NetworkExecutor):
 
     def run_events(self, events: Any, shape: Shape, samples: int, **options: Any) -> Output:
         spare, self._spare = self._spare, None  # while it runs, no other thread gets it
-        key = self.params, self.buffers  # a changed weight is in another tree
+        key = self.params, self.buffers  # trees never change: after an update these are others
         if spare is None or any(a is not b for a, b in zip(spare[0], key)) or spare[1].batch_size != samples:
             stream = self.stream(shape, samples, ())
             if isinstance(stream, str):

@@ -21,7 +21,7 @@ SHORT = 16  # NumPy is slow for rows with fewer numbers, because it works row by
 
 _OPERATORS = {word: getattr(operator, name) for name, word in OPERATORS.items()}
 
-_STANDARD = (
+_STANDARD = (  # words that are functions of the array-API standard as they are
     "abs maximum minimum where exp log sqrt sin cos tanh atan reshape permute_dims expand_dims squeeze broadcast_to "
     "flip sign floor ceil round argmax argmin isfinite any all zeros_like ones_like"
 ).split()
@@ -30,15 +30,20 @@ _STANDARD = (
 def raw_words(
     xp: Any, dtype: str, matmul: Callable[[Any, Any], Any], patches: Optional[Callable[..., Any]] = None
 ) -> Dict[str, Callable[..., Any]]:
-    """All words as functions of plain arrays of the namespace ``xp``; new arrays have ``dtype``; ``matmul`` and, if
-    there is one, ``patches`` are the namespace's own.
+    """All words as functions of plain arrays.
+
+    Args:
+        xp: the array-API namespace.
+        dtype: dtype of new arrays.
+        matmul: the matrix product for arrays of this namespace.
+        patches: the word ``patches``, if this namespace has a faster way than slices.
     """
-    own = {
+    written_here = {
         "clip": lambda x, low, high: xp.clip(x, low, high),
         "concat": lambda *arrays, axis=0: xp.concat(list(arrays), axis=axis),
         "stack": lambda *arrays, axis=0: xp.stack(list(arrays), axis=axis),
-        "astype": lambda x, dtype: xp.astype(x, _named(xp, dtype), copy=False),
-        "sum": lambda x, axis=None, keepdims=False: xp.sum(x, axis=axis, dtype=_own(x), keepdims=keepdims),
+        "astype": lambda x, dtype: xp.astype(x, getattr(xp, dtype), copy=False),
+        "sum": lambda x, axis=None, keepdims=False: xp.sum(x, axis=axis, dtype=_sum_dtype(x), keepdims=keepdims),
         "mean": lambda x, axis=None, keepdims=False: xp.mean(x, axis=axis, keepdims=keepdims),
         "max": lambda x, axis=None, keepdims=False: xp.max(x, axis=axis, keepdims=keepdims),
         "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
@@ -52,14 +57,15 @@ def raw_words(
         "spike": lambda u, surrogate: xp.astype(u > 0, u.dtype),
         "stop_gradient": lambda x: x,
         "arange": lambda stop: xp.arange(stop),
-        "zeros": lambda shape, dtype=dtype: xp.zeros(shape, dtype=_named(xp, dtype)),
-        "ones": lambda shape, dtype=dtype: xp.ones(shape, dtype=_named(xp, dtype)),
-        "full": lambda shape, value, dtype=dtype: xp.full(shape, value, dtype=_named(xp, dtype)),
+        "zeros": lambda shape, dtype=dtype: xp.zeros(shape, dtype=getattr(xp, dtype)),
+        "ones": lambda shape, dtype=dtype: xp.ones(shape, dtype=getattr(xp, dtype)),
+        "full": lambda shape, value, dtype=dtype: xp.full(shape, value, dtype=getattr(xp, dtype)),
     }
-    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp, matmul, patches)}
+    standard = {name: getattr(xp, name) for name in _STANDARD}
+    return {**_OPERATORS, **standard, **written_here, **space_words(xp, matmul, patches)}
 
 
-def namespace(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
+def recording(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
     """The words, each of which records its call if an argument is a ``Var``."""
     return Vocabulary(**{name: _recorded(name, raw[name]) for name in WORDS})
 
@@ -79,11 +85,7 @@ def _recorded(name: str, raw: Callable[..., Any]) -> Callable[..., Any]:
     return chosen
 
 
-def _named(xp: Any, dtype: str) -> Any:
-    return getattr(xp, "bool" if dtype == "bool" else dtype)
-
-
-def _own(x: Any) -> Any:
+def _sum_dtype(x: Any) -> Any:
     """The dtype in which a sum is computed: that of a floating-point array; None (the library's default) for others."""
     return x.dtype if getattr(x.dtype, "kind", "f") == "f" else None
 
@@ -92,8 +94,8 @@ def _log_softmax(xp: Any, x: Any, axis: int) -> Any:
     if type(x) is np.ndarray and x.ndim > 1 and axis in (-1, x.ndim - 1) and x.shape[-1] < SHORT:
         columns = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)  # five times as fast: NumPy works row by row
         return _log_softmax(xp, columns, 0).T.reshape(x.shape)
-    shifted = x - xp.max(x, axis=axis, keepdims=True)  # the largest exponent is 0, so nothing overflows
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, dtype=x.dtype, keepdims=True))
+    below = x - xp.max(x, axis=axis, keepdims=True)  # the largest exponent is 0, so nothing overflows
+    return below - xp.log(xp.sum(xp.exp(below), axis=axis, dtype=x.dtype, keepdims=True))
 
 
 def _moments(xp: Any, x: Any, axis: Tuple[int, ...]) -> Any:

@@ -92,10 +92,10 @@ def _joined(tasks: Sequence[Callable[[], Any]], parts: Sequence[slice], count: i
 
 def _summed(tasks: Sequence[Callable[[], Any]]) -> Any:
     """The sum of what the tasks make, always in the same order."""
-    found: List[Any] = [None] * len(tasks)
+    results: List[Any] = [None] * len(tasks)
 
     def put(i: int) -> None:
-        found[i] = tasks[i]()
+        results[i] = tasks[i]()
 
     share([partial(put, i) for i in range(len(tasks))])
-    return sum(found[1:], found[0])
+    return sum(results[1:], results[0])

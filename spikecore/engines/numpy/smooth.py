@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.core.words import PIECEWISE_CONSTANT
 from spikecore.api.neurons.stepper import one_step
-from spikecore.engines.numpy.tape import Tape, lower
+from spikecore.engines.numpy.tape import Tape, without_tape
 
 HELD = (*(word for word in PIECEWISE_CONSTANT if not word.endswith("_like")), "stop_gradient")
 
@@ -55,7 +55,7 @@ class Smooth:
     def evaluate(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)``, forward only, on ``Var``s, so that operators call the words of this class, too."""
         tape = Tape(self)
-        return lower(function(*(map_leaves(tape.constant, argument) for argument in arguments)))
+        return without_tape(function(*(map_leaves(tape.constant, argument) for argument in arguments)))
 
     @contextmanager
     def record(self) -> Iterator[None]:

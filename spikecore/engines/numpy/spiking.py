@@ -24,13 +24,13 @@ def spiking(conv: Callable[..., Any]) -> Callable[..., Any]:
 
         arguments, options = (x, weight, bias), (stride, padding, dilation, groups)
         values = [a.value if type(a) is Var else a for a in arguments]
-        given = [a for a in values if a is not None]
-        usual = all(type(a) is np.ndarray and a.dtype == values[0].dtype for a in given)
+        present = [a for a in values if a is not None]
+        usual = all(type(a) is np.ndarray and a.dtype == values[0].dtype for a in present)
         maps = spike_maps_of(values[0], values[1].shape, *options) if usual else None
         if maps is None:
             return conv(*arguments, *options)
-        made = maps.convolved(*values[1:])
-        out = allocator.copy(made, made.shape, made.dtype)
+        convolved = maps.convolved(*values[1:])
+        out = allocator.copy(convolved, convolved.shape, convolved.dtype)
         tape = next((a.tape for a in arguments if type(a) is Var), None)
         slots = tuple(a.slot if type(a) is Var else None for a in arguments)
         if tape is None or not any(slots):

@@ -95,12 +95,12 @@ class CompiledStream(Stream):
         plan = self._plan
         if state is not None:
             check_state(state, self._resting)
-        given = flatten(self._resting if state is None else state)
+        first_states = flatten(self._resting if state is None else state)
         for signal in plan.signals:
             signal.hold(None)
         for n in plan.neurons:
             for name, array in zip(n.names, n.states):
-                array[...] = self.engine.asarray(given[f"{n.path}.{name}" if n.path else name])
+                array[...] = self.engine.asarray(first_states[f"{n.path}.{name}" if n.path else name])
             n.reached[...], n.awake[...] = 0, 1
             if n.recurrent:
                 n.spikes.hold(n.states[0])
@@ -133,11 +133,11 @@ class CompiledStream(Stream):
         if not self._plan.clock[0]:
             return RecordedStates()
         self._settle()
-        found = {}
+        by_layer = {}
         for n in self._recorded:
             names = {s: a.copy() for s, a in zip(n.names, n.states)}
-            found[n.path] = State({**names, "spikes": n.spikes.value.copy()})
-        return RecordedStates(found)
+            by_layer[n.path] = State({**names, "spikes": n.spikes.value.copy()})
+        return RecordedStates(by_layer)
 
     def _settle(self) -> None:
         """Bring the states of neurons that sleep up to date."""

@@ -115,7 +115,7 @@ class Tape:
         """Apply a word to arguments, some of which are ``Var``s, and record the call."""
         plain = [a.value if type(a) is Var else a for a in arguments]
         out = raw(*plain, **options)
-        slots = [a.slot if type(a) is Var else None for a in arguments]
+        slots = [a.slot if type(a) is Var else None for a in arguments]  # they count from 1, so any(slots) finds one
         products = self.engine.products(name) if any(slots) else ()
         if not products:
             return Var(out, self)
@@ -135,16 +135,17 @@ class Tape:
         return pull(self.xp, (nodes.pop() for _ in range(len(nodes))), grads)
 
 
-def lower(thing: Any) -> Any:
-    """Replace every ``Var`` in trees, tuples, lists, dicts and dataclasses by its array."""
-    if type(thing) is Var:
-        return thing.value
-    if isinstance(thing, Tree):
-        return map_leaves(lower, thing)
-    if isinstance(thing, (tuple, list)) and not hasattr(thing, "_fields"):
-        return type(thing)(lower(part) for part in thing)
-    if isinstance(thing, dict):
-        return {name: lower(part) for name, part in thing.items()}
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return dataclasses.replace(thing, **{f.name: lower(getattr(thing, f.name)) for f in dataclasses.fields(thing)})
-    return thing
+def without_tape(result: Any) -> Any:
+    """A result with the array in place of every ``Var`` in trees, tuples, lists, dicts and dataclasses."""
+    if type(result) is Var:
+        return result.value
+    if isinstance(result, Tree):
+        return map_leaves(without_tape, result)
+    if isinstance(result, (tuple, list)) and not hasattr(result, "_fields"):  # named tuples take no generator
+        return type(result)(without_tape(entry) for entry in result)
+    if isinstance(result, dict):
+        return {name: without_tape(entry) for name, entry in result.items()}
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        values = {f.name: without_tape(getattr(result, f.name)) for f in dataclasses.fields(result)}
+        return dataclasses.replace(result, **values)
+    return result

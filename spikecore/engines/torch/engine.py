@@ -88,12 +88,12 @@ class TorchEngine(Scans, Engine):
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         check_device(device)
         check_precision(precision, dtype, device)
-        for name, many, of in (
+        for name, number, unit in (
             ("checkpoint_every", checkpoint_every, "steps"),
             ("checkpoint_layers", checkpoint_layers, "layers"),
         ):
-            if many is not None and not is_whole(many, 1):
-                raise ValueError(f"{name}={many!r} must be a number of {of}, at least 1, or None")
+            if number is not None and not is_whole(number, 1):
+                raise ValueError(f"{name}={number!r} must be a number of {unit}, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
         self.sparse_backward = checked_least(sparse_backward)
         self.truncation = repr(self.sparse_backward)  # a text is a constant to Dynamo, a number may vary
@@ -102,7 +102,7 @@ class TorchEngine(Scans, Engine):
         self.xp.spike = truncating(self.xp.spike, self.sparse_backward)
         if precision != FULL:
             self.xp = narrow(self.xp, precision)
-            self.full = remade(self, precision=FULL)
+            self.full = remade(self, precision=FULL)  # runs the steps of neurons, which stay in float32
 
     def __repr__(self) -> str:
         truncation = f", sparse_backward={self.sparse_backward!r}" if self.sparse_backward else ""
@@ -156,11 +156,12 @@ class TorchEngine(Scans, Engine):
 
     # ---- spikes, time, gradients ----
 
-    def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
+    def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:  # see ``Scans``
         steps = max(1, FEW_BYTES // (elements * x.element_size()))
         if steps >= x.shape[0] or not x.is_cpu or compiling():
             return function(x)
-        batch, flat = x.shape[1], x.flatten(0, 1)  # on one axis, maps keep their memory order, and so do gradients
+        # with time and batch on one axis, maps have four axes, and torch keeps their memory order, as do gradients
+        batch, flat = x.shape[1], x.flatten(0, 1)
         parts = [function(part.unflatten(0, (-1, batch))) for part in flat.split(steps * batch)]
         return torch.cat([part.flatten(0, 1) for part in parts]).unflatten(0, (-1, batch))
 
@@ -176,32 +177,31 @@ class TorchEngine(Scans, Engine):
         window: Optional[int] = None,
         repeating: bool = False,
     ) -> Tuple[Any, State, State]:
-        time = ScanOptions(inputs.shape[0] if steps is None else steps, record, window, repeating)
+        options = ScanOptions(inputs.shape[0] if steps is None else steps, record, window, repeating)
         if self.precision != FULL:  # a neuron's step is in float32, products in it included
-            return self.full.scan(stepper, params, state, inputs, **time._asdict())
-        check_steps(time.steps, inputs.shape[0])
+            return self.full.scan(stepper, params, state, inputs, **options._asdict())
+        check_steps(options.steps, inputs.shape[0])
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
             state = map_leaves(torch.Tensor.float, state)
-            run = stepper, params, state
             # kernels for CUDA read half precision themselves
             if inputs.is_cuda and self.fused is not False and not read_by_dynamo():
-                results = fused_scan(self, *run, inputs, time)
+                results = fused_scan(self, stepper, params, state, inputs, options)
                 if results is not None:
                     return results
-            outputs, *rest = self.scan(*run, inputs.float(), **time._asdict())
+            outputs, *rest = self.scan(stepper, params, state, inputs.float(), **options._asdict())
             return outputs.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
             if can_pass(stepper):
                 from spikecore.engines.torch import compiling as dynamo
 
-                return dynamo.scan(self, stepper, params, state, inputs, time.steps, record, window)
+                return dynamo.scan(self, stepper, params, state, inputs, options.steps, record, window)
         elif self.fused is not False:
-            results = fused_scan(self, stepper, params, state, inputs, time)
+            results = fused_scan(self, stepper, params, state, inputs, options)
             if results is not None:
                 return results
-        return loop(self, stepper, params, state, inputs, time.steps, record, window)
+        return loop(self, stepper, params, state, inputs, options.steps, record, window)
 
-    def readout_scan(
+    def readout_scan(  # see ``Scans``
         self,
         stepper: Any,
         params: Params,
@@ -218,8 +218,8 @@ class TorchEngine(Scans, Engine):
         check_steps(steps, inputs.shape[0])
         if self.fused is False or not may_weigh(inputs, weight, bias):
             return None
-        time = ScanOptions(steps, (), window, repeating)
-        results = fused_scan(self, stepper, params, state, inputs, time, (weight, bias))
+        options = ScanOptions(steps, (), window, repeating)
+        results = fused_scan(self, stepper, params, state, inputs, options, (weight, bias))
         return None if results is None else (results[0], results[2])
 
     def any_size(self, repeating: bool) -> bool:
@@ -231,7 +231,7 @@ class TorchEngine(Scans, Engine):
         return not repeating
 
     def keeping(self) -> TorchEngine:
-        """The engine without ``checkpoint_layers``, and with all else that it has, such as words of several ranks."""
+        """This engine without ``checkpoint_layers``: all layers keep what their backward pass needs."""
         if self.checkpoint_layers is None:
             return self
         other = copy.copy(self)
@@ -294,6 +294,6 @@ class TorchEngine(Scans, Engine):
 def _in_half(layer: Any, precision: str) -> str:
     """For ``explain``: which of a layer's products are in half precision."""
     if isinstance(layer, Stepper):
-        return f"; the product with its input in {precision}, its steps in float32" * layer.projects
+        return f"; the product with its input in {precision}, its steps in float32" if layer.projects else ""
     layer = layer.layer if isinstance(layer, Quantized) else layer
-    return f"; its product in {precision}" * isinstance(layer, (Linear, *KERNELS))
+    return f"; its product in {precision}" if isinstance(layer, (Linear, *KERNELS)) else ""

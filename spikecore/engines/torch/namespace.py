@@ -34,14 +34,15 @@ _COMPAT = (
 def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vocabulary:
     """All words; new tensors are on ``device`` and have ``dtype``.
 
-    With ``lean``, words save time and memory: convolutions choose the memory order, products free memory early. With
-    ``look`` as well, products and convolutions look whether an operand is spikes.
+    With ``lean``, as the torch engine has them, words save time and memory: convolutions choose the memory order,
+    products free memory early. Without, each is one call of torch, which tracers and exports can follow. With ``look``
+    as well as ``lean``, products and convolutions look whether an operand is spikes.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, dtype=dtype: function(*args, dtype=getattr(torch, dtype), device=device)
 
-    own: Dict[str, Callable[..., Any]] = {
+    written_here: Dict[str, Callable[..., Any]] = {
         "add": lambda a, b: a + b,
         "subtract": lambda a, b: a - b,
         "multiply": lambda a, b: a * b,
@@ -80,11 +81,11 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
         "max_pool": _pooled(_lean_max_pool) if lean else _max_pool,
         "patches": _patches,
         "unpatches": _unpatches,
-        "spike": lambda u, surrogate: spike(u, surrogate, xp),
+        "spike": lambda u, surrogate: spike(u, surrogate, xp),  # ``xp`` is assigned below, before any call
         "stop_gradient": lambda x: x.detach(),
     }
-    table = {**{name: getattr(compat, name) for name in _COMPAT}, **own}
-    xp = Vocabulary(**{name: table[name] for name in WORDS})
+    functions = {**{name: getattr(compat, name) for name in _COMPAT}, **written_here}
+    xp = Vocabulary(**{name: functions[name] for name in WORDS})
     return xp
 
 
@@ -138,6 +139,7 @@ def _lean_max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
 
 
 def _pooled(pool: Callable[..., Any]) -> Callable[..., Any]:
+    """A pooling whose gradient has the memory order of its maps, see ``layout.py``."""
     return lambda x, *options: pooled(lambda maps: pool(maps, *options), x)
 
 

@@ -1,5 +1,8 @@
 """C from a step graph, in floating point or in integers; ``writer.py`` is where it begins.
 
+The examples at the heads of these files are of ``Linear(4, 6), Leaky(beta=0.9), Linear(6, 3), LI()``, or of layers that
+are named.
+
 1. ``lowering.py`` makes tasks of words, on views of arrays (``tasks.py``, ``views.py``).
 2. ``plan.py`` knows no language: loops (``schedule.py``), places in memory (``memory.py``), which arrays are spikes
    (``facts.py``).

@@ -1,4 +1,4 @@
-"""Facts about values that need no run of the network: which are spikes, 0 or 1."""
+"""The arrays of a step that hold spikes, 0 or 1: this follows from the words, without a run of the network."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def spikes_of(tasks: TaskList) -> Set[Value]:
     """
     hoped = {state.before for state in tasks.states if np.isin(state.rest, (0, 1)).all()}
     while True:
-        found = _found(tasks, hoped)
-        kept = {state.before for state in tasks.states if state.before in hoped and state.after in found}
+        spikes = _found(tasks, hoped)
+        kept = {state.before for state in tasks.states if state.before in hoped and state.after in spikes}
         if kept == hoped:
-            return found
+            return spikes
         hoped = kept
 
 

@@ -1,4 +1,11 @@
-"""Header and source of a network in C, around the body of its step."""
+"""Header and source of a network in C, around the body of its step.
+
+A table for each constant, and two functions::
+
+    static const float weight_0[24] = {
+    void net_reset(net_state *state)
+    void net_step(net_state *state, const float *in, float *out)
+"""
 
 from __future__ import annotations
 
@@ -130,13 +137,13 @@ class Pieces:
     @property
     def members(self) -> List[Tuple[str, int, str]]:
         """The members of ``net_state``, larger types first, so that there are no gaps: type, numbers, text."""
-        found = []
+        members = []
         for f in self.states:
             what = f"{f.dotted}: {sizes(f.shape)}{f.note}"
-            found.append((f.kind, f.rest.size, f"{f.name}[{f.rest.size}]; /* {what} */"))
-        found += [("uint32_t", 1, f"{name};") for name in self.counters]
-        found += [(kind, count, f"{name}[{count}];") for kind, name, count in self.scratch]
-        return sorted(found or [("float", 1, "scratch[1];")], key=lambda member: -SIZES[member[0]])
+            members.append((f.kind, f.rest.size, f"{f.name}[{f.rest.size}]; /* {what} */"))
+        members += [("uint32_t", 1, f"{name};") for name in self.counters]
+        members += [(kind, count, f"{name}[{count}];") for kind, name, count in self.scratch]
+        return sorted(members or [("float", 1, "scratch[1];")], key=lambda member: -SIZES[member[0]])
 
     @property
     def constant_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Which numbers come into a network: as the user says, or those of the quantiser that it begins with."""
+"""The format of a network's input: as the user says, or that of the quantiser with which the network begins."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def _first_quantiser(graph: StepGraph) -> Optional[Fixed]:
 
 
 def _constant_of(node: Op) -> Optional[float]:
-    """The one number among the arguments of a word of two."""
+    """The argument of a word of two that is a number."""
     numbers = [a for a in node.args if type(a) is not Value]
     return float(np.asarray(numbers[0]).ravel()[0]) if len(numbers) == 1 and np.size(numbers[0]) == 1 else None

@@ -1,4 +1,12 @@
-"""Products, convolutions, pooling and reductions as C in fixed point."""
+"""Products, convolutions, pooling and reductions as C in fixed point.
+
+They are those of ``float_kernels.py`` on integers, with the types in their names::
+
+    const int32_t v = in[i];
+    if (v != 0) {
+        for (int o = 0; o < outs; ++o) {
+            out[o] = (int16_t)(out[o] + v * weights[o]);
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For each word of a task, the grid and the range of what it gives, from those of what it takes.
+"""Rules for integers: for each word, the grid and the range of its result, from those of its arguments.
 
 The rules are exact: a value of the network is on its grid and in its range, whatever the input. A word whose result is
 on no grid (exp, a division by three) has no rule.
@@ -41,7 +41,7 @@ class KnownTask:
 
     @property
     def count(self) -> int:
-        """Number of the operand's numbers that a reduction makes one of."""
+        """How many numbers of its operand a reduction combines to one of its result."""
         return self.task.views()[0].size // max(self.task.to.size, 1)
 
 

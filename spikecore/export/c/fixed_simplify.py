@@ -17,7 +17,7 @@ Scaled = Tuple[Value, int]
 
 
 def simplified(tasks: TaskList, formats: Mapping[Value, Fixed], calls: Mapping[Task, KnownTask]) -> TaskList:
-    """The same step without tasks that give back the numbers of an array that is there.
+    """The same step without tasks whose result is equal to an array that exists already.
 
     A ``clip`` of what ``floor`` has given is the end of a quantiser: it gets the option "counted".
 

@@ -1,4 +1,15 @@
-"""A plan as C in fixed point: the body of ``net_step``, stage by stage."""
+"""A plan as C in fixed point: the body of ``net_step``, stage by stage.
+
+A quantised Linear and a Leaky whose state has a ``FixedPoint(16, 8)``, so that 256 stands for 1.0::
+
+    for (int i = 0; i < 6; ++i) {
+        const int32_t v_2 = state->mem_1[i] + (sum_0[i] + constant_0[i] * 16) * 2 - (state->mem_1[i] > 256) * 512;
+        const int32_t mem = net_floor32(v_2 + 1, 1);
+        const int32_t spk = mem - 256 > 0;
+        state->mem_1[i] = (int16_t)mem;
+        spk_1[i] = (int8_t)spk;
+    }
+"""
 
 from __future__ import annotations
 
@@ -51,7 +62,7 @@ class FixedSource(StepSource):
         return f"int{self.widths[value]}_t"
 
     def formatted(self, value: Value) -> Fixed:
-        """The numbers of an array."""
+        """The format of the numbers of an array."""
         return self.step.formats[value]
 
     def constant_table(self, value: Value, layer: str) -> str:
@@ -91,40 +102,40 @@ class FixedSource(StepSource):
         names, writes = Names(self.names.taken), []
         known: Dict[Value, Number] = {}
         for task in stage.tasks:
-            given = [self._given(read, task, local, known, places) for read in task.reads]
-            found = self._computed(lines, names, task, given)
-            own, stored = task.out in local, any(each is task for each in stores)
-            named = (own and uses[task.out] > 0) or len(stores) > 1 if stored else uses[task.out] > 1
-            if named or (not stored and len(found.text.text) > LONGEST):
-                found = self._variable(lines, names, task, found)
-            if stored:
+            operands = [self._given(read, task, local, known, places) for read in task.reads]
+            result = self._computed(lines, names, task, operands)
+            is_local, is_stored = task.out in local, any(each is task for each in stores)
+            gets_name = (is_local and uses[task.out] > 0) or len(stores) > 1 if is_stored else uses[task.out] > 1
+            if gets_name or (not is_stored and len(result.text.text) > LONGEST):
+                result = self._variable(lines, names, task, result)
+            if is_stored:
                 kind = self.formatted(task.out)
-                bits = bits_of(found.kind, kind)
-                text = self.stored(found.at(kind.fraction, bits), task.out, bits)
+                bits = bits_of(result.kind, kind)
+                text = self.stored(result.at(kind.fraction, bits), task.out, bits)
                 writes.append(f"{self.base(task.out, task.layer)}[{places[id(task.to)]}] = {text};")
-            if own:
-                known[task.out] = found
+            if is_local:
+                known[task.out] = result
         lines.add(*writes)
 
-    def _computed(self, lines: Lines, names: Names, task: Task, given: List[Number]) -> Number:
-        """The result of a task; lines that must precede it are added."""
+    def _computed(self, lines: Lines, names: Names, task: Task, operands: List[Number]) -> Number:
+        """The result of a task as an expression; lines that must stand before it are added."""
         result, known = self.step.results[task], self.step.calls[task]
         if task.word != "clip":
-            return Number(self.fixed_words(task.word, known, given, result), result)
+            return Number(self.fixed_words(task.word, known, operands, result), result)
         name = names.new(self.variable_name(task))
-        bits, text, more = self.fixed_words.clip(known, given[0], result, name)
+        bits, text, more = self.fixed_words.clip(known, operands[0], result, name)
         if not more:
             names.taken.discard(name)
             return Number(text, result)
         lines.add(f"int{bits}_t {name} = {text.text};", *more)
         return Number(Text(f"(int32_t){name}", PREFIX) if bits > bits_of(result) else Text(name), result)
 
-    def _variable(self, lines: Lines, names: Names, task: Task, found: Number) -> Number:
-        if found.constant is not None or found.text.text.isidentifier():
-            return found
+    def _variable(self, lines: Lines, names: Names, task: Task, result: Number) -> Number:
+        if result.constant is not None or result.text.text.isidentifier():
+            return result
         name = names.new(self.variable_name(task))
-        lines.add(f"const int{bits_of(found.kind)}_t {name} = {found.text.text};")
-        return replace(found, text=Text(name))
+        lines.add(f"const int{bits_of(result.kind)}_t {name} = {result.text.text};")
+        return replace(result, text=Text(name))
 
     def _given(
         self, read: Operand, task: Task, local: Any, known: Dict[Value, Number], places: Dict[int, str]

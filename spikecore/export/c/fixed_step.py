@@ -1,4 +1,4 @@
-"""Which integers a network computes: for each array of a step its binary point and its range.
+"""The integers of a network: for each array of a step, its binary point and its range.
 
 In a network that is quantised with powers of two, each number is an integer times a power of two. The grid and the
 range of an array follow from those of what it is computed from (``fixed_rules.py``). A state comes back as its own
@@ -214,8 +214,8 @@ class _Rules:
 
     def call(self, task: Task, formats: Mapping[Value, Fixed]) -> KnownTask:
         """A task with what is known of its operands."""
-        given = tuple(formats[r.root] if isinstance(r, View) else _kind(r, self.graph.dtype) for r in task.reads)
-        return KnownTask(task, given, tuple(self._constant(r) for r in task.reads))
+        of_operands = tuple(formats[r.root] if isinstance(r, View) else _kind(r, self.graph.dtype) for r in task.reads)
+        return KnownTask(task, of_operands, tuple(self._constant(r) for r in task.reads))
 
     def _constant(self, operand: Operand) -> Optional[np.ndarray]:
         if isinstance(operand, View):
@@ -233,5 +233,5 @@ def _kind(operand: Union[float, int], dtype: str) -> Fixed:
 
 
 def number(operand: Any, dtype: str) -> np.ndarray:
-    """A number as the words compute with it: a Python float is of the step's floating-point type."""
+    """A number as an array of the type in which words compute: a Python float gets the step's floating-point type."""
     return np.asarray(operand, dtype) if type(operand) is float else np.asarray(operand)

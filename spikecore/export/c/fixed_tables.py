@@ -1,4 +1,10 @@
-"""Weights as tables of small integers: of eight bits or more, of four, of two, or only those that are not zero."""
+"""Weights as tables of small integers: of eight bits or more, of four, of two, or only those that are not zero.
+
+A weight in each byte, and four weights of two bits in each::
+
+    static const int8_t weight_0[24] = {
+    static const uint8_t weight_2[6] = {
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,11 @@
 """Elementwise words in integers: expressions of C on numbers whose binary points and ranges are known.
 
 Expressions are of ``int32_t`` or ``int64_t``, as the ranges need. None overflows, and none shifts a negative number.
+
+The sum of a product and a bias, which has four binary digits fewer behind the point; half of a number, rounded::
+
+    (sum_0[i] + constant_0[i] * 16)
+    net_floor32(v_2 + 1, 1)
 """
 
 from __future__ import annotations
@@ -118,7 +123,7 @@ class FixedWords:
         self.prefix = prefix
         self.helpers: Dict[str, None] = {}
 
-    def __call__(self, word: str, known: KnownTask, given: Sequence[Number], result: Fixed) -> Text:
+    def __call__(self, word: str, known: KnownTask, operands: Sequence[Number], result: Fixed) -> Text:
         """The expression of a word other than ``clip``, in the type that ``result`` needs.
 
         Args:
@@ -127,22 +132,22 @@ class FixedWords:
             given: the operands.
             result: the numbers that it gives.
         """
-        fraction = max(number.kind.fraction for number in given)
-        bits = bits_of(result, *(number.kind.at(fraction) for number in given))
+        fraction = max(number.kind.fraction for number in operands)
+        bits = bits_of(result, *(number.kind.at(fraction) for number in operands))
         if word in COMPARISONS:
-            a, b = (number.at(fraction, bits) for number in given)
+            a, b = (number.at(fraction, bits) for number in operands)
             if a == b:  # of which compilers warn
                 return literal(int(word in REFLEXIVE))
             return compared(a, COMPARISONS[word], b)
         if word in ("multiply", "divide", "pow"):
-            return self._product(word, known, given, result)
-        own: Callable[..., Text] = getattr(self, f"_{word}")
+            return self._product(word, known, operands, result)
+        method: Callable[..., Text] = getattr(self, f"_{word}")
         if word in ("add", "subtract", "maximum", "minimum"):
-            return narrow(own(*(number.at(fraction, bits) for number in given)), bits, result)
-        return own(*given, result=result)
+            return narrow(method(*(number.at(fraction, bits) for number in operands)), bits, result)
+        return method(*operands, result=result)
 
     def clip(self, known: KnownTask, number: Number, result: Fixed, name: str) -> Tuple[int, Text, List[str]]:
-        """The word ``clip``: bits of a variable, what it is at first, and the lines that keep it within bounds.
+        """The word ``clip`` as a variable: its bits, its first value, and the lines that keep it within bounds.
 
         Bounds that it cannot reach are left out. What a quantiser cuts off is counted.
         """
@@ -159,9 +164,9 @@ class FixedWords:
         self.helpers.update(dict.fromkeys(["floor64", name] if name == "round64" else [name]))
         return call(f"{self.prefix}_{name}", *arguments)
 
-    def _product(self, word: str, known: KnownTask, given: Sequence[Number], result: Fixed) -> Text:
+    def _product(self, word: str, known: KnownTask, operands: Sequence[Number], result: Fixed) -> Text:
         """A product. A factor that is a power of two only moves the binary point."""
-        a, b = given[0], given[1]
+        a, b = operands[0], operands[1]
         if word == "divide":
             b = constant(reciprocal(known))
         if word == "pow":
@@ -257,7 +262,7 @@ class FixedWords:
 
 
 def _truth(a: Number) -> Text:
-    """Whether a number is not zero."""
+    """The expression that says whether a number is not zero."""
     return a.text if a.text.binds in (LOGIC, COMPARISON) else compared(a.text, "!=", ZERO)
 
 

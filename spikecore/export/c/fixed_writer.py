@@ -1,4 +1,10 @@
-"""A quantised network as C99 in fixed point: what ``dtype="fixed"`` writes."""
+"""A quantised network as C99 in fixed point: what ``dtype="fixed"`` writes.
+
+It has a function that turns numbers into the integers that the network takes::
+
+    void net_step(net_state *state, const net_input *in, net_output *out)
+    void net_quantise(const float *numbers, net_input *in)
+"""
 
 from __future__ import annotations
 

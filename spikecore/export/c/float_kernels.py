@@ -2,6 +2,21 @@
 
 Products and convolutions go through the inputs that are not zero, in their order, and add up what each contributes:
 for spikes, weights alone. The order of the sum of each result is that of a matrix product.
+
+A Linear behind spikes calls a function of the file, which adds the rows of the weight::
+
+    if (in[i] != 0.0f) {
+        for (int o = 0; o < outs; ++o) {
+            out[o] += weights[o];
+
+A ``Conv2d(1, 3, 3, padding=1)`` adds each input, times a row of the weight, to the outputs that it reaches::
+
+    const float v = in[(c * 6 + x0) * 6 + x1];
+    if (v != 0.0f) {
+        for (int k0 = 0; k0 < 3; ++k0) {
+            const int o0 = x0 + 1 - k0;
+            if (o0 < 0 || o0 >= 6) {
+                continue;
 """
 
 from __future__ import annotations
@@ -40,7 +55,7 @@ class KernelWriter:
         )(lines, task)
 
     def _ends(self, task: Task) -> Tuple[str, str]:
-        """The first number that a task reads, and the first one that it writes."""
+        """The addresses of the first number that a task reads, and of the first one that it writes."""
         source = task.views()[0]
         start = f" + {source.offset}" if source.offset else ""
         return f"{self.step.base(source.root, task.layer)}{start}", self.step.base(task.out, task.layer)
@@ -61,7 +76,7 @@ class KernelWriter:
             lines.close()
 
     def _row(self, lines: Lines, task: Task, source: str, target: str) -> None:
-        """A row of inputs times the matrix of weights."""
+        """Write a row of inputs times the matrix of weights."""
         arrays = stored(task.options["weight"])
         form, added = ("rows", ("out[o]", "weights[o]")) if len(arrays) == 1 else ("sparse", ("*to", "weights[e]"))
         of = self.step.type_of(task.views()[0].root)
@@ -160,7 +175,7 @@ class KernelWriter:
         lines.close(axes + 1 + 1 + len(space) + (batch > 1))
 
     def _contribution(self, lines: Lines, task: Task, rows: np.ndarray, row: str, places: int) -> None:
-        """An input's addition at one place: a row of weights, for all filters."""
+        """Write what an input ``v`` adds at one place of the output: for all filters, a row of weights."""
         names, stride = self._tables(task, stored(rows)), "" if places == 1 else f"{places} * "
         if len(names) > 1:
             self._sparse_contribution(lines, task, names, row, stride)
@@ -270,7 +285,7 @@ class KernelWriter:
         return REDUCED[task.word](kind)
 
     def assigned(self, task: Task) -> str:
-        """``whole`` as it is assigned to a number of the result."""
+        """The expression that is stored as a number of the result, once a kernel has computed ``whole``."""
         return "whole"
 
 

@@ -1,4 +1,17 @@
-"""A plan as C in float32: the body of ``net_step``, stage by stage."""
+"""A plan as C in float32: the body of ``net_step``, stage by stage.
+
+A Linear and the Leaky behind it::
+
+    /* layer 0 (Linear), layer 1 (Leaky) */
+    float *const spk_1 = state->scratch;
+    for (int i = 0; i < 6; ++i) {
+        const float flag = state->mem_1[i] > 1.0f ? 1.0f : 0.0f;
+        const float mem = 0.9f * state->mem_1[i] + (sum_0[i] + bias_0[i]) - flag;
+        const float spk = mem - 1.0f > 0.0f ? 1.0f : 0.0f;
+        state->mem_1[i] = mem;
+        spk_1[i] = spk;
+    }
+"""
 
 from __future__ import annotations
 
@@ -66,7 +79,7 @@ class StepSource:
     # ---- arrays ----
 
     def _declare(self, lines: Lines, value: Value, stage: ParallelTasks) -> None:
-        """Name an array in scratch when it is first written."""
+        """Declare the name of an array in scratch where it is first written."""
         place = self.plan.memory.places[value]
         if place.kind != "scratch" or value in self.arrays:
             return
@@ -141,15 +154,15 @@ class StepSource:
                 operands.append(self._operand(read, dtype, task, local, known, places))
             out = self.plan.tasks.dtypes[task.out]
             text = self.words(task.word, operands, dtypes, out, task.options)
-            own, used = task.out in local, uses[task.out]
+            is_local, used = task.out in local, uses[task.out]
             if id(task) in stored:
                 target = f"{self.base(task.out, task.layer)}[{places[id(task.to)]}]"
-                if (own and used) or len(stores) > 1:
+                if (is_local and used) or len(stores) > 1:
                     text = self._named(lines, names, task, text)
                 writes.append(f"{target} = {text.text};")
             elif used > 1 or text.binds == CHOICE or len(text.text) > LONGEST:
                 text = self._named(lines, names, task, text)
-            if own:
+            if is_local:
                 known[task.out] = text
         lines.add(*writes)
 

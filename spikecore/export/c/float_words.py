@@ -1,4 +1,9 @@
-"""Each elementwise word as an expression of C in float32, with NumPy's meaning of NaN and of ties."""
+"""Each elementwise word as an expression of C in float32, with NumPy's meaning of NaN and of ties.
+
+The words subtract and spike of a Leaky, for the threshold 1::
+
+    mem - 1.0f > 0.0f ? 1.0f : 0.0f
+"""
 
 from __future__ import annotations
 
@@ -90,8 +95,8 @@ class ExpressionWriter:
             return Text(f" {_LOGIC[word]} ".join(o.at(LOGIC + 1) for o in operands), LOGIC)
         if word in _FUNCTIONS and dtypes[0] == "float32":
             return call(_FUNCTIONS[word], *operands)
-        own: Callable[..., Text] = getattr(self, f"_{word}")
-        return own(*operands, **{k: v for k, v in options.items() if k != "surrogate"}, dtypes=dtypes, out=out)
+        method: Callable[..., Text] = getattr(self, f"_{word}")
+        return method(*operands, **{k: v for k, v in options.items() if k != "surrogate"}, dtypes=dtypes, out=out)
 
     def helper(self, name: str, *operands: Text) -> Text:
         """A call of one of ``HELPERS``, which is then written to the file."""

@@ -54,21 +54,21 @@ class Lowering:
                 self.views[node.out] = View.whole(node.out, self.graph.shapes[node.out])
                 continue
             if word == "constant":
-                found: Operand = self.operand(node.args[0])
+                result: Operand = self.operand(node.args[0])
             elif word in ELEMENTWISE:
                 split = len(node.args) - len(NUMBERS.get(word, ()))
                 named = dict(zip(NUMBERS.get(word, ()), node.args[split:]))
-                found = self.element(word, *map(self.operand, node.args[:split]), **{**named, **node.options})
+                result = self.element(word, *map(self.operand, node.args[:split]), **{**named, **node.options})
             elif word in VIEW_WORDS:
-                found = self.view(word, self.array(node.args[0]), *node.args[1:], **node.options)
+                result = self.view(word, self.array(node.args[0]), *node.args[1:], **node.options)
             elif hasattr(self, f"do_{word}"):
-                found = getattr(self, f"do_{word}")(*node.args, **node.options)
+                result = getattr(self, f"do_{word}")(*node.args, **node.options)
             elif word in REDUCTIONS:
                 options: Any = node.args[1:]
-                found = self.reduce(word, self.array(node.args[0]), *options, **node.options)
+                result = self.reduce(word, self.array(node.args[0]), *options, **node.options)
             else:
                 raise ExportError(f"{node.where} uses {word!r}, which has no form in C: replace the layer")
-            self.views[node.out] = found if isinstance(found, View) else self.constant(np.asarray(found))
+            self.views[node.out] = result if isinstance(result, View) else self.constant(np.asarray(result))
         self._ends()
         return self.list
 
@@ -154,15 +154,15 @@ class Lowering:
             return dtypes[0]
         if word == "astype":
             return str(options["dtype"])
-        found = self.words[word](*samples, *(options[name] for name in NUMBERS.get(word, ())))
-        return str(found.dtype)
+        sample = self.words[word](*samples, *(options[name] for name in NUMBERS.get(word, ())))
+        return str(sample.dtype)
 
     def stored(self, view: View) -> View:
-        """The same numbers one behind the other."""
+        """A view whose numbers stand one behind the other in memory: ``view`` itself, or a copy."""
         return view if view.contiguous else self.task("copy", self.new(view.shape, self.list.dtypes[view.root]), view)
 
     def view(self, word: str, x: View, *options: Any, **named: Any) -> View:
-        """A shape word."""
+        """The result of a word that only moves numbers: a view of ``x``, or of a copy where there is no such view."""
         apply: Callable[..., Any] = self.words[word]
         if word == "take_slice":  # with "...", so that a single number is an array, too
             key = options[0] if isinstance(options[0], tuple) else (options[0],)
@@ -171,8 +171,8 @@ class Lowering:
                     f"{self.node.where}: a key with an array in it has no form in C; select by a mask and where instead"
                 )
             options = (key if Ellipsis in key else (*key, ...),)
-        found = x.through(apply, *options, **named)
-        return cast(View, found or self.stored(x).through(apply, *options, **named))
+        moved = x.through(apply, *options, **named)
+        return cast(View, moved or self.stored(x).through(apply, *options, **named))
 
     def _ends(self) -> None:
         """Give the output and each state after the step an array of its own."""
@@ -180,8 +180,8 @@ class Lowering:
         made, taken, after = {task.out for task in self.list.tasks if not task.over}, set(), []
         for value in self.graph.ends():
             view = self.views[value]
-            own = view.root in made and view.root not in taken and view.full(self.list.size(view.root))
-            if not own or self.list.dtypes[view.root] != self.graph.dtype:
+            is_its_own = view.root in made and view.root not in taken and view.full(self.list.size(view.root))
+            if not is_its_own or self.list.dtypes[view.root] != self.graph.dtype:
                 layer = next((n for n in self.graph.ops if n.out == value), self.node)
                 self.node = self.node._replace(layer=layer.layer, kind=layer.kind)
                 if self.list.dtypes[view.root] != self.graph.dtype:
@@ -260,13 +260,13 @@ class Lowering:
         gone = sorted(a % x.places.ndim for a in axes)
         kept = [a for a in range(x.places.ndim) if a not in gone]
         shape = tuple(x.shape[a] for a in kept)
-        own = {"argmax": "int64", "argmin": "int64", "any": "bool", "all": "bool"}
-        dtype = own.get(word, self.list.dtypes[x.root])
+        dtypes = {"argmax": "int64", "argmin": "int64", "any": "bool", "all": "bool"}
+        dtype = dtypes.get(word, self.list.dtypes[x.root])
         dtype = "int64" if word == "sum" and dtype == "bool" else dtype
         turned = cast(View, x.through(np.transpose, (*kept, *gone)))
-        found = self.task(word, self.new(shape, dtype), turned, kept=len(kept))
-        whole = tuple(1 if a in gone else n for a, n in enumerate(x.shape))
-        return self.view("reshape", found, whole) if keepdims else found
+        reduced = self.task(word, self.new(shape, dtype), turned, kept=len(kept))
+        with_axes = tuple(1 if a in gone else n for a, n in enumerate(x.shape))
+        return self.view("reshape", reduced, with_axes) if keepdims else reduced
 
     def do_mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> View:
         view = self.array(x)

@@ -124,7 +124,7 @@ def _may_follow(
 
 
 def _gap(taken: List[Tuple[int, int]], size: int) -> int:
-    """The first gap of ``size`` numbers between what is taken."""
+    """The first place in scratch where ``size`` numbers fit between those that are taken."""
     at = 0
     for begin, length in sorted(taken):
         if begin - at >= size:

@@ -1,4 +1,4 @@
-"""Which tasks become one loop: elementwise tasks of one shape, as many as the order of the step allows."""
+"""Loops made of tasks: elementwise tasks of one shape, as many as the order of the step allows, share a loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ParallelTasks:
 
     @property
     def layers(self) -> Set[str]:
-        """Names of the layers that say the tasks."""
+        """Names of the layers whose words the tasks are."""
         return {task.layer for task in self.tasks}
 
     def reads(self, value: Value) -> List[View]:

@@ -119,7 +119,7 @@ def merged(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> Tuple[List
 
 
 def index(strides: Iterable[int], offset: int = 0, variables: Sequence[str] = VARIABLES) -> str:
-    """The place of a number, from loop variables."""
+    """The place of a number in an array as an expression of loop variables."""
     terms = [v if s == 1 else f"{s} * {v}" for s, v in zip(strides, variables) if s > 0]
     terms += [str(offset)] if offset or not terms else []
     less = [v if s == -1 else f"{-s} * {v}" for s, v in zip(strides, variables) if s < 0]
@@ -127,7 +127,7 @@ def index(strides: Iterable[int], offset: int = 0, variables: Sequence[str] = VA
 
 
 def bracketed(address: str) -> str:
-    """An address as what is indexed."""
+    """An address as it stands before an index: a sum of terms gets brackets."""
     return f"({address})" if " " in address else address
 
 

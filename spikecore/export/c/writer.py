@@ -1,4 +1,7 @@
-"""``sc.export(model, path, to="c")``: a trained network as C99."""
+"""``sc.export(model, path, to="c")``: a trained network as C99.
+
+It writes net.h and net.c; ``files.py``, ``float_source.py`` and ``fixed_source.py`` begin with parts of them.
+"""
 
 from __future__ import annotations
 

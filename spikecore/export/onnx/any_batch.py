@@ -1,4 +1,9 @@
-"""A file for batches of any size, out of the files for two sizes: what differs between them is the batch's size."""
+"""A file for batches of any size, out of the files for two sizes: what differs between them is the batch's size.
+
+That size is an axis with a name::
+
+    net (float[batch,4] input, float[batch,6] "1.mem", float[batch,3] "3.mem") => (float[batch,3] output,
+"""
 
 from __future__ import annotations
 
@@ -71,20 +76,20 @@ def _same_nodes(one: onnx.GraphProto, other: onnx.GraphProto) -> None:
 
 def _users(graph: onnx.GraphProto) -> Dict[str, List[Tuple[onnx.NodeProto, int]]]:
     """For each name, the nodes that read it, each with the place among its inputs; graphs within included."""
-    found: Dict[str, List[Tuple[onnx.NodeProto, int]]] = {}
+    users: Dict[str, List[Tuple[onnx.NodeProto, int]]] = {}
     for node in graph.node:
         for place, name in enumerate(node.input):
-            found.setdefault(name, []).append((node, place))
+            users.setdefault(name, []).append((node, place))
     for inner in _bodies(graph.node):
         for name, readers in _users(inner).items():
-            found.setdefault(name, []).extend(readers)
-    return found
+            users.setdefault(name, []).extend(readers)
+    return users
 
 
 def _constant(
     one: onnx.TensorProto, other: onnx.TensorProto, users: Sequence[Tuple[onnx.NodeProto, int]]
 ) -> onnx.TensorProto:
-    """The constant that serves every size of the batch."""
+    """A constant that serves every size of the batch, from those of two files."""
     a, b = numpy_helper.to_array(one), numpy_helper.to_array(other)
     if a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
         return one

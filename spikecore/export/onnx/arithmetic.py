@@ -1,5 +1,10 @@
 """Words of arithmetic, comparisons and reductions as operators of ONNX.
 
+A threshold, compared and cast from a flag to a number::
+
+    "1/greater" = Greater ("1.mem", "1/greater.constant")
+    "1/astype" = Cast <to: int = 1> ("1/greater")
+
 Operators compute in the type in which NumPy would. What opset 17 lacks is composed: ``moments``, ``batch_norm``,
 ``isfinite``.
 """
@@ -48,12 +53,12 @@ def _unary(kind: str, c: Call, x: Operand) -> str:
 
 
 def _rounded(kind: str, c: Call, x: Operand) -> str:
-    """The functions that leave whole numbers unchanged."""
+    """A word such as floor, which leaves whole numbers unchanged."""
     return c.op(kind if c.dtype.kind == "f" else "Identity", c.read(x, c.dtype))
 
 
 def _pow(c: Call, x: Operand, n: Operand) -> str:
-    """Exponents for which NumPy has a faster way, by that way."""
+    """The word ``pow``; the exponents 2 and 1/2 by the operations that NumPy takes for them."""
     base = c.read(x, c.dtype)
     if isinstance(n, (int, float)) and n in (2, 0.5):
         return c.op("Mul", base, base) if n == 2 else c.op("Sqrt", base)
@@ -91,7 +96,7 @@ def _isfinite(c: Call, x: Operand) -> str:
 
 
 def _reduce(kind: str, c: Call, x: Operand, axis: Axes = None, keepdims: bool = False) -> str:
-    """In opset 17 the axes of a sum are an input, those of other reductions an attribute."""
+    """A reduction. In opset 17 the axes of a sum are an input, those of the others an attribute."""
     axes, dtype = axes_of(axis, len(c.shape_of(x))), c.dtype
     if not axes:
         return c.op("Identity", c.read(x, dtype))
@@ -123,7 +128,7 @@ def _log_softmax(c: Call, x: Operand, axis: int) -> str:
 
 
 def _mean_and_variance(c: Call, name: str, axis: Sizes) -> Tuple[str, str]:
-    """Both with axes of one number in place of ``axis``."""
+    """The names of mean and variance, with axes of length 1 in place of ``axis``."""
     mean = c.part("ReduceMean", name, axes=axis, keepdims=1)
     centred = c.part("Sub", name, mean)
     return mean, c.part("ReduceMean", c.part("Mul", centred, centred), axes=axis, keepdims=1)
@@ -146,20 +151,20 @@ def _batch_norm(
     """As the NumPy engine computes it: x times a scale plus a shift, so that rounding is the same."""
     shape = c.shape_of(x)
     axis = axes_of(axis, len(shape))
-    wide = tuple(1 if i in axis else n for i, n in enumerate(shape))
+    kept_axes = tuple(1 if i in axis else n for i, n in enumerate(shape))
     name = c.read(x, c.dtype)
     if moments is None:
         mean, variance = _mean_and_variance(c, name, axis)
     else:
         known = c.read(moments, c.dtype)
-        mean, variance = (c.reshaped(c.part("Gather", known, c.ints((i,)), axis=0), wide) for i in (0, 1))
+        mean, variance = (c.reshaped(c.part("Gather", known, c.ints((i,)), axis=0), kept_axes) for i in (0, 1))
     scale = c.part("Sqrt", c.part("Add", variance, c.read(eps, c.dtype)))
     scale = c.part("Div", c.read(1.0, c.dtype), scale)
     if weight is not None:
-        scale = c.part("Mul", scale, _along(c, weight, axis, wide))
+        scale = c.part("Mul", scale, _along(c, weight, axis, kept_axes))
     shift = c.part("Mul", c.part("Neg", mean), scale)
     if bias is not None:
-        shift = c.part("Add", shift, _along(c, bias, axis, wide))
+        shift = c.part("Add", shift, _along(c, bias, axis, kept_axes))
     return c.op("Add", c.part("Mul", name, scale), shift)
 
 

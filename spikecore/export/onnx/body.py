@@ -1,4 +1,11 @@
-"""``Body``: the nodes and constants of an ONNX graph, made from the words of a ``StepGraph``."""
+"""``Body``: the nodes and constants of an ONNX graph, made from the words of a ``StepGraph``.
+
+A node, and the value that it makes, has the name of the layer and the word. Of a Linear and the Leaky behind it::
+
+    "0/linear" = Gemm <transB: int = 1> (input, "0.weight", "0.bias")
+    "1/multiply" = Mul ("1/multiply.constant", "1.mem")
+    "1/add" = Add ("1/multiply", "0/linear")
+"""
 
 from __future__ import annotations
 

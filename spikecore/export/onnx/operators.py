@@ -1,5 +1,11 @@
-"""Each word as operators of ONNX: a function takes a ``Call`` and the word's own arguments, and returns the name of the
-result.
+"""Each word as operators of ONNX.
+
+A function for each word takes a ``Call`` and the word's own arguments, and returns the name of the result. Most words
+are one operator, some are several::
+
+    "1/subtract" = Sub ("1.mem.next", "1/greater.constant")
+    "1/spike.Greater" = Greater ("1/subtract", "1/spike.constant")
+    "1/spike" = Cast <to: int = 1> ("1/spike.Greater")
 """
 
 from __future__ import annotations
@@ -30,9 +36,9 @@ def write(body: Body, node: Op, name: Optional[str]) -> str:
 
 def _own(call: Call, node: Op, name: Optional[str]) -> str:
     """Write a layer by the function of the user's own; returns the name of its result."""
-    given: Any = node.options
-    values = {key: np.asarray(value) for part in ("params", "buffers") for key, value in flatten(given[part]).items()}
-    made = given["write"](call, given["layer"], values, *(call.read(x) for x in node.reads()))
+    options: Any = node.options
+    values = {key: np.asarray(value) for part in ("params", "buffers") for key, value in flatten(options[part]).items()}
+    made = options["write"](call, options["layer"], values, *(call.read(x) for x in node.reads()))
     if made not in {out for one in call.body.nodes for out in one.output}:
         raise ExportError(
             f"{node.where}: its function in operators= returned {made!r}, expected the name of a value that it made: "

@@ -1,6 +1,11 @@
 """Words that move numbers, and those over maps, as operators of ONNX.
 
 ``patches`` and ``unpatches``, which opset 17 lacks, are convolutions with filters that each pick one number.
+
+A ``MaxPool2d(2)`` and a Flatten::
+
+    "2/max_pool" = MaxPool <kernel_shape: ints = [2, 2], pads: ints = [0, 0, 0, 0], strides: ints = [2, 2]>
+    "7/reshape" = Reshape ("5/avg_pool", "7/reshape.ints")
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ END = np.iinfo(np.int64).max  # "to the end" of a slice; its negative is before 
 
 
 def _reshape(c: Call, x: Operand, *_: Any, **__: Any) -> str:
-    """All that keeps the order of the numbers."""
+    """Any word that keeps the order of the numbers, as one Reshape."""
     return c.reshape(c.read(x))
 
 
@@ -28,8 +33,8 @@ def _permute_dims(c: Call, x: Operand, axes: Sizes) -> str:
 
 def _broadcast_to(c: Call, x: Operand, shape: Sizes) -> str:
     """Axes that are there already are written as 1, which leaves them as they are: they may be the batch's."""
-    given = (*(1,) * (len(shape) - len(c.shape_of(x))), *c.shape_of(x))
-    return c.op("Expand", c.read(x), c.ints([1 if n == m else m for n, m in zip(given, shape)]))
+    same_axes = (*(1,) * (len(shape) - len(c.shape_of(x))), *c.shape_of(x))
+    return c.op("Expand", c.read(x), c.ints([1 if n == m else m for n, m in zip(same_axes, shape)]))
 
 
 def _concat(c: Call, *arrays: Operand, axis: int = 0) -> str:
@@ -56,7 +61,7 @@ def _flip(c: Call, x: Operand, axis: Axes = None) -> str:
 
 
 def _take_slice(c: Call, x: Operand, key: Any) -> str:
-    """Integers, slices, ``...`` and None; a tuple of them."""
+    """The word ``take_slice``; a key is an integer, a slice, ``...``, None, or a tuple of them."""
     shape = c.shape_of(x)
     keys = key if isinstance(key, tuple) else (key,)
     if not all(k is None or k is Ellipsis or isinstance(k, (int, np.integer, slice)) for k in keys):
@@ -104,8 +109,8 @@ def _conv(
     dilation: Sizes,
     groups: int,
 ) -> str:
-    given = [c.read(a, c.dtype) for a in (x, weight, bias) if a is not None]
-    return c.op("Conv", *given, group=groups, **_window(stride, padding, dilation))
+    operands = [c.read(a, c.dtype) for a in (x, weight, bias) if a is not None]
+    return c.op("Conv", *operands, group=groups, **_window(stride, padding, dilation))
 
 
 def _conv_transpose(
@@ -119,13 +124,13 @@ def _conv_transpose(
     dilation: Sizes,
     groups: int,
 ) -> str:
-    given = [c.read(a, c.dtype) for a in (x, weight, bias) if a is not None]
+    operands = [c.read(a, c.dtype) for a in (x, weight, bias) if a is not None]
     window = _window(stride, padding, dilation)
-    return c.op("ConvTranspose", *given, group=groups, output_padding=tuple(output_padding), **window)
+    return c.op("ConvTranspose", *operands, group=groups, output_padding=tuple(output_padding), **window)
 
 
 def _avg_pool(c: Call, x: Operand, kernel: Sizes, stride: Sizes, padding: Sizes) -> str:
-    """The border counts: an average is over as many numbers as the window has."""
+    """The word ``avg_pool``. The border counts: an average is over as many numbers as the window has."""
     options: Dict[str, Any] = {"strides": tuple(stride), "pads": (*padding, *padding), "count_include_pad": 1}
     return c.op("AveragePool", c.read(x, c.dtype), kernel_shape=tuple(kernel), **options)
 

@@ -1,4 +1,9 @@
-"""``sc.export(model, "net.onnx", to="onnx")``: the file with its inputs, outputs and notes."""
+"""``sc.export(model, "net.onnx", to="onnx")``: the file with its inputs, outputs and notes.
+
+The graph of ``Linear(4, 6), Leaky(beta=0.9), Linear(6, 3), LI()``, one step: states are inputs and outputs::
+
+    net (float[1,4] input, float[1,6] "1.mem", float[1,3] "3.mem") => (float[1,3] output, float[1,6] "1.mem.next",
+"""
 
 from __future__ import annotations
 
@@ -58,7 +63,7 @@ def files(
             their words.
     """
     sizes = SIZES if batch_size is None else (whole_number("export: batch_size", batch_size, 1),)
-    own: Tuple[str, ...] = ()
+    own_notes: Tuple[str, ...] = ()
     num_steps = None if num_steps is None else whole_number("export: num_steps", num_steps, 1)
     if not isinstance(sequence, bool):
         raise TypeError(f"export: sequence={sequence!r} must be True or False")
@@ -78,13 +83,13 @@ def files(
     made.metadata_props.extend(_facts(model, made, graph, sequence, num_steps))
     if operators:
         try:
-            own = _compared(graph, weights, stem)
+            own_notes = _compared(graph, weights, stem)
         except ExportError:
             raise
         except Exception as error:  # onnx's checker and its evaluator raise anything
             raise ExportError(f"with operators= for {_own_layers(graph)} the file does not run: {error}") from error
     content = checked(made).SerializeToString()
-    return Draft({f"{stem}.onnx": content}, (*_notes(made, graph, batch_size is None), *own))
+    return Draft({f"{stem}.onnx": content}, (*_notes(made, graph, batch_size is None), *own_notes))
 
 
 def checked(made: onnx.ModelProto) -> onnx.ModelProto:
@@ -108,9 +113,9 @@ def _compared(graph: StepGraph, weights: Mapping[Any, str], stem: str) -> Tuple[
     names = [state.name for state in graph.states]
     for _ in range(STEPS):
         x = random.normal(size=graph.shapes[graph.x]).astype(graph.dtype)
-        found = runtime.run(None, {"input": x, **dict(zip(names, states))})
+        computed = runtime.run(None, {"input": x, **dict(zip(names, states))})
         y, states = graph.step(x, states)
-        for what, a, b in zip(("its output", *names), found, (y, *states)):
+        for what, a, b in zip(("its output", *names), computed, (y, *states)):
             if np.shape(a) != np.shape(b) or not np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True):
                 raise ExportError(
                     f"with operators= for {_own_layers(graph)} the file does not compute what the network does: {what} "
@@ -125,7 +130,7 @@ def _own_layers(graph: StepGraph) -> str:
 
 
 def _check_operators(model: Model, operators: Any) -> None:
-    """Refuse what is no function by class of layer of the network."""
+    """Refuse ``operators`` that are not functions by classes of layers in the network."""
     if not isinstance(operators, MappingABC) or not all(map(callable, operators.values())):
         raise TypeError(
             f"export: operators={operators!r} must be functions by class of layer, e.g. {{MyPool: write_my_pool}}"

@@ -72,12 +72,12 @@ class _Kept:
 
     def put(self, block: _Block) -> None:
         """Keep memory, and let go of what has not been used for longest if that is more than the limit."""
-        own = block.raw.nbytes
-        if own > self.most:
+        size_of_block = block.raw.nbytes
+        if size_of_block > self.most:
             return
-        self.free.setdefault(own, []).append(block)
-        self.free.move_to_end(own)
-        self.bytes += own
+        self.free.setdefault(size_of_block, []).append(block)
+        self.free.move_to_end(size_of_block)
+        self.bytes += size_of_block
         while self.bytes > self.most:
             size, blocks = next(iter(self.free.items()))
             if blocks:
@@ -188,7 +188,7 @@ def _set(option: int, value: int) -> bool:
 
 
 def _rounded(size: int) -> int:
-    """A size that others have, too: at most an eighth more."""
+    """A size rounded up by at most an eighth, so that arrays of similar sizes can use each other's memory."""
     step = 1 << max(12, size.bit_length() - 4)
     return -(-size // step) * step
 

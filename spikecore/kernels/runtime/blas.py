@@ -90,7 +90,7 @@ def _parts(a: Any, b: Any, out: Any, count: int) -> List[Callable[[], Any]]:
 
 
 def _some(x: Any, own: slice, out: Any) -> Any:
-    """Some of a stack's matrices; what is the same for all of them stays."""
+    """A slice of a stack of matrices; a single matrix, which serves the whole stack, stays as it is."""
     return x[own] if x.ndim == out.ndim and len(x) > 1 else x
 
 
@@ -154,7 +154,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _forked() -> None:
-    """A child has none of these threads, and who was inside is not there to leave."""
+    """Start anew in a forked child, which has no such threads and nobody inside ``calm``."""
     global _calm  # noqa: PLW0603  (a fork has no other way to reach it)
     if _calm.inside:
         _calm.restore()

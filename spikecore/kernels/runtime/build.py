@@ -169,7 +169,7 @@ def at_hand(recipe: KernelRecipe) -> Optional[CFunction]:
 
 
 def entry_of(recipe: KernelRecipe) -> str:
-    """Under which name the function of a recipe is kept on disk."""
+    """The name under which the function of a recipe is kept on disk."""
     return machine_code.entry(machine_code.module_name(recipe.text, machine_code.code_around()), recipe.name)
 
 

@@ -77,12 +77,12 @@ def of_llvm(module: Any, symbol: str) -> CFunction:
 
     text = str(module)
     place = entry(module_name(text), symbol)
-    found = load(place)
-    if found is None:
+    function = load(place)
+    if function is None:
         _linker()  # makes LLVM know this processor
         machine = binding.Target.from_default_triple().create_target_machine(reloc="pic", codemodel="jitdefault")
-        found = keep(place, symbol, machine.emit_object(binding.parse_assembly(text)))
-    return found
+        function = keep(place, symbol, machine.emit_object(binding.parse_assembly(text)))
+    return function
 
 
 def module_name(text: str, depends: str = "") -> str:
@@ -91,14 +91,14 @@ def module_name(text: str, depends: str = "") -> str:
 
 
 def entry(module: str, function: str) -> str:
-    """Under which name a function of a generated module is kept on disk."""
+    """The name under which a function of a generated module is kept on disk."""
     depends = repr((module, function, *_machine()))
     return f"{module}.{function}-{hashlib.blake2b(depends.encode(), digest_size=12).hexdigest()}"
 
 
 @lru_cache(maxsize=None)
 def code_around() -> str:
-    """The file whose functions are compiled into kernels: they depend on it."""
+    """The text of the file whose functions are compiled into kernels, which therefore depend on it."""
     data = pkgutil.get_data("spikecore.kernels.runtime", "launch.py")
     assert data is not None
     return data.decode()

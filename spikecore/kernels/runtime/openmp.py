@@ -123,9 +123,9 @@ def _limit() -> int:
 
 @lru_cache(maxsize=None)
 def _cores() -> int:
-    given = os.environ.get("NUMBA_NUM_THREADS")
-    if given:
-        return int(given)
+    asked = os.environ.get("NUMBA_NUM_THREADS")
+    if asked:
+        return int(asked)
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

@@ -22,17 +22,17 @@ _said: Set[str] = set()
 
 
 class Distrusted(Exception):
-    """A file or folder that others may have changed; the message says why."""
+    """A file or folder is not used, since others may have changed it; the message says why."""
 
 
 def places() -> List[pathlib.Path]:
     """Folders for kernels, the first one first: in ``$SPIKECORE_CACHE``, ``$XDG_CACHE_HOME``/spikecore and
     ~/.cache/spikecore.
     """
-    own, general = os.environ.get("SPIKECORE_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    given = (general, os.path.expanduser("~/.cache"))
-    homes = [pathlib.Path(home) / "spikecore" for home in given if home and os.path.isabs(home)]
-    return [home / "kernels" for home in ([pathlib.Path(own)] if own else []) + homes]
+    chosen = os.environ.get("SPIKECORE_CACHE")
+    caches = (os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~/.cache"))
+    homes = [pathlib.Path(cache) / "spikecore" for cache in caches if cache and os.path.isabs(cache)]
+    return [home / "kernels" for home in ([pathlib.Path(chosen)] if chosen else []) + homes]
 
 
 def load(name: str) -> Optional[bytes]:
@@ -133,7 +133,7 @@ def _digest(name: str, data: bytes) -> bytes:
 
 
 def say(text: str) -> None:
-    """Say something on standard error, once per process."""
+    """Print a text to standard error, once per process."""
     if text not in _said:
         _said.add(text)
         print(f"spikecore: {text}", file=sys.stderr)

@@ -28,17 +28,17 @@ def _of_openmp() -> Optional[Start]:
     if library is None:
         return None
     names = "GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"
-    found: Any = [getattr(library, name, None) for name in names]
-    if None in found:
+    functions: Any = [getattr(library, name, None) for name in names]
+    if None in functions:
         return None
-    parallel, *others = found
+    parallel, *others = functions
     places = [ctypes.cast(other, ctypes.c_void_p).value or 0 for other in others]
     share = of_llvm(_share(), "share")
     parallel.restype, parallel.argtypes = None, (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
 
     def start(function: int, workers: int, table: int) -> None:
-        given = array("q", (function, workers, table, *places))
-        parallel(share.address, given.buffer_info()[0], workers, 0)
+        arguments = array("q", (function, workers, table, *places))
+        parallel(share.address, arguments.buffer_info()[0], workers, 0)
 
     return start
 

@@ -58,11 +58,11 @@ class ProductBehind(Kernels):
         return (*shape[:-1], self.outs)
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
-        found = _neuron(self, Packed()).recipes(None, constant) or []
+        recipes = _neuron(self, Packed()).recipes(None, constant) or []
         if wanted is not None:
-            own = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)
-            found = found + (_neuron(self, Sink()).recipes(own, constant) or [])[1:]
-        return found
+            of_neuron = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)
+            recipes = recipes + (_neuron(self, Sink()).recipes(of_neuron, constant) or [])[1:]
+        return recipes
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
         """Shapes of the spikes' words and of the states before every block of steps."""
@@ -98,16 +98,16 @@ class ProductBehind(Kernels):
         if BIAS in wanted.params:
             by_params[BIAS] = upstream.outputs.sum(axis=1).sum(axis=0)
         by_spikes = self._by_spikes(request, g, weight).reshape(request.steps, *request.shape)
-        own = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)
-        rest = _neuron(self, Sink()).backward(
-            request, Upstream(by_spikes, upstream.recorded, upstream.final, tuple(kept)), own
+        of_neuron = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)
+        gradients = _neuron(self, Sink()).backward(
+            request, Upstream(by_spikes, upstream.recorded, upstream.final, tuple(kept)), of_neuron
         )
-        return Gradients(rest.inputs, rest.state, {**by_params, **rest.params})
+        return Gradients(gradients.inputs, gradients.state, {**by_params, **gradients.params})
 
     def _by_spikes(self, request: Request, g: Any, weight: Any) -> Any:
-        """The gradients by the spikes, where they are read; zeros or not elsewhere."""
-        own = {name: request.params[name] for name in self.step.params}
-        request = request._replace(params=own)
+        """The gradients by the spikes; where nobody reads them, zeros may stand in their place."""
+        of_neuron = {name: request.params[name] for name in self.step.params}
+        request = request._replace(params=of_neuron)
         some = _some_samples(request)
         if some is not None and self._few(self._where_read(some), g):
             bits = self._where_read(request)
@@ -118,7 +118,7 @@ class ProductBehind(Kernels):
         return by_spikes
 
     def _where_read(self, request: Request) -> Bits:
-        """The place from which the gradients by the spikes of a run are read."""
+        """The neurons and steps at which the gradients by the spikes of a run are read, as bits."""
         return self._spikes(_reading(self).forward(request, keep=False).outputs, request).bits
 
     def _few(self, bits: Bits, g: Any) -> bool:

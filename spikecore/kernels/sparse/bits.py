@@ -1,4 +1,4 @@
-"""Which elements of a matrix are other than zero, one bit each."""
+"""Bits of a matrix, one for each element: whether it is other than zero."""
 
 from __future__ import annotations
 
@@ -94,19 +94,19 @@ def count(worker, workers, table):
 def count(words: Any) -> int:
     """Number of bits of words that are set."""
     workers = most_threads()
-    found = np.zeros(workers, np.uint64)
-    _kernel("count", "float32")(workers, (words.size, address(words), address(found)), ())
-    return int(found.sum())
+    counts = np.zeros(workers, np.uint64)
+    _kernel("count", "float32")(workers, (words.size, address(words), address(counts)), ())
+    return int(counts.sum())
 
 
 def pack(matrix: Any) -> Bits:
     """The bits of a matrix whose rows are without gaps."""
     rows, columns = matrix.shape
     width, workers = -(-columns // WORD), most_threads()
-    words, found = allocator.empty((rows, width), np.uint64), np.zeros((workers, 2), np.uint64)
-    numbers = rows, columns, width, address(words), address(found)
+    words, of_workers = allocator.empty((rows, width), np.uint64), np.zeros((workers, 2), np.uint64)
+    numbers = rows, columns, width, address(words), address(of_workers)
     _kernel("pack", matrix.dtype.name)(workers, numbers, (matrix,))
-    return Bits(words, columns, int(found[:, 0].sum()), not found[:, 1].any())
+    return Bits(words, columns, int(of_workers[:, 0].sum()), not of_workers[:, 1].any())
 
 
 def unpack(bits: Bits, dtype: Any) -> Any:

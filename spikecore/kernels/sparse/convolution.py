@@ -209,8 +209,8 @@ def _shared(
     by = index if x is None else allocator.empty((workers, room), dtype)
     sizes = len(bits.words) * plan.positions, address(plan.numbers), address(bits.words), bits.words.shape[1]
     scratch = address(begin), address(placed), placed.shape[1], address(index), room, address(by)
-    given = (_nothing(dtype.name),) if x is None else (x,)
-    return (*sizes, groups, filters, plan.rows, *scratch), given, (begin, placed, index, by)
+    arrays = (_nothing(dtype.name),) if x is None else (x,)
+    return (*sizes, groups, filters, plan.rows, *scratch), arrays, (begin, placed, index, by)
 
 
 @lru_cache(maxsize=None)

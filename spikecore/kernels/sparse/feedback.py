@@ -85,9 +85,9 @@ def feedback(weight: Any, samples: int) -> Optional[Callable[[Any, Any], bool]]:
     workers, across = min(most_threads(), samples), -(-neurons // WORD)
     panels = allocator.zeros((across, neurons, WORD), weight.dtype)
     for panel in range(across):
-        own = weight[panel * WORD : (panel + 1) * WORD]
-        panels[panel, :, : len(own)] = own.T
-    found, lists = np.zeros(workers + samples, np.int64), np.empty((samples, neurons), np.uint16)
+        rows = weight[panel * WORD : (panel + 1) * WORD]
+        panels[panel, :, : len(rows)] = rows.T
+    counts, lists = np.zeros(workers + samples, np.int64), np.empty((samples, neurons), np.uint16)
     lines = allocator.empty((workers, WORD), weight.dtype)
     kernel, most = _kernel(weight.dtype.name), int(MOST * neurons * samples)
     passing = [0]
@@ -96,9 +96,9 @@ def feedback(weight: Any, samples: int) -> Optional[Callable[[Any, Any], bool]]:
         if passing[0]:
             passing[0] -= 1
             return False
-        sizes = (samples, neurons, most, address(found), address(lists))
+        sizes = (samples, neurons, most, address(counts), address(lists))
         kernel(workers, sizes, (spikes, panels.reshape(-1, WORD), out, lines))
-        done = bool(found[:workers].sum() <= most)
+        done = bool(counts[:workers].sum() <= most)
         passing[0] = 0 if done else PASSED
         return done
 

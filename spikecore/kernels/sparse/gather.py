@@ -99,8 +99,8 @@ def sums(lists: Lists, matrix: Any, start: Any = None, out: Any = None) -> Any:
     scratch = allocator.empty((workers, BLOCK * WORD + WORD), dtype)
     strides = [stride // dtype.itemsize for stride in matrix.strides]
     weighted = lists.factors is not None
-    given = (lists.begin, lists.index, lists.factors if weighted else lists.index)
-    numbers = (outs, inner, columns, lists.blocks, shares, int(fresh), *map(address, given), *strides)
+    arrays = (lists.begin, lists.index, lists.factors if weighted else lists.index)
+    numbers = (outs, inner, columns, lists.blocks, shares, int(fresh), *map(address, arrays), *strides)
     _gather(dtype.name, weighted)(workers, numbers, (matrix, start, out, scratch))
     return out
 

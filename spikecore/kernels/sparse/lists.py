@@ -107,12 +107,12 @@ def _lists(name: str, bits: Bits, matrix: Optional[Any], rows: int, inner: int) 
     begin, index = np.zeros(rows * blocks + 1, np.int64), np.empty(bits.count, np.uint16)
     factors = None if matrix is None else np.empty(bits.count, dtype)
     sizes = (*bits.words.shape, blocks, address(bits.words))
-    given = (_nothing(dtype),) if matrix is None else (matrix,)
+    arrays = (_nothing(dtype),) if matrix is None else (matrix,)
     weighted = 0 if factors is None else 1
     at = index if factors is None else factors
     numbers = (*sizes, address(begin), address(index), weighted, address(at))
     for count in (True, False):
-        _kernel(name, dtype, count)(most_threads(), numbers, given)
+        _kernel(name, dtype, count)(most_threads(), numbers, arrays)
         if count:
             np.cumsum(begin, out=begin)
     if name == "by_columns":  # every beginning has moved on to its end

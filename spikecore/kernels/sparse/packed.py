@@ -1,4 +1,13 @@
-"""A sink that packs: spikes leave the kernel of a neuron as bits, 64 to a word."""
+"""A sink that packs: spikes leave the kernel of a neuron as bits, 64 to a word.
+
+What it adds to the forward kernel of ``sequence_numba.py``: spikes go to a row of their own, and ``PACK_ROWS`` is
+called after each step::
+
+    spikes_0 = spikes + (worker * step_spikes + 0 * chunk) * SIZE
+    for t in range(begin, begin + length - 1, 2):
+        row_0_out = row(spikes_0)
+        call(pack_rows, spikes_0, out + (t + 0) * step_out * SIZE + rows_before * per_row * 8, rows_done,
+"""
 
 from __future__ import annotations
 
@@ -57,7 +66,7 @@ class Packed(Sink):
         return [f"call(pack_rows, spikes_{k}, {into}, rows_done, inner, per_row)"]
 
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
-        """Of one step's words, as an array of the kernel's type."""
+        """Shape of one step's words, as an array of the kernel's type."""
         return shape[0], per_row(shape[1])
 
     def out(self, shape: Tuple[int, ...], steps: int, dtype: str) -> Any:

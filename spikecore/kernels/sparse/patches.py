@@ -1,4 +1,4 @@
-"""Which taps of a convolution's kernel meet a spike, for each position of its output.
+"""Patches of spikes: for each position of a convolution's output, the taps of the kernel that meet a spike.
 
 The bits of a sample are laid out with its padding and with channels last. What a kernel meets at a position is then a
 few runs of bits, one for each row of the kernel; a *plan* says where they are and which row of the weight, as a matrix
@@ -66,21 +66,28 @@ class PatchPlan(NamedTuple):
 def plan_of(geometry: Geometry) -> PatchPlan:
     """Make the plan of a geometry."""
     (channels, height, width), (pad_y, pad_x), groups = geometry.shape, geometry.padding, geometry.groups
-    wide, own = width + 2 * pad_x, channels // groups
-    pieces, tap_at = _pieces(geometry, wide, own)
+    padded_width, inputs = width + 2 * pad_x, channels // groups
+    pieces, tap_at = _pieces(geometry, padded_width, inputs)
     words = 1 + pieces[-1][3]
     by_y, by_x, by_channel = (width * channels, channels, 1) if geometry.last else (width, 1, height * width)
-    elements, place = np.zeros(words * WORD, np.int64), np.zeros((own, *geometry.kernel), np.int64)
+    elements, place = np.zeros(words * WORD, np.int64), np.zeros((inputs, *geometry.kernel), np.int64)
     for (c, i, j), row in tap_at.items():
         y, x = i * geometry.dilation[0] - pad_y, j * geometry.dilation[1] - pad_x
         elements[row], place[c, i, j] = y * by_y + x * by_x + c * by_channel, row
     lines = (height, width) if pad_y or pad_x else (1, height * width)
-    placed = -(-(height + 2 * pad_y) * wide * channels // WORD) + 1
+    placed = -(-(height + 2 * pad_y) * padded_width * channels // WORD) + 1
     out, (step_y, step_x) = geometry.out, geometry.stride
     first = np.searchsorted([word for *_, word in pieces], range(words + 1))
     header = [
         *(math.prod(out), out[1], channels, *lines, pad_y, pad_x, int(geometry.last), placed),  # 0 to 8
-        *(step_y * wide * channels, step_x * channels, own, step_y * by_y, step_x * by_x, own * by_channel),  # to 14
+        *(
+            step_y * padded_width * channels,
+            step_x * channels,
+            inputs,
+            step_y * by_y,
+            step_x * by_x,
+            inputs * by_channel,
+        ),  # to 14
         *(words, len(pieces)),
     ]
     masks = np.array([2**length - 1 for _, length, _, _ in pieces], np.uint64).view(np.int64)

@@ -99,7 +99,7 @@ def watched() -> ContextManager[List[str]]:
 
 
 class _Watch:
-    """See ``watched``."""
+    """The context that ``watched`` returns."""
 
     def __enter__(self) -> List[str]:
         self.before, _own.lines = getattr(_own, "lines", None), []
@@ -110,7 +110,7 @@ class _Watch:
 
 
 def note(rate: float, lists: bool, counted: bool = True) -> None:
-    """Tell who watches what a product found."""
+    """Add a line on a product to the lists of ``watched`` contexts."""
     if getattr(_own, "lines", None) is not None:
         why = "as lists" if lists else "dense, which takes less time at this rate"
         _own.lines.append(f"{'' if counted else 'about '}{100.0 * rate:.2g} % of the inputs are not zero: {why}")
@@ -151,7 +151,7 @@ def relative_time_of_dots(rows: int, columns: int, inner: int, rate: float) -> f
 
 
 def highest_rate(columns: int, outs: int) -> float:
-    """Up to which rate lists are expected to be faster for a large batch; 0 if they never are."""
+    """The highest rate of spikes at which lists are expected to be faster for a large batch; 0 if they never are."""
     low, high = 0.0, 1.0
     for _ in range(12):
         middle = (low + high) / 2

@@ -19,13 +19,13 @@ from spikecore.kernels.trace import Trace
 @Remembered
 def reading(step: Step) -> Step:
     """The same step with another output: whether some factor of the gradient by the spike is not zero."""
-    given = step.trace.graph
+    known = step.trace.graph
     later = {
-        value: float(name == "g") for name, value in given.inputs.items() if name == "g" or name[:2] in ("c_", "r_")
+        value: float(name == "g") for name, value in known.inputs.items() if name == "g" or name[:2] in ("c_", "r_")
     }
-    inputs = {name: value for name, value in given.inputs.items() if value not in later}
-    ops = [op._replace(args=tuple(_fixed(a, later) for a in op.args)) for op in given.ops]
-    graph = WordGraph(inputs, ops, list(given.types))
+    inputs = {name: value for name, value in known.inputs.items() if value not in later}
+    ops = [op._replace(args=tuple(_fixed(a, later) for a in op.args)) for op in known.ops]
+    graph = WordGraph(inputs, ops, list(known.types))
     factors = [_fixed(value, later) for value in step.gradients.values() if value is not None]
     total: Any = 0.0
     for factor in factors:

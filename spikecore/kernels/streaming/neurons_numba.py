@@ -4,6 +4,24 @@ A block sleeps if nothing arrives at it and all its neurons are in their quiet b
 fire. When something arrives, or when somebody asks for the states, the missed steps are done, by the same operations
 one after the other: the bits are those of a run that leaves nothing out. Where a step changes nothing, the rest of them
 is left out.
+
+The code of ``sc.Leaky(beta=0.9)``::
+
+    def layer(address):
+        for b in range(blocks):
+            if settling == 0 and awake[b] == 0 and touched[b] == 0:      # it sleeps
+                continue
+            for _ in range(now - reached[b]):                            # steps that it has missed, without input
+                for j in range(width):
+                    v1 = row_idle[j]
+            for j in range(width):                                       # this step
+                v0 = row_s_0[j]
+                v1 = row_x[j]
+                v2 = v0 > F(1.0)
+                row_out[j] = v9
+                row_s_0[j] = v7
+            for j in range(width):                                       # neurons that are not in their box
+                restless += 0 if row_lo_0[j] <= row_s_0[j] <= row_hi_0[j] else 1
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class NeuronPart:
 
     @property
     def sleeps(self) -> bool:
-        """Whether blocks of it may be behind the clock."""
+        """Whether blocks of neurons may skip steps, and so be behind the clock."""
         return self.box is not None
 
     def settle(self) -> None:
@@ -108,14 +108,14 @@ class StreamPlan:
     # ---- kernels ----
 
     def linear(self, weight: Any, bias: Optional[Any], given: Signal, to: Signal) -> None:
-        """Add a product with a weight (outs, ins)."""
+        """Add a kernel for a product with a weight (outs, ins)."""
         outs, ins = weight.shape
         shift = np.zeros(outs) if bias is None else bias
         arrays = self.address(weight.T), self.address(shift)
         self.call(numba_source.PRODUCT, numba_source.LINEAR, (given.listed(), to.address, *arrays, ins, outs))
 
     def affine(self, given: Signal, *parts: Any) -> Signal:
-        """Add (x - shift) scale weight + bias, each for one sample; returns what it gives."""
+        """Add a kernel for (x - shift) scale weight + bias, each for one sample; returns the signal that it gives."""
         whole = [np.broadcast_to(part, given.value.shape).astype(self.engine.dtype) for part in parts]
         shift, scale, weight, bias = whole
         to = self.signal(given.shape, (given.idle - shift) * scale * weight + bias)
@@ -123,14 +123,14 @@ class StreamPlan:
         return to
 
     def rounded(self, given: Signal, grid: FixedPoint) -> Signal:
-        """Add the nearest numbers on a grid; returns what it gives."""
+        """Add a kernel that rounds to a grid; returns the signal that it gives."""
         to, (lowest, highest) = self.signal(given.shape, grid.apply(self.engine, given.idle)), grid.limits
         numbers = self.address([2.0**grid.fraction, lowest, highest, 2.0**-grid.fraction])
         self.call("", numba_source.ROUNDED, (given.address, to.address, numbers))
         return to
 
     def sum(self, first: Signal, second: Signal) -> Signal:
-        """Add the sum of two signals; returns it."""
+        """Add a kernel for the sum of two signals; returns the sum."""
         to = self.signal(first.shape, first.idle + second.idle)
         self.call("", numba_source.SUM, (first.address, to.address, second.address))
         return to

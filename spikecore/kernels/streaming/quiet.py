@@ -62,13 +62,13 @@ def _borders(states: int) -> Iterator[Tuple[float, float]]:
 
 
 def _stays(step: Step, params: Dict[str, Any], box: Dict[str, Any], idle: Any) -> Any:
-    """Whether each neuron stays in the box and silent, from anywhere in it."""
+    """Whether each neuron, from any state in the box, stays in it and does not fire."""
     trace = step.trace
     ops, leaves = trace.graph.needed([trace.output, *trace.after])
-    given = {"x": (idle, idle), **{f"s_{s}": ends for s, ends in box.items()}}
-    given.update({f"p_{p}": (value, value) for p, value in params.items()})
-    given.update({name: (step.constant_array[i],) * 2 for name, i in constants_in(trace.graph).items()})
-    values: Dict[Any, Interval] = {v: given[name] for name, v in trace.graph.inputs.items() if v in leaves}
+    intervals = {"x": (idle, idle), **{f"s_{s}": ends for s, ends in box.items()}}
+    intervals.update({f"p_{p}": (value, value) for p, value in params.items()})
+    intervals.update({name: (step.constant_array[i],) * 2 for name, i in constants_in(trace.graph).items()})
+    values: Dict[Any, Interval] = {v: intervals[name] for name, v in trace.graph.inputs.items() if v in leaves}
     number = np.dtype(step.dtype).type
     for op in ops:
         if op.word not in RULES:

@@ -101,18 +101,18 @@ class Signal:
         return int(self.head.ctypes.data)
 
     def listed(self) -> int:
-        """Its address, for a kernel that reads the list of what is not zero."""
+        """The signal's address, for a kernel that reads the list of what is not zero: from now on it is made."""
         self.head[FIELDS.index("LISTED")] = 1
         return self.address
 
     def hold(self, values: Any) -> None:
-        """Give it these values, wherever they come from; None makes it idle."""
+        """Set the signal to these values; None: to those without input."""
         self.value[...] = self.idle if values is None else values
         self.touched[...] = self.head[FIELDS.index("ANY")] = int(values is not None)
         self.relist()
 
     def relist(self) -> None:
-        """List what is not zero."""
-        found = np.flatnonzero(self.value)
-        self.places[: len(found)] = found
-        self.head[FIELDS.index("COUNT")] = len(found)
+        """Make the list of the places whose values are not zero."""
+        places = np.flatnonzero(self.value)
+        self.places[: len(places)] = places
+        self.head[FIELDS.index("COUNT")] = len(places)
