@@ -40,9 +40,10 @@ loss = {loss}
 metric = {metric}
 """
 CONSTANT, SEQUENCE = 'kind = "constant"\nnum_steps = 8', 'kind = "sequence"\ntime_axis = 1'
+VALUES = '{ kind = "mse_value_loss", mean = [3.0, 2.0], deviation = 0.5 }'
 # data, features, outputs, encoder, loss, metrics
 RUNS = {
-    "values": ("npz", 6, 2, CONSTANT, '{ kind = "mse_value_loss", mean = [3.0, 2.0], deviation = 0.5 }', '["mae", "r2"]'),
+    "values": ("npz", 6, 2, CONSTANT, VALUES, '["mae", "r2"]'),
     "quantiles": ("npz", 6, 6, CONSTANT, '{ kind = "quantile_value_loss", quantiles = [0.1, 0.5, 0.9] }', '"mae"'),
     "labels": ("npz", 6, 3, CONSTANT, '{ kind = "bce_value_loss", weight = [1.0, 2.0, 1.0] }', '["accuracy", "f1"]'),
     "steps": ("npz", 3, 3, SEQUENCE, '{ kind = "ce_step_loss", ignore_index = -1 }', '["accuracy_step", "f1"]'),
