@@ -1,4 +1,7 @@
-"""A lock that lets only one process write to a directory. It names its owner and ends with the owner's process."""
+"""A lock that lets only one process write to a directory. It names its owner and ends with the owner's process.
+
+Written here, because packages for locks say that a file is locked, and not by whom.
+"""
 
 from __future__ import annotations
 

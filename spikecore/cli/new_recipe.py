@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import MISSING, fields, is_dataclass, replace
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 
-from spikecore.api.core.parameters import Learn
 from spikecore.api.layers.containers import Listed
+from spikecore.cli.schema import plain
 from spikecore.cli.starts import Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.recipes import Recipe, look, of_facts
@@ -95,24 +95,3 @@ def _lines(container: Any, indent: str) -> Iterator[str]:
             yield f"{indent}] }},"
         else:
             yield f"{indent}{toml_text(plain(layer))},"
-
-
-def plain(value: Any) -> Any:
-    """An object of the library as a run file has it: a table with its kind and what differs from the defaults."""
-    if isinstance(value, Learn):
-        name, dt = ("learn", 1.0) if value.dt is None else ("learn_tau", value.dt)
-        options = {"per": value.per, "dt": None if dt == 1.0 else dt}
-        return {name: plain(value.value), **{key: option for key, option in options.items() if option}}
-    if isinstance(value, (tuple, list)):  # a size of equal axes, (5, 5), is 5
-        alike = len(set(map(repr, value))) == 1 and isinstance(value[0], int)
-        return value[0] if alike else [plain(part) for part in value]
-    if not is_dataclass(value):
-        return value
-    own: List[Tuple[str, Any]] = [
-        (f.name, getattr(value, f.name)) for f in fields(value) if f.init or f.name == "layers"
-    ]
-    made = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)}
-    defaults = {name: None if default is MISSING else plain(default) for name, default in made.items()}
-    written = {name: plain(part) for name, part in own if part is not None}
-    kept = {name: part for name, part in written.items() if part != defaults[name]}
-    return {"kind": type(value).__name__, **kept}

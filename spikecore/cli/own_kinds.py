@@ -47,19 +47,28 @@ def imported(kind: str, bases: Tuple[type, ...], functions: bool = False) -> Cal
         raise ValueError(f"{kind!r}: module {home.__name__} has no {name!r}")
     found = getattr(home, name)
     if functions and inspect.isfunction(found):
-        return _with_options(found)
+        return with_options(found)
     if not (isinstance(found, type) and issubclass(found, bases) and dataclasses.is_dataclass(found)):
         also = ", or a function (out, targets)" if functions else ""
         raise ValueError(f"{kind!r} is {shown(found)}, expected a frozen dataclass derived from {wanted}{also}")
     return found
 
 
-def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of a function (out, targets, options) -> the function with them: what it calls options has defaults."""
+def with_options(
+    function: Callable[..., Any], tried: Callable[[Any, Dict[str, Any]], Any] = lambda function, given: None
+) -> Callable[..., Any]:
+    """Options of a function (out, targets, options) -> the function with them: what it calls options has defaults.
+
+    Args:
+        function: the function.
+        tried: called with the function that has the options, and with these: raises if they are wrong.
+    """
 
     @functools.wraps(function)
     def options(**given: Any) -> Any:
-        return functools.partial(function, **given) if given else function
+        bound = functools.partial(function, **given) if given else function
+        tried(bound, given)
+        return bound
 
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.default is not p.empty and p.name != "lengths"]

@@ -54,7 +54,7 @@ from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import Count, Size, hints_of
 from spikecore.base import Layer, Merge, Param
-from spikecore.cli.own_kinds import MODELS, imported, is_own
+from spikecore.cli.own_kinds import MODELS, imported, is_own, with_options
 from spikecore.compression import FixedPoint, Pruning, Rewiring
 from spikecore.init import Initialiser
 from spikecore.plasticity import votes_of
@@ -215,7 +215,7 @@ def fields_of(target: Any) -> Dict[str, Tuple[Any, Any]]:
     return {  # what this module adds to them is an int
         p.name: (int, NUM_STEPS)
         if p.name == "num_steps"
-        else (_type(hints.get(p.name, int), p.default), _plain(p.default))
+        else (_type(hints.get(p.name, int), p.default), plain(p.default))
         for p in options
     }
 
@@ -234,21 +234,24 @@ def _type(hint: Any, default: Any) -> Any:
 
 def _default(field: Any) -> Any:
     if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    if field.default is dataclasses.MISSING:
-        return REQUIRED
-    return _plain(field.default)
+        return plain(field.default_factory())
+    return REQUIRED if field.default is dataclasses.MISSING else plain(field.default)
 
 
-def _plain(value: Any) -> Any:
-    """A default value as a run file would write it; its own options are left out where they have their defaults."""
+def plain(value: Any) -> Any:
+    """An object of the library as a run file has it: a table with its kind and what differs from the defaults."""
     if isinstance(value, Learn):
-        return {"learn": _plain(value.value), **({} if value.per is None else {"per": value.per})}
-    if dataclasses.is_dataclass(value):
-        own = {f.name: (_plain(getattr(value, f.name)), _default(f)) for f in dataclasses.fields(value)}
-        said = {name: mine for name, (mine, default) in own.items() if mine != default and not name.startswith("_")}
-        return {"kind": type(value).__name__, **said}
-    return list(value) if isinstance(value, tuple) else value
+        name, dt = ("learn", 1.0) if value.dt is None else ("learn_tau", value.dt)
+        options = {"per": value.per, "dt": None if dt == 1.0 else dt}
+        return {name: plain(value.value), **{key: option for key, option in options.items() if option}}
+    if isinstance(value, (tuple, list)):  # a size of equal axes, (5, 5), is 5
+        alike = len(set(map(repr, value))) == 1 and isinstance(value[0], int)
+        return value[0] if alike else [plain(part) for part in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    own = [f for f in dataclasses.fields(value) if f.init or f.name == "layers"]
+    written = {f.name: (plain(getattr(value, f.name)), _default(f)) for f in own if getattr(value, f.name) is not None}
+    return {"kind": type(value).__name__, **{name: part for name, (part, usual) in written.items() if part != usual}}
 
 
 def named(base: type, module: Any = None) -> Dict[str, Any]:
@@ -332,17 +335,8 @@ def _by_votes(weighted: bool = True) -> Callable[..., Any]:
 def _metric(function: Any) -> Callable[..., Any]:
     """Options of a metric of ``spikecore.functional`` -> the metric with these options."""
     targets = [[0]] if function is functional.label_error_rate else [0]
-
-    @functools.wraps(function)
-    def options(**given: Any) -> Any:
-        bound = functools.partial(function, **given)
-        bound(np.ones((1, 1, given.get("num_classes") or 1)), targets)  # its own checks, on the smallest of outputs
-        return bound
-
-    signature = inspect.signature(function)
-    own = [p for p in signature.parameters.values() if p.default is not p.empty and p.name != "lengths"]
-    options.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
-    return options
+    # its own checks, on the smallest of outputs
+    return with_options(function, lambda bound, given: bound(np.ones((1, 1, given.get("num_classes") or 1)), targets))
 
 
 TYPES: Dict[Any, Any] = {

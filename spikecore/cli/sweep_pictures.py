@@ -1,4 +1,7 @@
-"""The pictures of a sweep: its history, each key by itself, and all keys side by side."""
+"""The pictures of a sweep: its history, each key by itself, and all keys side by side.
+
+Drawn here, because Optuna's own leave out pruned trials, which are often half of all, and print labels over each other.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A trial belongs to the process that holds its lock. The system releases the lock when the process ends, even when it is
 killed, so a trial that is running in the storage and not locked is one that a process has left: the next process takes
-it over. Trials are handed out and finished under one lock of the whole sweep, so there are never too many.
+it over. Trials are handed out and finished under one lock of the whole sweep, so there are never too many. (Optuna's
+own heartbeats wait until a trial has been silent for a time, and hand it on as another trial, which begins anew.)
 """
 
 from __future__ import annotations

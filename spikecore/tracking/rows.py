@@ -1,4 +1,8 @@
-"""The rows that a log has, beside those of a model that continues training."""
+"""The rows that a log has, beside those of a model that continues training.
+
+Each tracker writes with the writer of its library. These compare rows, because no library knows whether a training
+goes on: it would log the epochs since the last checkpoint twice.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from spikecore.api.core import engines as core
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.training.batching import Feed
+from spikecore.conformance import cases, rig
 from spikecore.installing import to_install
 
 X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
@@ -80,6 +81,19 @@ def test_state_of_another_network_or_batch():
     with refused(sc.errors.ShapeError, r"Leaky: state has \('syn',\), expected \('mem',\)"):
         engine = sc.get_engine("numpy")
         sc.Leaky().run(Pass(engine), Params(), Tree(), State(syn=None), engine.asarray(np.ones((1, 2, 3))))
+
+
+def test_every_layer_with_a_state_refuses_that_of_another_batch():
+    engine, tried = sc.get_engine("numpy", dtype="float64", fused=False), []
+    maps = cases.Case("CountMaxPool2d", sc.CountMaxPool2d(2), (2, 4, 4))
+    for case in (case for case in (*cases.NEURONS, *cases.DELAYS, maps) if case.layer.state):
+        x = rig.normal(8, 2, *case.shape)
+        after, other = (rig.run(engine, case.layer, part).state for part in (x, x[:, :1]))
+        rig.run(engine, case.layer, x, state=after)
+        with refused(sc.errors.ShapeError, r"state '\w+' has shape"):
+            rig.run(engine, case.layer, x, state=other)
+        tried.append(case.name)
+    assert {"Delay", "CountMaxPool2d"} < set(tried)
 
 
 def test_time_and_batch_axes_swapped():

@@ -164,6 +164,23 @@ class Layer(Concise, Checked, abc.ABC):
         """One step's input as ``rest`` and ``step`` take it: projected, if the layer projects its input first."""
         return x
 
+    def before_first(self, run: Pass, state: Optional[Tree], resting: State) -> Any:
+        """The state before the first step: ``state``, or without one that at rest.
+
+        Raises:
+            ShapeError: ``state`` has other names or shapes than the state at rest.
+        """
+        if state is None:
+            return run.start(resting)
+        where = f"layer {run.path} ({layer_name(self)})" if run.path else layer_name(self)
+        if tuple(state) != tuple(self.state):
+            raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
+        for name in self.state:
+            shape, expected = tuple(state[name].shape), tuple(resting[name].shape)
+            if shape != expected:
+                raise ShapeError(f"{where}: state {name!r} has shape {shape}, expected {expected}")
+        return State(state)
+
     @abc.abstractmethod
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
         """Compute one time step: output and next state from prepared parameters, state and input (batch, *features)."""

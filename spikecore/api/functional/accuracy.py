@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, targets_on
+from spikecore.api.functional.targets import as_numbers, pool_population, read_sequence, targets_on
 from spikecore.arguments import ArrayLike, Count, checked
 
 if TYPE_CHECKING:
@@ -35,9 +34,7 @@ def accuracy_rate(
     Returns:
         A number in [0, 1].
     """
-    spikes = getattr(spikes, "spikes", spikes)
-    check_sequence("spikes", spikes)
-    engine = engine_of(spikes)
+    engine, spikes = read_sequence("spikes", spikes)
     fired = as_numbers(engine, spikes)
     if population_code:
         fired = pool_population(engine, fired, num_classes)
@@ -60,9 +57,7 @@ def accuracy_temporal(
     Returns:
         A number in [0, 1].
     """
-    spikes = getattr(spikes, "spikes", spikes)
-    check_sequence("spikes", spikes)
-    engine = engine_of(spikes)
+    engine, spikes = read_sequence("spikes", spikes)
     from spikecore.api.functional.spike_time import spike_times
 
     spikes = as_numbers(engine, spikes)
@@ -97,9 +92,7 @@ def accuracy_membrane(
     """
     if over_time not in ("max", "mean"):
         raise TypeError(f"accuracy_membrane: over_time={over_time!r} must be 'max' or 'mean'")
-    membrane = getattr(membrane, "membrane", membrane)
-    check_sequence("membrane", membrane)
-    engine = engine_of(membrane)
+    engine, membrane = read_sequence("membrane", membrane)
     if population_code:
         membrane = pool_population(engine, membrane, num_classes)
     return hit_rate(engine, getattr(Steps(engine, membrane, lengths), over_time)(membrane), targets)

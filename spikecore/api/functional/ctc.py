@@ -13,7 +13,7 @@ from spikecore.api.core.variants import unfused
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss, Spikes
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import as_numbers, check_sequence
+from spikecore.api.functional.targets import as_numbers, read_sequence
 from spikecore.api.functional.tasks import TargetKind
 from spikecore.arguments import ArrayLike, Count, checked
 
@@ -223,9 +223,7 @@ def ctc_decode(out: Spikes, lengths: Optional[ArrayLike] = None, blank: Count = 
 
     Source: best path decoding, section 3.2 of Graves et al., ICML 2006.
     """
-    values = getattr(out, "membrane", out)
-    engine = engine_of(values)
-    check_sequence("membrane", values)
+    engine, values = read_sequence("membrane", out)
     best = engine.to_numpy(engine.xp.argmax(as_numbers(engine, values), axis=-1))
     steps = Steps(engine, values, lengths)
     ends = [steps.total] * best.shape[1] if steps.lengths is None else steps.lengths

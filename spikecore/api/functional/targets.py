@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Set
+from typing import Any, Optional, Set, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.host import not_finite, to_numpy
 from spikecore.api.core.layer import Shape, ShapeError
 
@@ -205,6 +206,13 @@ def check_sequence(name: str, values: Any) -> None:
         raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected (time, batch, classes)")
     if 0 in values.shape:
         raise ShapeError(f"{name} is empty: shape {tuple(values.shape)} as (time, batch, classes)")
+
+
+def read_sequence(name: str, out: Any) -> Tuple[Engine, Any]:
+    """The spikes or membranes (time, batch, classes) of an ``Output``, or an array of them, and their engine."""
+    values = getattr(out, name, out)
+    check_sequence(name, values)
+    return engine_of(values), values
 
 
 def pool_population(engine: Engine, values: Any, num_classes: int) -> Any:

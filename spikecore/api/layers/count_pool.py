@@ -50,7 +50,7 @@ class _CountMaxPool(Layer):
         return engine.xp.max_pool(count, self.kernel_size, self.stride, self.padding)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
-        start: Any = run.start(self.rest(run.engine, params, x[0, ...])) if state is None else state
+        start = self.before_first(run, state, self.rest(run.engine, params, x[0, ...]))
         record = self.state if run.records else ()
         y, recorded, final = run.engine.scan(
             self, params, start, x, steps=run.steps, record=record, window=run.window, repeating=run.repeating

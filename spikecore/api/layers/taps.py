@@ -12,7 +12,7 @@ from typing import Any, Literal, Optional, Sequence, Tuple, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import full_weight, host, to_numpy
-from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, ShapeError, State, Tree
+from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, State, Tree
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import at_least_one, is_finite
 from spikecore.api.core.words import Array
@@ -155,7 +155,7 @@ class Delayed(Layer):
         if run.steps is not None and x.shape[0] != run.steps:
             x = xp.broadcast_to(x, (run.steps, *x.shape[1:]))
         resting = self.rest(engine, params, x[0, ...])
-        now = run.start(resting) if state is None else self._checked(state, resting, run.path)
+        now = self.before_first(run, state, resting)
         time, parts = x.shape[0], []
         for first in range(0, time, run.window or time):  # no gradient crosses the borders of windows
             now = State({name: engine.stop_gradient(past) for name, past in now.items()}) if first else now
@@ -178,11 +178,3 @@ class Delayed(Layer):
         xp, order = engine.xp, (1, 0, *range(2, x.ndim))
         line = xp.concat([xp.permute_dims(state.past, order), x], axis=0)
         return self.delayed(engine, params, line), State(past=xp.permute_dims(line[x.shape[0] :, ...], order))
-
-    def _checked(self, state: Tree, resting: State, path: str) -> State:
-        found = {name: tuple(value.shape) for name, value in state.items()}
-        expected = {name: tuple(value.shape) for name, value in resting.items()}
-        if found != expected:
-            where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__
-            raise ShapeError(f"{where}: a state of shapes {found}, expected {expected}")
-        return State(state)

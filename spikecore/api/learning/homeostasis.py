@@ -18,7 +18,22 @@ TINY = 2.0**-126  # the smallest normal number of float32
 
 
 @dataclass(frozen=True)
-class InhibitorySTDP(LocalRule):
+class _ToRate(LocalRule):
+    """Base of rules that bring each neuron to a target rate."""
+
+    lr: float = 1e-3
+    rate: float = 0.005
+    tau: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("lr", ">= 0", lambda lr: lr >= 0)
+        self._require("rate", "in (0, 1] spikes per step", lambda rate: 0 < rate <= 1)
+        self._require_times("tau")
+
+
+@dataclass(frozen=True)
+class InhibitorySTDP(_ToRate):
     """Plasticity of inhibitory synapses, which brings each neuron to a target rate.
 
     With pre spikes x, post spikes y, their traces xbar and ybar (tau), and alpha = 2 rate tau::
@@ -43,16 +58,7 @@ class InhibitorySTDP(LocalRule):
     sensory pathways and memory networks, Science 334, 2011.
     """
 
-    lr: float = 1e-3
-    rate: float = 0.005
-    tau: float = 20.0
     negative: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("lr", ">= 0", lambda lr: lr >= 0)
-        self._require("rate", "in (0, 1] spikes per step", lambda rate: 0 < rate <= 1)
-        self._require_times("tau")
 
     def traces(self) -> Dict[str, Trace]:
         return {"x": Trace("pre", fading(self.tau)), "y": Trace("post", fading(self.tau))}
@@ -64,7 +70,7 @@ class InhibitorySTDP(LocalRule):
 
 
 @dataclass(frozen=True)
-class SynapticScaling(LocalRule):
+class SynapticScaling(_ToRate):
     """Synaptic scaling: a neuron that fires too often weakens all its weights in proportion, one too silent
     strengthens them.
 
@@ -83,15 +89,7 @@ class SynapticScaling(LocalRule):
     Neuroscience 20, 2000.
     """
 
-    lr: float = 1e-3
-    rate: float = 0.005
     tau: float = 1000.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("lr", ">= 0", lambda lr: lr >= 0)
-        self._require("rate", "in (0, 1] spikes per step", lambda rate: 0 < rate <= 1)
-        self._require_times("tau")
 
     def traces(self) -> Dict[str, Trace]:
         return {"y": Trace("post", fading(self.tau), "mean")}

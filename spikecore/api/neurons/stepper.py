@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.layer import EMPTY, Layer, Params, Pass, Result, ShapeError, State, Tree
+from spikecore.api.core.layer import EMPTY, Layer, Params, Pass, Result, State, Tree
 from spikecore.api.core.words import Array
 from spikecore.arguments import argument_kind
 
@@ -92,7 +92,7 @@ class Stepper(Layer):
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)  # the input as a current, in the neuron's sense
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
-        start = run.start(resting) if state is None else self._checked(state, resting, run.path)
+        start = self.before_first(run, state, resting)
         noise = run.train and self.stochastic
         return RunStart(prepared, start, current, resting, not (noise or self.parallel))
 
@@ -109,16 +109,6 @@ class Stepper(Layer):
             option["repeating"] = run.repeating
             spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
         return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
-
-    def _checked(self, state: Tree, resting: State, path: str) -> State:
-        where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__
-        if tuple(state) != tuple(self.state):
-            raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
-        for name in self.state:
-            shape, expected = tuple(state[name].shape), tuple(resting[name].shape)
-            if shape != expected:
-                raise ShapeError(f"{where}: state {name!r} has shape {shape}, expected {expected}")
-        return State(state)
 
 
 argument_kind(Stepper, "a neuron such as sc.Leaky(beta=0.9)")

@@ -1,4 +1,7 @@
-"""From a network to the kernels of its step: one function for each kind of layer that has them."""
+"""From a network to the kernels of its step: one function for each kind of layer that has them.
+
+By kind of layer and not by word, so that a layer of several words, such as a normalisation, is one pass over memory.
+"""
 
 from __future__ import annotations
 
