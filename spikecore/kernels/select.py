@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -19,13 +18,12 @@ from spikecore.kernels import readout
 from spikecore.kernels.base import NUMPY, Kernels, Product, Wanted
 from spikecore.kernels.form import Constants, fixed, refresh
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.runtime import build
+from spikecore.kernels.runtime import build, store
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
 PAUSE = 0.1  # seconds until somebody looks again for what is not compiled
-_said: Set[str] = set()
 
 
 class Terms(NamedTuple):
@@ -95,7 +93,7 @@ def choose(
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
     if not small and ("not installed" in kernels or "take long" in kernels):
-        _say(kernels)
+        store.say(f"neurons run step by step: {kernels}")
     return None
 
 
@@ -122,10 +120,10 @@ def kernels_or_reason(
         around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else _bits_behind(terms, weight)
     how = _constants(params), record, terms.sparse_backward
     request = part or stepper, terms.target, terms.dtype, *how
-    kernels, is_fixed = _remembered(*request)
+    kernels, is_fixed = remembered(*request)
     if not is_fixed and refresh(request[0], *how):
-        _remembered.cache_clear()
-        kernels, _ = _remembered(*request)
+        remembered.cache_clear()
+        kernels, _ = remembered(*request)
     if isinstance(kernels, str):
         return kernels
     count = len(kernels.step.trace.graph.ops)
@@ -142,7 +140,7 @@ def kernels_or_reason(
         if math.prod(wide) != 1:
             rows.append(name)
     if rows or around is not None:
-        kernels, _ = _remembered(*request, tuple(rows), around)
+        kernels, _ = remembered(*request, tuple(rows), around)
     return kernels  # type: ignore[no-any-return]
 
 
@@ -196,7 +194,7 @@ def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool
 
 
 @Remembered
-def _remembered(
+def remembered(
     stepper: Any,
     target: str,
     dtype: str,
@@ -305,9 +303,3 @@ def _neurons(stepper: Any) -> Tuple[int, ...]:
     neuron = stepper.core[0]
     shapes = (np.shape(values_of(getattr(neuron, name))) for name in neuron.parameter_names())
     return np.broadcast_shapes((1,), *shapes)
-
-
-def _say(reason: str) -> None:
-    if reason not in _said:  # once per process
-        _said.add(reason)
-        print(f"spikecore: neurons run step by step: {reason}", file=sys.stderr)
