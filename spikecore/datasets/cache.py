@@ -118,14 +118,14 @@ def encoded(recording: Any) -> bytes:
     head["arrays"] = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     parts = [json.dumps(head).encode(), b"\n", *(np.ascontiguousarray(array).tobytes() for array in arrays.values())]
     body = zlib.compress(b"".join(parts), 1)  # frames are mostly zeros
-    return MAGIC + _digest(body) + body
+    return MAGIC + digest_of(body) + body
 
 
 def decoded(data: bytes) -> Any:
     """The inverse of `encoded`; raises DataError for bytes that `encoded` did not write."""
     start = len(MAGIC) + DIGEST
     body = data[start:]
-    if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : start] != _digest(body):
+    if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : start] != digest_of(body):
         raise DataError("damaged, or not a cache entry")
     try:
         return _content(zlib.decompress(body))
@@ -145,7 +145,8 @@ def _content(content: bytes) -> Any:
     return arrays[""].copy()  # writable, like an array that comes from a transform
 
 
-def _digest(body: bytes) -> bytes:
+def digest_of(body: bytes) -> bytes:
+    """What a whole entry says of its contents."""
     return hashlib.blake2b(body, digest_size=DIGEST).digest()
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -19,13 +18,12 @@ from spikecore.kernels import readout
 from spikecore.kernels.base import NUMPY, Kernels, Product, Wanted
 from spikecore.kernels.form import Constants, fixed, refresh
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.runtime import build
+from spikecore.kernels.runtime import build, store
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
 PAUSE = 0.1  # seconds between two looks for kernels that are being compiled in the background
-_said: Set[str] = set()  # reasons that have been printed, each once
 
 
 class Terms(NamedTuple):
@@ -96,7 +94,7 @@ def choose(
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
     if not small and ("not installed" in kernels or "take long" in kernels):
-        _say(kernels)
+        store.say(f"neurons run step by step: {kernels}")
     return None
 
 
@@ -123,10 +121,10 @@ def kernels_or_reason(
         in_kernel = readout.fits(shape, weight) or not _as_bits(shape, weight)
         around = (SequenceNumba, readout.Multiply(weight[0])) if in_kernel else _bits_behind(terms, weight)
     neuron, how = elementwise or stepper, (_constants(params), record, terms.sparse_backward)
-    kernels, is_fixed = _remembered(neuron, terms.target, terms.dtype, *how)
+    kernels, is_fixed = remembered(neuron, terms.target, terms.dtype, *how)
     if not is_fixed and refresh(neuron, *how):
-        _remembered.cache_clear()
-        kernels, _ = _remembered(neuron, terms.target, terms.dtype, *how)
+        remembered.cache_clear()
+        kernels, _ = remembered(neuron, terms.target, terms.dtype, *how)
     if isinstance(kernels, str):
         return kernels
     count = len(kernels.step.trace.graph.ops)
@@ -143,7 +141,7 @@ def kernels_or_reason(
         if math.prod(extents) != 1:
             rows.append(param)
     if rows or around is not None:
-        kernels, _ = _remembered(neuron, terms.target, terms.dtype, *how, tuple(rows), around)
+        kernels, _ = remembered(neuron, terms.target, terms.dtype, *how, tuple(rows), around)
     return kernels  # type: ignore[no-any-return]
 
 
@@ -198,7 +196,7 @@ def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool
 
 
 @Remembered
-def _remembered(
+def remembered(
     stepper: Any,
     target: str,
     dtype: str,
@@ -316,9 +314,3 @@ def _neurons(stepper: Any) -> Tuple[int, ...]:
     neuron = stepper.core[0]
     shapes = (np.shape(values_of(getattr(neuron, name))) for name in neuron.parameter_names())
     return np.broadcast_shapes((1,), *shapes)
-
-
-def _say(reason: str) -> None:
-    if reason not in _said:  # once per process
-        _said.add(reason)
-        print(f"spikecore: neurons run step by step: {reason}", file=sys.stderr)

@@ -17,10 +17,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.installing import to_install  # noqa: E402
-from tests.cli import test_cli  # noqa: E402
 from tests.cli.test_cli import RUN_FILE, TINY  # noqa: E402
-
-_elsewhere = test_cli._elsewhere  # a fixture
 
 
 def test_engines_lists_all_with_what_they_lack(spikecore):

@@ -27,11 +27,6 @@ layers = [{ kind = "Linear", in_features = 64, out_features = 10 }, "Leaky"]
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-
-
 @pytest.fixture
 def written(tmp_path):
     def write(text, name="run.toml"):

@@ -41,11 +41,6 @@ def tables(encoders):
     return [(name, options) for name, tried in encoders.items() for options in tried]
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-
-
 @pytest.fixture
 def read(tmp_path):
     def with_encoder(encoder, shape=(3,), inputs=3):

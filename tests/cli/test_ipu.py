@@ -40,9 +40,7 @@ kind = "Plasticity"
 
 
 @pytest.fixture
-def run_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+def run_file(tmp_path):
     path = tmp_path / "digits.toml"
     path.write_text(RUN)
     return path
@@ -117,7 +115,7 @@ def test_training_says_that_it_is_simulated(run_file, capsys, tmp_path):
 
 
 def test_without_poptorch(run_file, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("spikecore.api.core.engines._importable", lambda package: package != "poptorch")
+    monkeypatch.setattr("spikecore.api.core.engines.importable", lambda package: package != "poptorch")
     code, said = call(capsys, "train", run_file, "--engine", "ipu", "--out", tmp_path / "run")
     assert code == RUNTIME
     for words in ("Poplar SDK", "torch 2.0.1", "CPython 3.8", "spikecore check", "--simulate"):

@@ -17,9 +17,7 @@ TEXT = (ROOT / "spikecore" / "cli" / "demo.toml").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-    monkeypatch.chdir(tmp_path)
+def files(elsewhere):
     Path("run.toml").write_text(TEXT, encoding="utf-8")
     Path("my.csv").write_text("a,b,c\n1,2,x\n2,3,y\n1,1,x\n", encoding="utf-8")
     for kind, ending in (("birds", "wav"), ("cells", "png")):

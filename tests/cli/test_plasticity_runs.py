@@ -19,7 +19,7 @@ import spikecore as sc  # noqa: E402
 from spikecore import plasticity, spikegen  # noqa: E402
 from spikecore.api.learning.plasticity import additive  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_train, run_directory  # noqa: E402
+from spikecore.cli import run_directory  # noqa: E402
 from spikecore.cli.learning_table import PLASTIC  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
 from spikecore.cli.run_directory import TrainingRun  # noqa: E402
@@ -60,11 +60,8 @@ reduction = "sum"
 
 
 @pytest.fixture(autouse=True)
-def bars(monkeypatch, tmp_path):
+def bars(elsewhere):
     """Rows and columns of 4 x 4 pixels, and a run file that learns them."""
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
     x = np.zeros((8, 4, 4), "float32")
     for i in range(4):
         x[i, i], x[4 + i, :, i] = 1.0, 1.0

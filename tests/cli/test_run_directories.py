@@ -36,11 +36,6 @@ HOLD = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-
 def start(*arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}

@@ -17,11 +17,7 @@ for package in ("typer", "pydantic", "tomli_w"):
 import spikecore as sc  # noqa: E402
 from spikecore import datasets  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import (  # noqa: E402
-    command_train,  # noqa: E402
-    new_run_file,
-    pictures,
-)
+from spikecore.cli import new_run_file, pictures  # noqa: E402
 from spikecore.cli.event_tables import AnyTransform  # noqa: E402
 from spikecore.cli.run_directory import TrainingRun  # noqa: E402
 from spikecore.cli.run_file import read  # noqa: E402
@@ -61,14 +57,6 @@ AUGMENTED = """
 transforms = [{ kind = "Denoise" }, { kind = "Shift", pixels = 1 }, { kind = "ToFrames", window = 60000 }]
 lengths = true
 """
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path, request):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    if "pictures" not in request.node.name:  # which take a second each
-        monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
 
 
 @pytest.fixture
@@ -163,6 +151,7 @@ def test_a_run_file_trains_on_events(spikecore, engine):
 
 
 @pytest.mark.parametrize("kind", ["events", pytest.param("sequences", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("with_pictures")
 def test_pictures_are_drawn_of_the_first_sample_up_to_its_length(spikecore, kind, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra plot)")
     if kind == "events":

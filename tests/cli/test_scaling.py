@@ -111,7 +111,6 @@ def table(tmp_path, monkeypatch):
     """A table in a file, whose test samples lie outside of the range of the others."""
     for package in ("typer", "pydantic", "tomli_w"):
         pytest.importorskip(package)
-    monkeypatch.chdir(tmp_path)
     x_test = WINE[120:].copy()
     x_test[0] = 1e4
     arrays = {"x_train": WINE[:120], "y_train": KIND[:120], "x_test": x_test, "y_test": KIND[120:]}

@@ -17,7 +17,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
 pytest.importorskip("optuna", reason="Optuna is not installed (extra sweep)")
 
 import spikecore as sc  # noqa: E402
-from spikecore.cli import command_sweep, run_directory, sweep_directory, sweep_storage  # noqa: E402
+from spikecore.cli import run_directory, sweep_directory, sweep_storage  # noqa: E402
 from spikecore.cli.lock import Occupied, owned  # noqa: E402
 from spikecore.cli.run_file import given, read, settled  # noqa: E402
 from spikecore.cli.sweep_results import values_of  # noqa: E402
@@ -27,18 +27,6 @@ from tests.cli.sweep_files import LR, RUN, SPACE, written  # noqa: E402
 from tests.cli.test_cli import colours  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of NumPy, with large learning rates
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def unseen(monkeypatch):
-    """Draws no pictures."""
-    monkeypatch.setattr(command_sweep, "_drawn", lambda ours: [])
 
 
 def begun(tmp_path, trials, space=SPACE, run=RUN, name="made"):
@@ -60,6 +48,7 @@ def table(directory):
 # ---- what comes of a sweep -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_a_sweep_writes_everything(spikecore, tmp_path):
     code, said, error = spikecore("sweep", *written(tmp_path), "--trials", 3, "--out", "out", "--json")
     assert code == 0, error
@@ -128,7 +117,7 @@ def test_the_seed_chooses_the_values(tmp_path):
     assert first["train.optimizer.lr"] != sweep_storage.first(other)["train.optimizer.lr"]
 
 
-def test_a_sweep_can_be_prolonged(spikecore, tmp_path, unseen):
+def test_a_sweep_can_be_prolonged(spikecore, tmp_path):
     files = written(tmp_path)
     assert spikecore("sweep", *files, "-n", 1, "--out", "out")[0] == 0
     code, said, error = spikecore("sweep", "out", "--resume")
@@ -222,7 +211,7 @@ def test_a_lock_can_be_waited_for(tmp_path):
         pass
 
 
-def test_join_begins_a_sweep_or_takes_part_in_it(spikecore, tmp_path, unseen):
+def test_join_begins_a_sweep_or_takes_part_in_it(spikecore, tmp_path):
     files = written(tmp_path)
     assert spikecore("sweep", *files, "--join")[::2] == (2, "--join needs --out DIR, the same for all processes\n")
     assert spikecore("sweep", *files, "--join", "--out", "out", "-n", 1)[0] == 0

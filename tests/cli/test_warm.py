@@ -23,9 +23,9 @@ def place(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "no home")  # relative: not used
     monkeypatch.setattr(build, "in_memory", {})
-    select._remembered.cache_clear()
+    select.remembered.cache_clear()
     yield tmp_path / "own" / "kernels"
-    select._remembered.cache_clear()
+    select.remembered.cache_clear()
 
 
 @pytest.fixture

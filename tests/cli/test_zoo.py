@@ -15,7 +15,6 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn"):
 import spikecore as sc  # noqa: E402
 from spikecore import zoo  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_train  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
 from spikecore.cli.network_table import NetworkTable  # noqa: E402
 from spikecore.cli.new_run_file import STARTS, new_run_file  # noqa: E402
@@ -45,10 +44,7 @@ epochs = 1
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path):
-    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
+def arrays(elsewhere):
     Path("run.toml").write_text(RUN, encoding="utf-8")
     arrays = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32), np.arange(20) % 10
     np.savez("arrays.npz", x_train=arrays[0], y_train=arrays[1], x_test=arrays[0][:4], y_test=arrays[1][:4])

@@ -244,7 +244,7 @@ def test_unknown_names_suggest_the_nearest():
 
 
 def test_missing_dependency_names_the_extra(monkeypatch):
-    monkeypatch.setattr(core, "_importable", lambda package: package != "torch")
+    monkeypatch.setattr(core, "importable", lambda package: package != "torch")
     with refused(ImportError, r"package torch is not installed\. To get it: " + re.escape(to_install("torch"))):
         model("torch")
 

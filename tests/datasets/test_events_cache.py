@@ -133,10 +133,10 @@ def test_entries_of_others_are_noticed_too(content):
     """C9: their digest fits, and they hold something else."""
     body = zlib.compress(content)
     with pytest.raises(DataError):
-        decoded(cache.MAGIC + cache._digest(body) + body)
+        decoded(cache.MAGIC + cache.digest_of(body) + body)
     body = content
     with pytest.raises(DataError, match="not a cache entry"):
-        decoded(cache.MAGIC + cache._digest(body) + body)
+        decoded(cache.MAGIC + cache.digest_of(body) + body)
 
 
 def test_nothing_half_written_is_left(train, tmp_path, monkeypatch):

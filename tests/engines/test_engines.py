@@ -63,7 +63,7 @@ def test_unknown_engine_suggests_the_nearest():
 
 
 def test_missing_dependency_names_package_command_and_what_works(monkeypatch):
-    monkeypatch.setattr(core, "_importable", lambda package: package not in ("torch", "cupy", "poptorch"))
+    monkeypatch.setattr(core, "importable", lambda package: package not in ("torch", "cupy", "poptorch"))
     for name, package, command in (
         ("torch", "package torch", re.escape(to_install("torch"))),
         (

@@ -22,7 +22,7 @@ from tests.ipu.ipu_rig import LOSS, NET, NORMALISED, batch, difference, fitted, 
 
 
 def test_without_poptorch_it_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(core, "_importable", lambda package: package != "poptorch")
+    monkeypatch.setattr(core, "importable", lambda package: package != "poptorch")
     for words in (
         "Poplar SDK",
         "torch 2.0.1",

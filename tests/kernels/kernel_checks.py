@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
-import pytest
 
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
@@ -62,14 +59,6 @@ def check(name, dtype, layer, **options):
             scale = abs(expected).max()
             limit = 5e-6 if isinstance(layer, sc.Alpha) and dtype == "float32" else close
             assert abs(expected - fast[2][field]).max() <= limit * scale, field
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    before = os.environ.get("SPIKECORE_CACHE")
-    os.environ["SPIKECORE_CACHE"] = str(tmp_path_factory.mktemp("kernels"))
-    yield
-    os.environ.pop("SPIKECORE_CACHE") if before is None else os.environ.update(SPIKECORE_CACHE=before)
 
 
 def name_of(layer):

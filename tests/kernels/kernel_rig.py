@@ -250,3 +250,21 @@ def _far(name, a, b, limit):
     error = abs(a - b).max() / (abs(b).max() or 1.0)
     if a.shape != b.shape or a.dtype != b.dtype or not error <= limit:
         yield f"gradient by {name}: {a.dtype}{a.shape} and {b.dtype}{b.shape}, {error:.2g} > {limit:.2g}"
+
+
+def forget():
+    """What another process would not know."""
+    from spikecore.kernels import select
+    from spikecore.kernels.runtime import build, modules
+
+    for known in (build.kernel_of, build.build_run, modules.load, select.remembered):
+        known.cache_clear()
+    build.in_memory.clear()
+
+
+def only_place(monkeypatch, tmp_path):
+    """The only folder for kernels from here on, where nothing is yet."""
+    monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path / "own"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "no home")  # relative: not used
+    return tmp_path / "own" / "kernels"

@@ -7,7 +7,6 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree, flatten, map_leaves, unflatten
-from tests.kernels.kernel_checks import own_cache  # noqa: F401  (a fixture for all tests here)
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")

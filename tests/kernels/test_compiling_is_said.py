@@ -21,7 +21,7 @@ from spikecore.kernels.runtime import build, store  # noqa: E402
 def first(monkeypatch, tmp_path):
     """A kernel that is not on disk, in a process that has said nothing yet."""
     monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path))
-    monkeypatch.setattr(store, "_said", set())
+    monkeypatch.setattr(store, "said", set())
     monkeypatch.setattr(build, "at_hand", lambda recipe: None)
     monkeypatch.setattr(build, "load", lambda text, around: SimpleNamespace(tile=7))
     monkeypatch.setattr(build, "in_memory", {})
@@ -73,7 +73,7 @@ def test_a_line_changes_each_second_with_the_count_and_the_time_left(first, monk
 
 def test_runs_say_how_many_kernels_they_need(first, monkeypatch):
     monkeypatch.setattr(build, "watched", lambda: True)
-    select._remembered.cache_clear()
+    select.remembered.cache_clear()
     x, y = np.zeros((4, 8, 5), "float32"), np.zeros(8, int)
     engine = sc.get_engine("numpy", fused=True)
     asked = []

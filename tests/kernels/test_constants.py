@@ -14,7 +14,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
-from tests.kernels.kernel_checks import L, check, own_cache  # noqa: F401  (the fixture is for all tests here)
+from tests.kernels.kernel_checks import check
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels.runtime import build  # noqa: E402
@@ -109,9 +109,6 @@ THOUSAND = """
 import gc, os, sys
 import numpy as np
 import spikecore as sc
-from spikecore.api.core.layer import Pass
-from spikecore.api.core.tree import Tree
-from spikecore.kernels import cache
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import Tree
 from spikecore.kernels.runtime import build

@@ -9,7 +9,7 @@ import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, flatten, map_leaves
 from spikecore.functional.quant import state_quant
-from tests.kernels.kernel_checks import QUICK, SHAPE, L, check, name_of, own_cache, run  # noqa: F401  (the fixture is for all tests here)
+from tests.kernels.kernel_checks import QUICK, SHAPE, L, check, name_of, run
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 
@@ -224,9 +224,9 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
 
 
 def test_a_step_that_takes_long_to_compile_runs_in_the_loop(monkeypatch, capsys):
-    from spikecore.kernels import select
+    from spikecore.kernels.runtime import store
 
-    monkeypatch.setattr(select, "_said", set())
+    monkeypatch.setattr(store, "said", set())
     layer = sc.Leaky(beta=0.9, state_quant=state_quant(6, uniform=False))
     for _ in range(2):
         run(sc.get_engine("numpy"), layer, steps=64, batch=64, shape=(64,))
@@ -237,15 +237,16 @@ def test_a_step_that_takes_long_to_compile_runs_in_the_loop(monkeypatch, capsys)
 
 def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
     from spikecore.kernels import select, sequence
+    from spikecore.kernels.runtime import store
 
     monkeypatch.setattr(sequence, "has_numba", lambda: False)
-    monkeypatch.setattr(select, "_said", set())
-    select._remembered.cache_clear()
+    monkeypatch.setattr(store, "said", set())
+    select.remembered.cache_clear()
     try:
         for _ in range(2):
             run(sc.get_engine("numpy"), sc.Leaky(beta=0.123), steps=64, batch=64, shape=(64,))
     finally:
-        select._remembered.cache_clear()
+        select.remembered.cache_clear()
     assert capsys.readouterr().err.count("Numba is not installed") == 1
 
 

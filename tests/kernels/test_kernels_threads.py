@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from tests.kernels.kernel_checks import QUICK, own_cache, run  # noqa: F401  (the fixture is for all tests here)
+from tests.kernels.kernel_checks import QUICK, run
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 

@@ -30,8 +30,8 @@ def address(a):
 
 
 def kept():
-    held = sum(block.raw.nbytes for blocks in allocator._kept.free.values() for block in blocks)
-    assert held == allocator._kept.bytes
+    held = sum(block.raw.nbytes for blocks in allocator.kept.free.values() for block in blocks)
+    assert held == allocator.kept.bytes
     return held
 
 
@@ -67,11 +67,11 @@ def test_large_products_of_the_numpy_engine_lie_in_it(dtype):
     assert np.array_equal(first, a @ b)
     place = address(first)
     del first
-    assert allocator._kept.bytes
+    assert allocator.kept.bytes
     second = xp.matmul(2 * a, b)
     assert address(second) == place
     assert np.array_equal(second, (2 * a) @ b)
-    assert not allocator._kept.bytes
+    assert not allocator.kept.bytes
     assert np.array_equal(xp.matmul(a[:2], b), a[:2] @ b)
     other = b.astype("float64" if dtype == "float32" else "float32")
     assert xp.matmul(a, other).dtype == np.float64
@@ -134,7 +134,7 @@ def test_zeros_of_the_torch_engine_lie_in_it():
 
 
 def test_free_memory_is_limited_and_given_back(monkeypatch):
-    monkeypatch.setattr(allocator._kept, "most", 10 * MEGA)
+    monkeypatch.setattr(allocator.kept, "most", 10 * MEGA)
     for size in range(4, 12):
         allocator.empty((size * MEGA // 4,), "float32")
         assert 0 < kept() <= 10 * MEGA
@@ -145,16 +145,16 @@ def test_free_memory_is_limited_and_given_back(monkeypatch):
 
 
 def test_what_was_not_used_for_longest_goes_first(monkeypatch):
-    monkeypatch.setattr(allocator._kept, "most", 10 * MEGA)
+    monkeypatch.setattr(allocator.kept, "most", 10 * MEGA)
     first = address(allocator.empty((MEGA,), "float32"))
     allocator.empty((MEGA // 2,), "float32")
     assert address(allocator.empty((MEGA,), "float32")) == first
     allocator.empty((5 * MEGA // 4,), "float32")
-    assert sorted(size // MEGA for size, blocks in allocator._kept.free.items() if blocks) == [4, 5]
+    assert sorted(size // MEGA for size, blocks in allocator.kept.free.items() if blocks) == [4, 5]
 
 
 def test_many_arrays_at_once_keep_to_the_limit_when_they_are_gone(monkeypatch):
-    monkeypatch.setattr(allocator._kept, "most", 10 * MEGA)
+    monkeypatch.setattr(allocator.kept, "most", 10 * MEGA)
     held = [allocator.zeros((MEGA // 2,), "float32") for _ in range(20)]
     assert len({address(a) for a in held}) == 20
     del held
@@ -165,14 +165,14 @@ def test_of_small_blocks_some_of_each_size_are_kept():
     held = [allocator.zeros((1 << 12,), "float32") for _ in range(3 * allocator.FEW)]
     places = {address(a) for a in held}
     del held
-    ((size, blocks),) = allocator._kept.small.items()
+    ((size, blocks),) = allocator.kept.small.items()
     assert (len(blocks), kept()) == (allocator.FEW, 0)
     assert size < allocator.SMALL
     again = [allocator.empty((1 << 12,), "float32") for _ in range(allocator.FEW)]
     assert len({address(a) for a in again} & places) == allocator.FEW
     del again
     allocator.release()
-    assert not allocator._kept.small
+    assert not allocator.kept.small
 
 
 @pytest.mark.parametrize("size", [MEGA // 64, MEGA // 4])
@@ -204,7 +204,7 @@ def test_threads_never_get_the_same_memory(size):
 def test_a_child_is_not_locked_out_by_a_thread_of_its_parent():
     code = (
         "import os, sys\nfrom spikecore.kernels.runtime import allocator\n"
-        "allocator._kept.lock.acquire()\nchild = os.fork()\n"
+        "allocator.kept.lock.acquire()\nchild = os.fork()\n"
         "if not child:\n    allocator.empty((1 << 20,), 'float32')\n    os._exit(7)\n"
         "print(os.waitpid(child, 0)[1] >> 8)"
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, flatten, map_leaves
-from tests.kernels.kernel_checks import L, own_cache  # noqa: F401  (the fixture is for all tests here)
+from tests.kernels.kernel_checks import L
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels import readout  # noqa: E402

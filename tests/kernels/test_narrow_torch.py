@@ -15,7 +15,6 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
-from tests.kernels.kernel_checks import own_cache  # noqa: F401  (the fixture is for all tests here)
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 

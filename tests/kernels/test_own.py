@@ -11,7 +11,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
-from tests.kernels.kernel_checks import SHAPE, L, check, own_cache, run  # noqa: F401  (the fixture is for all tests here)
+from tests.kernels.kernel_checks import SHAPE, L, check, run
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 

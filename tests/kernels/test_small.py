@@ -13,11 +13,11 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import Tree
-from tests.kernels.kernel_rig import CASES, Problem, Side
+from tests.kernels.kernel_rig import CASES, Problem, Side, forget, only_place
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels import select  # noqa: E402
-from spikecore.kernels.runtime import background, build, machine_code, modules, store  # noqa: E402
+from spikecore.kernels.runtime import background, build, machine_code, store  # noqa: E402
 from spikecore.kernels.sequence import SequenceNumba  # noqa: E402
 
 PATIENCE = 120.0  # seconds in which a kernel is compiled, on a busy machine as well
@@ -26,21 +26,10 @@ PATIENCE = 120.0  # seconds in which a kernel is compiled, on a busy machine as 
 @pytest.fixture(autouse=True)
 def place(monkeypatch, tmp_path):
     """The only place for kernels, where nothing is yet, and nothing in memory."""
-    monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path / "own"))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "no home")  # relative: not used
     monkeypatch.setenv(background.SWITCH, "1")
     forget()
-    yield tmp_path / "own" / "kernels"
+    yield only_place(monkeypatch, tmp_path)
     forget()
-
-
-def forget():
-    """What another process would not know."""
-    for known in (build.kernel_of, build.build_run, modules.load):
-        known.cache_clear()
-    build.in_memory.clear()
-    select._remembered.cache_clear()
 
 
 @pytest.fixture
@@ -139,11 +128,17 @@ def waited_for(condition):
     return condition()
 
 
-def test_a_process_compiles_each_kernel_once(place, kernels_run, monkeypatch):
-    started, compiler = [], background._Compiler
-    monkeypatch.setattr(background, "_Compiler", lambda: started.append(compiler()) or started[-1])
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that are started from here on; none runs, and nothing has been asked for."""
+    processes, compiler = [], background.Compiler
+    monkeypatch.setattr(background, "Compiler", lambda: processes.append(compiler()) or processes[-1])
     monkeypatch.setattr(background, "_process", None)
     monkeypatch.setattr(background, "_asked", {})
+    return processes
+
+
+def test_a_process_compiles_each_kernel_once(place, kernels_run, started):
     engine, layer = sc.get_engine("numpy"), sc.Leaky(beta=0.8, threshold=0.5)
     expected = once(engine, layer)
 
@@ -159,29 +154,24 @@ def test_a_process_compiles_each_kernel_once(place, kernels_run, monkeypatch):
     assert started[0].wait(PATIENCE) == 0
 
 
-def test_a_process_without_work_ends_well_and_the_next_kernel_starts_another(monkeypatch, capsys):
+def test_a_process_without_work_ends_well_and_the_next_kernel_starts_another(started, monkeypatch, capsys):
     """Its exit status is 0, although it still waits for what to read; so nothing is said at the next call."""
     start = background.START.replace("sys.exit(", "{0}.IDLE = 0.2; sys.exit(")
     monkeypatch.setattr(background, "START", start)
-    monkeypatch.setattr(background, "_process", None)
-    monkeypatch.setattr(background, "_asked", {})
     background.ask([_recipe(1), _recipe(2)])
-    first = background._process
+    (first,) = started
     assert first.wait(PATIENCE) == 0
     background.ask([_recipe(3)])
-    second = background._process
-    assert second is not first
+    _, second = started
     assert second.wait(PATIENCE) == 0
     assert capsys.readouterr().err == ""
     os.close(second.write)
 
 
-def test_a_process_ends_with_1_if_a_kernel_could_not_be_compiled(monkeypatch):
-    monkeypatch.setattr(background, "_process", None)
-    monkeypatch.setattr(background, "_asked", {})
+def test_a_process_ends_with_1_if_a_kernel_could_not_be_compiled(started):
     background.ask([build.KernelRecipe("def kernel(:", "kernel"), _recipe(4)])
-    os.close(background._process.write)
-    assert background._process.wait(PATIENCE) == 1
+    os.close(started[0].write)
+    assert started[0].wait(PATIENCE) == 1
 
 
 def _recipe(number):
@@ -189,7 +179,7 @@ def _recipe(number):
     return build.KernelRecipe(f"def kernel():\n    return {number}\n", "kernel")
 
 
-def test_a_process_that_ends_is_asked_once_more_and_then_said(monkeypatch, capsys):
+def test_a_process_that_ends_is_asked_once_more_and_then_said(started, monkeypatch, capsys):
     class Ended:
         returncode = 3
 
@@ -203,10 +193,7 @@ def test_a_process_that_ends_is_asked_once_more_and_then_said(monkeypatch, capsy
         def send(self, lines):
             self.lines = lines
 
-    started = []
-    monkeypatch.setattr(background, "_Compiler", Ended)
-    monkeypatch.setattr(background, "_process", None)
-    monkeypatch.setattr(background, "_asked", {})
+    monkeypatch.setattr(background, "Compiler", Ended)
     for _ in range(5):
         background.ask([build.KernelRecipe("text", "name")])
     assert len(started) == background.ATTEMPTS
@@ -227,7 +214,7 @@ def test_where_nothing_is_compiled_in_the_background(monkeypatch, tmp_path, why)
     else:
         monkeypatch.setattr(sys, "executable", "/usr/bin/host-of-plugins")
     assert not background.possible()
-    monkeypatch.setattr(background, "_Compiler", None)  # calling it would fail
+    monkeypatch.setattr(background, "Compiler", None)  # calling it would fail
     background.ask([build.KernelRecipe("text", "name")])
 
 
@@ -276,7 +263,7 @@ def test_code_that_cannot_be_linked_is_used_in_memory(place, capsys, monkeypatch
         raise RuntimeError("Symbols not found")
 
     monkeypatch.setattr(machine_code, "link", refuse)
-    monkeypatch.setattr(store, "_said", set())
+    monkeypatch.setattr(store, "said", set())
     kernel = build.build_run("def one(worker, workers, table):\n    row(table[0])[0] = F(1.0)\n", "one", "float64")
     y = np.zeros(1)
     kernel(1, (), (y,))
@@ -323,7 +310,7 @@ import numpy as np
 import spikecore as sc
 from spikecore.kernels.runtime import background
 
-background._Compiler = lambda: os._exit(7)
+background.Compiler = lambda: os._exit(7)
 engine, layer = sc.get_engine("numpy"), sc.Leaky(beta=0.8)
 child = os.fork()
 if child == 0:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
-from spikecore.kernels.runtime import build, modules, store  # noqa: E402
+from spikecore.kernels.runtime import build, numba_cache, store  # noqa: E402
+from tests.kernels.kernel_rig import forget, only_place  # noqa: E402
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes of files are those of POSIX")
 SOURCE = "def double(worker, workers, table):\n    row(table[0])[0] = F(2.0) * row(table[2])[0]\n"
@@ -27,19 +28,26 @@ NOBODY = 65534
 @pytest.fixture(autouse=True)
 def place(monkeypatch, tmp_path):
     """The only place for kernels, where nothing is yet."""
-    monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path / "own"))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "no home")  # relative: not used
-    monkeypatch.setattr(store, "_said", set())
-    yield tmp_path / "own" / "kernels"
+    monkeypatch.setattr(store, "said", set())
+    yield only_place(monkeypatch, tmp_path)
     forget()
 
 
-def forget():
-    """What another process would not know."""
-    for known in (build.kernel_of, build.build_run, modules.load):
-        known.cache_clear()
-    build.in_memory.clear()
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once():
+    """Numba compiles each source once for all tests here: they are about what becomes of its machine code."""
+    made, compiler = {}, numba_cache.CFunc
+
+    def compiled(function, *given, **options):
+        if function.__module__ not in made:
+            one = made[function.__module__] = compiler(function, *given, **options)
+            one.compile()
+            one.compile = lambda: None
+        return made[function.__module__]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba_cache, "CFunc", compiled)
+        yield
 
 
 def compiles():
@@ -73,8 +81,8 @@ DAMAGE = {
     "zeros": lambda data: b"\0" * len(data),
     "garbage": lambda data: random.Random(0).randbytes(len(data)) if hasattr(random, "randbytes") else b"\x80" * 999,
     "another pickle": lambda data: pickle.dumps("spikes"),
-    "another name's": lambda data: store._digest("another", data[store.SIZE :]) + data[store.SIZE :],
-    "whole, but of something else": lambda data: store._digest("", b"") + pickle.dumps(1),
+    "another name's": lambda data: store.digest_of("another", data[store.SIZE :]) + data[store.SIZE :],
+    "whole, but of something else": lambda data: store.digest_of("", b"") + pickle.dumps(1),
 }
 
 
@@ -119,7 +127,7 @@ def test_what_others_can_write_is_not_used(monkeypatch, place, tmp_path, capfd, 
     compiles()
     planted, mark = entry(place), tmp_path / "ran"
     content = pickle.dumps(Planted(mark))
-    planted.write_bytes(store._digest(planted.name, content) + content)
+    planted.write_bytes(store.digest_of(planted.name, content) + content)
     target = place if kind == "folder" else planted
     if how != "foreign":
         target.chmod(stat.S_IMODE(target.stat().st_mode) | (0o020 if how == "group" else 0o002))

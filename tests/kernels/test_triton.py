@@ -62,10 +62,10 @@ SLOW = [
 TYPES = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
 
 
-def interpreted(todo, folder):
+def interpreted(todo):
     """What differs from the loops, by case and option, computed in a process of its own."""
     given = json.dumps([[name, OPTIONS[option]] for name, option in todo])
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "SPIKECORE_CACHE": str(folder)}
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "tests.kernels.triton_worker"]
     made = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, cwd=ROOT)
     assert made.returncode == 0, made.stderr
@@ -73,22 +73,13 @@ def interpreted(todo, folder):
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    return interpreted(QUICK, tmp_path_factory.mktemp("quick"))
+def quick():
+    return interpreted(QUICK)
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory):
-    return interpreted(SLOW, tmp_path_factory.mktemp("slow"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_caches(tmp_path_factory):
-    before = {name: os.environ.get(name) for name in ("SPIKECORE_CACHE", "TRITON_CACHE_DIR")}
-    os.environ.update({name: str(tmp_path_factory.mktemp(name)) for name in before})
-    yield
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
+def slow():
+    return interpreted(SLOW)
 
 
 @pytest.mark.parametrize(("name", "option"), QUICK)
@@ -222,8 +213,8 @@ def test_kernels_equal_the_loop_on_a_gpu(option, part):
         assert differences(problem, found, bits=LIMITS[problem.dtype], half=half) == [], case
 
 
-def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients(tmp_path):
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "SPIKECORE_CACHE": str(tmp_path)}
+def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients():
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "tests.kernels.triton_engine"]
     made = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     assert made.stdout == "equal\n", made.stderr

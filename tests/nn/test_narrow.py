@@ -10,7 +10,6 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
-from tests.kernels.kernel_checks import own_cache  # noqa: E402, F401  (the fixture is for all tests here)
 
 T, B, N = 9, 16, 256  # enough steps of neurons for kernels in training
 #: Outputs are sums of N terms, gradients of T x B, in another order: at most 256 roundings of 6e-8 each,

@@ -168,7 +168,7 @@ def mutated(rng, about, arrays):
             mutate_about(rng, about)
     text = DEEP.sub(lambda found: "[" * int(found[1]) + "]" * int(found[1]), json.dumps(about))
     arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
-    metadata = {"spikecore": text, "digest": checkpoint._digest(text, arrays)}
+    metadata = {"spikecore": text, "digest": checkpoint.digest_of(text, arrays)}
     if rng.random() < 0.02:
         metadata[rng.choice(sorted(metadata))] = rng.choice(
             ["", "{}", "[]", "5", "null", "\x00", "9" * 5000, "[" * 9999]
@@ -240,7 +240,7 @@ def main(name, first, count):
         path, good = Path(folder) / "model", []
         for model in models(engine):
             model.save(path)
-            good.append(checkpoint._read(path))
+            good.append(checkpoint.content_of(path))
         tracemalloc.start()
         for case in range(first, first + count):
             rng = random.Random(case)

@@ -93,7 +93,7 @@ def main(engine):
             model = sc.Model(network, "numpy", input_shape=shape)
             model.trainer.optimizer = None
             model.save(path)
-            about, arrays = checkpoint._read(path)
+            about, arrays = checkpoint.content_of(path)
             about["optimizer"] = checkpoint.describe(OPTIMIZERS[number % len(OPTIMIZERS)])
             seen |= set(classes_in([about["network"], about["optimizer"]]))
             for places in changes(about):
@@ -101,7 +101,7 @@ def main(engine):
                 for *above, last in places:
                     fuzz.at(changed, above)[last] = HUGE
                 text = json.dumps(changed)
-                path.write_bytes(to_bytes(arrays, {"spikecore": text, "digest": checkpoint._digest(text, arrays)}))
+                path.write_bytes(to_bytes(arrays, {"spikecore": text, "digest": checkpoint.digest_of(text, arrays)}))
                 judge(report, path, engine, f"{network}: {places}")
     print(json.dumps({**json.loads(report.as_json()), "unseen": sorted(set(known_classes()) - seen)}))
 

@@ -111,9 +111,9 @@ def rewritten(saved, **changes):
     """The file with other JSON, and a digest that fits it."""
     from safetensors.numpy import save
 
-    about, arrays = checkpoint._read(saved)
+    about, arrays = checkpoint.content_of(saved)
     text = json.dumps({**about, **changes})
-    return save(arrays, {"spikecore": text, "digest": checkpoint._digest(text, arrays)})
+    return save(arrays, {"spikecore": text, "digest": checkpoint.digest_of(text, arrays)})
 
 
 def test_a_newer_format_is_refused(saved):

@@ -19,12 +19,12 @@ X, Y = np.random.default_rng(0).random((4, 2)).astype("float32"), np.arange(4) %
 
 
 def contents(path):
-    return checkpoint._read(path)
+    return checkpoint.content_of(path)
 
 
 def write(path, about, arrays):
     text = json.dumps(about)
-    path.write_bytes(to_bytes(arrays, {"spikecore": text, "digest": checkpoint._digest(text, arrays)}))
+    path.write_bytes(to_bytes(arrays, {"spikecore": text, "digest": checkpoint.digest_of(text, arrays)}))
     return path
 
 

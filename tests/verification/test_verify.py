@@ -371,11 +371,11 @@ def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, tmp_path, engine
 
     monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path))
     monkeypatch.setitem(emit.SPELLING, "divide", "{0} / ({1} * F(1.001))")  # of the surrogate's derivative
-    for cache in (select._remembered, sequence.forward_of, sequence.backward_of):
+    for cache in (select.remembered, sequence.forward_of, sequence.backward_of):
         cache.cache_clear()
     x = np.random.default_rng(0).random((8, 12)).astype("float32")  # 8 x 9 neurons: kernels from 228 steps on
     model = sc.Model(sc.Sequential(sc.Linear(12, 9), sc.Leaky(threshold=0.6)), engine=engine, seed=1)
     report = sc.verify(model, x, Y, num_steps=steps, differences=False)
-    for cache in (select._remembered, sequence.forward_of, sequence.backward_of):
+    for cache in (select.remembered, sequence.forward_of, sequence.backward_of):
         cache.cache_clear()
     assert report.ok == (steps * 72 < 1 << 14)

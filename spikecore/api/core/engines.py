@@ -223,7 +223,7 @@ def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
     if not isinstance(entry, EngineEntry):
         return EngineStatus(name, True, "", "")
     needed = [package for package in entry.needs if not (simulate and package in entry.simulated)]
-    missing = [package for package in needed if not _importable(package)]
+    missing = [package for package in needed if not importable(package)]
     if not missing:
         return EngineStatus(name, True, "", "")
     from spikecore.installing import to_install
@@ -232,7 +232,8 @@ def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
     return EngineStatus(name, False, f"package {', '.join(missing)} is not installed", install)
 
 
-def _importable(package: str) -> bool:
+def importable(package: str) -> bool:
+    """Whether a package is installed, or imported already."""
     return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 

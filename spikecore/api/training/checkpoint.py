@@ -85,7 +85,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "notes": _json("notes", model.notes, NOTES),
     }
     text = json.dumps(plain(about, odd_number), allow_nan=False)
-    write_atomically(path, to_bytes(arrays, {"spikecore": text, "digest": _digest(text, arrays)}))
+    write_atomically(path, to_bytes(arrays, {"spikecore": text, "digest": digest_of(text, arrays)}))
 
 
 def _json(name: str, value: Any, allowed: str) -> Any:
@@ -109,7 +109,7 @@ class Contents(NamedTuple):
 
 def read(path: Any, classes: Classes = (), modules: Iterable[Any] = (), check_finite: bool = True) -> Contents:
     """The contents of a file that ``save`` wrote; for arguments and errors see ``load``."""
-    about, arrays = _read(pathlib.Path(path))
+    about, arrays = content_of(pathlib.Path(path))
     names = [*classes_in([about["network"], about["optimizer"]])]
     import_layers(names)
     known = resolved(names, classes, about["format"] > 1)
@@ -120,13 +120,13 @@ def read(path: Any, classes: Classes = (), modules: Iterable[Any] = (), check_fi
 
 def progress_of(path: Any) -> Tuple[int, int]:
     """Progress of the training of the model in a file: whole epochs, and batches of the next one."""
-    about, _ = _read(pathlib.Path(path))
+    about, _ = content_of(pathlib.Path(path))
     return about["epochs_done"], (about["unfinished"] or {"batches": 0})["batches"]
 
 
 def notes_of(path: Any) -> Dict[str, Any]:
     """The notes of the model in a file."""
-    about, _ = _read(pathlib.Path(path))
+    about, _ = content_of(pathlib.Path(path))
     notes: Dict[str, Any] = about["notes"]
     return notes
 
@@ -148,7 +148,7 @@ def _fill(network: Any, modules: List[Any]) -> None:
             raise CheckpointError(f"modules, layer {name}: {error}") from None
 
 
-def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+def content_of(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """The file's JSON and arrays; the digest and each entry of the JSON are checked."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
@@ -175,7 +175,7 @@ def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         raise CheckpointError(f"damaged or not a spikecore model ({len(data)} bytes): {error}") from error
     if not kinds <= {"F32", "F64"}:
         raise CheckpointError(f"weights of type {', '.join(sorted(map(str, kinds)))}; spikecore writes F32 or F64")
-    if digest != _digest(text, arrays):
+    if digest != digest_of(text, arrays):
         raise CheckpointError("damaged: its contents do not match their digest")
     return _checked(about), arrays
 
@@ -272,7 +272,8 @@ def _fitting(
     return state
 
 
-def _digest(text: str, arrays: Dict[str, Any]) -> str:
+def digest_of(text: str, arrays: Dict[str, Any]) -> str:
+    """What a whole file says of its contents."""
     total = hashlib.blake2b(text.encode(), digest_size=16)
     for name, x in sorted(arrays.items()):
         total.update(name.encode())

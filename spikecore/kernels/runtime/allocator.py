@@ -107,7 +107,7 @@ class _Kept:
                 self.lock.release()
 
 
-_kept = _Kept()
+kept = _Kept()
 
 
 class _Loan:
@@ -117,7 +117,7 @@ class _Loan:
         self.block = block
         self.__array_interface__ = {"version": 3, "data": (block.place, False), "shape": shape, "typestr": dtype.str}
 
-    def __del__(self, give_back: Any = _kept.give_back) -> None:  # bound early, see limits
+    def __del__(self, give_back: Any = kept.give_back) -> None:  # bound early, see limits
         give_back(self.block)
 
 
@@ -145,7 +145,7 @@ def zeros(shape: Tuple[int, ...], dtype: Any) -> Any:
 
 def release() -> None:
     """Give free memory back to the system."""
-    _kept.clear()
+    kept.clear()
 
 
 def keep() -> bool:
@@ -163,15 +163,15 @@ def returning() -> Iterator[None]:
     """In here freed memory goes back to the system at once, where the C library can do that: the process then holds
     little more than what is alive, and takes longer.
     """
-    most, limits = _kept.most, _kept.limits
-    _kept.most, _kept.limits = 0, (0, FEW)
+    most, limits = kept.most, kept.limits
+    kept.most, kept.limits = 0, (0, FEW)
     release()
     for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
         _set(option, RETURNED)
     try:
         yield
     finally:
-        _kept.most, _kept.limits = most, limits
+        kept.most, kept.limits = most, limits
         if _keeps:
             keep()
         else:  # the largest that glibc chooses by itself
@@ -194,7 +194,7 @@ def _rounded(size: int) -> int:
 
 
 def _block(size: int) -> _Block:
-    block = _kept.take(size)
+    block = kept.take(size)
     if block is None:
         raw = np.empty(size, np.uint8)  # NumPy asks for huge pages
         begin = raw.ctypes.data

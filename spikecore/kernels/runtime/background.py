@@ -27,7 +27,7 @@ START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import {0}; sy
 PIECE = 1 << 16  # bytes that are read at once
 
 
-class _Compiler(subprocess.Popen):  # type: ignore[type-arg]
+class Compiler(subprocess.Popen):  # type: ignore[type-arg]
     """The process, and the end of a pipe into it. It outlives this one by intent, so nobody is warned of it."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _Compiler(subprocess.Popen):  # type: ignore[type-arg]
 
 
 _lock = threading.Lock()
-_process: Optional[_Compiler] = None
+_process: Optional[Compiler] = None
 _asked: Dict[KernelRecipe, int] = {}  # how often
 _owner = os.getpid()
 
@@ -81,13 +81,13 @@ def ask(recipes: Iterable[KernelRecipe]) -> None:
             _say_failed(_process)
             if _process is not None:
                 os.close(_process.write)
-            _process = _Compiler()
+            _process = Compiler()
         for recipe in new:
             _asked[recipe] = _asked.get(recipe, 0) + 1
         _process.send([base64.b64encode(zlib.compress(json.dumps(recipe).encode())) for recipe in new])
 
 
-def _say_failed(process: Optional[_Compiler]) -> None:
+def _say_failed(process: Optional[Compiler]) -> None:
     if process is not None and process.returncode:
         print(
             f"spikecore: a process that compiles kernels ended with status {process.returncode}; small runs go step by "

@@ -98,10 +98,9 @@ def entry(module: str, function: str) -> str:
 
 @lru_cache(maxsize=None)
 def code_around() -> str:
-    """The text of the file whose functions are compiled into kernels, which therefore depend on it."""
-    data = pkgutil.get_data("spikecore.kernels.runtime", "launch.py")
-    assert data is not None
-    return data.decode()
+    """The files whose functions are compiled into kernels, or say how they are compiled: kernels depend on them."""
+    files = (pkgutil.get_data("spikecore.kernels.runtime", name) for name in ("launch.py", "numba_cache.py"))
+    return "".join(data.decode() for data in files if data is not None)
 
 
 @lru_cache(maxsize=None)

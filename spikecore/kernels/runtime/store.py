@@ -18,7 +18,7 @@ from typing import Callable, List, Optional, Set
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 SIZE = 32  # bytes of a digest
-_said: Set[str] = set()
+said: Set[str] = set()
 
 
 class Distrusted(Exception):
@@ -46,7 +46,7 @@ def load(name: str) -> Optional[bytes]:
             continue
         except OSError:  # none, or none that this user may read
             continue
-        if data[:SIZE] == _digest(name, data[SIZE:]):
+        if data[:SIZE] == digest_of(name, data[SIZE:]):
             return data[SIZE:]
     return None
 
@@ -68,7 +68,7 @@ def save(name: str, data: bytes) -> None:
     reasons = []
     for place in places():
         try:
-            _write(place, name, _digest(name, data) + data)
+            _write(place, name, digest_of(name, data) + data)
             return
         except Distrusted as reason:
             reasons.append(str(reason))
@@ -128,12 +128,13 @@ def _write(place: pathlib.Path, name: str, data: bytes) -> None:
         raise
 
 
-def _digest(name: str, data: bytes) -> bytes:
+def digest_of(name: str, data: bytes) -> bytes:
+    """What a whole file of this name begins with."""
     return hashlib.blake2b(name.encode() + b"\0" + data, digest_size=SIZE).digest()
 
 
 def say(text: str) -> None:
     """Print a text to standard error, once per process."""
-    if text not in _said:
-        _said.add(text)
+    if text not in said:
+        said.add(text)
         print(f"spikecore: {text}", file=sys.stderr)
