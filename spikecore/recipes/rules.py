@@ -14,7 +14,7 @@ from spikecore.recipes.look import Facts
 STEPS, POOLED_STEPS = 8, 4  # of a sample that is seen whole; where rates are means over many places, fewer do
 HIDDEN = 64
 CHANNELS, KERNEL, POOLED, LONG = 32, 9, 4, 128
-WINDOWS = 1000  # so many, and fewer than twice as many, are left of a longer series
+WINDOWS = 1000  # so many, or up to half as many more, are left of a series of 2,000 steps or more
 SHAPES, SEQUENCES = 96, 64  # channels of the two convolutions of a series
 PER_WEIGHT = 4  # samples for each entry of a series or an image, from which a shortcut does not fit noise
 UPDATES, FEWEST_EPOCHS, FEWEST, MOST = 400, 10, 8, 64
