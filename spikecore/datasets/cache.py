@@ -146,7 +146,7 @@ def _content(content: bytes) -> Any:
 
 
 def digest_of(body: bytes) -> bytes:
-    """What a whole entry says of its contents."""
+    """The digest of an entry's contents, which a whole entry has."""
     return hashlib.blake2b(body, digest_size=DIGEST).digest()
 
 

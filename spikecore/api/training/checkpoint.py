@@ -273,7 +273,7 @@ def _fitting(
 
 
 def digest_of(text: str, arrays: Dict[str, Any]) -> str:
-    """What a whole file says of its contents."""
+    """The digest of a file's contents, which a whole file has."""
     total = hashlib.blake2b(text.encode(), digest_size=16)
     for name, x in sorted(arrays.items()):
         total.update(name.encode())

@@ -129,7 +129,7 @@ def _write(place: pathlib.Path, name: str, data: bytes) -> None:
 
 
 def digest_of(name: str, data: bytes) -> bytes:
-    """What a whole file of this name begins with."""
+    """The first bytes of a whole file of this name."""
     return hashlib.blake2b(name.encode() + b"\0" + data, digest_size=SIZE).digest()
 
 
