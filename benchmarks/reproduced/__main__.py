@@ -19,7 +19,7 @@ from typing import Any, Dict, List
 
 from benchmarks import machine
 from benchmarks.lines import Lines
-from benchmarks.reproduced import randman, series, yin_yang
+from benchmarks.reproduced import mackey_glass, randman, series, yin_yang
 from benchmarks.reproduced.row import Row
 
 ROWS: Dict[str, Row] = {
@@ -27,6 +27,7 @@ ROWS: Dict[str, Row] = {
     "yin_yang_exact": yin_yang.EXACT,
     "yin_yang_surrogate": yin_yang.SURROGATE,
     "qtdb": series.QTDB,
+    "mackey_glass": mackey_glass.ROW,
     "etth1": series.ETTH1,
 }
 HEAD = """\

@@ -25,7 +25,11 @@ from spikecore.cli.sweep_storage import PATIENCE, first, optuna
 TRIALS_BY_DEFAULT = 20
 
 RUN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also the directory of a sweep.")
-SPACE = typer.Argument(None, metavar="SPACE", help="A space file: the keys to vary, and their limits.")
+SPACE = typer.Argument(
+    None,
+    metavar="SPACE",
+    help="A space file: the keys to vary, and their limits. Default: the learning rate and the weight decay.",
+)
 TRIALS = typer.Option(
     None,
     "--trials",
@@ -50,6 +54,7 @@ WORKER = typer.Option(False, "--worker", hidden=True)
 
 @examples(
     "spikecore sweep digits.toml space.toml --dry-run",
+    "spikecore sweep csv.toml --set data.validation=0.2",
     "spikecore sweep digits.toml space.toml --trials 50 --jobs 4 --set data.validation=0.1",
     "spikecore sweep sweeps/digits-001 --resume --trials 100",
     "srun -n 8 spikecore sweep digits.toml space.toml --trials 500 --out sweeps/big --join",
@@ -71,9 +76,9 @@ def sweep(
 ) -> None:
     """Search the best values for keys of a run file.
 
-    A space file (TOML) names the keys and their limits. Each trial trains the run file with other values, which Optuna
-    chooses by the trials before, and is judged by samples that are held back for validation. Trials that fall behind
-    end early. The test set is used once, for the best trial.
+    A space file (TOML) names the keys and their limits. Without one, learning rate and weight decay vary. Each trial
+    trains the run file with other values, which Optuna chooses by the trials before, and is judged by samples that are
+    held back for validation. Trials that fall behind end early. The test set is used once, for the best trial.
 
     Writes a table of the trials, a run file with the best values and pictures into a directory. A sweep that is
     interrupted or killed can be continued with --resume; trials that were running continue from their last epoch.
@@ -156,13 +161,11 @@ def _prepared(
         _check_alone(run, space_file, engine, sets, out, resume)
         _prolong(opened(run), trials, resume)
         return run
-    if space_file is None:
-        raise ConfigError([f"SPACE is missing: spikecore sweep {run} SPACE.toml; docs/sweeps.md shows such a file"])
     said = settled(given(run, engine, sets or ()))
     space = read_space(space_file, said)
     if resume and out is None:
         raise ConfigError(
-            [f"--resume needs the directory of the sweep: spikecore sweep {run} {space_file} --resume --out DIR"]
+            [f"--resume needs the directory of the sweep: spikecore sweep {run} {space_file or ''} --resume --out DIR"]
         )
     if join and out is None:
         raise ConfigError(["--join needs --out DIR, the same for all processes"])

@@ -38,7 +38,7 @@ def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[R
         x = x.reshape(len(x), -1)
     targets = np.asarray(train.targets)[rows]
     facts = look(x, targets if start.classes else targets.astype(np.float64), lengths)
-    known = {"classes": start.classes, "outputs": start.classes} if start.classes else {}
+    known: Any = {"classes": start.classes, "outputs": start.classes} if start.classes else {}
     return of_facts(replace(facts, samples=len(train), **known))
 
 

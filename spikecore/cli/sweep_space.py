@@ -169,17 +169,44 @@ class Space:
         return mine == theirs and self.settings == other.settings
 
 
-def read_space(path: Path, said: Given) -> Space:
+def usual_space(said: Given) -> str:
+    """The text of the space that is searched without a space file: a tenth to ten times the rates of the optimiser.
+
+    Raises:
+        ConfigError: the run file has no optimiser.
+    """
+    train = checked(said).train
+    if train.plastic:
+        raise ConfigError(
+            [f"SPACE is missing: {said.name} has no learning rate to vary; docs/sweeps.md shows such a file"]
+        )
+    columns = train.columns[1]
+    lines = [f"[{SETTINGS}]", f'metric = "{"val_accuracy" if "val_accuracy" in columns else columns[0]}"']
+    for name in ("lr", "weight_decay"):
+        rate = getattr(train.optimizer, name, 0.0)
+        if rate > 0.0:
+            lines += [
+                "",
+                f'["train.optimizer.{name}"]',
+                f"low = {rate / 10:.3g}",
+                f"high = {rate * 10:.3g}",
+                "log = true",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def read_space(path: Optional[Path], said: Given) -> Space:
     """Read and check the space of a sweep.
 
     Args:
-        path: the TOML file.
+        path: the TOML file; None: ``usual_space``.
         said: the run file, by which keys and values are checked.
 
     Raises:
         ConfigError: the file is absent or not TOML, or a key or value is wrong; lists every problem.
     """
-    text = text_of(path, "space file")
+    text = usual_space(said) if path is None else text_of(path, "space file")
+    path = Path("SPACE") if path is None else path
     data, lines, wrong = parsed(path, text), lines_of(text), []
     table = data.pop(SETTINGS, {})
     try:

@@ -345,7 +345,6 @@ def test_options_that_do_not_fit(spikecore, tmp_path):
     run_file, space_file = written(tmp_path)
     begun(tmp_path, 1, name="made")
     for arguments, message in (
-        ((run_file,), "SPACE is missing"),
         (("made",), "made is a directory: add --resume"),
         (("made", "--resume", "--set", "seed=1"), "--set: the sweep in made has its own"),
         ((run_file, space_file, "--resume"), "--resume needs the directory of the sweep"),

@@ -146,8 +146,8 @@ class NumberLoss(ValueLoss):
     @property
     def unit(self) -> Optional[Tuple[List[float], List[float]]]:
         """Mean and deviation, of one or of each value; None if readings are in the unit of the targets."""
-        both = [list(x) if isinstance(x, tuple) else [x] for x in (self.mean, self.deviation)]
-        return None if both == [[0.0], [1.0]] else (both[0], both[1])
+        mean, deviation = (cast(Any, [*x] if isinstance(x, tuple) else [x]) for x in (self.mean, self.deviation))
+        return None if (mean, deviation) == ([0.0], [1.0]) else (mean, deviation)
 
     def standard(self, engine: Engine, wanted: Any) -> Any:
         if self.unit is None:
