@@ -293,8 +293,11 @@ def test_time_constants_of_lapicque_count_at_once():
     assert not torch.equal(after[0][1], snn.Lapicque(R=2.0, C=5.0, time_step=1.0)(x, torch.full((4, 5), 0.3))[1])
 
 
-def test_a_state_that_is_a_buffer_stays_one():
+@pytest.mark.parametrize("called", [0, 3])
+def test_a_state_that_is_a_buffer_stays_one(called):
     lif, x = snn.Leaky(0.9), torch.rand(4, 5)
+    for _ in range(called):
+        lif(x)
     del lif.mem
     lif.register_buffer("mem", torch.zeros(4, 5))
     for _ in range(3):

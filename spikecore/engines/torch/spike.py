@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 import torch
 
-from spikecore.engines.torch.modes import transformed
+from spikecore.engines.torch.modes import compiling, transformed
 
 
 class SpikeFunction(torch.autograd.Function):
@@ -51,4 +51,8 @@ class TransformedSpike(torch.autograd.Function):
 
 def spike(u: Any, surrogate: Any, xp: Any) -> Any:
     """Spikes of potentials u relative to the threshold: 1 where u > 0, with the surrogate's derivative."""
-    return (TransformedSpike if transformed() else SpikeFunction).apply(u, surrogate, xp)
+    if transformed():
+        return TransformedSpike.apply(u, surrogate, xp)
+    if (u.requires_grad and torch.is_grad_enabled()) or compiling() or torch.jit.is_tracing():
+        return SpikeFunction.apply(u, surrogate, xp)
+    return (u > 0).to(u.dtype)  # an autograd function takes long

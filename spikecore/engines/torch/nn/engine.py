@@ -174,6 +174,11 @@ def working(x: Any) -> Any:
     return x.to(torch.float32)
 
 
+def in_dtype_of(x: Any, spk: Any) -> Any:
+    """Spikes in the dtype of the input ``x``; as they are computed where it has no fractions."""
+    return spk.to(x.dtype) if spk.dtype != x.dtype and x.is_floating_point() else spk
+
+
 def _prepare_known_devices() -> None:
     """Engines of all visible devices, made now: torch.compile cannot trace their making."""
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]

@@ -105,15 +105,14 @@ class Hidden(nn.Module):
     def _start(self, current: Any, given: Dict[str, Any], rest: Any = None) -> State:
         """The state a step starts from; empty tensors are at rest, which is zero unless ``rest`` says it."""
         shape, start = tuple(current.shape) if rest else self._shape(current), {}
-        for name in self.states:
-            value = given[name]
+        for name, value in given.items():
             if not isinstance(value, torch.Tensor):
                 raise TypeError(
                     f"{self._owner()}: state {name!r} is {shown(value)}, expected a tensor; None starts at rest"
                 )
             if rest:
                 shape = tuple(rest[name].shape)
-            if value.numel() == 0 and value.shape != shape:
+            if value.shape != shape and not value.numel():
                 start[name] = rest[name] if rest else current.new_zeros(shape)
                 continue
             if value.dtype != current.dtype or value.device != current.device:

@@ -10,11 +10,8 @@ from spikecore.api import neurons
 from spikecore.api.core.layer import Params, State
 from spikecore.api.core.parameters import learn
 from spikecore.arguments import Numbers, checked
-from spikecore.engines.torch.modes import compiling, written_down
-from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.neuron import LIF
-from spikecore.engines.torch.nn.over_time import SequenceTensor
 from spikecore.engines.torch.nn.parts import CurrentSpared
 
 CURRENTS = f"{FIRING} init_hidden inhibition learn_alpha learn_beta learn_threshold {RESETTING}"
@@ -126,25 +123,23 @@ class DeltaLeaky(Leaky):
         return {"mem": None, "mem_prev": None}
 
     def forward(self, input_: Any, mem: Any = None) -> Any:
-        return self._advance(input_, mem)
-
-    def _advance(self, input_: Any, mem: Any = None) -> Any:
-        if type(input_) is SequenceTensor:
-            return input_.over.neuron(self, input_, (mem,))
         if self.init_hidden != (mem is None):
             raise TypeError(
                 f"DeltaLeaky: init_hidden={self.init_hidden} and mem={'None' if mem is None else 'a state'}: with "
                 "init_hidden=False pass the pair (mem, mem_prev), None in it for at rest; with True pass no state"
             )
-        written = written_down()
-        if self._goes_on(written):
-            self._refuse_lost(() if mem is None else (mem[0], mem[0]))  # a step does not read mem_prev
-        before, _ = (self.mem, self.mem_prev) if mem is None else mem
-        x = working(input_)
-        engine, params = self._ready(x)
-        before = torch.zeros_like(x) if before is None else self._fitted("mem", before.to(x), tuple(x.shape))
-        spk, after = self._neuron.step(engine, params, State(mem=before), x)
-        if after.mem.requires_grad and written is None and not compiling():
-            self._follow(spk, after, {"mem": before})
-        self.mem_prev, self.mem = before, after.mem
-        return (spk.to(input_.dtype) if input_.is_floating_point() else spk), (self.mem, self.mem_prev)
+        return self._advance(input_, *(() if mem is None else (mem[0], mem[0])))  # a step does not read mem_prev
+
+    def _before(self, given: Tuple[Any, ...]) -> Dict[str, Any]:
+        before = given[0] if given else self.mem
+        return {"mem": torch.zeros(0) if before is None else before}
+
+    _by_parts = LIF._by_neuron  # it has none of snnTorch's parts
+
+    def _noted(self, start: State) -> Tuple[Tuple[str, Any], ...]:
+        return (("mem_prev", start.mem),)
+
+    def _returned(self, spk: Any, states: Any, before: Any = None) -> Any:
+        if before is not None and self.mem.requires_grad:
+            self._follow(spk, states, before)
+        return spk, (self.mem, self.mem_prev)

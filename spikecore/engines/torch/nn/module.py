@@ -107,8 +107,8 @@ class NeuronModule(SpikingNeuron):
         same = all(value.shape == current.shape for value in before.values())
         return before if same else self._neuron.rest(engine, params, current)
 
-    def _note(self, start: Any) -> None:
-        """Do nothing: this module has no property ``reset``."""
+    def _noted(self, start: Any) -> Tuple[Tuple[str, Any], ...]:
+        return ()  # this module has no property ``reset``
 
     def _rebuild(self) -> None:
         """Do nothing: the options belong to the neuron, and none is an attribute of this module."""

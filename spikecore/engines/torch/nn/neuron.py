@@ -14,17 +14,16 @@ from torch import nn
 
 from spikecore.api.core.layer import Params
 from spikecore.api.core.variants import unfused
-from spikecore.engines.torch.loop import first_step
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling, written_down
-from spikecore.engines.torch.nn.engine import engine_for, working
+from spikecore.engines.torch.nn.engine import engine_for, in_dtype_of, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.over_time import SequenceTensor
 from spikecore.engines.torch.nn.parts import StepMethods
 from spikecore.engines.torch.nn.protocol import SnnTorchStep
 from spikecore.engines.torch.nn.second_backward import GraphSteps, followed
-from spikecore.engines.torch.nn.stepping import fused_step, next_step
+from spikecore.engines.torch.nn.stepping import prepared_step
 
 LOST = (
     "{}: torch.export, torch.jit.trace or torch.onnx.export writes this call down, and the state that the module keeps "
@@ -75,7 +74,7 @@ class SpikingNeuron(SnnTorchStep):
     fused: bool = True
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _at_zero: ClassVar[bool] = True  # whether all states at rest are zero, shaped as ``_shape`` says
-    _next: Any = None  # what the last call found out, for the next one
+    _next: Any = None  # the prepared step of the last call, for those like it
     _run: Optional[GraphSteps] = None  # the steps since the last start of a graph
 
     def _construct(self, given: Dict[str, Any]) -> None:
@@ -116,62 +115,72 @@ class SpikingNeuron(SnnTorchStep):
     # ---- the step ----
 
     def _advance(self, input_: Any, *given: Any) -> Any:
-        """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
+        """One step; ``given`` are the states in the order of ``states``, None where the caller gave none.
+
+        It goes one of two ways, through the neuron's ``step`` or, for code of the user's own, by snnTorch's protocol.
+        """
         if type(input_) is SequenceTensor:
             return input_.over.neuron(self, input_, given)
-        before = {}
-        for i, name in enumerate(self.states):
-            value = given[i] if i < len(given) else None
-            if value is not None and self.init_hidden:
-                self._refuse_states()
-            before[name] = getattr(self, name) if value is None else value
-        written = written_down()
-        if self._goes_on(written):
-            self._refuse_lost(given)
+        before, alone = self._before(given), self._is_alone(given)
         if self.sample_axes is not None and input_.dim() == self.sample_axes:
             return self._of_one_sample(input_, *given)
-        alone = written is None and not compiling()  # what a graph holds must not depend on the calls before it
-        if self.by_protocol():
-            spk = self._by_parts(input_, before)
-            return self._returned(spk, self.hidden(), before if alone else None)
-        if alone and self._next is not None and self._next.fits(self, input_):
-            start = self._start(input_, before)
-            spk, after = self._next.step(start, input_)
-            self._note(start)
-            for name in self.states:
-                self.__dict__[name] = after[name]
-            return self._returned(spk, after, before)
-        x = working(input_)
-        engine, params = self._ready(x, host=True)
-        current = self._projected(engine, params, x)
-        start = self._start(current, before, None if self._at_zero else self._resting(engine, params, current, before))
-        stepped = fused_step(engine, self._neuron, params, start, current) if self.fused else None
-        spk, after = first_step(engine, self._neuron, params, start, current) if stepped is None else stepped
-        self._note(start)
-        for name in self.states:
-            setattr(self, name, after[name])
-        if current is input_ and type(self)._tensors is StepMethods._tensors and alone:
-            self._next = next_step(self, engine, params, current)
-        if spk.dtype != input_.dtype and input_.is_floating_point():
-            spk = spk.to(input_.dtype)
-        return self._returned(spk, after, before if alone else None)
+        step = self._by_parts if self.by_protocol() else self._by_neuron
+        spk, after = step(input_, before, alone)
+        return self._returned(in_dtype_of(input_, spk), after, before if alone else None)
+
+    def _before(self, given: Tuple[Any, ...]) -> Dict[str, Any]:
+        """The states that a call begins with: those it is given, else those that are stored."""
+        if self.init_hidden and any(value is not None for value in given):
+            raise TypeError(
+                f"{self._owner()}: states ({', '.join(self.states)}) were passed to a module with "
+                "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
+            )
+        before = {name: getattr(self, name) for name in self.states}
+        for name, value in zip(self.states, given):
+            if value is not None:
+                before[name] = value
+        return before
+
+    def _is_alone(self, given: Tuple[Any, ...]) -> bool:
+        """Whether nothing compiles this call or writes it down: what a graph holds must not depend on earlier calls.
+
+        Raises:
+            RuntimeError: the graph would hold a state from before it as a constant.
+        """
+        written = written_down()
+        if written is None:
+            return not compiling()
+        if self._goes_on(written) and (len(given) < len(self.states) or any(value is None for value in given)):
+            raise RuntimeError(LOST.format(self._owner()))
+        return False
+
+    def _by_neuron(self, input_: Any, before: Dict[str, Any], alone: bool) -> Tuple[Any, Any]:
+        """Spikes and states of a step by the neuron of ``spikecore.api``; the states are stored."""
+        step, current = self._next, input_
+        if not (alone and step is not None and step.fits(self, input_)):
+            x = working(input_)
+            engine, params = self._ready(x, host=True)
+            current = self._projected(engine, params, x)
+            same = alone and current is input_ and type(self)._tensors is StepMethods._tensors
+            step = prepared_step(self, engine, params, current, same)
+            if step.numbers is not None:
+                self.__dict__["_next"] = step
+        rest = None if self._at_zero else self._resting(step.engine, step.params, current, before)
+        start = self._start(current, before, rest)
+        spk, after = step.run(start, current)
+        own = self.__dict__ if alone and not self._begun else ()
+        for name, value in (*self._noted(start), *after.items()):
+            if name in own:
+                self.__dict__[name] = value  # torch's way of setting an attribute takes long
+            else:
+                setattr(self, name, value)
+        return spk, after
 
     def _follow(self, spk: Any, states: Any, before: Dict[str, Any]) -> None:
         """Note a step that is differentiated: a second backward pass through the states before it is refused."""
         run = self._run
         if run is None or run.ended or not any(value.requires_grad for value in before.values()):
             self.__dict__["_run"] = followed(run, self._owner(), before, spk, states)
-
-    def _refuse_states(self) -> None:
-        raise TypeError(
-            f"{self._owner()}: states ({', '.join(self.states)}) were passed to a module with "
-            "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
-        )
-
-    def _refuse_lost(self, given: Tuple[Any, ...]) -> None:
-        """Refuse to write down a call that continues from a state of before: the graph would hold it as a constant."""
-        if len(given) < len(self.states) or any(value is None for value in given):
-            raise RuntimeError(LOST.format(self._owner()))
 
     def _of_one_sample(self, input_: Any, *given: Any) -> Any:
         """A step of an input without batch axis, as a batch of one."""
@@ -250,9 +259,7 @@ class SpikingNeuron(SnnTorchStep):
                 return product[0], {}, product[1], True
         scan = partial(self._neuron.at_once, engine) if self._neuron.parallel else partial(engine.scan, self._neuron)
         spk, recorded, final = scan(*run, steps=steps, record=record)
-        if spk.dtype != x.dtype and x.is_floating_point():
-            spk = spk.to(x.dtype)
-        return spk, recorded, final, False
+        return in_dtype_of(x, spk), recorded, final, False
 
 
 _DEFAULTS = {**{p.name: p.default for p in SpikingNeuron.face.signature.parameters.values()}, "reset_delay": True}

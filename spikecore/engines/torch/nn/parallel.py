@@ -13,7 +13,7 @@ from torch import nn
 from spikecore.api import neurons
 from spikecore.api.core.layer import Params
 from spikecore.api.core.parameters import learn
-from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, surrogate_of, working
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, in_dtype_of, surrogate_of, working
 from spikecore.engines.torch.nn.face import GRADED, Face, Faced
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS, field_of, register
@@ -109,7 +109,7 @@ class LeakyParallel(Faced, nn.Module):
         spk, _, _ = engine.scan(neuron, params, neuron.rest(engine, params, current[0]), current)
         spk = F.dropout(spk, self.dropout, self.training)
         spk = spk if input_.dim() == 3 else spk.squeeze(1)
-        return spk.to(input_.dtype) if input_.is_floating_point() else spk
+        return in_dtype_of(input_, spk)
 
 
 class AssociativeLeaky(SpikingNeuron):
@@ -168,4 +168,4 @@ class AssociativeLeaky(SpikingNeuron):
         current = self._neuron.project(engine, params, x)
         rest = self._neuron.rest(engine, params, current[0])
         out, _, _ = self._neuron.at_once(engine, params, rest, current, record=())
-        return out.to(input_.dtype) if input_.is_floating_point() else out
+        return in_dtype_of(input_, out)

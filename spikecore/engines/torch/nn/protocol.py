@@ -17,7 +17,7 @@ import torch
 
 from spikecore.api.core.layer import State
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.engines.torch.modes import compiling, written_down
+from spikecore.engines.torch.modes import written_down
 from spikecore.engines.torch.nn.engine import Disabled, FunctionQuantiser, FunctionSurrogate, working
 from spikecore.engines.torch.nn.parts import StepMethods
 
@@ -86,7 +86,7 @@ class SnnTorchStep(StepMethods):
 
         The recorded graph would hold such a state as a constant.
         """
-        return written is not None and any(self._begun.get(name) is not written for name in self.states)
+        return any(self._begun.get(name) is not written for name in self.states)
 
     def overridden(self) -> str:
         """The parts of a step that are the user's code, in words; "" if there are none."""
@@ -130,14 +130,12 @@ class SnnTorchStep(StepMethods):
     def reset(self, value: Any) -> None:
         self._reset = value
 
-    def _note(self, start: State) -> None:
-        """Store the membrane before a step, from which the property ``reset`` is computed when it is read."""
+    def _noted(self, start: State) -> Tuple[Tuple[str, Any], ...]:
+        """What a step leaves behind besides states: the membrane before it, from which ``reset`` is computed."""
         before = start.get("mem")
-        before = None if before is None else before.detach()
-        if compiling():
-            self._reset, self._mem_before = None, before
-        else:  # torch's way of setting an attribute takes long
-            self.__dict__.update(_reset=None, _mem_before=before)
+        if before is not None and before.requires_grad:
+            before = before.detach()
+        return ("_reset", None), ("_mem_before", before)
 
     def set_hidden(self, values: Any) -> None:
         super().set_hidden(values)
@@ -145,8 +143,8 @@ class SnnTorchStep(StepMethods):
 
     # ---- the step ----
 
-    def _by_parts(self, input_: Any, before: Dict[str, Any]) -> Any:
-        """One step from the states ``before``; returns the spikes, and leaves the states on the module."""
+    def _by_parts(self, input_: Any, before: Dict[str, Any], alone: bool = True) -> Tuple[Any, Dict[str, Any]]:
+        """Spikes and states of a step from the states ``before``; the states are stored."""
         x = working(input_)
         for name, value in self._start(x, before).items():
             setattr(self, name, value)
@@ -166,7 +164,7 @@ class SnnTorchStep(StepMethods):
             self._reset_at_once(spk / self.graded_spikes_factor - self.reset)
         if "spk" in self.states:
             self.spk = spk
-        return spk.to(input_.dtype) if input_.is_floating_point() else spk
+        return spk, self.hidden()
 
     def _reset_at_once(self, fired: Any) -> None:
         if self.reset_mechanism in ("subtract", "subtract_decayed"):

@@ -11,7 +11,7 @@ from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.core.layer import Params, State
-from spikecore.engines.torch.nn.engine import working
+from spikecore.engines.torch.nn.engine import in_dtype_of, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, Face
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import field_of
@@ -84,7 +84,7 @@ class StateLeaky(LIF):
         if not self.output:
             return mem
         spk = self.fire(mem)
-        return (spk.to(input_.dtype) if input_.is_floating_point() else spk), mem
+        return in_dtype_of(input_, spk), mem
 
     def _base_state_function(self, x: Any) -> Any:
         engine, params = self._ready(x)

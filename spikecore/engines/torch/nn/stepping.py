@@ -1,7 +1,7 @@
 """One step of a large layer on the CPU as one operation: a kernel made from the neuron's ``step``.
 
 For a small layer Python's own work costs more than the step. So a ``StepPlan`` stores what does not change from call to
-call, and ``RepeatedStep`` repeats a call like the last one without looking again: through the kernel, or through
+call, and calls like the last one take its ``PreparedStep`` without looking again: through the kernel, or through
 torch's operations where the layer is small.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 import weakref
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from functools import partial
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 
 from spikecore.api.core.tree import Params, State, leaves
+from spikecore.engines.torch.loop import first_step
 from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import has_formula
 
@@ -51,8 +52,10 @@ class StepPlan:
         self.back_at_once = any(op.word == "spike" for op in ops)  # the states after depend on the spikes of the step
         self.ways: Dict[Any, Any] = {}
 
-    def step(self, x: Any, before: Any) -> Tuple[Any, State]:
-        """Spikes and the states after, from the states before by name."""
+    def step_or(self, other: Any, before: Any, x: Any) -> Tuple[Any, State]:
+        """Spikes and the states after, from the states before; by ``other`` where these are no plain tensors like x."""
+        if not _plain(x) or any(value.shape != x.shape for value in before.values()):
+            return other(before, x)
         spikes, *after = FusedStep.apply(self, x, *(before[name] for name in self.states), *self.values)
         if spikes.grad_fn is not None:
             named = zip(("spk", *self.states), (spikes, *after))
@@ -81,17 +84,16 @@ class StepPlan:
         return self.ways[needed]
 
 
-@dataclass
-class RepeatedStep:
-    """A prepared step that a module repeats as long as only the data change: same neuron, parameters, input type."""
+class PreparedStep(NamedTuple):
+    """A step with all that stays the same while only the data change: same neuron, parameters, input type."""
 
+    run: Any  # spikes and the states after, from the states before and the input
     neuron: Any
     engine: Any
     params: Params
-    numbers: Tuple[float, ...]  # what ``params`` was made of
     fused: bool  # whether the module may take kernels
     like: Any  # dtype, device and shape of the input
-    plan: Optional[StepPlan]
+    numbers: Optional[Tuple[float, ...]]  # what ``params`` was made of; None: each call is prepared by itself
 
     def fits(self, module: Any, x: Any) -> bool:
         """Whether a module can make its step for the input ``x`` by this prepared one."""
@@ -100,31 +102,34 @@ class RepeatedStep:
         same = module._neuron is self.neuron and module.fused == self.fused
         return same and numbers_of(module) == self.numbers
 
-    def step(self, state: State, x: Any) -> Tuple[Any, State]:
-        """Spikes and the states after."""
-        if self.plan is not None and _plain(x):
-            return self.plan.step(x, state)
-        found: Tuple[Any, State] = self.neuron.step(self.engine, self.params, state, x)
-        return found
 
-
-def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[RepeatedStep]:
-    """A prepared step for the following calls of a module; None if each call must be prepared by itself.
+def prepared_step(module: Any, engine: Any, params: Params, x: Any, repeats: bool) -> PreparedStep:
+    """The prepared step of a module: through a kernel, or through torch's operations.
 
     Args:
-        module: a spiking module whose states are plain attributes.
-        engine, params, x: of the call that was made.
+        module: a spiking module.
+        engine, params, x: of a call, prepared and projected; numbers among the parameters stay numbers.
+        repeats: whether later calls may take it, if the module's parameters are constants and its states plain
+            attributes.
     """
-    numbers = numbers_of(module)
-    if numbers is None or not x.numel() or any(name not in module.__dict__ for name in module.states):
+    neuron, like = module._neuron, (x.dtype, x.device, x.shape)
+    numbers = _lasting_numbers(module, params, x) if repeats else None
+    step = partial(first_step, engine, neuron) if numbers is None else partial(neuron.step, engine)
+    run = partial(step, params)
+    plan = _plan(engine, neuron, params, x) if module.fused else None
+    if plan is not None:
+        run = partial(plan.step_or, run)
+    return PreparedStep(run, neuron, engine, params, module.fused, like, numbers)
+
+
+def _lasting_numbers(module: Any, params: Params, x: Any) -> Optional[Tuple[float, ...]]:
+    if not x.numel() or any(name not in module.__dict__ for name in module.states):
         return None
     if any(hasattr(type(module), name) for name in module.tensors):  # a property: the buffer is not what counts
         return None
     if any(isinstance(value, torch.Tensor) and value.is_inference() for _, value in leaves(params)):
         return None  # made in inference mode, they are of no use to a call that is differentiated
-    like = (x.dtype, x.device, x.shape)
-    plan = _plan(engine, module._neuron, params, x) if module.fused else None
-    return RepeatedStep(module._neuron, engine, params, numbers, module.fused, like, plan)
+    return numbers_of(module)
 
 
 def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
@@ -138,18 +143,6 @@ def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
             return None
         numbers.append(tensor.item())
     return tuple(numbers)
-
-
-def fused_step(engine: Any, neuron: Any, params: Params, state: State, x: Any) -> Optional[Tuple[Any, State]]:
-    """``neuron.step`` through a kernel; None where torch's operations are to run.
-
-    Args:
-        engine, neuron, params, state, x: as in ``step``; numbers among the parameters stay numbers.
-    """
-    plan = _plan(engine, neuron, params, x)
-    if plan is None or any(value.shape != x.shape for value in state.values()):
-        return None
-    return plan.step(x, state)
 
 
 def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[StepPlan]:
