@@ -16,11 +16,13 @@ os.environ.setdefault("SPIKECORE_BACKGROUND", "0")  # what a test compiles, it c
 
 
 #: Laws of how a layer runs, which hold for each layer on each engine. By default the engines take turns at the layers;
-#: that each engine agrees with NumPy on each neuron, in values and gradients, is tested whole.
+#: that each engine agrees with NumPy on each neuron, in values and gradients, is tested whole. So is for each optimiser
+#: that its state moves to and from each engine; that an engine resumes with the same bits, a third of them shows.
 LAWS = set(
     "test_split test_batch_independence test_constant_input test_purity test_window test_layer_major_is_time_major "
     "test_a_stream_begins_again_and_goes_on_from_any_state test_a_stream_gives_what_the_whole_sequence_gives "
-    "test_all_steps_at_once_equal_one_step_after_the_other test_float32_gradient_is_near".split()
+    "test_all_steps_at_once_equal_one_step_after_the_other test_float32_gradient_is_near "
+    "test_resume_is_bit_identical".split()
 )
 TURNS = 3
 #: NumPy's engine on an array library that has the standard's words alone. What it computes, the NumPy engine's cases

@@ -34,7 +34,7 @@ def started(*arguments, cwd):
     environment.pop("SPIKECORE_ENGINE", None)
     # a shell's background jobs ignore SIGINT, and their children inherit that
     return subprocess.Popen(
-        [sys.executable, "-m", "spikecore", *map(str, arguments)],
+        [sys.executable, "-m", "tests.cli.without_pictures", *map(str, arguments)],
         cwd=cwd,
         env=environment,
         stdout=subprocess.PIPE,

@@ -30,6 +30,7 @@ RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["network.layers.0.out_features=4", "network.layers.2.in_features=4", "encoder.num_steps=2", "train.epochs=1"]
 TINY += ["data.batch_size=512"]
 SETS = [word for one in TINY for word in ("--set", one)]
+TRAIN = "-m", "tests.cli.without_pictures", "train"
 HOLD = (
     "import sys, pathlib, spikecore.cli.lock as lock\n"
     "with lock.owned(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
@@ -75,7 +76,7 @@ def test_a_full_disk_names_the_file_and_the_command(monkeypatch, capsys):
 @pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_trainings_started_at_once_have_directories_of_their_own(count):
     """C2: several commands at once; each keeps its run file, its model, its history."""
-    commands = [("-m", "spikecore", "train", RUN_FILE, *SETS, "-e", "numpy", "-s", f"seed={i}") for i in range(count)]
+    commands = [(*TRAIN, RUN_FILE, *SETS, "-e", "numpy", "-s", f"seed={i}") for i in range(count)]
     started = [start(*command) for command in commands]
     said = [one.communicate() for one in started]
     assert [one.returncode for one in started] == [0] * count, said
@@ -95,7 +96,7 @@ def test_trainings_started_at_once_have_directories_of_their_own(count):
 
 def test_one_directory_named_by_several_is_given_to_one():
     """C2: --out DIR of six commands: one trains there, the others say who does."""
-    started = [start("-m", "spikecore", "train", RUN_FILE, *SETS, "-e", "numpy", "--out", "one") for _ in range(3)]
+    started = [start(*TRAIN, RUN_FILE, *SETS, "-e", "numpy", "--out", "one") for _ in range(3)]
     errors = [one.communicate()[1] for one in started]
     assert sorted(one.returncode for one in started) == [0, cli.USAGE, cli.USAGE], errors
     for one, error in zip(started, errors):
@@ -224,6 +225,7 @@ def test_what_is_there_is_never_written_over(capsys):
         assert [p.read_text() for p in path.parent.iterdir()] == [content]
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_pictures_are_written_whole_or_not_at_all(monkeypatch):
     """C15: an interruption while a picture is drawn or written leaves the older one."""
     assert train("--out", "out") == 0

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from spikecore.conformance import test_executors, test_parallel, test_scan, test_streams
 from spikecore.conformance import test_neurons as suites_neurons
-from spikecore.conformance import test_parallel, test_scan, test_streams
 from tests import conftest
 
 ENGINES = ["numpy", "torch", "ipu:simulate=true"]
@@ -80,7 +80,7 @@ def test_all_cases_run_where_they_are_asked_for():
 
 
 def test_every_law_is_a_test_of_the_suite():
-    suite = (test_parallel, test_scan, test_streams, suites_neurons)
+    suite = (test_executors, test_parallel, test_scan, test_streams, suites_neurons)
     assert all(any(hasattr(module, law) for module in suite) for law in conftest.LAWS)
 
 

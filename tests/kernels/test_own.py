@@ -12,6 +12,7 @@ import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
 from tests.kernels.kernel_checks import SHAPE, L, check, run
+from tests.kernels.kernel_rig import CASES, Problem, Side, forget
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 
@@ -208,6 +209,29 @@ def test_division_by_zero_and_infinities_are_the_loops():
     assert np.isnan(mems[0]).any()
     assert np.array_equal(*mems, equal_nan=True)
     assert np.array_equal(*(run.outputs for run in runs))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("every-word-library", "float32"),
+        pytest.param("every-word-library", "float64", marks=pytest.mark.slow),
+        ("Leaky", "float64"),
+    ],
+)
+def test_machine_code_needs_nothing_of_numba(name, dtype):
+    """Whatever word a step consists of: its code is kept, and what is kept is linked without it."""
+    from spikecore.kernels.runtime import build
+    from spikecore.kernels.sequence import SequenceNumba
+
+    case, found = next(case for key, case in CASES.items() if key.startswith(name)), []
+    for _ in range(2):
+        forget()
+        problem = Problem(case, dtype)
+        found.append(problem.run(problem.kernels(SequenceNumba.of), Side()))
+    assert [made.cache_hits for made in build.in_memory.values()] == [1, 1]
+    assert np.array_equal(found[0].outputs, found[1].outputs)
+    assert np.array_equal(found[0].x, found[1].x)
 
 
 @dataclass(frozen=True)

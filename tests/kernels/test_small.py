@@ -13,7 +13,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import Tree
-from tests.kernels.kernel_rig import CASES, Problem, Side, forget, only_place
+from tests.kernels.kernel_rig import forget, only_place
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels import select  # noqa: E402
@@ -234,28 +234,6 @@ def test_explain_says_what_happens_to_small_runs(monkeypatch):
     assert "step by step until they are compiled" in engine.explain(layer)
     once(sc.get_engine("numpy", fused=True), layer)
     assert "as they are compiled, of any size outside of Model.fit" in engine.explain(layer)
-
-
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        ("every-word-library", "float32"),
-        pytest.param("every-word-library", "float64", marks=pytest.mark.slow),
-        ("Leaky", "float64"),
-    ],
-)
-def test_machine_code_needs_nothing_of_numba(place, name, dtype):
-    """Whatever word a step consists of: it is linked from disk."""
-    case = next(case for key, case in CASES.items() if key.startswith(name))
-    problem = Problem(case, dtype)
-    first = problem.run(problem.kernels(SequenceNumba.of), Side())
-    count = len(build.in_memory)
-    assert count == len([*place.iterdir()]) == 2
-    forget()
-    again = problem.run(problem.kernels(SequenceNumba.of), Side())
-    assert [made.cache_hits for made in build.in_memory.values()] == [1] * count
-    assert np.array_equal(first.outputs, again.outputs)
-    assert np.array_equal(first.x, again.x)
 
 
 def test_code_that_cannot_be_linked_is_used_in_memory(place, capsys, monkeypatch):
