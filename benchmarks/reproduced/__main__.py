@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Dict, List
@@ -35,7 +36,7 @@ HEAD = """\
 |---|---|--:|--:|---|--:|--:|---|"""
 
 
-def measured(row: Row, seed: int, folder: Any) -> Dict[str, Any]:
+def measured(row: Row, seed: int, folder: Path) -> Dict[str, Any]:
     """The line of a run."""
     began = time.process_time()
     figures = row.run(seed, folder)
@@ -59,16 +60,8 @@ def table(lines: List[Dict[str, Any]]) -> str:
         mine = [line for line in lines if line["row"] == name]
         if mine:
             minutes = mean(line["seconds"] for line in mine) / 60.0
-            cells = (
-                row.title,
-                row.paper,
-                row.theirs,
-                summary(mine),
-                row.unit,
-                len(mine),
-                f"{minutes:.1f}",
-                row.differs,
-            )
+            ours = summary(mine), row.unit, str(len(mine)), f"{minutes:.1f}"
+            cells = (row.title, row.paper, row.theirs, *ours, row.differs)
             rows.append("|" + "|".join(cells) + "|")
     return "\n".join(rows)
 
@@ -85,9 +78,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.list:
         for name, row in ROWS.items():
-            print(
-                f"{name}: {row.title}; {row.paper}: {row.theirs} {row.unit}" + (f"; needs {row.data}" * bool(row.data))
-            )
+            needs = f"; needs {row.data}" if row.data else ""
+            print(f"{name}: {row.title}; {row.paper}: {row.theirs} {row.unit}{needs}")
         return
     lines = Lines(given.out)
     if given.report:
@@ -99,8 +91,9 @@ def main() -> None:
         row = ROWS[name]
         if row.data and given.data is None:
             parser.error(f"{name} needs --data, a folder with {row.data}")
+        run = partial(measured, row, folder=given.data or Path())
         seeds = range(row.seeds if given.seeds is None else given.seeds)
-        found = [lines.of({"row": name, "seed": seed}, lambda: measured(row, seed, given.data)) for seed in seeds]  # noqa: B023
+        found = [lines.of({"row": name, "seed": seed}, partial(run, seed)) for seed in seeds]
         print(f"{row.title}: {summary(found)} {row.unit}; {row.paper}: {row.theirs}")
         print(f"{mean(line['figure'] for line in found):.4f}")
 

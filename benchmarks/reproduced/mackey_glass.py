@@ -11,7 +11,7 @@ a readout of its own, and the figure is the mean of their errors.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def parts(past: float = PAST) -> np.ndarray:
     return series(begins[-1] + count, past)[begins[:, None] + np.arange(count)]
 
 
-def mackey_glass(seed: int, folder: Optional[Path]) -> Dict[str, float]:
+def mackey_glass(seed: int, folder: Path) -> Dict[str, float]:
     """The mean error over the parts; "constant" is that of the median of the points of training."""
     rows = parts()
     seen, true = rows[:, : TRAIN + 1], rows[:, TRAIN + 1 :]

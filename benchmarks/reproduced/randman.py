@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -57,9 +57,9 @@ def rasters(times: np.ndarray, units: np.ndarray, steps: int) -> np.ndarray:
     return np.minimum(spikes, 1.0)
 
 
-def read(folder: Optional[Path], seed: int) -> Tuple[np.ndarray, np.ndarray]:
+def read(folder: Path, seed: int) -> Tuple[np.ndarray, np.ndarray]:
     """Spikes and classes: of a file ``randman_*.npz`` with times, units and labels, else made from the seed."""
-    files = sorted(folder.glob("randman_*.npz")) if folder is not None else []
+    files = sorted(folder.glob("randman_*.npz"))
     if files:
         with np.load(files[seed % len(files)], allow_pickle=False) as file:
             times, units, labels = (file[name] for name in ("times", "units", "labels"))
@@ -68,17 +68,18 @@ def read(folder: Optional[Path], seed: int) -> Tuple[np.ndarray, np.ndarray]:
     return rasters((times * FRACTION * STEPS).astype(np.int64), np.arange(UNITS), STEPS), labels
 
 
-def run(seed: int, folder: Optional[Path]) -> Dict[str, float]:
+def run(seed: int, folder: Path) -> Dict[str, float]:
     """Train on eight tenths, and say the accuracy on the last one."""
     x, y = read(folder, seed)
     train, valid = len(x) * 8 // 10, len(x) * 9 // 10
-    decays = {"alpha": math.exp(-DT / TAU_SYN), "beta": math.exp(-DT / TAU_MEM)}
-    neuron = sc.Synaptic(**decays, surrogate=sc.surrogate.fast_sigmoid(slope=20.0), reset_mechanism="zero")
+    alpha, beta = math.exp(-DT / TAU_SYN), math.exp(-DT / TAU_MEM)
+    steep = sc.surrogate.fast_sigmoid(slope=20.0)
+    neuron = sc.Synaptic(alpha=alpha, beta=beta, surrogate=steep, reset_mechanism="zero")
     network = sc.Sequential(
         sc.Linear(UNITS, HIDDEN, weight_init=sc.init.normal(0.0, 0.3)),
         neuron,
         sc.Linear(HIDDEN, CLASSES),
-        sc.LI(beta=decays["beta"]),
+        sc.LI(beta=beta),
     )
     model = sc.Model(network, engine="numpy", seed=seed)
     model.fit(

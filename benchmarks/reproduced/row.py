@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict
 
-Measure = Callable[[int, Optional[Path]], Dict[str, float]]
+Measure = Callable[[int, Path], Dict[str, float]]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from spikecore import datasets
 LOOK_BACK, HORIZON, MONTH = 96, 96, 30 * 24
 
 
-def qtdb(seed: int, folder: Optional[Path]) -> Dict[str, float]:
+def qtdb(seed: int, folder: Path) -> Dict[str, float]:
     """The share of steps that are right: of every fifth trace, and of the test file where there is one."""
     x, y = read(folder / "qtdb_train.npz")
     test = folder / "qtdb_test.npz"
@@ -31,7 +31,7 @@ def qtdb(seed: int, folder: Optional[Path]) -> Dict[str, float]:
     return {"figure": 100.0 * float(right[:, FIRST:].mean()), "test": float(test.is_file())}
 
 
-def etth1(seed: int, folder: Optional[Path]) -> Dict[str, float]:
+def etth1(seed: int, folder: Path) -> Dict[str, float]:
     """The mean squared error of 96 hours from 96, of seven series in standard units."""
     table = np.loadtxt(folder / "ETTh1.csv", delimiter=",", skiprows=1, usecols=range(1, 8))
     parts = (12 * MONTH, 4 * MONTH, 4 * MONTH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict
 
 import numpy as np
 
@@ -16,7 +16,7 @@ TRAIN, TEST, STEPS, HIDDEN = 5000, 1000, 60, 120
 EPOCHS, LR = 60, 5e-3
 
 
-def exact(seed: int, folder: Optional[Path]) -> Dict[str, float]:
+def exact(seed: int, folder: Path) -> Dict[str, float]:
     """``examples/yin_yang.py`` with its defaults."""
     from examples.yin_yang import trained
 
@@ -31,7 +31,7 @@ def spikes(data: Dataset) -> np.ndarray:
     return (np.arange(STEPS)[:, None, None] == times).astype(np.float32)
 
 
-def surrogate(seed: int, folder: Optional[Path]) -> Dict[str, float]:
+def surrogate(seed: int, folder: Path) -> Dict[str, float]:
     """Time steps, a layer of synaptic neurons, and cross-entropy of the largest membranes."""
     del folder
     train, test = yin_yang(TRAIN, TEST, seed=seed)
