@@ -55,12 +55,10 @@ def interrupted_when(process, ready):
 
 
 @pytest.mark.parametrize("folder", ["a folder with spaces", pytest.param("run", marks=pytest.mark.slow)])
-def test_ctrl_c_says_how_to_resume_and_that_works(tmp_path, folder):
+def test_ctrl_c_says_how_to_resume_and_that_works(spikecore, tmp_path, folder):
     """The run that is interrupted and resumed by the command in the message ends as one that is not."""
     train = "train", RUN_FILE, *SETS, "--no-progress", "-s", f"train.epochs={EPOCHS}", "--out"
-    whole = started(*train, "whole", cwd=tmp_path)
-    assert whole.wait(timeout=240) == 0
-    whole.communicate()
+    assert spikecore(*train, "whole")[0] == 0
     process = started(*train, folder, cwd=tmp_path)
     history = tmp_path / folder / "history.jsonl"
     code, _, error = interrupted_when(process, lambda: history.exists() and history.read_text().count("\n") >= 2)

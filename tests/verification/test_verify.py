@@ -365,11 +365,10 @@ def test_a_wrong_output_that_is_no_spike_is_found(monkeypatch):
 
 @pytest.mark.parametrize("steps", [200, 400, 4000])  # the loop; kernels in training; kernels always
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, tmp_path, engine, steps):
+def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, engine, steps):
     pytest.importorskip("numba", reason="kernels need Numba")
     from spikecore.kernels import emit, select, sequence
 
-    monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path))
     monkeypatch.setitem(emit.SPELLING, "divide", "{0} / ({1} * F(1.001))")  # of the surrogate's derivative
     for cache in (select.remembered, sequence.forward_of, sequence.backward_of):
         cache.cache_clear()
