@@ -11,7 +11,6 @@ import pytest
 for package in ("typer", "pydantic", "tomli_w", "optuna"):
     pytest.importorskip(package)
 
-from spikecore.cli import command_sweep  # noqa: E402
 from spikecore.cli.command import main  # noqa: E402
 
 
@@ -22,10 +21,8 @@ def carried_out(*arguments):
 
 
 @pytest.mark.parametrize("numbers", [False, True])
-def test_init_and_sweep_are_two_commands(tmp_path, monkeypatch, capsys, numbers):
+def test_init_and_sweep_are_two_commands(capsys, numbers):
     """The rates of the recipe's optimiser vary around it; classes are judged by accuracy, numbers by the loss."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_sweep, "_drawn", lambda ours: [])
     x = np.random.default_rng(0).normal(size=(48, 3)).round(3)
     y = 500.0 + 10.0 * x[:, 0] if numbers else (x[:, 0] > 0) * 1
     rows = [",".join(map(str, [*row, target])) for row, target in zip(x, y)]
@@ -43,8 +40,7 @@ def test_init_and_sweep_are_two_commands(tmp_path, monkeypatch, capsys, numbers)
     assert result["test_mae" if numbers else "test_accuracy"] >= 0.0
 
 
-def test_without_a_learning_rate_a_space_has_to_be_given(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_without_a_learning_rate_a_space_has_to_be_given(capsys):
     pytest.importorskip("sklearn")
     assert carried_out("init", "digits", "--plasticity") == 0
     assert carried_out("sweep", "digits.toml", "--set", "data.validation=0.25") == 2
