@@ -41,8 +41,8 @@ UV = $(UV_SETTINGS) VIRTUAL_ENV=.venv UV_COMPILE_BYTECODE=1 $(BIN)/uv
 export PYTHONDONTWRITEBYTECODE =
 
 # One numeric thread per worker: libraries that start a pool each would fight over the cores. Files come in the order of
-# tests/conftest.py, those that take long first.
-SHARED = -n auto --maxprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# tests/conftest.py, those that take long first; what took longest stands at the end.
+SHARED = -n auto --maxprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 1
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED)
 
 demo: .venv/extras-all  ## train a small network, verify its gradients, show what ran

@@ -131,7 +131,7 @@ class SnnTorchStep(StepMethods):
         self._reset = value
 
     def _noted(self, start: State) -> Tuple[Tuple[str, Any], ...]:
-        """What a step leaves behind besides states: the membrane before it, from which ``reset`` is computed."""
+        """The membrane before a step, which it leaves behind besides states: ``reset`` is computed from it."""
         before = start.get("mem")
         if before is not None and before.requires_grad:
             before = before.detach()
