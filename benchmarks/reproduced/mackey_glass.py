@@ -5,13 +5,14 @@
 Each of the last nine points of the series is a current for the same drawn neurons. A linear readout of their spike
 counts and of the nine points, by ridge regression, predicts how the series changes until the next point, which is then
 an input in its turn. As in NeuroBench, 30 parts of the series begin half a Lyapunov time one after the other; each has
-a readout of its own, and the figure is the mean of their errors.
+a readout of its own, and the figure is the mean of their errors. Beside it "esn" is the error of an echo state network
+of 355 tanh units on the same series, with NeuroBench's settings, for which its example notes 18.38.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, List
 
 import numpy as np
 
@@ -100,6 +101,33 @@ def forecasts(seen: np.ndarray, points: int, reservoir: Reservoir, ridge: float 
     return z[:, -points:] * deviation + mean
 
 
+def echo_state(seen: np.ndarray, points: int, seed: int) -> np.ndarray:
+    """What comes after the last of some points, by units u = (1 - a) u + a tanh(W u + V (1, x)) and a readout."""
+    size, bias, gain, share, radius, leak, ridge = 355, 0.9, 0.8, 0.15, 1.23, 0.51, 1e-9  # NeuroBench's, for TAU
+    rng = np.random.default_rng(seed)
+    inward = (rng.random((size, 2)) - 0.5) * [bias, gain]
+    inner = (rng.random((size, size)) <= share) * rng.normal(size=(size, size))
+    inner *= radius / abs(np.linalg.eigvals(inner)).max()
+    units = np.zeros(size)
+    known: List[np.ndarray] = []
+    said: List[float] = []
+
+    def after(x: float) -> Any:
+        return (1.0 - leak) * units + leak * np.tanh(inner @ units + inward @ [1.0, x])
+
+    for x in seen[:-1]:
+        units = after(x)
+        known.append(np.array([1.0, x, *units]))
+    warm = round(0.6 * PER)
+    table, wanted = np.array(known)[warm:], seen[warm + 1 :]
+    readout = np.linalg.lstsq(table.T @ table + ridge * np.eye(size + 2), table.T @ wanted, rcond=None)[0]
+    for _ in range(points):
+        last = said[-1] if said else seen[-1]
+        units = after(last)
+        said.append(float(np.clip(np.array([1.0, last, *units]) @ readout, 0.0, 2.0)))
+    return np.array(said)
+
+
 def parts(past: float = PAST) -> np.ndarray:
     """The parts of the series, each with its points of training, the first input of the test, and its targets."""
     begins = (np.arange(PARTS) * APART).astype(int)
@@ -108,12 +136,14 @@ def parts(past: float = PAST) -> np.ndarray:
 
 
 def mackey_glass(seed: int, folder: Path) -> Dict[str, float]:
-    """The mean error over the parts; "constant" is that of the median of the points of training."""
+    """The mean error over the parts; "constant" is that of the median of the points of training, "esn" a network's."""
     rows = parts()
     seen, true = rows[:, : TRAIN + 1], rows[:, TRAIN + 1 :]
     errors = smape(forecasts(seen, TEST, Reservoir(seed)), true)
     constant = smape(np.median(seen, axis=1, keepdims=True), true).mean()
-    return {"figure": float(errors.mean()), "worst": float(errors.max()), "constant": float(constant)}
+    others = np.stack([echo_state(row, TEST, PARTS * seed + number) for number, row in enumerate(seen)])
+    figures = {"figure": errors.mean(), "worst": errors.max(), "constant": constant, "esn": smape(others, true).mean()}
+    return {name: float(figure) for name, figure in figures.items()}
 
 
 ROW = Row(
@@ -123,5 +153,5 @@ ROW = Row(
     unit="sMAPE",
     run=mackey_glass,
     differs="the series is integrated anew, and chaos makes it another one than that of the published file; a readout "
-    "for each part by ridge regression, as with the ESN",
+    "for each part by ridge regression, as with the ESN, of which one with 355 units has 12.9 on this series",
 )
