@@ -44,7 +44,7 @@ if not TYPE_CHECKING:  # a type checker that saw it would take any name
 
     def __getattr__(name: str) -> Any:
         if name in OPERATORS:
-            from spikecore.engines.torch.nn import autograd_names
+            from spikecore.engines.torch.nn import snntorch_names
 
-            return autograd_names.OPERATORS[name]
+            return snntorch_names.OPERATORS[name]
         raise _no_such("surrogate", name, globals(), OPERATORS)

@@ -18,11 +18,11 @@ from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import engine_for, in_dtype_of, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
-from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.over_time import SequenceTensor
 from spikecore.engines.torch.nn.parts import StepMethods
 from spikecore.engines.torch.nn.protocol import SnnTorchStep
 from spikecore.engines.torch.nn.second_backward import GraphSteps, followed
+from spikecore.engines.torch.nn.snntorch_names import HOOKS, Instances
 from spikecore.engines.torch.nn.stepping import prepared_step
 
 LOST = (
@@ -31,7 +31,6 @@ LOST = (
     "return spk, mem from forward(x, mem); or sc.export(snn.from_torch(net, input_shape), path, to='torch'). Or write "
     "down a whole sequence: a forward that returns snn.run(net, x), or a loop that begins with utils.reset(net)"
 )
-HOOKS = {"alpha": "_alpha_register_buffer", "beta": "_beta_buffer"}  # how snnTorch calls what registers a value
 
 
 class SpikingNeuron(SnnTorchStep):

@@ -20,17 +20,13 @@ from spikecore.api.neurons.membrane import Membrane
 from spikecore.engines.torch.modes import written_down
 from spikecore.engines.torch.nn.engine import Disabled, FunctionQuantiser, FunctionSurrogate, working
 from spikecore.engines.torch.nn.parts import StepMethods
+from spikecore.engines.torch.nn.snntorch_names import NOT_CALLED
 
 STEP = frozenset(
     "fire fire_inhibition mem_reset state_function _base_state_function _base_sub _base_zero _base_int "
     "_base_state_reset_zero _base_state_reset_sub_function".split()
 )
 FUNCTIONS = frozenset({"spike_grad", "state_quant"})
-# What snnTorch's constructors call, and those here do not.
-NOT_CALLED = (
-    "_snn_cases _reset_cases _snn_register_buffer _lif_register_buffer _reset_mechanism_buffer _alpha_cases "
-    "_lapicque_cases _rleaky_init_cases _rsynaptic_init_cases _sconv2dlstm_cases _tau_buffer _surrogate_bypass"
-).split()
 
 
 class SnnTorchStep(StepMethods):
@@ -131,7 +127,7 @@ class SnnTorchStep(StepMethods):
         self._reset = value
 
     def _noted(self, start: State) -> Tuple[Tuple[str, Any], ...]:
-        """The membrane before a step, which it leaves behind besides states: ``reset`` is computed from it."""
+        """Attributes that a step sets besides states: the membrane before it, from which ``reset`` is computed."""
         before = start.get("mem")
         if before is not None and before.requires_grad:
             before = before.detach()
@@ -143,7 +139,7 @@ class SnnTorchStep(StepMethods):
 
     # ---- the step ----
 
-    def _by_parts(self, input_: Any, before: Dict[str, Any], alone: bool = True) -> Tuple[Any, Dict[str, Any]]:
+    def _by_parts(self, input_: Any, before: Dict[str, Any], alone: bool = True) -> Tuple[Any, Any]:
         """Spikes and states of a step from the states ``before``; the states are stored."""
         x = working(input_)
         for name, value in self._start(x, before).items():
