@@ -153,7 +153,7 @@ class SpikingNeuron(SnnTorchStep):
             raise RuntimeError(LOST.format(self._owner()))
         return False
 
-    def _by_neuron(self, input_: Any, before: Dict[str, Any], alone: bool) -> Tuple[Any, Any]:
+    def _by_neuron(self, input_: Any, before: Dict[str, Any], alone: bool = True) -> Tuple[Any, Any]:
         """Spikes and states of a step by the neuron of ``spikecore.api``; the states are stored."""
         step, current = self._next, input_
         if not (alone and step is not None and step.fits(self, input_)):
