@@ -225,6 +225,12 @@ def test_statistics_in_a_recurrent_connection_are_refused_by_name():
         sc.Model(sc.Recurrent(sc.Leaky(), norm(5)), "numpy", input_shape=(5,))
 
 
+def test_dropout_as_a_recurrent_connection_is_refused():
+    """It would do nothing, in silence."""
+    with pytest.raises(ValueError, match=r"Recurrent: connection=Dropout\(p=0.5\) would drop nothing"):
+        sc.Recurrent(sc.Leaky(), sc.Dropout(0.5))
+
+
 # ---- operators of ONNX ---------------------------------------------------------------------------------------------
 
 

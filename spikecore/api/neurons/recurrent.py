@@ -11,7 +11,7 @@ from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.parameters import FixedArray, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
 from spikecore.api.core.words import Array
-from spikecore.api.layers.linear import Conv2d, Linear
+from spikecore.api.layers.linear import Conv2d, Dropout, Linear
 from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper
@@ -65,7 +65,8 @@ class Recurrent(Stepper):
 
     Raises:
         TypeError: neuron or connection is something else.
-        ValueError: the neuron has ``parallel=True``; or, with the first data, the connection keeps statistics.
+        ValueError: the neuron has ``parallel=True``; the connection is ``Dropout``; or, with the first data, it keeps
+            statistics.
         ShapeError: the connection changes the shape.
     """
 
@@ -77,6 +78,11 @@ class Recurrent(Stepper):
         if not isinstance(self.neuron, Stepper) or not isinstance(self.connection, Stateless):
             raise TypeError(
                 f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
+            )
+        if isinstance(self.connection, Dropout):
+            raise ValueError(
+                f"Recurrent: connection={self.connection!r} would drop nothing: a mask is drawn for whole sequences, and a "
+                "connection runs step by step. Take sc.Identity(), and put Dropout before or behind Recurrent"
             )
         refuse_parallel(self, self.neuron)
 
