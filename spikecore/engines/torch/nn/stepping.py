@@ -123,13 +123,14 @@ def prepared_step(module: Any, engine: Any, params: Params, x: Any, repeats: boo
 
 
 def _lasting_numbers(module: Any, params: Params, x: Any) -> Optional[Tuple[float, ...]]:
-    if not x.numel() or any(name not in module.__dict__ for name in module.states):
+    numbers = numbers_of(module)
+    if numbers is None or not x.numel() or any(name not in module.__dict__ for name in module.states):
         return None
     if any(hasattr(type(module), name) for name in module.tensors):  # a property: the buffer is not what counts
         return None
     if any(isinstance(value, torch.Tensor) and value.is_inference() for _, value in leaves(params)):
         return None  # made in inference mode, they are of no use to a call that is differentiated
-    return numbers_of(module)
+    return numbers
 
 
 def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
