@@ -81,8 +81,8 @@ class Recurrent(Stepper):
             )
         if isinstance(self.connection, Dropout):
             raise ValueError(
-                f"Recurrent: connection={self.connection!r} would drop nothing: it draws a mask for a whole sequence, and "
-                "a connection runs step by step. Take sc.Identity(), and put Dropout before or behind Recurrent"
+                f"Recurrent: connection={self.connection!r} would drop nothing: its masks are for whole sequences, "
+                "and a connection runs step by step. Take sc.Identity(), and put Dropout before or behind Recurrent"
             )
         refuse_parallel(self, self.neuron)
 
