@@ -211,12 +211,13 @@ def fields_of(target: Any) -> Dict[str, Tuple[Any, Any]]:
     if dataclasses.is_dataclass(target):
         own = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
         return {f.name: (_type(hints[f.name], f.default), _default(f)) for f in own}
-    options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
-    return {  # what this module adds to them is an int
-        p.name: (int, NUM_STEPS)
-        if p.name == "num_steps"
-        else (_type(hints.get(p.name, int), p.default), plain(p.default))
-        for p in options
+    options = {p.name: p.default for p in inspect.signature(target).parameters.values()}
+    return {  # what this module adds to them is an int; several values stay several, also if they are equal
+        name: (int, NUM_STEPS)
+        if name == "num_steps"
+        else (_type(hints.get(name, int), usual), [*map(plain, usual)] if isinstance(usual, tuple) else plain(usual))
+        for name, usual in options.items()
+        if name not in ENCODER_INTERNAL
     }
 
 
