@@ -12,8 +12,8 @@ from benchmarks.reproduced.row import Row
 from spikecore import functional, schedule
 from spikecore.datasets import Dataset, yin_yang
 
-TRAIN, TEST, STEPS, HIDDEN = 5000, 1000, 60, 120
-EPOCHS, LR = 60, 5e-3
+TRAIN, TEST, STEPS, HIDDEN = 5000, 1000, 60, 200
+EPOCHS, LR = 40, 1e-2
 
 
 def exact(seed: int, folder: Path) -> Dict[str, float]:
@@ -31,13 +31,18 @@ def spikes(data: Dataset) -> np.ndarray:
     return (np.arange(STEPS)[:, None, None] == times).astype(np.float32)
 
 
-def surrogate(seed: int, folder: Path) -> Dict[str, float]:
+def by_surrogates(seed: int, folder: Path) -> Dict[str, float]:
     """Time steps, a layer of synaptic neurons, and cross-entropy of the largest membranes."""
     del folder
     train, test = yin_yang(TRAIN, TEST, seed=seed)
-    neuron = sc.Synaptic(alpha=0.8, beta=0.9, surrogate=sc.surrogate.fast_sigmoid(slope=10.0))
+    decays = {name: sc.learn(value, per="neuron") for name, value in (("alpha", 0.8), ("beta", 0.95))}
+    surrogate = sc.surrogate.fast_sigmoid(slope=10.0)
     network = sc.Sequential(
-        sc.Linear(5, HIDDEN, weight_init=sc.init.normal(0.5, 0.6)), neuron, sc.Linear(HIDDEN, 3), sc.LI(beta=0.9)
+        sc.Linear(5, HIDDEN, weight_init=sc.init.normal(0.1, 0.3)),
+        sc.Synaptic(alpha=decays["alpha"], beta=decays["beta"], surrogate=surrogate, reset_mechanism="zero"),
+        # membranes begin above 0: below it the largest one would be that of the state at rest
+        sc.Linear(HIDDEN, 3, weight_init=sc.init.normal(0.0, 0.05), bias_init=sc.init.constant(1.0)),
+        sc.LI(beta=0.95),
     )
     model = sc.Model(network, engine="numpy", seed=seed)
     model.fit(
@@ -45,7 +50,7 @@ def surrogate(seed: int, folder: Path) -> Dict[str, float]:
         train.targets,
         loss=functional.ce_max_membrane_loss(),
         optimizer=sc.Adam(lr=LR),
-        schedule=schedule.cosine(),
+        schedule=schedule.cosine(warmup=2),
         epochs=EPOCHS,
         batch_size=64,
         time_axis=1,
@@ -65,11 +70,11 @@ EXACT = Row(
     differs="60 epochs in place of 300; settings chosen with other seeds",
 )
 SURROGATE = Row(
-    title="Yin-Yang, 5-120-3, surrogate gradients",
+    title="Yin-Yang, 5-200-3, surrogate gradients",
     paper="Kriener, Göltz and Petrovici 2022, a network of rectifiers",
     theirs="97.6 ± 1.5",
     unit="% of test samples",
-    run=surrogate,
+    run=by_surrogates,
     seeds=10,
-    differs="spikes and time steps in place of rectifiers, 120 hidden neurons as there",
+    differs="spikes in 60 steps, which round coordinates to 1/30, for rectifiers; 200 hidden neurons; learned decays",
 )
