@@ -41,9 +41,10 @@ class Engine(abc.ABC):
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
         lacks: features that are missing, by name, each with the reason: "float64"; "gradients" (it only evaluates);
-            "groups" and "keep_zeros" of optimisers; "reading" (a loss that looks at numbers, as NumPy code does);
-            "backward" (a surrogate that is any function of the incoming gradient). Where one is needed, the engine
-            raises ``NotImplementedError`` with the reason; the conformance suite skips the case and reports it.
+            "groups" and "keep_zeros" of optimisers; "reading" (a loss that reads values out of arrays, e.g. by
+            ``float(x)`` or NumPy functions); "backward" (a surrogate whose backward pass does more than multiply the
+            incoming gradient by a derivative). Where one is needed, the engine raises ``NotImplementedError`` with the
+            reason; the conformance suite skips the case and reports it.
         extras: its objects of the kinds in ``api/core/extras.py``. The first of a kind counts, so a subclass puts its
             own before those that it inherits.
     """
@@ -58,8 +59,8 @@ class Engine(abc.ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # An extra may do the work of some members, its ``instead_of``. If this class overrides one of them, the extra
-        # would bypass the override, so the class does not inherit it.
+        # An extra may take the place of some of the engine's members, those in its ``instead_of``. If this class
+        # overrides one of them, the extra would bypass the override, so the class does not inherit the extra.
         if "extras" not in vars(cls):
             owner: Type[Engine] = next(base for base in cls.__mro__ if "extras" in vars(base))  # type: ignore[assignment]
             cls.extras = tuple(
@@ -199,6 +200,7 @@ class Engine(abc.ABC):
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
             **options: ``window`` of truncated BPTT; ``record``, if a metric needs states; ``ranks``, if several
-                processes train. And if the user asks for them: ``memory``, ``accumulates``, ``divides`` (each rank
-                holds a part of the weights), ``compiles``.
+                processes train. If the user asks for them: ``memory`` (a budget in bytes), with ``accumulates`` (an
+                update adds up the gradients of several batches); ``divides`` (each rank holds a part of the weights);
+                ``compiles`` (a training step goes through the library's own compiler).
         """

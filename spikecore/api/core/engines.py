@@ -200,7 +200,7 @@ def engine_of(x: Any) -> Engine:
         return get_engine("cupy", dtype=_float_name(x))
     if root == "array_api_strict":
         return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
-    for entry in _known().values():
+    for entry in _known().values():  # ``of``, if an entry has it, finds the engine of an array
         if isinstance(entry, EngineEntry) and root in entry.modules:
             return _object(entry.of)(x) if entry.of else _maker(entry)(dtype=_float_name(x))  # type: ignore[call-arg]
     raise TypeError(
@@ -208,8 +208,8 @@ def engine_of(x: Any) -> Engine:
     )
 
 
-def engine_without_data(name: Any = None) -> Engine:
-    """The engine ``name``; None means torch if the program has imported it, else numpy."""
+def default_engine(name: Any = None) -> Engine:
+    """The engine to use where no array tells which: ``name``, or torch if the program has imported it, else numpy."""
     return get_engine(name or ("torch" if "torch" in sys.modules else "numpy"))
 
 

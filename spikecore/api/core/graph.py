@@ -106,14 +106,14 @@ class WordGraph:
     speaker: Tuple[str, str] = ("", "")
     _known: Dict[Any, Value] = field(default_factory=dict)
 
-    def input(self, name: str, kind: Type = FLOAT) -> Value:
+    def input(self, name: str, type_: Type = FLOAT) -> Value:
         """The value of a named input."""
         if name not in self.inputs:
-            self.inputs[name] = self._new(kind)
+            self.inputs[name] = self._new(type_)
         return self.inputs[name]
 
     def add(
-        self, word: str, args: Tuple[Argument, ...], kind: Type = FLOAT, options: Mapping[str, Any] = NO_OPTIONS
+        self, word: str, args: Tuple[Argument, ...], type_: Type = FLOAT, options: Mapping[str, Any] = NO_OPTIONS
     ) -> Value:
         """The value of an operation of some type; the one that exists if it was entered before."""
         key = (word, *[a if type(a) is Value else _key(a) for a in args])
@@ -124,7 +124,7 @@ class WordGraph:
         except TypeError:  # an argument without a hash: entered anew, under a key that nothing equals
             out, key = None, (object(),)
         if out is None:
-            out = self._known[key] = self._new(kind)
+            out = self._known[key] = self._new(type_)
             self.ops.append(Op(out, word, args, options, *self.speaker))
         return out
 
@@ -132,8 +132,8 @@ class WordGraph:
         """The type of a value."""
         return self.types[value.number]
 
-    def _new(self, kind: Type) -> Value:
-        self.types.append(kind)
+    def _new(self, type_: Type) -> Value:
+        self.types.append(type_)
         return Value(len(self.types) - 1)
 
     def needed(self, ends: Iterable[Any], given: Iterable[Value] = ()) -> Tuple[List[Op], Set[Value]]:
@@ -159,16 +159,16 @@ def _key(argument: Any) -> Any:
     """A key that is equal for equal arguments; for an array its ``id``, which no other array gets as long as the graph
     holds this one.
     """
-    kind = type(argument)
-    if kind is float:
+    of_class = type(argument)
+    if of_class is float:
         return repr(argument)  # 0.0 == -0.0
-    if kind is Value:
+    if of_class is Value:
         return argument
-    if kind is slice:
+    if of_class is slice:
         return slice, argument.start, argument.stop, argument.step
-    if kind in (tuple, list):
+    if of_class in (tuple, list):
         return tuple(map(_key, argument))
-    return id(argument) if hasattr(argument, "dtype") else (kind, argument)
+    return id(argument) if hasattr(argument, "dtype") else (of_class, argument)
 
 
 def run(xp: Any, ops: Iterable[Op], values: Dict[Value, Any]) -> Dict[Value, Any]:

@@ -161,7 +161,7 @@ class Layer(Concise, Checked, abc.ABC):
         return EMPTY
 
     def entering(self, engine: Engine, params: Params, x: Array) -> Any:
-        """One step's input as ``rest`` and ``step`` take it: projected, if the layer projects its input first."""
+        """What ``rest`` and ``step`` take for one step's input: its projection, if the layer projects its input."""
         return x
 
     def before_first(self, run: Pass, state: Optional[Tree], resting: State) -> Any:
@@ -191,8 +191,8 @@ class Stateless(Layer):
 
     @property
     def once_prepared(self) -> Stateless:
-        """The layer that computes the same from the result of ``prepare``: this one, but for wrappers of a layer that
-        do all their work in ``prepare``. Engines look through these for a ``Linear``.
+        """The layer whose ``apply`` computes the same from the result of ``prepare``: this one; or, for a wrapper that
+        does all its work in ``prepare`` (quantised weights), the layer inside, so that engines recognise a ``Linear``.
         """
         return self
 
@@ -205,7 +205,7 @@ class Stateless(Layer):
         return Result(*applied(self, run.engine, params, buffers, x, train=run.train, key=key))
 
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
-        # single steps draw nothing and update no statistics; layers with buffers are refused where steps run alone
+        # a single step draws nothing and has no buffers: who runs steps alone, e.g. ``Recurrent``, refuses such layers
         y, _ = applied(self, engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
         return y[0, ...], state
 
@@ -280,7 +280,7 @@ def not_by_steps(layer: Any) -> str:
 
 
 def over_time(xp: Vocabulary, function: Any, x: Any) -> Any:
-    """Apply a function of a batch to a sequence: merge time and batch, apply, and separate them again."""
+    """Apply a function of a batch to a sequence, without a loop: as one batch of all time steps and samples."""
     y = function(xp.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])))
     return xp.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
 

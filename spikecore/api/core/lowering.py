@@ -45,7 +45,7 @@ class Stage(abc.ABC):
 
 
 class Trees:
-    """Collects buffers, states and records of layers by the layers' names; empty ones are left out."""
+    """Collects the results of layers: the trees of a container, by the layers' names; empty ones are left out."""
 
     def __init__(self) -> None:
         self.buffers: Dict[str, Any] = {}

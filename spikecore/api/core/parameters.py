@@ -272,7 +272,7 @@ def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, 
     if isinstance(plain, Initialiser):
         return _drawn(key, owner, name, value, shape)
     if value.dt is not None:
-        plain = to_numpy(host().xp.log(float64(plain)))
+        plain = to_numpy(host().xp.log(float64(plain)))  # ``host``: the NumPy engine, since NumPy is not imported here
     if value.per == "neuron":
         return full_weight(key, shape, float(plain))
     if value.per == "channel":

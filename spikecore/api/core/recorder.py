@@ -61,6 +61,7 @@ class Symbol:
 
     def become(self, result: Symbol) -> Symbol:
         """This symbol with another value, wherever code holds it: a change in place."""
+        # of a whole array (one with a sample) it is not known whether another symbol is a view of it
         if self.sample is not None or self.value in self.xp.graph.inputs.values():
             raise Untraceable("it writes into an array that others have as well, such as its input or a state")
         self.value = result.value
@@ -68,7 +69,8 @@ class Symbol:
 
 
 class SymbolicWords:
-    """An ``xp`` whose words compute nothing: each enters an operation into a graph and returns a symbol.
+    """An ``xp`` whose words enter operations into a graph and return symbols. They compute nothing, but for samples of
+    whole arrays (``ArrayWords``), from which come the shapes.
 
     Args:
         graph: the graph that gets the operations.
@@ -106,10 +108,10 @@ class ElementWords(SymbolicWords):
     def apply(self, word: str, args: Tuple[Any, ...], options: Mapping[str, Any]) -> Symbol:
         raise Untraceable(f"it uses {word!r}, which is not elementwise")
 
-    def enter(self, word: str, args: Iterable[Any], kind: Type, options: Mapping[str, Any] = NO_OPTIONS) -> Symbol:
+    def enter(self, word: str, args: Iterable[Any], type_: Type, options: Mapping[str, Any] = NO_OPTIONS) -> Symbol:
         """The result of a word on single elements."""
         values = tuple([a.value if type(a) is Symbol else _number(a) for a in args])
-        return Symbol(self, self.graph.add(word, values, kind, options))
+        return Symbol(self, self.graph.add(word, values, type_, options))
 
     def spike(self, u: Any, surrogate: Any) -> Symbol:
         """A spike, with its surrogate."""
@@ -152,12 +154,12 @@ class ElementWords(SymbolicWords):
         return AppliedWord(op.word, args, slots, op.options, Symbol(self, op.out), op.out, products, shapes=False)
 
 
-def _enters(word: str, kind: Type) -> Callable[..., Symbol]:
-    return lambda self, *args: self.enter(word, args, kind)
+def _enters(word: str, type_: Type) -> Callable[..., Symbol]:
+    return lambda self, *args: self.enter(word, args, type_)
 
 
-for _word, _kind in {**dict.fromkeys(FLOATS, FLOAT), **dict.fromkeys(FLAGS, BOOL)}.items():
-    setattr(ElementWords, _word, _enters(_word, _kind))
+for _word, _type in {**dict.fromkeys(FLOATS, FLOAT), **dict.fromkeys(FLAGS, BOOL)}.items():
+    setattr(ElementWords, _word, _enters(_word, _type))
 
 
 def _number(x: Any) -> float:

@@ -202,7 +202,7 @@ def _inverse(axes: Tuple[int, ...]) -> Tuple[int, ...]:
 def _slice_product(xp: Any, g: Any, out: Any, a: Any, index: Any) -> Any:
     """An array like ``a`` with ``g`` at ``index`` and zeros elsewhere (basic indexing takes no entry twice)."""
     full = xp.zeros_like(a)
-    full[index] = g
+    full[index] = g  # not in words: this rule alone runs on arrays only, never on symbols
     return full
 
 
@@ -278,7 +278,9 @@ def _transposed_weight(
     xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
     dilation: Any, groups: int,
 ) -> Any:  # fmt: skip
-    """The derivative by the weight of the ``conv`` from the result to x: g is its input, x its result's cotangent."""
+    """As for the ``conv`` that maps the result's shape to x's, whose adjoint this word is: g is the input of that
+    ``conv``, x the cotangent of its result.
+    """
     return _conv_weight(xp, x, None, g, weight, None, stride, padding, dilation, groups)
 
 

@@ -72,7 +72,7 @@ class Neuron(ByKeyword, Stepper):
             value = normalise(getattr(self, name), f"{type(self).__name__}: {name}")
             check_range(self, name, value, *self.bounds.get(name, UNBOUNDED))
             if self._is_gate(name, value) and not isinstance(values_of(value), Initialiser):
-                self._logit(name, values_of(value))
+                self._logit(name, values_of(value))  # raises if the value is not inside (0, 1)
             object.__setattr__(self, name, value)
         if not isinstance(self.surrogate, Surrogate):
             owner = type(self).__name__

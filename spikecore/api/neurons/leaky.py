@@ -57,7 +57,7 @@ class Leaky(Parallel, Membrane):
         spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
-    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:  # for ``parallel=True``
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:  # all steps at once
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
 
@@ -117,5 +117,5 @@ class LI(Parallel, Neuron):
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
     def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
-        """The outputs of all steps for ``parallel=True``: the membrane itself, where other neurons compare it."""
+        """The outputs of all steps for ``parallel=True``: the membrane; others compare it with the threshold."""
         return states.mem

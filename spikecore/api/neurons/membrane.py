@@ -6,8 +6,12 @@ A neuron's own ``step`` only says how its membrane is updated::
     mem = params.beta * self.reset_before(params, state.mem, reset) + x
     return self.fire(engine, params, self.reset_after(params, mem, reset))
 
-``before`` is the membrane potential before the step, U[t-1]. ``fire`` ends every step: it calls ``spike_of`` (quantise,
-spike, inhibit), which calls ``fires`` of ``Neuron`` (Theta(U - threshold) with its surrogate).
+``before`` is the membrane potential before the step, U[t-1]. ``fire`` ends every step. Each of these calls the next::
+
+    fire                     spikes of size gamma, and the membrane after an immediate reset
+    spike_of                 quantises the membrane; with ``inhibition``, keeps only the winner's spike
+    fires, in ``Neuron``     Theta(mem - threshold)
+    spike, in ``Neuron``     Theta(u) with the surrogate: by ``Engine.spike``, or ``Surrogate.fire`` if there is noise
 """
 
 from __future__ import annotations

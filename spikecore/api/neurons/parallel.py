@@ -107,7 +107,7 @@ class Parallel(Neuron):
                 )
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
-        """The states at every step, by name, each (time, batch, ...)."""
+        """The states at every step, for ``parallel=True``: by name, each (time, batch, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define unrolled()")
 
     def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:

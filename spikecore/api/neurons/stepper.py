@@ -38,7 +38,7 @@ class Stepper(Layer):
 
     @property
     def stochastic(self) -> bool:
-        """Whether its spikes are drawn in training."""
+        """Whether the derivative of its spikes is drawn in training; the spikes themselves are not."""
         return False
 
     def __init_subclass__(cls, **options: Any) -> None:

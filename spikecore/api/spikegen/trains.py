@@ -6,7 +6,7 @@ import math
 from typing import Any, List, Literal, Optional, Tuple, Union, get_args
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import EngineName, engine_without_data
+from spikecore.api.core.engines import EngineName, default_engine
 from spikecore.api.core.messages import unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
 from spikecore.arguments import ArrayLike, Seed, Size, checked
@@ -46,7 +46,7 @@ def target_rate_code(
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"target_rate_code: rate={rate!r} must be in [0, 1]")
     check_pattern("target_rate_code", firing_pattern)
-    chosen = engine_without_data(engine)
+    chosen = default_engine(engine)
     steps = steps_of("target_rate_code", num_steps, first_spike_time)
     train, times = train_of(chosen, steps, first_spike_time, rate, firing_pattern, seed, "train")
     return chosen.asarray(train), chosen.asarray(times, dtype="int64")
