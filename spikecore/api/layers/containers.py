@@ -57,6 +57,7 @@ from spikecore.arguments import shown
 from spikecore.printing import call, table
 
 Chain = Tuple[Tuple[str, Layer], ...]
+SEQUENCE, STEP = 2, 1  # axes that precede a sample's: time and batch, or batch alone
 
 
 class kept:  # noqa: N801  (used like property)
@@ -178,7 +179,7 @@ class Container(Layer):
 
         # ``extra`` finds how this engine makes stages of neighbouring layers, see ``extras.py``
         wires = staged(self.wires, extra(run.engine, Stages).lower(run.engine, self))
-        return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, 2)))
+        return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, SEQUENCE)))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         resting = {}
@@ -190,7 +191,7 @@ class Container(Layer):
                 resting[name] = its_state
             return layer.step(engine, params[name], its_state, x)[0]  # only the output's shape is used
 
-        flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, 1))
+        flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, STEP))
         return State(resting)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
@@ -203,7 +204,7 @@ class Container(Layer):
                 after[name] = its_state
             return x
 
-        out = flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, 1))
+        out = flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, STEP))
         return out, State(after)
 
 
@@ -287,7 +288,7 @@ class Listed(Container):
                 raise TypeError(f"{layer_name(self)}: {what}")
         object.__setattr__(self, "layers", tuple(layers))
 
-    def children(self) -> Iterator[Tuple[str, Layer]]:
+    def children(self) -> Iterator[Tuple[str, Layer]]:  # not from ``wires``: ``Branches`` makes its nodes of them
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     if not TYPE_CHECKING:  # hidden from type checkers, so that they report these uses as mistakes
@@ -385,7 +386,7 @@ def with_children(container: Container, children: Dict[str, Layer]) -> Container
 
 
 def connections_of(network: Layer) -> Tuple[str, ...]:
-    """Dotted names of the weights in ``Layer.connections``; those that are constants are no parameters."""
+    """Dotted names of all weights in ``Layer.connections``, also of constants, which are not among the parameters."""
     places = [(path, name) for path, layer in walk(network) for name in layer.connections]
     return tuple(f"{path}.{name}" if path else name for path, name in places)
 

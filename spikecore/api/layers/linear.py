@@ -21,7 +21,7 @@ from spikecore.api.layers.spatial import Conv1d as Conv1d
 from spikecore.api.layers.spatial import Conv2d as Conv2d
 from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
-from spikecore.api.layers.spatial import drawn_weight, refuse_without_bias
+from spikecore.api.layers.spatial import check_bias_init, drawn_weight
 from spikecore.arguments import Size
 
 
@@ -48,7 +48,7 @@ class Linear(Stateless):
     connections: ClassVar[Tuple[str, ...]] = ("weight",)
 
     def __post_init__(self) -> None:
-        refuse_without_bias(self)
+        check_bias_init(self)
 
     @property
     def input_shape(self) -> Optional[Shape]:

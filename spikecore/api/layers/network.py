@@ -149,16 +149,16 @@ def check_output(shape: Shape, out: Output) -> None:
         )
 
 
-def constant(engine: Any, out: Output) -> Output:
-    """The output without gradients: all of its arrays are detached."""
+def detached(engine: Any, out: Output) -> Output:
+    """The output with spikes and recorded states without gradients; ``state``, for the next call, stays as it is."""
     stop = engine.stop_gradient
     states = {name: map_leaves(stop, state) for name, state in out.states.items()}
     return replace(out, spikes=stop(out.spikes), states=RecordedStates(states))
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
-    """Convert a ``record`` option for ``Pass``: "last" and a single name become a tuple of names, "last"
-    among names the last one with a state.
+    """Convert a ``record`` option for ``Pass``: a single name becomes a tuple of one, and "last", alone or
+    among names, the name of the last layer with a state.
 
     Args:
         network: the network.

@@ -18,7 +18,7 @@ class LayerNode(NamedTuple):
     """A node of a container.
 
     Args:
-        name: that of the layer; of a merge any that no layer has.
+        name: the layer's name; a merge may have any name that no layer has.
         does: the layer, or how the sources are merged.
         sources: names of the nodes whose outputs it takes, ``INPUT`` for the container's own input. A layer takes the
             sum of several.
@@ -30,13 +30,13 @@ class LayerNode(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """A node prepared for ``flow``. ``merges``: whether it is a merge; ``done``: sources that no later node takes."""
+    """A node (not a connection), prepared for ``flow``."""
 
     name: str
     does: Any  # a layer or a merge; or the stage that an engine has made of layers
     sources: Tuple[str, ...]
-    merges: bool
-    done: Tuple[str, ...]
+    merges: bool  # whether it is a merge
+    done: Tuple[str, ...]  # those of its sources that no later node takes
 
 
 def wired(nodes: Sequence[LayerNode]) -> Tuple[Wire, ...]:

@@ -21,8 +21,8 @@ def drawn_weight(key: Key, name: str, shape: Shape, bound: float, how: Optional[
     return uniform_weight(key, name, shape, bound) if how is None else drawn(how, key, name, shape)
 
 
-def refuse_without_bias(layer: Any) -> None:
-    """Refuse a way to draw a bias that a layer does not have.
+def check_bias_init(layer: Any) -> None:
+    """Refuse a ``bias_init`` for a bias that a layer does not have.
 
     Raises:
         ValueError: names the layer.
@@ -100,7 +100,7 @@ class _Conv(Spatial):
         for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, field, spread(name, field, getattr(self, field), self.space, least))
         check_groups(self)
-        refuse_without_bias(self)
+        check_bias_init(self)
 
     def out_shape(self, shape: Shape) -> Shape:
         check_maps(self, shape)

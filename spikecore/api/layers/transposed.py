@@ -15,10 +15,10 @@ from spikecore.api.core.words import Array
 from spikecore.api.layers.spatial import (
     CONVOLUTIONS,
     Spatial,
+    check_bias_init,
     check_groups,
     check_maps,
     drawn_weight,
-    refuse_without_bias,
 )
 from spikecore.arguments import Size
 
@@ -55,7 +55,7 @@ class _ConvTranspose(Spatial):
                 f"dilation={self.dilation} along each axis"
             )
         check_groups(self)
-        refuse_without_bias(self)
+        check_bias_init(self)
 
     def _sizes(self, *names: str) -> Tuple[Whole, ...]:
         return tuple(cast(Whole, getattr(self, name)) for name in names)

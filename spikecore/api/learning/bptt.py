@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional
 
 from spikecore.api.core.tree import map_leaves
-from spikecore.api.layers.network import constant
+from spikecore.api.layers.network import detached
 from spikecore.api.learning.learning import Learner, Learning, SequencePart
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class BPTT(Learning):
         def learn(piece: SequencePart) -> Any:
             value, out = executor.step(piece.x, piece.targets, steps=piece.steps, key=piece.key, **option)
             option["state"] = map_leaves(engine.stop_gradient, out.state)
-            return value, constant(engine, replace(out, state=option["state"]))
+            return value, detached(engine, replace(out, state=option["state"]))
 
         return learn
 

@@ -77,7 +77,7 @@ def fitting(part: str, flat: Any, like: Any) -> Any:
 
 
 def _trained(optimizer: Optional[Optimizer], network: Layer, params: Params) -> Dict[str, Optimizer]:
-    """The optimisers of the parameters that are not frozen, by name; those of connections alone keep zeros."""
+    """The optimisers of the parameters that are not frozen, by name. Only those of connections keep zeros."""
     if optimizer is None:
         return {}
     specs = optimizer.by_name(name for name, _ in leaves(params))
@@ -162,7 +162,7 @@ class NetworkExecutor(Executor, GradientAccess):
         self.lr = optimizer.lr if optimizer is not None else 0.0
         self.waiting: Optional[Params] = None  # the sum of gradients that wait for ``update``, by dotted path
         self.added = 0.0  # the sum of the weights with which they were added
-        self.moved: Optional[Tree] = None  # the buffers after their batches, which ``update`` takes over
+        self.moved: Optional[Tree] = None  # the buffers after the batches that wait, which ``update`` installs
         #: The optimiser of each parameter that is trained, by name; groups give some parameters other options.
         self.trained: Dict[str, Optimizer] = _trained(optimizer, network, params)
         self.place(params, buffers)
@@ -201,7 +201,7 @@ class NetworkExecutor(Executor, GradientAccess):
             self.update()
         return loss, out
 
-    def collect(self, figures: Sequence[float]) -> List[float]:
+    def collect(self, figures: Sequence[float]) -> List[float]:  # a subclass for several ranks adds up the gradients
         self.added, *sums = self.ranks.sums([self.added, *figures])
         return sums
 
@@ -256,7 +256,7 @@ class NetworkExecutor(Executor, GradientAccess):
         self.waiting = share if self.waiting is None else map_leaves(lambda a, b: a + b, self.waiting, share)
         self.added += weight
 
-    def gradient(self) -> Params:
+    def gradient(self) -> Params:  # nothing waits afterwards; the batches' buffers are installed
         grads: Any = self.waiting
         if self.added != 1.0:
             grads = map_leaves(lambda g: g / self.added, grads)
@@ -274,7 +274,7 @@ class NetworkExecutor(Executor, GradientAccess):
         gradients = {name: by_name[name] for name in self.trained}
         if self.clip_norm is not None:  # with ``keep_zeros``, connections that do not exist do not count for the norm
             gradients = {name: self.trained[name].existing(xp, params[name], g) for name, g in gradients.items()}
-        self.check(squares_of(xp, gradients))
+        self.note_squares(squares_of(xp, gradients))
         gradients = clipped(gradients, self.squares, self.clip_norm)
         self.steps_done += 1
         for name, grad in gradients.items():
@@ -282,8 +282,8 @@ class NetworkExecutor(Executor, GradientAccess):
             before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
         self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))
 
-    def check(self, squares: Squares) -> None:
-        """Note the squares of the gradients of an update, and refuse some if steps are guarded."""
+    def note_squares(self, squares: Squares) -> None:
+        """Note the squares of an update's gradients; if steps are guarded, raise GradientError if one is not finite."""
         self.squares = squares
         if self.guarded:
             check_gradients(self.network, squares)
@@ -306,7 +306,7 @@ class NetworkExecutor(Executor, GradientAccess):
         return forward(self.network, run, self.used(), self.buffers, self.engine.asarray(inputs), state)[0]
 
     def used(self) -> Params:
-        """The parameters as a pass takes them."""
+        """The parameters as a pass takes them; a subclass whose ranks hold parts of the weights gathers them here."""
         params: Params = self.params
         return params
 

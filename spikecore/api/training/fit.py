@@ -22,7 +22,7 @@ from spikecore.api.training.loop import Training
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.resuming import FitStart
 from spikecore.api.training.shards import sharded
-from spikecore.api.training.together import compare, ranks_for
+from spikecore.api.training.together import check_ranks_agree, ranks_for
 from spikecore.api.training.trainer import alone
 from spikecore.arguments import ArrayLike, Size, checked, shown
 from spikecore.progress import at_work
@@ -156,7 +156,7 @@ def fit(
     common: Any = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "metric": metric}
     common.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, learning=way)
     common["compute"] = replace(compute, memory=None)  # the memory budget may differ between ranks
-    compare(self, ranks, batches, validation, **common, resume=resume)
+    check_ranks_agree(self, ranks, batches, validation, **common, resume=resume)  # raises on all ranks
     # ``alike`` calls this in all processes that train together; if it raises in one, all raise
     batches, validation = ranks.alike(lambda: (sharded(batches, ranks), sharded(validation, ranks, empty=True)))
     training = Training(

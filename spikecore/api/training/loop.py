@@ -14,7 +14,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, averaged, measured
 from spikecore.api.functional.targets import targets_on
-from spikecore.api.layers.network import check_output, constant
+from spikecore.api.layers.network import check_output, detached
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
@@ -317,7 +317,7 @@ class Training:
                 self.diagnosis.of_gradients(epoch + 1, mean.batches + 1, loss)
             check_output(model.output_shape, out)
             targets = targets_on(model.engine, targets)
-            figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
+            figures = measured(self.metrics, detached(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
             self.waiting += batch.whole if self.together else 0
             self.told = math.nan if loss is None else loss, averaged(figures)  # of an update, for callbacks

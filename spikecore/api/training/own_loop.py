@@ -12,7 +12,7 @@ from spikecore.api.core.tree import Params, flatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.metrics import Metric, averaged, measured, metrics_of, needs_membrane
 from spikecore.api.functional.targets import targets_on
-from spikecore.api.layers.network import check_output, constant
+from spikecore.api.layers.network import check_output, detached
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.training.batching import Encoder, Feed, Input
 from spikecore.api.training.clipping import DivergedError, GradientError
@@ -95,7 +95,7 @@ def train_step(
     _check_loss(value, check_finite)
     check_output(self.output_shape, out)
     on_engine = targets_on(self.engine, batch.targets)
-    return {"loss": value, **averaged(measured(metrics, constant(self.engine, out), on_engine, batch.lengths))}
+    return {"loss": value, **averaged(measured(metrics, detached(self.engine, out), on_engine, batch.lengths))}
 
 
 @checked

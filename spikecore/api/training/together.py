@@ -43,7 +43,7 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
     return ranks
 
 
-def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
+def check_ranks_agree(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
     """Refuse, on all ranks alike, to train together if anything differs that all must have in common.
 
     Args:

@@ -126,7 +126,7 @@ class Report:
         self.rows.append(Row(check, name, shape, *errors, None, MEASURED))
 
     def note(self, check: str, name: str, shape: Tuple[int, ...], verdict: str) -> None:
-        """Add a row for something that could not be compared."""
+        """Add a row to the table for something that was not compared; ``notes`` are other text, below it."""
         self.rows.append(Row(check, name, shape, None, None, None, verdict))
 
     # ---- in words ----

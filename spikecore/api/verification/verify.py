@@ -2,9 +2,9 @@
 
 There are two independent checks. First, the model's engine and the reference engine, whose backpropagation through time
 is written by hand, compute loss, spikes, states and gradients of one batch in float64; they must agree to rounding.
-Second, finite differences in smooth mode, which uses no derivative rules, check the reference itself. Then the first
-comparison is repeated in the dtype in which the model trains. On an engine without float64, such as an IPU, this is the
-only comparison between engines.
+Second, finite differences, which use no derivative rules, check the reference itself in smooth mode: spikes are
+replaced by functions whose derivative is the surrogate's. Then the first comparison is repeated in the dtype in which
+the model trains. On an engine without float64, such as an IPU, this is the only comparison between engines.
 
 An engine may be told to leave out small parts of gradients. All comparisons are then made without that option, and what
 it changes is measured and reported, without a verdict: how much is too much depends on what the gradients are for.
@@ -66,7 +66,7 @@ def verify(
     learning: Union[LearningName, Learning],
 ) -> LearningReport: ...
 @checked
-@explaining
+@explaining  # an error from a part of the user's own says what to write instead
 def verify(
     model: Any,
     x: ArrayLike,

@@ -246,7 +246,7 @@ class TorchExecutor(NetworkExecutor):
                 if x.grad is None:  # the loss does not depend on it; weight decay still applies
                     x.grad = torch.zeros_like(x)
             norms = self._read(torch.stack([torch.linalg.vector_norm(x.grad) for x in self.leaves]))
-            self.check({name: norm * norm for name, norm in zip(self.trained, norms)})
+            self.note_squares({name: norm * norm for name, norm in zip(self.trained, norms)})
         self.steps_done += 1  # before the update: an interrupted one may have changed weights
         if self.torch_optimizer is not None:
             with keeping_zeros(self.existing, self.torch_optimizer):
