@@ -161,7 +161,7 @@ class Layer(Concise, Checked, abc.ABC):
         return EMPTY
 
     def entering(self, engine: Engine, params: Params, x: Array) -> Any:
-        """What ``rest`` and ``step`` take for one step's input: its projection, if the layer projects its input."""
+        """The projection of one step's input, which ``rest`` and ``step`` take; else the input itself."""
         return x
 
     def before_first(self, run: Pass, state: Optional[Tree], resting: State) -> Any:
