@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
 
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
-from spikecore.kernels.form import numbers_of
+from spikecore.kernels.form import indices_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.sequence_gpu import GpuSource, backward_kernel, forward_kernel
 from spikecore.kernels.target import INPUT_TYPED, Target
@@ -77,7 +77,7 @@ class OnDevice(Kernels):
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
         x, shape, step = request.inputs, request.shape, self.step
-        states, by = step.trace.states, numbers_of(step.params, wanted.params)
+        states, by = step.trace.states, indices_of(step.params, wanted.params)
         by_x = self.empty(x, tuple(x.shape), False) if wanted.inputs else None
         first = [self.empty(x, shape, True) for _ in states]
         sums = [self.empty(x, shape, True) for _ in by]
