@@ -128,7 +128,7 @@ def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
 
 @Remembered
 def kept_states(kernels: OnDevice) -> Tuple[str, ...]:
-    """The states, by number, that the forward kernel writes down since a run backwards may read them."""
+    """The states, by index, that the forward kernel writes down since a run backwards may read them."""
     arrays = backward_of(kernels, True, kernels.step.trace.params, False, False).arrays
     return tuple(s for s in kernels.step.trace.states if f"kept_{s}" in arrays)
 
@@ -142,5 +142,5 @@ def forward_of(kernels: OnDevice, keep: bool, constant: bool) -> GpuSource:
 
 @Remembered
 def backward_of(kernels: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> GpuSource:
-    """The backward kernel for the gradients that are wanted, by parameters' numbers."""
+    """The backward kernel for the gradients that are wanted, by parameters' indices."""
     return backward_kernel(kernels.target(kernels.step.dtype), kernels.step, by_x, by_params, constant, windowed)

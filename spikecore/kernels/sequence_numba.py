@@ -173,7 +173,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     Args:
         step, sink: see ``Step`` and ``Sink``.
         by_x: how the gradient by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
-        by_params: the parameters whose gradients are, by number; each gets one sum over time per neuron, or, if its
+        by_params: the parameters whose gradients are, by index; each gets one sum over time per neuron, or, if its
             array has rows of a period, such a row for each chunk.
     """
     states = step.trace.states
