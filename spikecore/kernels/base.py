@@ -142,8 +142,8 @@ class Kernels(ABC):
         return shape
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
-        """What has to be compiled for a run (source text and name of each function), and for the run backwards if there
-        is one; None where only the run itself can tell.
+        """The functions to compile for a run (source text and name of each), and for the run backwards if there is one;
+        None where only the run itself can tell.
 
         Args:
             wanted: the gradients that will be asked for; None if there will be no run backwards.

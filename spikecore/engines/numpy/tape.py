@@ -41,8 +41,8 @@ class Var:
     def __torch_function__(cls, function: Any, *_: Any) -> Any:
         # torch calls it where a user's loss gives a ``Var`` to a function of torch; torch need not be imported here
         raise TypeError(
-            f"torch's {function.__name__} cannot differentiate on this engine, and verify runs the loss on it as well. "
-            "Write the loss with xp = sc.base.engine_of(out.spikes).xp, e.g. xp.log_softmax, and it runs on all engines"
+            f"torch's {function.__name__} cannot differentiate on this engine, and verify runs the loss on it as well: "
+            "write the loss with xp = sc.base.engine_of(out.spikes).xp, e.g. xp.log_softmax, and it runs on all engines"
         )
 
     def __bool__(self) -> bool:
