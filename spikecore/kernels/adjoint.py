@@ -21,8 +21,8 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
         the gradients by what the step reads, as values of the graph, or None for zero, by the names of the inputs:
         ``x``, ``s_<state>`` before the step, ``p_<parameter>``.
 
-    Shares are added up in reverse order of the operations, from left to right, as autograd does it: that makes the
-    kernel bit-identical to the loop.
+    The operations are visited from the last to the first, and each contribution is added to the sum so far, as autograd
+    does it: that makes the kernel bit-identical to the loop.
     """
     xp, after = ElementWords(trace.graph), dict(zip(trace.states, trace.after))
     forward, grads = trace.graph.ops[::-1], {}  # type: Any, Grads

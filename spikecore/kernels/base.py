@@ -18,7 +18,8 @@ class Product(NamedTuple):
 
     matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
     multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
-    calm: Callable[[], ContextManager[Any]] = nullcontext  # a context for many small products in a row
+    # for many small products in a row: a context in which the library computes on the calling thread
+    calm: Callable[[], ContextManager[Any]] = nullcontext
 
 
 NUMPY = Product(list, multiply, calm)
@@ -141,7 +142,8 @@ class Kernels(ABC):
         return shape
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
-        """Recipes of a run, and of the run backwards if there is one; None where only the run itself can tell them.
+        """The functions to compile for a run (source text and name of each), and for the run backwards if there is one;
+        None where only the run itself can tell.
 
         Args:
             wanted: the gradients that will be asked for; None if there will be no run backwards.
@@ -187,8 +189,9 @@ class Kernels(ABC):
 
 
 def reduced(total: Any, shape: Tuple[int, ...]) -> Any:
-    """Sums per neuron (batch, ...), in float64, as one gradient of the parameter's shape; on all devices added up here,
-    in the same order.
+    """Add up float64 sums per neuron (batch, ...) to a gradient of the parameter's shape.
+
+    The kernels of all devices do it here, so that they add in the same order.
     """
     extra = total.ndim - len(shape)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1))

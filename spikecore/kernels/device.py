@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
 
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
-from spikecore.kernels.form import numbers_of
+from spikecore.kernels.form import indices_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.sequence_gpu import GpuSource, backward_kernel, forward_kernel
 from spikecore.kernels.target import INPUT_TYPED, Target
@@ -77,7 +77,7 @@ class OnDevice(Kernels):
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
         x, shape, step = request.inputs, request.shape, self.step
-        states, by = step.trace.states, numbers_of(step.params, wanted.params)
+        states, by = step.trace.states, indices_of(step.params, wanted.params)
         by_x = self.empty(x, tuple(x.shape), False) if wanted.inputs else None
         first = [self.empty(x, shape, True) for _ in states]
         sums = [self.empty(x, shape, True) for _ in by]
@@ -128,7 +128,7 @@ def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
 
 @Remembered
 def kept_states(kernels: OnDevice) -> Tuple[str, ...]:
-    """The states, by number, that the forward kernel writes down since a run backwards may read them."""
+    """The states, by index, that the forward kernel writes down since a run backwards may read them."""
     arrays = backward_of(kernels, True, kernels.step.trace.params, False, False).arrays
     return tuple(s for s in kernels.step.trace.states if f"kept_{s}" in arrays)
 
@@ -142,5 +142,5 @@ def forward_of(kernels: OnDevice, keep: bool, constant: bool) -> GpuSource:
 
 @Remembered
 def backward_of(kernels: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> GpuSource:
-    """The backward kernel for the gradients that are wanted, by parameters' numbers."""
+    """The backward kernel for the gradients that are wanted, by parameters' indices."""
     return backward_kernel(kernels.target(kernels.step.dtype), kernels.step, by_x, by_params, constant, windowed)

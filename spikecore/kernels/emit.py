@@ -4,13 +4,17 @@ Each operation of a graph becomes a line (``spelled``), within a loop over a row
 
     k_0 = fixed[0]                          # beta = 0.9, from the array of constants
     for j in range(width):
+        v21 = k_0                           # form.py adds constants last, behind the values of the derivative
         v2 = v0 > F(1.0)                    # v2 = greater(v0, 1.0)
         v3 = F(1.0) if v2 else F(0.0)       # v3 = astype(v2)
-        v4 = v21 * v0                       # v4 = multiply(v21, v0), where v21 is k_0
+        v4 = v21 * v0                       # v4 = multiply(v21, v0)
         v5 = v4 + v1                        # v5 = add(v4, v1)
 
 The row lies contiguously in memory, so the loop vectorises. Every constant is typed (``F`` is the dtype), and nothing
 is contracted or re-associated: each operation is the one that the loop over steps would do, so the bits agree.
+
+In all sources for Numba ``row(address)`` is the array at an address, ``SIZE`` the bytes of an element and ``EVERY`` the
+steps of a block: ``runtime/build.py`` writes the head that defines them.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ OPERATORS = {  # words that C and Python spell alike
 }
 SPELLING = {
     **OPERATORS,
+    "pow": "{0} ** {1}",
     "abs": "abs({0})",
     "maximum": "{0} if {0} > {1} or {0} != {0} else {1}",  # a NaN stays one
     "minimum": "{0} if {0} < {1} or {0} != {0} else {1}",
@@ -85,7 +90,7 @@ def value_of(value: Any) -> str:
 def spelled(op: Op, name: Callable[[Any], str] = value_of) -> str:
     """One operation as an assignment; ``name`` says what a value is called."""
     args = [name(a) for a in op.args]
-    text = SPELLING.get(op.word, "{0} ** {1}")
+    text = SPELLING[op.word]
     if op.word == "pow" and type(op.args[1]) is float:
         text = {1.0: "{0}", 2.0: "{0} * {0}"}.get(op.args[1], text)
     return f"{name(op.out)} = {text.format(*args)}"
@@ -102,8 +107,8 @@ def loads_of(graph: WordGraph, leaves: Any, places: Dict[str, str]) -> Dict[Valu
     return {value: places[name] for name, value in graph.inputs.items() if value in leaves and name in places}
 
 
-def row(array: str, t: str = "") -> str:
-    """The chunk's part of row ``t`` of an array over time, or of an array with one value per neuron."""
+def row_code(array: str, t: str = "") -> str:
+    """Code for the chunk's part of row ``t`` of an array over time, or of an array with one value per neuron."""
     return f"row({array} + (({t}) * step_{array} + lo) * SIZE)" if t else f"row({array} + lo * SIZE)"
 
 

@@ -1,8 +1,8 @@
 """``Step``: what code for a step is generated from. Neurons that differ in constants and names alone share it.
 
 A constant becomes an input, like a parameter that is one number: another value needs no other code. States and
-parameters are numbered, so generated code has no names of the user's, which may look alike, collide or be no
-identifiers.
+parameters are called by their indices, so generated code has no names of the user's, which may look alike, collide or
+be no identifiers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Step:
         constants: the values of the constants, in order.
         states, params: the neuron's own names of its states and of the parameters that are arrays, in order.
         record: the states that are returned for every step, by their own names.
-        rows: the parameters that have one value per neuron, by their numbers; the others are one number.
+        rows: the parameters that have one value per neuron, by their indices; the others are one number.
         dtype: "float32" or "float64".
     """
 
@@ -51,11 +51,11 @@ class Step:
 
     @cached_property
     def recorded(self) -> Tuple[str, ...]:
-        """The states that are returned for every step, by their numbers."""
-        return numbers_of(self.states, self.record)
+        """The states that are returned for every step, by their indices."""
+        return indices_of(self.states, self.record)
 
     @cached_property
-    def numbers(self) -> Tuple[str, ...]:
+    def scalars(self) -> Tuple[str, ...]:
         """The parameters that are one number, as inputs of the graph."""
         return tuple(f"p_{p}" for p in self.trace.params if p not in self.rows)
 
@@ -65,8 +65,10 @@ class Step:
         return np.array(self.constants, self.dtype)
 
     @cached_property
-    def before(self) -> Dict[str, Value]:
-        """The inputs of a step that are no constants."""
+    def inputs(self) -> Dict[str, Value]:
+        """The inputs of the graph that are no constants: those of the step and, for its derivative, the gradients
+        ``g``, ``c_<state>`` and ``r_<state>``, see ``adjoint``.
+        """
         return {name: value for name, value in self.trace.graph.inputs.items() if not name.startswith(CONSTANT)}
 
     @cached_property
@@ -76,14 +78,14 @@ class Step:
         """
         inputs = self.trace.graph.inputs.values()
         after = {f"a_{s}": v for s, v in zip(self.trace.states, self.trace.after) if v not in inputs}
-        return {**after, **self.before}
+        return {**after, **self.inputs}
 
     def way_back(self, by_x: bool, by_params: Iterable[str], output: bool = False) -> Tuple[Dict[str, Any], Any, Any]:
         """A step backwards: the gradients that it computes, by name, its operations, and the leaves that these read.
 
         Args:
             by_x: whether it computes the gradient by the input; those by the states before the step it always does.
-            by_params: the parameters whose gradients it computes, by their numbers.
+            by_params: the parameters whose gradients it computes, by their indices.
             output: whether it computes the step's output, too.
         """
         names = *(["x"] if by_x else []), *(f"s_{s}" for s in self.trace.states), *(f"p_{p}" for p in by_params)
@@ -92,7 +94,7 @@ class Step:
         return (results, *self.trace.graph.needed(ends, self.trace.after))
 
 
-@Remembered
+@Remembered  # a cache that forgets a result together with its first argument, see ``lifetimes.py``
 def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float = 0.0) -> Any:
     """Trace and derivative of a neuron's step, or a text that says why there are none; arguments as for ``step_of``."""
     try:
@@ -124,14 +126,14 @@ def step_of(
     if isinstance(trace_and_gradients, str):
         return trace_and_gradients
     step, gradients = trace_and_gradients
-    states, params = numbers_of(step.states, step.states), numbers_of(step.params, step.params)
+    states, params = indices_of(step.states, step.states), indices_of(step.params, step.params)
     numbered = {"x": "x", "g": "g", **{f"p_{p}": f"p_{i}" for p, i in zip(step.params, params)}}
     for kind in ("s", "c", "r"):  # states, and the gradients by them that are carried and recorded, see ``adjoint``
         numbered.update({f"{kind}_{s}": f"{kind}_{i}" for s, i in zip(step.states, states)})
     inputs = {numbered[name]: value for name, value in step.graph.inputs.items() if name in numbered}
     graph, values = without_constants(WordGraph(inputs, step.graph.ops, step.graph.types))
     gradients = {numbered[name]: value for name, value in gradients.items()}
-    row_params = numbers_of(step.params, [p for p in step.params if p in rows])
+    row_params = indices_of(step.params, [p for p in step.params if p in rows])
     form = Trace(graph, states, params, step.output, step.after)
     return Step(form, gradients, values, step.states, step.params, record, row_params, dtype)
 
@@ -139,7 +141,8 @@ def step_of(
 def without_constants(graph: WordGraph) -> Tuple[WordGraph, Tuple[float, ...]]:
     """The graph with inputs instead of constants, and their values.
 
-    Each place has an input of its own: which values happen to be equal changes nothing.
+    Each place gets an input of its own, even where two constants are equal, so that the generated code does not depend
+    on their values.
     """
     values: List[float] = []
     made = WordGraph(dict(graph.inputs), [], list(graph.types))
@@ -161,8 +164,8 @@ def _stays(word: str, place: int, value: float) -> bool:
     return value in PLAIN or not math.isfinite(value) or exponent
 
 
-def numbers_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
-    """The numbers, as text, by which a ``Step`` calls ``some`` of the names."""
+def indices_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
+    """The indices of ``some`` of the names, as text: what a ``Step`` calls them."""
     return tuple(str(names.index(name)) for name in some)
 
 

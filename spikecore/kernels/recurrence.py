@@ -21,7 +21,7 @@ from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels.base import Gradients, Kernels, Product, Request, Results, Upstream, Wanted
 from spikecore.kernels.elementwise import Elementwise, address_of, elementwise, workers
-from spikecore.kernels.form import Step, numbers_of
+from spikecore.kernels.form import Step, indices_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of
@@ -120,8 +120,8 @@ class Recurrence(Kernels):
         return [_forward(self.step).recipe, *back]
 
     def _by(self, wanted: Wanted) -> Tuple[str, ...]:
-        """The elementwise part's parameters whose gradients are wanted, by their numbers."""
-        return numbers_of(self.step.params, (p for p in wanted.params if p in self.step.params))
+        """The elementwise part's parameters whose gradients are wanted, by their indices."""
+        return indices_of(self.step.params, (p for p in wanted.params if p in self.step.params))
 
     def forward(self, request: Request, keep: bool = True) -> Results:
         shape, steps, step = request.shape, request.steps, self.step
@@ -234,11 +234,11 @@ def _reads_products(step: Step) -> bool:
 def _forward(step: Step) -> Elementwise:
     trace = step.trace
     outs = {"out": trace.output, **{f"a_{s}": v for s, v in zip(trace.states[1:], trace.after[1:])}}
-    return elementwise("forward", trace.graph, step.before, outs, step.dtype, numbers=step.numbers)
+    return elementwise("forward", trace.graph, step.inputs, outs, step.dtype, numbers=step.scalars)
 
 
 @Remembered
 def _backward(step: Step, by_params: Tuple[str, ...]) -> Elementwise:
     outs, added = step.way_back(False, by_params)[0], [f"p_{p}" for p in by_params]
     graph = step.trace.graph
-    return elementwise("backward", graph, step.known, outs, step.dtype, numbers=step.numbers, added=added)
+    return elementwise("backward", graph, step.known, outs, step.dtype, numbers=step.scalars, added=added)

@@ -23,6 +23,7 @@ from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
+IN_KERNEL, AS_BITS = "in the kernel", "as bits"  # see ``_way_of_weight``
 PAUSE = 0.1  # seconds between two looks for kernels that are being compiled in the background
 
 
@@ -79,12 +80,13 @@ def choose(
     small = terms.mode == "auto" and math.prod(shape) < terms.least
     if terms.mode is False or (small and not terms.any_size):
         return None
-    if weight and (terms.target != "cpu" or not (readout.fits(shape, weight) or _as_bits(shape, weight))):
+    way = _way_of_weight(shape, weight) if weight and terms.target == "cpu" else ""
+    if weight and not way:
         return None
     kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
         # kernels that cannot take the weight in leave the product to the engine, which then calls ``scan`` instead
-        if weight and (kernels.by_step or not (readout.fits(shape, weight) or _gives_spikes(kernels))):
+        if weight and (kernels.by_step or (way == AS_BITS and not _gives_spikes(kernels))):
             return None
         if small and not _at_hand(kernels, wanted, constant):
             return None
@@ -115,11 +117,11 @@ def kernels_or_reason(
         return f"a field of {name} cannot be hashed ({reason}): kernels are found by the fields' values"
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {name} are not shaped like its input"
-    # of a dense recurrence, kernels run the elementwise part; ``around`` is a class of kernels and its other arguments
-    elementwise, around = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
+    # of a dense recurrence, kernels run the elementwise part
+    elementwise, class_and_arguments = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
     if weight and not elementwise:
-        in_kernel = readout.fits(shape, weight) or not _as_bits(shape, weight)
-        around = (SequenceNumba, readout.Multiply(weight[0])) if in_kernel else _bits_behind(terms, weight)
+        as_bits = _way_of_weight(shape, weight) == AS_BITS
+        class_and_arguments = _bits_behind(terms, weight) if as_bits else (SequenceNumba, readout.Multiply(weight[0]))
     neuron, how = elementwise or stepper, (_constants(params), record, terms.sparse_backward)
     kernels, is_fixed = remembered(neuron, terms.target, terms.dtype, *how)
     if not is_fixed and refresh(neuron, *how):
@@ -140,8 +142,8 @@ def kernels_or_reason(
             return f"parameter {param} of shape {extents} does not broadcast to {neurons}"
         if math.prod(extents) != 1:
             rows.append(param)
-    if rows or around is not None:
-        kernels, _ = remembered(neuron, terms.target, terms.dtype, *how, tuple(rows), around)
+    if rows or class_and_arguments is not None:
+        kernels, _ = remembered(neuron, terms.target, terms.dtype, *how, tuple(rows), class_and_arguments)
     return kernels  # type: ignore[no-any-return]
 
 
@@ -204,9 +206,9 @@ def remembered(
     record: Tuple[str, ...],
     sparse_backward: float,
     rows: Tuple[str, ...] = (),
-    around: Any = None,
+    class_and_arguments: Any = None,
 ) -> Tuple[Any, bool]:
-    """Kernels, or why there are none; and whether the neuron's code can never change.
+    """Kernels, or why there are none; and whether the neuron's code can never change. Kept while the neuron lives.
 
     Sizes are no arguments: kernels work for all, and those that torch.compile traces with are symbols without a hash.
 
@@ -214,14 +216,14 @@ def remembered(
         stepper: the neuron.
         target, dtype, sparse_backward: see ``Terms``.
         constants, record, rows: see ``step_of``.
-        around: on the CPU, the class of kernels that takes the neuron's step, and the other arguments of this class;
-            None: that of ``KINDS``.
+        class_and_arguments: on the CPU, the class of kernels that takes the neuron's step, and the other arguments of
+            this class; None: that of ``KINDS``.
     """
     module, name = KINDS[target].split(".")
     kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
     kernels = kind.of(stepper, constants, record, rows, dtype, sparse_backward)
-    if around is not None and not isinstance(kernels, str):
-        kernels = around[0](kernels.step, *around[1:])
+    if class_and_arguments is not None and not isinstance(kernels, str):
+        kernels = class_and_arguments[0](kernels.step, *class_and_arguments[1:])
     return kernels, fixed(stepper)
 
 
@@ -270,11 +272,17 @@ def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
     return elementwise, (Recurrence, terms.product) if elementwise else None
 
 
-def _as_bits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
-    """Whether spikes pass as bits to the product with a weight of this shape."""
+def _way_of_weight(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> str:
+    """How spikes are multiplied with a weight of this shape; "": not by kernels.
+
+    A small weight is multiplied inside the neuron's kernel. For a large one this kernel gives spikes as bits, and a
+    sparse product follows.
+    """
+    if readout.fits(shape, weight):
+        return IN_KERNEL
     from spikecore.kernels.sparse import behind
 
-    return behind.fits(shape, weight)
+    return AS_BITS if behind.fits(shape, weight) else ""
 
 
 def _gives_spikes(kernels: Kernels) -> bool:

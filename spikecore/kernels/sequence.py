@@ -1,7 +1,6 @@
 """Runs over time on NumPy arrays, for steps that are elementwise: the arrays that the Numba kernels get and fill.
 
-A kernel sees a layer (batch, ...) as one long row of neurons, and takes it in chunks (``Sink.chunk_of``). Along this
-row the values of a parameter of shape (features,) repeat after ``features`` neurons: its *period*.
+A row of neurons, its chunks and the *period* of a parameter are explained at the head of ``sequence_numba.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
-from spikecore.kernels.form import numbers_of
+from spikecore.kernels.form import indices_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
@@ -24,7 +23,7 @@ from spikecore.kernels.sinks import LONG, Sink, workers
 from spikecore.kernels.sizes import has_numba, no_numba
 from spikecore.kernels.tiles import VECTOR
 
-SHORTEST = 8  # the shortest period for which a chunk adds up its neurons' sums: the loops run over a period
+SHORTEST = 8  # chunks add up their sums per period from this length on: the loop over a shorter one is slow
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +55,17 @@ class SequenceNumba(Kernels):
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
         recipes = [recipe_forward(self), *self.sink.recipes(self.step.dtype, back=False)]
         if wanted is not None:
-            sink, by_x, by_params = self._way_back(wanted, constant)
+            sink, by_x, by_params = self._backward_arguments(wanted, constant)
             recipes += [recipe_backward(self, sink, by_x, by_params), *sink.recipes(self.step.dtype, back=True)]
         return recipes
 
-    def _way_back(self, wanted: Wanted, constant: bool) -> Tuple[Sink, str, Tuple[str, ...]]:
+    def _backward_arguments(self, wanted: Wanted, constant: bool) -> Tuple[Sink, str, Tuple[str, ...]]:
         """The arguments of ``recipe_backward``: the sink; how the gradient by the input is made, see
-        ``backward_source``; and the neuron's parameters whose gradients are wanted, by their numbers.
+        ``backward_source``; and the neuron's parameters whose gradients are wanted, by their indices.
         """
         by_x = ("sum" if constant else "rows") if wanted.inputs else ""
         of_neuron = (p for p in wanted.params if p in self.step.params)
-        return self.sink.wanting(wanted.params), by_x, numbers_of(self.step.params, of_neuron)
+        return self.sink.wanting(wanted.params), by_x, indices_of(self.step.params, of_neuron)
 
     def forward(self, request: Request, keep: bool = True) -> Results:
         step, shape, steps, sink = self.step, request.shape, request.steps, self.sink
@@ -95,8 +94,8 @@ class SequenceNumba(Kernels):
         return [(blocks, *shape) for _ in self.states] if blocks > 1 else []
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
-        step, shape, way = self.step, request.shape, self._way_back(wanted, request.constant)
-        sink = way[0]
+        step, shape, arguments = self.step, request.shape, self._backward_arguments(wanted, request.constant)
+        sink = arguments[0]
         names = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
         chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
@@ -109,7 +108,7 @@ class SequenceNumba(Kernels):
         arrays = self.rows(request.inputs), *params, *over_time, scratch
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
-        kernel = backward_of(self, *way)
+        kernel = backward_of(self, *arguments)
         kernel(workers(shape), (request.steps, math.prod(shape), chunk, wanted.window, *table), arrays)
         by_params = by_parameter(request, names, sums)
         return Gradients(by_x if wanted.inputs else None, by_state, {**by_params, **sink.results(behind, shape)})
@@ -127,7 +126,8 @@ class SequenceNumba(Kernels):
     def first(self, state: Any) -> Any:
         """States with which a run begins, or gradients by states with which a run back begins, as one row of neurons.
 
-        If all are zero, as at rest, or None, it is one chunk of zeros, from which a kernel reads for every chunk.
+        If it is None, or one zero that is broadcast (all strides are 0), as from ``engines/torch/memory.py``, it is one
+        chunk of zeros, from which a kernel reads for every chunk.
         """
         if state is None or state.size and not any(state.strides) and not state.item(0):
             return _chunk_of_zeros(self.step.dtype)
@@ -136,9 +136,9 @@ class SequenceNumba(Kernels):
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...], chunk: int) -> List[Any]:
         """The neuron's parameters and its constants, as a kernel that takes chunks reads them.
 
-        A number is an array of one element. What has a value per neuron is one row for all neurons. If that would be
-        longer, it is as many rows of its period as a chunk needs: one that begins ``lo % period`` neurons after the
-        start of a period finds its values there, one after the other.
+        A number is an array of one element. Other parameters are one row with a value for each neuron. Where it takes
+        less room, they are the period instead, repeated until a chunk fits in from any place of the first one on: a
+        chunk that begins at neuron ``lo`` reads from place ``lo % period`` on.
         """
         dtype = self.step.dtype
         arrays: List[Any] = []
@@ -236,6 +236,6 @@ def forward_of(kernels: SequenceNumba) -> Kernel:
 
 
 @Remembered
-def backward_of(kernels: SequenceNumba, *way: Any) -> Kernel:
+def backward_of(kernels: SequenceNumba, *arguments: Any) -> Kernel:
     """The compiled backward run."""
-    return kernel_of(recipe_backward(kernels, *way), kernels.step.dtype)
+    return kernel_of(recipe_backward(kernels, *arguments), kernels.step.dtype)

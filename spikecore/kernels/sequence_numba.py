@@ -20,13 +20,18 @@ The forward kernel of ``sc.Leaky(beta=0.9)``, whose graph is at the head of ``ap
                         s_0_1 = v7_0                        # the state goes on to step 1 in a register
                         row_now_0[j] = v7_1
 
+A layer (batch, ...) is one long row of neurons, which a kernel takes in chunks (``Sink.chunk_of``). Along this row the
+values of a parameter of shape (features,) repeat after ``features`` neurons: its *period*.
+
 A chunk's states stay in cache for all of its time steps. The way back needs all of them: the forward kernel keeps those
 before every block of ``EVERY`` steps, and the backward kernel computes the others again, block by block, in scratch
 memory that fits the cache however long the sequence is.
 
-Where the memory keeps up, it is the states' way from and to the cache that takes the time. So the innermost loops do
-two steps at once, and states and gradients pass from one to the other in registers. What becomes of the spikes is the
-matter of a ``Sink``.
+If main memory is fast enough, most of the time goes into loading states from the cache and storing them there. So the
+innermost loops do two steps at once, and states and gradients pass from one to the other in registers.
+
+A ``Sink`` (``sinks.py``) says where spikes go and where their gradients come from. The plain one stores and reads rows:
+at a first reading, take ``sink.spikes`` for that and every other ``sink....`` for nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +39,12 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from spikecore.api.core.graph import BOOL, Value
-from spikecore.kernels.emit import Source, constant_lines, filled, loads_of, row, spelled, value_of
+from spikecore.kernels.emit import Source, constant_lines, filled, loads_of, row_code, spelled, value_of
 from spikecore.kernels.form import CONSTANT, Step
 from spikecore.kernels.sinks import PAIR, Sink
 
-#: A kernel's table begins with them: time steps, neurons, neurons of a chunk; ``option`` is another thing forwards and
-#: backwards.
+#: A kernel's table begins with them: time steps, neurons, neurons of a chunk; ``option`` is forwards whether states are
+#: kept, and backwards the window of truncated BPTT, or 0.
 NUMBERS = "steps", "count", "chunk", "option"
 
 
@@ -56,13 +61,14 @@ class _Run(Source):
         for i, array in enumerate(("x", *params, "constants", *arrays, *sink.behind(back))):
             at = len(numbers) + 2 * i
             self.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
-        self.add(1, *(f"{p} = row({p})[0]" for p in step.numbers))
+        self.add(1, *(f"{p} = row({p})[0]" for p in step.scalars))
         self.add(1, "fixed = row(constants)", *constant_lines(self.trace.graph, "fixed"))
         self.add(1, "chunks = (count + chunk - 1) // chunk")
         first, first_of_next = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
         self.add(1, f"for own in range({first}, {first_of_next}):", "    lo = own * chunk")
         self.add(2, "width = min(chunk, count - lo)")
-        for p in step.rows:  # one row with a value for each neuron, or several periods, see ``SequenceNumba.given``
+        # one row with a value for each neuron, whose step is 0, or periods, whose step is their length: see ``given``
+        for p in step.rows:
             self.add(2, f"row_p_{p} = row(p_{p} + (lo % step_p_{p} if step_p_{p} != 0 else lo) * SIZE)")
 
     def begin(self, now: str, first: str) -> None:
@@ -71,8 +77,10 @@ class _Run(Source):
         Args:
             now, first: the beginnings of the arrays' names, of those that are written and of those that are read.
         """
+        # what is read is one row of neurons, whose step is 1, or one chunk of zeros for all chunks, whose step is 0:
+        # ``SequenceNumba.first``
         for s in self.trace.states:
-            self.add(2, f"row_{now}_{s} = {row(f'{now}_{s}')}")
+            self.add(2, f"row_{now}_{s} = {row_code(f'{now}_{s}')}")
             self.add(2, f"row_{first}_{s} = row({first}_{s} + lo * step_{first}_{s} * SIZE)")
             self.add(2, *filled(f"row_{now}_{s}", f"row_{first}_{s}[j]"))
 
@@ -129,7 +137,7 @@ def forward_source(step: Step, sink: Sink) -> str:
     run.add(2, "for begin in range(0, steps, EVERY):", "    length = min(EVERY, steps - begin)")
     run.add(3, "if option != 0:", "    pass")
     for s in states:
-        run.add(4, f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
+        run.add(4, f"row_kept_{s} = {row_code(f'kept_{s}', 'begin // EVERY')}")
         run.add(4, *filled(f"row_kept_{s}", f"row_now_{s}[j]"))
     run.add(3, "for t in range(begin, begin + length - 1, 2):")
     _steps(run, PAIR)
@@ -142,8 +150,8 @@ def _steps(run: _Run, n: int) -> None:
     """Some steps forwards from step t."""
     trace, sink, at = run.trace, run.sink, [f"t + {k}" for k in range(n)]
     for k, t in enumerate(at):
-        run.add(4, f"row_{k}_x = {row('x', t)}", f"row_{k}_out = {sink.spikes('out', k, t)}")
-        run.add(4, *(f"row_{k}_r_{s} = {row(f'rec_{s}', t)}" for s in run.step.recorded))
+        run.add(4, f"row_{k}_x = {row_code('x', t)}", f"row_{k}_out = {sink.spikes('out', k, t)}")
+        run.add(4, *(f"row_{k}_r_{s} = {row_code(f'rec_{s}', t)}" for s in run.step.recorded))
     ops, leaves = trace.graph.needed([trace.output, *trace.after])
     known, current = run.loop(leaves), {f"s_{s}": f"row_now_{s}[j]" for s in trace.states}
     for k in range(n):
@@ -165,7 +173,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     Args:
         step, sink: see ``Step`` and ``Sink``.
         by_x: how the gradient by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
-        by_params: the parameters whose gradients are, by number; each gets one sum over time per neuron, or, if its
+        by_params: the parameters whose gradients are, by index; each gets one sum over time per neuron, or, if its
             array has rows of a period, such a row for each chunk.
     """
     states = step.trace.states
@@ -176,7 +184,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     run.add(2, *(f"all_{s} = room + {i} * (EVERY + 1) * chunk * SIZE" for i, s in enumerate(states)))
     run.begin("now", "last")
     if by_x == "sum":
-        run.add(2, f"sum_ = {row('gx')}", *filled("sum_", "F(0.0)"))
+        run.add(2, f"sum_ = {row_code('gx')}", *filled("sum_", "F(0.0)"))
     for i, p in enumerate(by_params):
         in_scratch = f"room + ({len(states)} * (EVERY + 1) + {i}) * chunk * SIZE"
         run.add(
@@ -184,9 +192,10 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
         )
     run.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     run.add(3, "length = min(EVERY, steps - begin)", *sink.block())
+    # of a single block nothing is kept: ``kept`` is then the first state, or, with step 0, the chunk of zeros
     for s in states:
         run.add(3, f"first_{s} = {_state(s, '0')}")
-        run.add(3, f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')} if step_kept_{s} != 0 else row(kept_{s})")
+        run.add(3, f"row_kept_{s} = {row_code(f'kept_{s}', 'begin // EVERY')} if step_kept_{s} != 0 else row(kept_{s})")
         run.add(3, *filled(f"first_{s}", f"row_kept_{s}[j]"))
     _states_again(run)
     # with a window, steps go one by one, since a border may lie between two; else an odd number's last one alone
@@ -228,8 +237,8 @@ def _states_again(run: _Run) -> None:
     """
     trace = run.trace
     ops, leaves = trace.graph.needed(trace.after)
-    run.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row('x', 'begin + i')}")
-    run.add(4, f"row_1_x = {row('x', 'min(begin + i + 1, steps - 1)')}")
+    run.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row_code('x', 'begin + i')}")
+    run.add(4, f"row_1_x = {row_code('x', 'min(begin + i + 1, steps - 1)')}")
     run.add(4, *(f"row_{k}_s_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
     known, current = run.loop(leaves), {f"s_{s}": f"row_0_s_{s}[j]" for s in trace.states}
     for k in range(PAIR):
@@ -275,4 +284,4 @@ def _place(sink: Sink, array: str, k: int, t: str) -> str:
     kind, state = array[:2], array[2:]
     if kind in ("s_", "a_"):
         return _state(state, f"i - {k}" if kind == "s_" else f"i + 1 - {k}")
-    return sink.spikes("g", k, t) if array == "g" else row(f"rec_{state}" if kind == "r_" else array, t)
+    return sink.spikes("g", k, t) if array == "g" else row_code(f"rec_{state}" if kind == "r_" else array, t)

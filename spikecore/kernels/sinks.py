@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 
-from spikecore.kernels.emit import row
+from spikecore.kernels.emit import row_code
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK, EVERY, KernelRecipe
 from spikecore.kernels.runtime.openmp import most_threads, several
@@ -58,7 +58,7 @@ class Sink:
 
     def spikes(self, array: str, k: int, t: str) -> str:
         """The place of the spikes ("out"), or of the gradients by them ("g")."""
-        return row(array, t)
+        return row_code(array, t)
 
     def made(self, k: int, t: str) -> List[str]:
         """Code after the spikes of a step are made."""

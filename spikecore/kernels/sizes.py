@@ -42,7 +42,7 @@ def times_larger() -> float:
     return getattr(_own, "times", 1.0)
 
 
-def least(repeating: bool) -> int:
+def least_neuron_steps(repeating: bool) -> int:
     """The least number of neuron-steps for which a run takes kernels."""
     return math.ceil((REPEATED if repeating else LARGE) / times_larger())
 

@@ -81,13 +81,13 @@ def step_kernel(stepper: Any, constants: Constants, rows: Tuple[str, ...], dtype
 def _forward(kernel: StepKernel) -> Elementwise:
     step, trace = kernel.step, kernel.step.trace
     outs = {"out": trace.output, **{f"a_{s}": value for s, value in zip(trace.states, trace.after)}}
-    return elementwise("forward", trace.graph, step.before, outs, step.dtype, numbers=step.numbers)
+    return elementwise("forward", trace.graph, step.inputs, outs, step.dtype, numbers=step.scalars)
 
 
 @Remembered
 def _backward(kernel: StepKernel, wanted: Tuple[str, ...]) -> Elementwise:
     step, outs = kernel.step, _gradients(kernel.step, wanted)
-    return elementwise("backward", step.trace.graph, step.known, outs, step.dtype, numbers=step.numbers)
+    return elementwise("backward", step.trace.graph, step.known, outs, step.dtype, numbers=step.scalars)
 
 
 def _gradients(step: Step, wanted: Tuple[str, ...]) -> Arrays:

@@ -34,7 +34,7 @@ class ArrayEngine(Engine):
         ValueError: another dtype.
     """
 
-    chunk = CHUNK  # how many random numbers ``fill`` makes per pass, by fours; more on a GPU (``cupy.py``)
+    chunk = CHUNK  # how many blocks of four random numbers ``fill`` makes per pass; more on a GPU (``cupy.py``)
 
     def __init__(self, dtype: str, namespace: str, fused: Any) -> None:
         if dtype not in DTYPES:
@@ -43,7 +43,7 @@ class ArrayEngine(Engine):
         self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
         self.namespace, self.fused = namespace, fused
         self.device = "cpu"
-        self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
+        self.draw_library: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
         self.xp = recording(self.raw_words())
         if namespace == "numpy" and fused is not False:
             self.xp.conv = spiking(self.xp.conv)  # looks whether its input is spikes, and then skips the zeros
@@ -63,8 +63,8 @@ class ArrayEngine(Engine):
         return samples.words(raw_words(self.library, self.dtype, multiply, samples.patches))
 
     def products(self, word: str) -> Tuple[Callable[..., Any], ...]:
-        """The vector-Jacobian products of a word for the tape: those of ``rule_of``; with NumPy, the ones of words over
-        maps take a few samples at a time, on several threads.
+        """The vector-Jacobian products of a word for the tape: those of ``rule_of``. On NumPy, convolutions and pooling
+        have versions that go through a few samples at a time, on several threads.
         """
         rules = rule_of(word)
         return samples.products(word, rules) if self.namespace == "numpy" else rules
@@ -96,7 +96,7 @@ class ArrayEngine(Engine):
     # ---- randomness ----
 
     def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
-        layout, library = plan(tuple(shape), sample_axis, first), self.generator
+        layout, library = plan(tuple(shape), sample_axis, first), self.draw_library
         # the generator makes a block of four numbers from each value of its counter
         out = library.empty((layout.samples * layout.blocks, 4), dtype=getattr(library, self.dtype))
         fill(out, layout, stream(key), lambda a, b: library.arange(a, b, dtype=library.uint64), self.chunk)

@@ -93,7 +93,7 @@ def scan(
     window: Optional[int],
 ) -> Tuple[Any, State, State]:
     """``Engine.scan`` on arrays; on ``Var``s, the whole run is one node of their tape."""
-    if inputs.ndim == 1:  # add an axis, because NumPy 1 computes with single numbers in float64
+    if inputs.ndim == 1:  # (time,): a step's input would be a single number, with which NumPy 1 computes in float64
         with_axis = map_leaves(lambda x: engine.xp.expand_dims(x, axis=0), state), engine.xp.expand_dims(inputs, axis=1)
         results = scan(engine, stepper, params, *with_axis, steps, record, window)
         outputs, recorded, final = (map_leaves(lambda x: x[..., 0], part) for part in results)

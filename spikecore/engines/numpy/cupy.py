@@ -16,9 +16,9 @@ class CupyEngine(NumpyEngine):
 
     name = "cupy"
     extras = NumpyEngine.extras
-    chunk = 1 << 22  # random numbers per call: a GPU needs many to be fast
+    chunk = 1 << 22  # blocks of random numbers per pass: a GPU needs many to be fast
 
     def __init__(self, dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None) -> None:
         super().__init__(dtype, "cupy", fused, checkpoint_every)
         self.device = "cuda"
-        self.generator = self.library
+        self.draw_library = self.library

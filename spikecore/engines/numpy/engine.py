@@ -28,7 +28,7 @@ from spikecore.engines.single_steps import StepDerivatives
 from spikecore.engines.stages import Neighbours, Scans
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose, explain
-from spikecore.kernels.sizes import least
+from spikecore.kernels.sizes import least_neuron_steps
 
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 
@@ -113,7 +113,8 @@ class NumpyEngine(Scans, ArrayEngine):
             return fused_scan(kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
-    def readout_scan(  # see ``Scans``
+    # the products of a neuron's spikes with the weight of the Linear behind it; no spikes are stored: see ``Scans``
+    def readout_scan(
         self,
         stepper: Any,
         params: Params,
@@ -153,10 +154,11 @@ class NumpyEngine(Scans, ArrayEngine):
         if self.fused is False or (overridden and self.fused == "auto"):
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        # a training must give the same bits again, so there the size alone decides, not what is compiled already
+        # Outside of training, small runs take kernels that happen to be compiled. In training the size alone decides
+        # between kernel and loop, so that a repeated training has the same bits.
         any_size = self.target == "cpu" and not repeating
         options: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
-        terms = Terms(self.fused, self.dtype, least(repeating), self.target, **options)
+        terms = Terms(self.fused, self.dtype, least_neuron_steps(repeating), self.target, **options)
         wanted, constant = wanted_of(inputs, params, state), inputs.shape[0] == 1 and shape[0] > 1
         return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, wanted, constant)
 

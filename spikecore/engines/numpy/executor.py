@@ -23,8 +23,8 @@ class NumpyExecutor(NetworkExecutor):
         self._spare: Optional[Tuple[Any, Stream]] = None
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
-        # ``slots``: the optimiser's arrays of this parameter. From as many entries as a run needs neuron-steps, a
-        # compiled kernel pays off.
+        # ``slots`` are the optimiser's arrays of this parameter, not slots of a tape. A compiled kernel pays off for
+        # parameters of at least REPEATED entries; for runs in training, the same number of neuron-steps.
         engine: Any = self.engine
         if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
             from spikecore.api.core.recorder import Untraceable

@@ -121,7 +121,9 @@ def _pad(xp: Any, x: Any, widths: Any, value: float) -> Any:
 
 
 def _erf(xp: Any, x: Any) -> Any:
-    """The error function, value by value: exact to the last digit, but slow. Only smooth mode needs it."""
+    """The error function, value by value: exact to the last digit, but slow. Of this package only the smooth engine
+    (``smooth.py``), which ``verify`` uses for finite differences, calls it.
+    """
     host = np.asarray(x.get() if hasattr(x, "get") else x)
     values = np.fromiter((math.erf(v) for v in host.ravel().tolist()), dtype=host.dtype, count=host.size)
     return xp.asarray(values.reshape(host.shape), dtype=x.dtype)

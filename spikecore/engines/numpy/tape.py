@@ -38,9 +38,10 @@ class Var:
         )
 
     @classmethod
-    def __torch_function__(cls, function: Any, *_: Any) -> Any:  # torch asks for it, whoever has imported torch
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:
+        # torch calls it where a user's loss gives a ``Var`` to a function of torch; torch need not be imported here
         raise TypeError(
-            f"torch's {function.__name__} cannot differentiate on this engine, which a check of gradients takes, too: "
+            f"torch's {function.__name__} cannot differentiate on this engine, and verify runs the loss on it as well: "
             "write the loss with xp = sc.base.engine_of(out.spikes).xp, e.g. xp.log_softmax, and it runs on all engines"
         )
 
@@ -108,7 +109,10 @@ class Tape:
         return Var(value, self, self.count)
 
     def constant(self, value: Any) -> Any:
-        """An array as a ``Var`` without a gradient. Numbers stay numbers."""
+        """An array as a ``Var`` without a gradient. Numbers stay numbers.
+
+        User code then meets one type, with ``engine`` and the errors of ``Var``, whether a gradient is wanted or not.
+        """
         return Var(value, self) if hasattr(value, "dtype") and type(value) is not Var else value
 
     def apply(self, name: str, raw: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Var:
@@ -128,8 +132,8 @@ class Tape:
     def backward(self, grads: Grads) -> Grads:
         """Compute the cotangents of the variables from those of the outputs, both by slot.
 
-        It empties the tape as it goes: nodes hold ``Var``s, which hold the tape, and in this circle the arrays of a
-        batch would stay until Python looks for circles.
+        It empties the tape as it goes: nodes of whole runs (``Scan``, ``FusedScan``) hold ``Var``s, which hold the
+        tape, and in this circle the arrays of a batch would stay until Python looks for circles.
         """
         nodes, self.nodes = self.nodes, []
         return pull(self.xp, (nodes.pop() for _ in range(len(nodes))), grads)

@@ -25,10 +25,10 @@ from spikecore.arguments import real
 from spikecore.engines.stages import Scans
 from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.extras import EXTRAS
-from spikecore.engines.torch.fusing import ScanOptions, can_pass, fused_scan, may_weigh
+from spikecore.engines.torch.fusing import ScanOptions, fused_scan, may_multiply_in_kernel, may_run_under_dynamo
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
-from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
+from spikecore.engines.torch.modes import casting, compiling, in_functorch, read_by_dynamo, unwrapped_values
 from spikecore.engines.torch.namespace import words
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
 from spikecore.engines.torch.ranks import divides
@@ -133,7 +133,8 @@ class TorchEngine(Scans, Engine):
     def to_numpy(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor):
             return np.asarray(x)
-        return seen_through(x) if in_func() else x.detach().cpu().numpy()
+        # inside torch.func a tensor is wrapped, and its values are those of the innermost one
+        return unwrapped_values(x) if in_functorch() else x.detach().cpu().numpy()
 
     def isolated(self) -> ContextManager[Any]:
         contexts, kind = ExitStack(), torch.device(self.device).type
@@ -156,7 +157,9 @@ class TorchEngine(Scans, Engine):
 
     # ---- spikes, time, gradients ----
 
-    def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:  # see ``Scans``
+    # A long sequence goes through layers without state a few steps at a time, so that what lies between them stays in
+    # the cache: see ``Scans``.
+    def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
         steps = max(1, FEW_BYTES // (elements * x.element_size()))
         if steps >= x.shape[0] or not x.is_cpu or compiling():
             return function(x)
@@ -191,7 +194,7 @@ class TorchEngine(Scans, Engine):
             outputs, *rest = self.scan(stepper, params, state, inputs.float(), **options._asdict())
             return outputs.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
-            if can_pass(stepper):
+            if may_run_under_dynamo(stepper):
                 from spikecore.engines.torch import compiling as dynamo
 
                 return dynamo.scan(self, stepper, params, state, inputs, options.steps, record, window)
@@ -201,7 +204,8 @@ class TorchEngine(Scans, Engine):
                 return results
         return loop(self, stepper, params, state, inputs, options.steps, record, window)
 
-    def readout_scan(  # see ``Scans``
+    # the products of a neuron's spikes with the weight of the Linear behind it; no spikes are stored: see ``Scans``
+    def readout_scan(
         self,
         stepper: Any,
         params: Params,
@@ -216,7 +220,7 @@ class TorchEngine(Scans, Engine):
     ) -> Optional[Tuple[Any, State]]:
         steps = inputs.shape[0] if steps is None else steps
         check_steps(steps, inputs.shape[0])
-        if self.fused is False or not may_weigh(inputs, weight, bias):
+        if self.fused is False or not may_multiply_in_kernel(inputs, weight, bias):
             return None
         options = ScanOptions(steps, (), window, repeating)
         results = fused_scan(self, stepper, params, state, inputs, options, (weight, bias))

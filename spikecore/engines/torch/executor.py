@@ -15,7 +15,7 @@ from spikecore.api.layers.network import Output
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.engines.torch.across import sync_statistics
-from spikecore.engines.torch.modes import compiling, in_func
+from spikecore.engines.torch.modes import compiling, in_functorch
 from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.recompute import TrainingStep, objective_by_parts
@@ -287,7 +287,7 @@ class TorchExecutor(NetworkExecutor):
             self.scaler.load(state["scaler"])
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
-        with torch.set_grad_enabled(in_func() and torch.is_grad_enabled()):  # torch.func asks for gradients
+        with torch.set_grad_enabled(in_functorch() and torch.is_grad_enabled()):  # torch.func asks for gradients
             return super().run(inputs, state, steps=steps, record=record)
 
     def set_lr(self, lr: float) -> None:

@@ -19,10 +19,10 @@ from spikecore.kernels.base import Product, Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.select import Terms, choose
-from spikecore.kernels.sizes import least
+from spikecore.kernels.sizes import least_neuron_steps
 
 
-def can_pass(stepper: Any) -> bool:
+def may_run_under_dynamo(stepper: Any) -> bool:
     """Whether a neuron may run in kernels while Dynamo traces: torch is 2.7 or newer, the neuron not made per call."""
     recent = hasattr(torch._dynamo, "nonstrict_trace")  # 2.7
     return recent and isinstance(stepper, Stepper) and not isinstance(stepper, Noisy)
@@ -66,7 +66,7 @@ def fused_scan(
     steps, record, window, repeating = time
     any_size = target == "cpu" and engine.any_size(repeating)
     flat = flatten(params)
-    how = engine.fused, engine.dtype, least(repeating), target
+    how = engine.fused, engine.dtype, least_neuron_steps(repeating), target
     terms = Terms(*how, PRODUCT, any_size, engine.sparse_backward)
     weight, bias = behind or (None, None)
     wide = () if weight is None else tuple(weight.shape)
@@ -110,7 +110,7 @@ def _matrices(a: Any) -> Any:
 PRODUCT = Product(_matrices, multiply)
 
 
-def may_weigh(inputs: Any, weight: Any, bias: Any) -> bool:
+def may_multiply_in_kernel(inputs: Any, weight: Any, bias: Any) -> bool:
     """Whether a kernel may compute the product of a Linear with a neuron's spikes: plain CPU tensors, no tracing."""
     if not bias_fits(weight, bias):
         return False

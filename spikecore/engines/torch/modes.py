@@ -20,7 +20,7 @@ _compiler = getattr(torch, "compiler", None)  # no wrappers: Dynamo knows these 
 compiling = getattr(_compiler, "is_compiling", _never)  # whether the call is compiled or exported
 read_by_dynamo = getattr(_compiler, "is_dynamo_compiling", _never)  # whether Dynamo reads this Python code
 _in_batches = getattr(getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", None)
-in_func = getattr(torch._C, "_are_functorch_transforms_active", _never)  # whether torch.func transforms the call
+in_functorch = getattr(torch._C, "_are_functorch_transforms_active", _never)  # whether torch.func transforms the call
 
 exporting = getattr(_compiler, "is_exporting", lambda: compiling() and not read_by_dynamo())  # torch 2.7 has it
 
@@ -48,7 +48,7 @@ def unread(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def transformed() -> bool:
     """Whether ``torch.func`` or forward mode is active: tensors then have wrappers or tangents."""
-    return not compiling() and (in_func() or forward_ad._current_level >= 0)
+    return not compiling() and (in_functorch() or forward_ad._current_level >= 0)
 
 
 def hooked() -> bool:
@@ -62,7 +62,7 @@ def in_batches(g: Any) -> bool:
     return _in_batches is not None and bool(_in_batches(g))
 
 
-def seen_through(x: Any) -> Any:
+def unwrapped_values(x: Any) -> Any:
     """The values of a tensor as a NumPy array, even if ``torch.func`` differentiates it.
 
     Raises:

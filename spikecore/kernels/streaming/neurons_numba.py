@@ -69,7 +69,7 @@ def neuron_source(step: Step, fed: bool, sleeps: bool) -> str:
         1, "settling, now, reached, awake = table[4], integers(table[5])[0], integers(table[6]), integers(table[7])"
     )
     source.add(1, *(f"all_{name} = table[{HEAD + i}]" for i, name in enumerate(arrays)))
-    source.add(1, *(f"{p} = row(all_{p})[0]" for p in step.numbers))
+    source.add(1, *(f"{p} = row(all_{p})[0]" for p in step.scalars))
     source.add(1, "fixed = row(all_constants)", *constant_lines(trace.graph, "fixed"))
     source.add(1, "touched = integers(source[TOUCHED])", "if settling == 0:", "    clear(table[1])")
     source.add(1, "for b in range(blocks):")
@@ -77,7 +77,7 @@ def neuron_source(step: Step, fed: bool, sleeps: bool) -> str:
         source.add(2, "if settling == 0 and awake[b] == 0 and touched[b] == 0:", "    continue")
     source.add(2, "first = b * BLOCK * SIZE", "width = min(BLOCK, count - b * BLOCK)")
     source.add(2, "row_x, row_out = row(source[VALUE] + first), row(target[VALUE] + first)")
-    rows = [name for name in arrays if name != "constants" and name not in step.numbers]
+    rows = [name for name in arrays if name != "constants" and name not in step.scalars]
     source.add(2, *(f"row_{name} = row(all_{name} + first)" for name in rows))
 
     def loop(depth: int, x: str) -> Callable[[Any], str]:

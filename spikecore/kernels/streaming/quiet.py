@@ -27,7 +27,7 @@ def quiet_box(step: Step, params: Dict[str, Any], threshold: Any, idle: Any) -> 
 
     Args:
         step: the neurons' step.
-        params: its parameters by their numbers: arrays like ``idle``, or single numbers.
+        params: its parameters by their indices: arrays like ``idle``, or single numbers.
         threshold: an array like ``idle``: what a membrane must exceed to fire.
         idle: the input while nothing arrives.
     """
