@@ -32,8 +32,8 @@ ROWS: Dict[str, Row] = {
     "etth1": series.ETTH1,
 }
 HEAD = """\
-|task and network|paper|its figure|ours|unit|seeds|minutes a seed|what differs|
-|---|---|--:|--:|---|--:|--:|---|"""
+|task, network and unit|paper|its figure|ours|seeds|minutes a seed|
+|---|---|--:|--:|--:|--:|"""
 
 
 def measured(row: Row, seed: int, folder: Path) -> Dict[str, Any]:
@@ -54,16 +54,16 @@ def summary(lines: List[Dict[str, Any]]) -> str:
 
 
 def table(lines: List[Dict[str, Any]]) -> str:
-    """The table of the page, of the rows that have lines."""
-    rows = [HEAD]
+    """The table of the page, of the rows that have lines, and what differs from the papers."""
+    rows, differs = [HEAD], []
     for name, row in ROWS.items():
         mine = [line for line in lines if line["row"] == name]
         if mine:
             minutes = mean(line["seconds"] for line in mine) / 60.0
-            ours = summary(mine), row.unit, str(len(mine)), f"{minutes:.1f}"
-            cells = (row.title, row.paper, row.theirs, *ours, row.differs)
+            cells = (f"{row.title}; {row.unit}", row.paper, row.theirs, summary(mine), str(len(mine)), f"{minutes:.1f}")
             rows.append("|" + "|".join(cells) + "|")
-    return "\n".join(rows)
+            differs.append(f"- {row.title.partition(',')[0]}: {row.differs}.")
+    return "\n".join([*rows, "", *differs])
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def by_surrogates(seed: int, folder: Path) -> Dict[str, float]:
 
 
 EXACT = Row(
-    title="Yin-Yang, 5-200-3, EventProp",
+    title="Yin-Yang by EventProp, 5-200-3",
     paper="Wunderlich and Pehle 2021",
     theirs="98.1 ± 0.2",
     unit="% of test samples",
@@ -70,8 +70,8 @@ EXACT = Row(
     differs="60 epochs in place of 300; settings chosen with other seeds",
 )
 SURROGATE = Row(
-    title="Yin-Yang, 5-200-3, surrogate gradients",
-    paper="Kriener, Göltz and Petrovici 2022, a network of rectifiers",
+    title="Yin-Yang by surrogates, 5-200-3",
+    paper="Kriener, Göltz and Petrovici 2022 (rectifiers)",
     theirs="97.6 ± 1.5",
     unit="% of test samples",
     run=by_surrogates,

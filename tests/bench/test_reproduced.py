@@ -37,7 +37,7 @@ def test_a_row_runs_once_for_each_seed_and_stands_in_the_table(reproduced, monke
     again = reproduced("randman", "--seeds", 2, "--out", lines)
     assert len(again.splitlines()) == 2, "nothing runs again"
     table = reproduced("--report", "--out", lines)
-    assert "|Randman, 20-128-10|" in table
+    assert "|Randman, 20-128-10; % of test samples|" in table
     assert "Yin-Yang" not in table
 
 
