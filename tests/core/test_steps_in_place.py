@@ -90,6 +90,20 @@ def test_a_kernel_refuses_it_too(name, neuron):
         model_of(neuron, name, True)(X)
 
 
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_numbers_do_not_go_into_an_array_of_flags(name):
+    """As on plain arrays, which raise."""
+
+    class FlagInPlace(InPlace):
+        def step(self, engine, params, state, x):
+            above = x > 0.0
+            above *= 0.5
+            return engine.spike(state.mem - params.threshold, self.surrogate), State(mem=state.mem + above)
+
+    with pytest.raises(RuntimeError, match="fused=True, but .*: it writes float values into an array of bool values"):
+        model_of(FlagInPlace, name, True)(X)
+
+
 def test_a_module_refuses_it_too():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     nn = importlib.import_module("spikecore.nn")

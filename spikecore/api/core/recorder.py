@@ -64,6 +64,8 @@ class Symbol:
         # of a whole array (one with a sample) it is not known whether another symbol is a view of it
         if self.sample is not None or self.value in self.xp.graph.inputs.values():
             raise Untraceable("it writes into an array that others have as well, such as its input or a state")
+        if self.dtype != result.dtype:
+            raise Untraceable(f"it writes {result.dtype} values into an array of {self.dtype} values")
         self.value = result.value
         return self
 
