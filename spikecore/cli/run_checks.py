@@ -35,7 +35,7 @@ def tried(run: TrainingRun) -> Model:
         if run.config.train.voting is not None:
             labels = targets_on(model.engine, run.labelled_set.targets)
             check_labels(model.engine, labels, (len(run.labelled_set),), None)
-        targets = Feed(**run.feeding).aims(model.engine, run.loss, run.train_set.targets)
+        targets = Feed(**run.feeding).targets(model.engine, run.loss, run.train_set.targets)
         for term in comparing(run.loss):
             term.check_targets(model.engine, targets, len(run.train_set), model.classes)
         memory_plan(run, model)

@@ -154,7 +154,7 @@ def _unseen(name: str, value: torch.Tensor) -> None:
 def _run(conversion: Conversion, x: Any, times: Sequence[int], record: bool) -> Tuple[List[Any], Dict[str, List[Any]]]:
     """The sum of the outputs after each number of steps, and with ``record`` that of each layer's spikes."""
     model, names = conversion.model, tuple(one.layer for one in conversion.layers) if record else ()
-    inputs = x if model.engine.name == "torch" else _host(x)
+    inputs = model.engine.asarray(_host(x))
     state, done, total, sums = None, 0, 0.0, []
     counts: Dict[str, Any] = dict.fromkeys(names, 0.0)
     rates: Dict[str, List[Any]] = {name: [] for name in names}

@@ -87,7 +87,7 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[LayerD
         def through(key: str, child: Layer, shape: Shape) -> Shape:
             return _walk(child, params[key], shape, f"{name}.{key}" if name else key, found)
 
-        flow(layer.wires, shape, through, lambda merge, given, names: merge.shape(given, names))
+        flow(layer.flow_nodes, shape, through, lambda merge, given, names: merge.shape(given, names))
         return out
     if isinstance(layer, FREE):
         return out

@@ -25,13 +25,13 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
     does it: that makes the kernel bit-identical to the loop.
     """
     xp, after = ElementWords(trace.graph), dict(zip(trace.states, trace.after))
-    forward, grads = trace.graph.ops[::-1], {}  # type: Any, Grads
+    last_to_first, grads = trace.graph.ops[::-1], {}  # type: Any, Grads
     for name in recorded:
         accumulate(grads, after[name], xp.input(f"r_{name}"))
     accumulate(grads, trace.output, xp.input("g"))
     for name, value in after.items():
         accumulate(grads, value, xp.input(f"c_{name}"))
-    return by_input(trace, xp.pull(forward, grads))
+    return by_input(trace, xp.pull(last_to_first, grads))
 
 
 def by_input(trace: Trace, grads: Grads) -> Dict[str, Any]:

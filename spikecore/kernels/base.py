@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from spikecore.kernels.form import Constants, Step, step_of
+from spikecore.kernels.form import ParamValues, Step, step_of
 from spikecore.kernels.runtime.blas import calm, multiply
 from spikecore.kernels.runtime.build import KernelRecipe
 
 
 class Product(NamedTuple):
-    """An engine's matrix product, so that the bits are those of the engine's own loop."""
+    """An engine's matrix product, for dense recurrences and weights behind neurons, with the bits of its own loop."""
 
     matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
     multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
@@ -114,7 +114,7 @@ class Kernels(ABC):
     step: Step
 
     language: ClassVar[str] = "Numba"
-    by_step: ClassVar[bool] = False  # whether a kernel is called for each step, with something else in between
+    by_step: ClassVar[bool] = False  # whether a kernel is called for each step (``Stepper.by_steps`` is of neurons)
     shares: ClassVar[bool] = False  # whether arrays in ``Results.saved`` may be views of those that are returned
 
     @property
@@ -156,6 +156,11 @@ class Kernels(ABC):
         """When ``select.py`` last looked, on disk, for compiled kernels of a kind of run; infinity: they are there."""
         return {}
 
+    @cached_property
+    def announced(self) -> List[Any]:
+        """The kinds of run whose kernels ``select.py`` has announced."""
+        return []
+
     @abstractmethod
     def forward(self, request: Request, keep: bool = True) -> Results:
         """Run; ``keep`` says that a run backwards will follow."""
@@ -177,19 +182,19 @@ class Kernels(ABC):
     def of(
         cls,
         stepper: Any,
-        constants: Constants,
+        param_values: ParamValues,
         record: Tuple[str, ...],
         rows: Tuple[str, ...],
         dtype: str,
         sparse_backward: float = 0.0,
     ) -> Union[Kernels, str]:
         """The kernels of a neuron, or a text that says why it has none; arguments as for ``step_of``."""
-        step = cls.missing() or step_of(stepper, constants, record, rows, dtype, sparse_backward)
+        step = cls.missing() or step_of(stepper, param_values, record, rows, dtype, sparse_backward)
         return step if isinstance(step, str) else cls(step)
 
 
 def reduced(total: Any, shape: Tuple[int, ...]) -> Any:
-    """Add up float64 sums per neuron (batch, ...) to a gradient of the parameter's shape.
+    """Add up float64 sums to a gradient of the parameter's shape: over all axes before its own, and those of size 1.
 
     The kernels of all devices do it here, so that they add in the same order.
     """

@@ -14,7 +14,7 @@ The row lies contiguously in memory, so the loop vectorises. Every constant is t
 is contracted or re-associated: each operation is the one that the loop over steps would do, so the bits agree.
 
 In all sources for Numba ``row(address)`` is the array at an address, ``SIZE`` the bytes of an element and ``EVERY`` the
-steps of a block: ``runtime/build.py`` writes the head that defines them.
+steps of a block, by a head that ``runtime/build.py`` writes. ``sequence_numba.py`` explains blocks, chunks and ``lo``.
 """
 
 from __future__ import annotations

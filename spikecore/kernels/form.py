@@ -1,4 +1,4 @@
-"""``Step``: what code for a step is generated from. Neurons that differ in constants and names alone share it.
+"""``Step``: what code for a step is generated from. Neurons that differ in constants and names alone share that code.
 
 A constant becomes an input, like a parameter that is one number: another value needs no other code. States and
 parameters are called by their indices, so generated code has no names of the user's, which may look alike, collide or
@@ -23,7 +23,7 @@ from spikecore.kernels.trace import Trace, trace
 
 PLAIN = (-1.0, 0.0, 1.0, 2.0)  # stay in the code: compilers simplify what is done with them
 CONSTANT = "k_"  # begins the names of inputs that are constants
-Constants = Tuple[Tuple[str, Optional[float]], ...]  # parameters by name: a constant's value, or None for an array
+ParamValues = Tuple[Tuple[str, Optional[float]], ...]  # parameters by name: a constant's value, or None for an array
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,10 @@ class Step:
 
 
 @Remembered  # a cache that forgets a result together with its first argument, see ``lifetimes.py``
-def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float = 0.0) -> Any:
+def traced(stepper: Any, param_values: ParamValues, record: Tuple[str, ...], sparse_backward: float = 0.0) -> Any:
     """Trace and derivative of a neuron's step, or a text that says why there are none; arguments as for ``step_of``."""
     try:
-        step = trace(stepper, dict(constants), sparse_backward)
+        step = trace(stepper, dict(param_values), sparse_backward)
         return step, adjoint(step, record)
     except Untraceable as reason:
         return f"{step_name(stepper)}.step is not elementwise: {reason}"
@@ -106,7 +106,7 @@ def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_b
 
 def step_of(
     stepper: Any,
-    constants: Constants,
+    param_values: ParamValues,
     record: Tuple[str, ...],
     rows: Tuple[str, ...],
     dtype: str,
@@ -116,13 +116,13 @@ def step_of(
 
     Args:
         stepper: the neuron.
-        constants: its prepared parameters by dotted name: a float is a constant, None stands for an array.
+        param_values: its prepared parameters by dotted name: a float is a constant, None stands for an array.
         record: the states to return for every step.
         rows: the parameters with more than one value.
         dtype: "float32" or "float64", of states and parameters.
         sparse_backward: derivatives of spikes up to this magnitude count as zero.
     """
-    trace_and_gradients = traced(stepper, constants, record, sparse_backward)
+    trace_and_gradients = traced(stepper, param_values, record, sparse_backward)
     if isinstance(trace_and_gradients, str):
         return trace_and_gradients
     step, gradients = trace_and_gradients
@@ -159,7 +159,7 @@ def without_constants(graph: WordGraph) -> Tuple[WordGraph, Tuple[float, ...]]:
 
 
 def _stays(word: str, place: int, value: float) -> bool:
-    """Whether a constant belongs to the code: one that is simplified, or an exponent with a spelling of its own."""
+    """Whether a constant stays in the code: it is simplified there, or is an exponent that compilers may simplify."""
     exponent = word == "pow" and place == 1 and abs(value) <= 3.0 and value % 0.5 == 0.0
     return value in PLAIN or not math.isfinite(value) or exponent
 
@@ -180,32 +180,34 @@ def constants_in(graph: WordGraph) -> Dict[str, int]:
 # millisecond, and if the result is another, all kernels are chosen anew; those that were compiled are used again.
 
 
-def refresh(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
+def refresh(stepper: Any, param_values: ParamValues, record: Tuple[str, ...], sparse_backward: float) -> bool:
     """Forget all traces if this neuron's step is not what it was; returns whether it is another one.
 
     Then whoever has kept kernels by their neurons must forget them, too.
     """
-    arguments = stepper, constants, record, sparse_backward
+    arguments = stepper, param_values, record, sparse_backward
     if _unchanged(traced(*arguments), *arguments):
         return False
     traced.cache_clear()
     return True
 
 
-def _unchanged(known: Any, stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
+def _unchanged(
+    known: Any, stepper: Any, param_values: ParamValues, record: Tuple[str, ...], sparse_backward: float
+) -> bool:
     """Whether a step and its derivative are still those in ``known``, a result of ``traced``."""
     if not isinstance(known, str):
         try:
-            now = trace(stepper, dict(constants), sparse_backward)
+            now = trace(stepper, dict(param_values), sparse_backward)
         except Untraceable:
             return False
         # if all surrogates are the library's, equal steps have equal derivatives, which are then not computed
-        if all(fixed(o) for op in now.graph.ops for o in op.options.values()):
+        if all(never_changes(o) for op in now.graph.ops for o in op.options.values()):
             return now.begins(known[0])
-    return bool(known == traced.function(stepper, constants, record, sparse_backward))
+    return bool(known == traced.function(stepper, param_values, record, sparse_backward))
 
 
-def fixed(part: Any) -> bool:
+def never_changes(part: Any) -> bool:
     """Whether a neuron and its parts, such as its surrogate, are of classes of this library, which never change."""
     inside = (value for value in vars(part).values() if hasattr(value, "__dict__"))
-    return type(part).__module__.startswith("spikecore.") and all(map(fixed, inside))
+    return type(part).__module__.startswith("spikecore.") and all(map(never_changes, inside))

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 from spikecore.api.core.graph import Op, Value, WordGraph, run
 from spikecore.api.core.recorder import ElementWords, Untraceable
 from spikecore.kernels.adjoint import by_input
-from spikecore.kernels.form import Constants
+from spikecore.kernels.form import ParamValues
 from spikecore.kernels.step_kernel import array_words
 from spikecore.kernels.trace import trace
 
@@ -53,14 +53,14 @@ class Jacobian(NamedTuple):
         }
 
 
-def jacobian(stepper: Any, constants: Constants, sparse_backward: float = 0.0) -> Optional[Jacobian]:
+def jacobian(stepper: Any, param_values: ParamValues, sparse_backward: float = 0.0) -> Optional[Jacobian]:
     """The derivatives of a neuron's step, or None if the step is not elementwise; arguments as for ``trace``."""
     try:
-        step = trace(stepper, dict(constants), sparse_backward)
+        step = trace(stepper, dict(param_values), sparse_backward)
         graph, xp = step.graph, ElementWords(step.graph)
-        forward, one = graph.ops[::-1], xp.input(ONE)
+        last_to_first, one = graph.ops[::-1], xp.input(ONE)
         results = zip((OUT, *step.states), (step.output, *step.after))
-        rows = {name: by_input(step, xp.pull(forward, {value: one})) for name, value in results}
+        rows = {name: by_input(step, xp.pull(last_to_first, {value: one})) for name, value in results}
     except Untraceable:
         return None
     known, ops = _folded(graph)

@@ -16,7 +16,7 @@ from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.stepper import Stepper, step_name
 from spikecore.kernels import readout
 from spikecore.kernels.base import NUMPY, Kernels, Product, Wanted
-from spikecore.kernels.form import Constants, fixed, refresh
+from spikecore.kernels.form import ParamValues, never_changes, refresh
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import build, store
 from spikecore.kernels.sequence import SequenceNumba
@@ -57,7 +57,7 @@ def choose(
     state: Dict[str, Any],
     shape: Tuple[int, ...],
     record: Any,
-    weight: Tuple[int, ...] = (),
+    weight_shape: Tuple[int, ...] = (),
     wanted: Optional[Wanted] = None,
     constant: bool = False,
 ) -> Optional[Kernels]:
@@ -70,7 +70,7 @@ def choose(
         state: first states by dotted name.
         shape: (steps, batch, *neurons).
         record: names of states to return for every step.
-        weight: shape of a weight behind the neuron that is to be multiplied with its spikes; (), there is none.
+        weight_shape: of a weight behind the neuron that is to be multiplied with its spikes; (), there is none.
         wanted: the gradients that will be asked for; None if there will be no run backwards.
         constant: whether several steps have one input.
 
@@ -80,13 +80,13 @@ def choose(
     small = terms.mode == "auto" and math.prod(shape) < terms.least
     if terms.mode is False or (small and not terms.any_size):
         return None
-    way = _way_of_weight(shape, weight) if weight and terms.target == "cpu" else ""
-    if weight and not way:
+    way = _way_of_weight(shape, weight_shape) if weight_shape and terms.target == "cpu" else ""
+    if weight_shape and not way:
         return None
-    kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight)
+    kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight_shape)
     if not isinstance(kernels, str):
-        # kernels that cannot take the weight in leave the product to the engine, which then calls ``scan`` instead
-        if weight and (kernels.by_step or (way == AS_BITS and not _gives_spikes(kernels))):
+        # kernels that cannot multiply by the weight leave that to the engine, which then calls ``scan`` instead
+        if weight_shape and (kernels.by_step or (way == AS_BITS and not _gives_spikes(kernels))):
             return None
         if small and not _at_hand(kernels, wanted, constant):
             return None
@@ -107,7 +107,7 @@ def kernels_or_reason(
     state: Dict[str, Any],
     shape: Tuple[int, ...],
     record: Tuple[str, ...] = (),
-    weight: Tuple[int, ...] = (),
+    weight_shape: Tuple[int, ...] = (),
 ) -> Union[Kernels, str]:
     """The kernels, or why there are none; arguments as for ``choose``."""
     neurons, name = tuple(shape[1:]), step_name(stepper)
@@ -119,12 +119,13 @@ def kernels_or_reason(
         return f"the states of {name} are not shaped like its input"
     # of a dense recurrence, kernels run the elementwise part
     elementwise, class_and_arguments = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
-    if weight and not elementwise:
-        as_bits = _way_of_weight(shape, weight) == AS_BITS
-        class_and_arguments = _bits_behind(terms, weight) if as_bits else (SequenceNumba, readout.Multiply(weight[0]))
-    neuron, how = elementwise or stepper, (_constants(params), record, terms.sparse_backward)
-    kernels, is_fixed = remembered(neuron, terms.target, terms.dtype, *how)
-    if not is_fixed and refresh(neuron, *how):
+    if weight_shape and not elementwise:
+        as_bits = _way_of_weight(shape, weight_shape) == AS_BITS
+        in_kernel = SequenceNumba, readout.Multiply(weight_shape[0])
+        class_and_arguments = _bits_behind(terms, weight_shape) if as_bits else in_kernel
+    neuron, how = elementwise or stepper, (_param_values(params), record, terms.sparse_backward)
+    kernels, unchanging = remembered(neuron, terms.target, terms.dtype, *how)
+    if not unchanging and refresh(neuron, *how):
         remembered.cache_clear()
         kernels, _ = remembered(neuron, terms.target, terms.dtype, *how)
     if isinstance(kernels, str):
@@ -153,7 +154,7 @@ def recipes_of(
     record: Tuple[str, ...],
     wanted: Optional[Wanted],
     constant: bool,
-    weight: Tuple[int, ...] = (),
+    weight_shape: Tuple[int, ...] = (),
     dtype: str = "float32",
 ) -> List[build.KernelRecipe]:
     """Recipes of the runs of a neuron on the CPU; arguments as for ``choose``.
@@ -163,7 +164,7 @@ def recipes_of(
     """
     # any shape of neurons that fits the parameters; matrices are those of connections
     neurons = np.broadcast_shapes((1,), *(np.shape(params[name]) for name in params if np.ndim(params[name]) < 2))
-    kernels = kernels_or_reason(Terms("auto", dtype), stepper, params, {}, (1, 1, *neurons), record, weight)
+    kernels = kernels_or_reason(Terms("auto", dtype), stepper, params, {}, (1, 1, *neurons), record, weight_shape)
     recipes = None if isinstance(kernels, str) else kernels.recipes(wanted, constant)
     if recipes is None:
         raise ValueError(f"{type(stepper).__name__}: {kernels}")
@@ -172,9 +173,9 @@ def recipes_of(
 
 def _expect(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> None:
     """Announce the kernels that a run has to compile, so that a user at a terminal sees "kernel 1 of 3"."""
-    kind = "expected", None if wanted is None else wanted[:2], constant  # a kind of run; each is announced once
-    if kind not in kernels.looked:
-        kernels.looked[kind] = math.inf
+    kind = None if wanted is None else wanted[:2], constant  # a kind of run; each is announced once
+    if kind not in kernels.announced:
+        kernels.announced.append(kind)
         build.expect(kernels.recipes(wanted, constant) or ())
 
 
@@ -202,7 +203,7 @@ def remembered(
     stepper: Any,
     target: str,
     dtype: str,
-    constants: Constants,
+    param_values: ParamValues,
     record: Tuple[str, ...],
     sparse_backward: float,
     rows: Tuple[str, ...] = (),
@@ -215,19 +216,19 @@ def remembered(
     Args:
         stepper: the neuron.
         target, dtype, sparse_backward: see ``Terms``.
-        constants, record, rows: see ``step_of``.
+        param_values, record, rows: see ``step_of``.
         class_and_arguments: on the CPU, the class of kernels that takes the neuron's step, and the other arguments of
             this class; None: that of ``KINDS``.
     """
     module, name = KINDS[target].split(".")
     kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
-    kernels = kind.of(stepper, constants, record, rows, dtype, sparse_backward)
+    kernels = kind.of(stepper, param_values, record, rows, dtype, sparse_backward)
     if class_and_arguments is not None and not isinstance(kernels, str):
         kernels = class_and_arguments[0](kernels.step, *class_and_arguments[1:])
-    return kernels, fixed(stepper)
+    return kernels, never_changes(stepper)
 
 
-def _constants(params: Dict[str, Any]) -> Constants:
+def _param_values(params: Dict[str, Any]) -> ParamValues:
     """The parameters for a trace: floats are constants, arrays become inputs."""
     return tuple((name, value if type(value) is float else None) for name, value in params.items())
 
@@ -272,17 +273,17 @@ def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
     return elementwise, (Recurrence, terms.product) if elementwise else None
 
 
-def _way_of_weight(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> str:
+def _way_of_weight(shape: Tuple[int, ...], weight_shape: Tuple[int, ...]) -> str:
     """How spikes are multiplied with a weight of this shape; "": not by kernels.
 
     A small weight is multiplied inside the neuron's kernel. For a large one this kernel gives spikes as bits, and a
     sparse product follows.
     """
-    if readout.fits(shape, weight):
+    if readout.fits(shape, weight_shape):
         return IN_KERNEL
     from spikecore.kernels.sparse import behind
 
-    return AS_BITS if behind.fits(shape, weight) else ""
+    return AS_BITS if behind.fits(shape, weight_shape) else ""
 
 
 def _gives_spikes(kernels: Kernels) -> bool:
@@ -291,10 +292,10 @@ def _gives_spikes(kernels: Kernels) -> bool:
     return behind.gives_spikes(kernels.step)
 
 
-def _bits_behind(terms: Terms, weight: Tuple[int, ...]) -> Tuple[Any, ...]:
+def _bits_behind(terms: Terms, weight_shape: Tuple[int, ...]) -> Tuple[Any, ...]:
     from spikecore.kernels.sparse import behind
 
-    return behind.ProductBehind, terms.product, weight[0]
+    return behind.ProductBehind, terms.product, weight_shape[0]
 
 
 def _limit(kernels: Kernels) -> str:

@@ -74,7 +74,8 @@ class SequenceNumba(Kernels):
         final = [allocator.empty(shape, step.dtype) for _ in step.states]
         kept = [allocator.empty(s, step.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         chunk = sink.chunk_of(shape)
-        arrays = self.rows(request.inputs), *self.given(request.params, shape, chunk), *map(self.first, request.state)
+        x, params = in_rows(request.inputs, step.dtype), self.given(request.params, shape, chunk)
+        arrays = x, *params, *map(self.first, request.state)
         # without states to keep, the kernel still takes as many arrays; it does not touch them
         results = *map(flat, (out, *recorded)), *final, *(map(flat, kept) if kept else final)
         behind = sink.arrays(request.params, shape, step.dtype, back=False)
@@ -102,10 +103,10 @@ class SequenceNumba(Kernels):
         by_state = [allocator.empty(shape, step.dtype) for _ in step.states]
         shapes = (_sums_shape(np.shape(request.params[name]), shape, chunk) for name in names)
         sums = [allocator.empty(sums_shape, step.dtype) for sums_shape in shapes]
-        over_time = [*map(self.rows, (upstream.outputs, *upstream.recorded))]
+        over_time = [in_rows(a, step.dtype) for a in (upstream.outputs, *upstream.recorded)]
         over_time += map(flat, upstream.saved) if upstream.saved else map(self.first, request.state)
         params, scratch = self.given(request.params, shape, chunk), self.scratch(shape, len(names))
-        arrays = self.rows(request.inputs), *params, *over_time, scratch
+        arrays = in_rows(request.inputs, step.dtype), *params, *over_time, scratch
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
         kernel = backward_of(self, *arguments)
@@ -118,10 +119,6 @@ class SequenceNumba(Kernels):
         sink = self.sink
         room = (len(self.states) * (sink.every + 1) + sums) * sink.chunk_of(shape, back=True) + sink.room(shape)
         return allocator.empty((workers(shape), room + -room % VECTOR), self.step.dtype)  # a multiple of whole vectors
-
-    def rows(self, a: Any) -> Any:
-        """(time, batch, ...) as (time, neurons), each row without gaps."""
-        return in_rows(a, self.step.dtype)
 
     def first(self, state: Any) -> Any:
         """States with which a run begins, or gradients by states with which a run back begins, as one row of neurons.
@@ -137,8 +134,8 @@ class SequenceNumba(Kernels):
         """The neuron's parameters and its constants, as a kernel that takes chunks reads them.
 
         A number is an array of one element. Other parameters are one row with a value for each neuron. Where it takes
-        less room, they are the period instead, repeated until a chunk fits in from any place of the first one on: a
-        chunk that begins at neuron ``lo`` reads from place ``lo % period`` on.
+        less room, they are the period instead, repeated so often that a chunk fits in wherever in the first
+        period it begins: a chunk that begins at neuron ``lo`` reads from place ``lo % period`` on.
         """
         dtype = self.step.dtype
         arrays: List[Any] = []
@@ -148,10 +145,10 @@ class SequenceNumba(Kernels):
                 arrays.append(np.ascontiguousarray(a, dtype).reshape(-1))
                 continue
             period = _period(np.shape(a), shape)
-            rows = -(-chunk // math.prod(period)) + 1  # one more, for chunks that begin within a period
-            if rows * math.prod(period) < math.prod(shape):
-                repeated = allocator.copy(a.reshape(a.shape[-len(period) :]), (rows, *period), dtype)
-                arrays.append(repeated.reshape(rows, -1))
+            repeats = -(-chunk // math.prod(period)) + 1  # one more, for chunks that begin within a period
+            if repeats * math.prod(period) < math.prod(shape):
+                repeated = allocator.copy(a.reshape(a.shape[-len(period) :]), (repeats, *period), dtype)
+                arrays.append(repeated.reshape(repeats, -1))
             else:
                 a = a if a.shape == shape else allocator.copy(a, shape, dtype)
                 arrays.append(np.ascontiguousarray(a, dtype).reshape(1, -1))
@@ -188,12 +185,12 @@ def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List
 
 
 def by_parameter(request: Request, names: Sequence[str], sums: Sequence[Any]) -> Dict[str, Any]:
-    """Gradients by parameters, from sums over time per neuron."""
+    """Gradients by parameters, from sums over time that have the shape ``_sums_shape``."""
     return {name: summed(total, np.shape(request.params[name])) for name, total in zip(names, sums)}
 
 
 def summed(total: Any, shape: Tuple[int, ...]) -> Any:
-    """A gradient per neuron (batch, ...) as one of a parameter's shape."""
+    """Sums over time, of the shape ``_sums_shape``, as a gradient of a parameter's shape."""
     return np.asarray(reduced(total.astype("float64"), shape), total.dtype)
 
 

@@ -31,7 +31,7 @@ If main memory is fast enough, most of the time goes into loading states from th
 innermost loops do two steps at once, and states and gradients pass from one to the other in registers.
 
 A ``Sink`` (``sinks.py``) says where spikes go and where their gradients come from. The plain one stores and reads rows:
-at a first reading, take ``sink.spikes`` for that and every other ``sink....`` for nothing.
+at a first reading, ``sink.spikes`` does that, ``sink.first_chunk`` is a worker's first chunk, others do nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Run(Source):
         first, first_of_next = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
         self.add(1, f"for own in range({first}, {first_of_next}):", "    lo = own * chunk")
         self.add(2, "width = min(chunk, count - lo)")
-        # one row with a value for each neuron, whose step is 0, or periods, whose step is their length: see ``given``
+        # a parameter is one row of neurons (step 0), or repeated periods (step: their length): ``SequenceNumba.given``
         for p in step.rows:
             self.add(2, f"row_p_{p} = row(p_{p} + (lo % step_p_{p} if step_p_{p} != 0 else lo) * SIZE)")
 
@@ -77,7 +77,7 @@ class _Run(Source):
         Args:
             now, first: the beginnings of the arrays' names, of those that are written and of those that are read.
         """
-        # what is read is one row of neurons, whose step is 1, or one chunk of zeros for all chunks, whose step is 0:
+        # the step is here the distance of elements: 1 in a row of neurons, 0 for a chunk of zeros that all chunks read:
         # ``SequenceNumba.first``
         for s in self.trace.states:
             self.add(2, f"row_{now}_{s} = {row_code(f'{now}_{s}')}")
@@ -168,7 +168,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
 
     ``last_<state>`` are the gradients by the last states, ``now_<state>`` in the end those by the first. Each worker
-    has a row of ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or 0.
+    has a row of ``scratch``: the sink's room, for each state EVERY + 1 chunks, for each parameter a chunk of sums.
 
     Args:
         step, sink: see ``Step`` and ``Sink``.
@@ -185,7 +185,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     run.begin("now", "last")
     if by_x == "sum":
         run.add(2, f"sum_ = {row_code('gx')}", *filled("sum_", "F(0.0)"))
-    for i, p in enumerate(by_params):
+    for i, p in enumerate(by_params):  # step != 0: gp_ has a row, a period, per chunk, folded at the end from scratch
         in_scratch = f"room + ({len(states)} * (EVERY + 1) + {i}) * chunk * SIZE"
         run.add(
             2, f"sum_{p} = row({in_scratch} if step_gp_{p} != 0 else gp_{p} + lo * SIZE)", *filled(f"sum_{p}", "F(0.0)")

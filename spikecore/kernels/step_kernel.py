@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from spikecore.api.core.graph import Value, run
 from spikecore.kernels.elementwise import Elementwise, elementwise
-from spikecore.kernels.form import Constants, Step, constants_in, step_of
+from spikecore.kernels.form import ParamValues, Step, constants_in, step_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.openmp import several
@@ -71,9 +71,9 @@ class StepKernel:
 
 
 @Remembered
-def step_kernel(stepper: Any, constants: Constants, rows: Tuple[str, ...], dtype: str) -> Optional[StepKernel]:
+def step_kernel(stepper: Any, param_values: ParamValues, rows: Tuple[str, ...], dtype: str) -> Optional[StepKernel]:
     """The kernels of a neuron, or None if there are none; arguments as for ``step_of``."""
-    step = step_of(stepper, constants, (), rows, dtype) if has_numba() else ""
+    step = step_of(stepper, param_values, (), rows, dtype) if has_numba() else ""
     return None if isinstance(step, str) or len(step.trace.graph.ops) > LONGEST else StepKernel(step)
 
 

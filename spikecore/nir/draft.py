@@ -68,7 +68,7 @@ class GraphDraft:
                     raise no_such_node(name, layer)
                 return self.add(name, *signals)
 
-            return flow(layer.wires, signal, through, merged)
+            return flow(layer.flow_nodes, signal, through, merged)
         if type(layer) is sc.Identity:
             return signal
         if isinstance(layer, sc.Dropout):

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli.exit_codes import DATA, RUNTIME, TERMINATED, USAGE  # noqa: E402
-from spikecore.engines.torch.ranks import divides  # noqa: E402
+from spikecore.engines.torch.ranks import can_divide  # noqa: E402
 from tests.training.parallel_rig import finished, nursery, world  # noqa: E402
 
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
@@ -106,7 +106,7 @@ def scenarios(folder):
     os.chdir(folder)
     with pytest.raises(SystemExit, match="0"):
         train("one")()  # in this process, so that the forks have all that it imports
-    if divides():
+    if can_divide():
         import spikecore.engines.torch.divided_executor  # noqa: F401
     runs = {
         "two": train("two"),
@@ -114,7 +114,7 @@ def scenarios(folder):
         "numpy": train("numpy", "-e", "numpy"),
         "full": train("full", patch=full_disk),
     }
-    if divides():
+    if can_divide():
         runs["divided"] = train("divided", *DIVIDED, "-s", "track.jsonl=true", "-s", "track.pictures_every=0")
     worlds = {name: finished(2, run, folder, name) for name, run in runs.items()}
     worlds["restarts"] = finished(2, train(None), folder, "restarts", TORCHELASTIC_MAX_RESTARTS=3)
@@ -133,7 +133,7 @@ def scenarios(folder):
     killed.wait(60)
     worlds["killed"], gone = killed, max(killed.ends.values()) - when
 
-    if divides():
+    if can_divide():
         lost = world(2, train("lost", "-s", "train.compute.parallel=fsdp", "-s", "train.epochs=200"), folder, "lost")
         lost.wait(60, until=Path(folder, "lost", "history.jsonl").exists)
         lost.kill(1)
@@ -186,7 +186,7 @@ def test_one_process_writes_and_speaks(done):
     assert results[0]["test_loss"] == pytest.approx(results[1]["test_loss"], abs=1e-10)
 
 
-@pytest.mark.skipif(not divides(), reason="torch 2.6 divides weights")
+@pytest.mark.skipif(not can_divide(), reason="torch 2.6 divides weights")
 def test_divided_weights_are_saved_as_a_whole(done):
     """One process writes the run, all look at the tracked samples, and what is saved is the model of one process."""
     folder, found = done
@@ -200,7 +200,7 @@ def test_divided_weights_are_saved_as_a_whole(done):
     assert all(row["rate/1"] > 0 for row in rows)
 
 
-@pytest.mark.skipif(not divides(), reason="torch 2.6 divides weights")
+@pytest.mark.skipif(not can_divide(), reason="torch 2.6 divides weights")
 def test_a_killed_process_takes_its_part_of_the_weights_with_it(done):
     """What is left is the last whole epoch."""
     folder, found = done

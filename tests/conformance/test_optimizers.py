@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -40,3 +41,24 @@ BAD = [
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+RANGED = {
+    sc.SGD: ("lr", "momentum", "weight_decay", "dampening", "clip_norm"),
+    sc.Adam: ("lr", "eps", "weight_decay", "clip_norm"),
+    sc.RMSprop: ("lr", "alpha", "eps", "momentum"),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in RANGED.items() for name in names])
+def test_a_message_names_the_range_that_is_checked(kind, name):
+    """An end of the range is taken if and only if its bracket in the message says so."""
+    with pytest.raises(ValueError, match=f"{name}=-1.0 must be") as refusal:
+        kind(**{name: -1.0})
+    left, low, high, right = re.fullmatch(r".* in ([\[(])(\S+), (\S+)([\])])", str(refusal.value)).groups()
+    for end, belongs in ((float(low), left == "["), (float(high), right == "]")):
+        if belongs:
+            assert getattr(kind(**{name: end}), name) == end
+        else:
+            with pytest.raises(ValueError, match=f"{name}={end}"):
+                kind(**{name: end})

@@ -61,6 +61,28 @@ class OutOfPlace(InPlace):
         return engine.spike(mem - params.threshold, self.surrogate), State(mem=mem)
 
 
+class OwnFlagsInPlace(InPlace):
+    """Of flags, too."""
+
+    def step(self, engine, params, state, x):
+        mem = 0.5 * state.mem + x
+        far = mem > 0.4
+        old = far
+        far |= mem < 0.1
+        far &= mem > -0.3
+        mem = engine.xp.where(old, 0.25 * mem, mem)
+        return engine.spike(mem - params.threshold, self.surrogate), State(mem=mem)
+
+
+class FlagsOutOfPlace(InPlace):
+    """The same as ``OwnFlagsInPlace``."""
+
+    def step(self, engine, params, state, x):
+        mem = 0.5 * state.mem + x
+        mem = engine.xp.where(((mem > 0.4) | (mem < 0.1)) & (mem > -0.3), 0.25 * mem, mem)
+        return engine.spike(mem - params.threshold, self.surrogate), State(mem=mem)
+
+
 WRONG = {InPlace: "the state 'mem'", InputInPlace: "its input", ParameterInPlace: "the parameter 'threshold'"}
 
 
@@ -113,10 +135,11 @@ def test_a_module_refuses_it_too():
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_a_step_may_change_an_array_of_its_own(name, fused):
+@pytest.mark.parametrize("pair", [(OwnInPlace, OutOfPlace), (OwnFlagsInPlace, FlagsOutOfPlace)])
+def test_a_step_may_change_an_array_of_its_own(pair, name, fused):
     """All names of the array see the change, in kernels and on the way back as on plain arrays."""
     results = []
-    for neuron in (OwnInPlace, OutOfPlace):
+    for neuron in pair:
         model = model_of(neuron, name, fused)
         loss, gradients = model.value_and_grad(X, Y, loss=sc.functional.ce_rate_loss())
         results.append([float(loss), *(np.asarray(model.engine.to_numpy(g)) for g in dict(gradients).values())])

@@ -154,7 +154,8 @@ def test_what_is_needed_leads_from_inputs_to_ends():
     ("code", "reason"),
     [
         (lambda xp, x: x if x > 0 else -x, "branches on data"),
-        (lambda xp, x: xp.sum(x), "'sum', which is not elementwise"),
+        (lambda xp, x: xp.sum(x), "'sum', which kernels do not have"),
+        (lambda xp, x: xp.erf(x), "'erf', which kernels do not have"),
         (lambda xp, x: xp.zeros(x.shape), "looks at .shape of an array"),
         (lambda xp, x: np.asarray(x), "looks at the numbers of an array"),
         (lambda xp, x: x + np.ones(3), "mixes in ndarray"),

@@ -126,7 +126,7 @@ def test_small_runs_and_other_layers_go_one_by_one():
     assert not stage._fits(Pass(engine), torch.zeros(5, 3, 4, 2, 2))
     assert stage._fits(Pass(engine), torch.zeros(5, 3, 4, 256, 256))
     shared = copy(engine)
-    shared.shared = True
+    shared.batch_on_ranks = True
     assert not stage._fits(Pass(shared), torch.zeros(5, 3, 4, 256, 256)), "the moments are those of all ranks"
 
 

@@ -255,7 +255,7 @@ def asked_for(folder):
     for path in (ROOT / folder).rglob("*.py"):
         whole = path.read_text(encoding="utf-8")
         yield from re.findall(r"\bto_install\(['\"]([^'\"]+)['\"]\)", whole)
-        yield from re.findall(r"\bEngineEntry\(.*\bextra=\"([^\"]+)\"", whole)
+        yield from re.findall(r"\bEngineEntry\(.*\bpip_extra=\"([^\"]+)\"", whole)
 
 
 def test_messages_name_extras_that_exist():

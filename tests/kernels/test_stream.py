@@ -210,7 +210,7 @@ def test_a_model_without_weights_has_no_stream():
 
 def test_the_reason_for_the_general_path():
     network = sc.Sequential(sc.Linear(5, 5), sc.Leaky(inhibition=True))
-    reason = "layer 1 (Leaky): Leaky.step is not elementwise: it uses 'argmax', which is not elementwise"
+    reason = "layer 1 (Leaky): Leaky.step is not elementwise: it uses 'argmax', which kernels do not have"
     stream = sc.Model(network, engine="numpy").stream()
     assert stream.explain() == f"general: each step is a run of one step on engine 'numpy', because {reason}"
     with pytest.raises(RuntimeError, match="fused=True, but layer 1"):

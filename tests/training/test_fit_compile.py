@@ -117,7 +117,7 @@ def test_without_normalisation_there_is_nothing_to_compile(quickly):
 def test_statistics_over_several_processes_are_not_compiled():
     """They are summed in between, which a compiled function cannot do."""
     engine = sc.get_engine("torch")
-    engine.functions, engine.shared = traced.Functions(), True
+    engine.functions, engine.batch_on_ranks = traced.Functions(), True
     compiled = [stage.covers for stage in extra(engine, Stages).lower(engine, NET) if isinstance(stage, traced.Traced)]
     assert not compiled
     inner = NET.layers[6].body

@@ -18,12 +18,12 @@ if os.name == "nt" or not torch.distributed.is_available():
 
 import spikecore as sc  # noqa: E402
 from spikecore import functional  # noqa: E402
-from spikecore.engines.torch.ranks import divides  # noqa: E402
+from spikecore.engines.torch.ranks import can_divide  # noqa: E402
 from tests.training import test_parallel as whole  # noqa: E402
 from tests.training.parallel_networks import KINDS, X, Y, dense, figures, gap, loaded, model, trained  # noqa: E402
 from tests.training.parallel_rig import finished, nursery  # noqa: E402
 
-if not divides():
+if not can_divide():
     pytest.skip("torch 2.6, which divides weights", allow_module_level=True)
 
 QUICK = ("batch norm", "clipped", "rewired")  # QUICK_OTHERS have a recurrence and dropout

@@ -28,7 +28,7 @@ TORCH_HAS = {  # options of the torch engine, and what to say of them where anot
 }
 DEVICE = re.compile(r"(cuda|mps|cpu|xpu|gpu)(:\d+)?$")
 
-argument_kind(Engine)
+argument_kind(Engine)  # so that ``checked`` compares arguments annotated with ``Engine``
 
 
 class EngineEntry(NamedTuple):
@@ -42,19 +42,19 @@ class EngineEntry(NamedTuple):
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # top-level names of the libraries whose arrays ``engine_of`` hands to the engine
     of: str = ""  # "module:function" from such an array to its engine; "": the engine's class, with the array's dtype
-    extra: str = ""  # instead of ``install``: the name of spikecore's extra that installs them
+    pip_extra: str = ""  # instead of ``install``: the name of spikecore's extra that installs them
     # "module:function" that makes a Model from an object of one of these ``modules`` and the shape of an input
     converter: str = ""
     layers: Tuple[str, ...] = ()  # "module:class" of layers that need the engine's library
 
 
-_ENGINES = {
+_ENGINES = {  # without "ipu", which comes by an entry point of our own package: see pyproject.toml
     "numpy": EngineEntry("spikecore.engines.numpy.engine:NumpyEngine"),
     "torch": EngineEntry(
         "spikecore.engines.torch.engine:TorchEngine",
         ("torch",),
         modules=("torch",),
-        extra="torch",
+        pip_extra="torch",
         converter="spikecore.engines.torch.nn.convert:adopted",
         layers=("spikecore.engines.torch.layer:Torch",),
     ),
@@ -140,7 +140,7 @@ def _object(path: str) -> Any:
 
 
 def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
-    """The entry of an engine. Only names that are not ours take a look at all installed packages, which is slow.
+    """The entry of an engine. Names outside ``_ENGINES`` take a look at all installed packages, which is slow.
 
     Args:
         name: of the engine.
@@ -228,7 +228,7 @@ def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
         return EngineStatus(name, True, "", "")
     from spikecore.installing import to_install
 
-    install = to_install(entry.extra) if entry.extra else entry.install
+    install = to_install(entry.pip_extra) if entry.pip_extra else entry.install
     return EngineStatus(name, False, f"package {', '.join(missing)} is not installed", install)
 
 

@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Pass:
-    """The settings of one pass of a sequence through a network: everything that is neither data nor weights.
+    """The settings of one pass of a sequence through a network, all but data and weights; methods call it ``run``.
 
     Args:
         engine: the engine that computes.
@@ -149,7 +149,7 @@ class Layer(Concise, Checked, abc.ABC):
 
     @property
     def state(self) -> Tuple[str, ...]:
-        """Names of the states that are passed from one step to the next."""
+        """Names of the states that pass from step to step; the argument ``state`` of the methods has their values."""
         return ()
 
     def prepare(self, engine: Engine, params: Params) -> Params:
@@ -161,7 +161,7 @@ class Layer(Concise, Checked, abc.ABC):
         return EMPTY
 
     def entering(self, engine: Engine, params: Params, x: Array) -> Any:
-        """The projection of one step's input, which ``rest`` and ``step`` take; else the input itself."""
+        """The form in which ``rest`` and ``step`` take one step's input x: x, or what ``Stepper.project`` returns."""
         return x
 
     def before_first(self, run: Pass, state: Optional[Tree], resting: State) -> Any:
@@ -205,7 +205,7 @@ class Stateless(Layer):
         return Result(*applied(self, run.engine, params, buffers, x, train=run.train, key=key))
 
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
-        # a single step draws nothing and has no buffers: who runs steps alone, e.g. ``Recurrent``, refuses such layers
+        # without draws and buffers: containers that run steps, e.g. ``Recurrent``, refuse layers that need either
         y, _ = applied(self, engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
         return y[0, ...], state
 
@@ -279,7 +279,7 @@ def not_by_steps(layer: Any) -> str:
     return ""
 
 
-def over_time(xp: Vocabulary, function: Any, x: Any) -> Any:
+def as_batch(xp: Vocabulary, function: Any, x: Any) -> Any:
     """Apply a function of a batch to a sequence, without a loop: as one batch of all time steps and samples."""
     y = function(xp.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])))
     return xp.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
@@ -287,7 +287,7 @@ def over_time(xp: Vocabulary, function: Any, x: Any) -> Any:
 
 def linear(xp: Vocabulary, x: Any, weight: Any, bias: Any = None) -> Any:
     """Give x W^T + b for a sequence x (time, batch, features); W (outs, features), b (outs,) or None."""
-    return over_time(xp, lambda flat: xp.linear(flat, weight, bias), x)
+    return as_batch(xp, lambda flat: xp.linear(flat, weight, bias), x)
 
 
 __all__ = [

@@ -70,7 +70,7 @@ def pull(xp: Any, calls: Iterable[Any], grads: Grads) -> Grads:
     """The way back through calls.
 
     Args:
-        xp: words on what the calls were made on.
+        xp: the words for what the calls were made on, arrays or symbols.
         calls: from the last to the first: ``AppliedWord``s, and others that have a ``pull`` of their own.
         grads: dL/d(result) for the results where the way back begins, by slot. It is changed in place and returned;
             in the end it has the gradients by what no call has computed, such as parameters.

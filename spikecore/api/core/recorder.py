@@ -71,8 +71,8 @@ class Symbol:
 
 
 class SymbolicWords:
-    """An ``xp`` whose words enter operations into a graph and return symbols. They compute nothing, but for samples of
-    whole arrays (``ArrayWords``), from which come the shapes.
+    """An ``xp`` whose words enter operations into a graph and return symbols. ``ElementWords`` computes nothing else;
+    ``ArrayWords`` also applies each word to the samples of its symbols, to learn the shapes.
 
     Args:
         graph: the graph that gets the operations.
@@ -101,14 +101,14 @@ for _word in WORDS:
 
 
 class ElementWords(SymbolicWords):
-    """The words on single elements; those that are not elementwise raise ``Untraceable``."""
+    """The words on single elements: ``FLOATS``, ``FLAGS`` and those below; all others raise ``Untraceable``."""
 
     def input(self, name: str) -> Symbol:
         """An input of the graph."""
         return Symbol(self, self.graph.input(name))
 
     def apply(self, word: str, args: Tuple[Any, ...], options: Mapping[str, Any]) -> Symbol:
-        raise Untraceable(f"it uses {word!r}, which is not elementwise")
+        raise Untraceable(f"it uses {word!r}, which kernels do not have")
 
     def enter(self, word: str, args: Iterable[Any], type_: Type, options: Mapping[str, Any] = NO_OPTIONS) -> Symbol:
         """The result of a word on single elements."""

@@ -202,7 +202,7 @@ def _inverse(axes: Tuple[int, ...]) -> Tuple[int, ...]:
 def _slice_product(xp: Any, g: Any, out: Any, a: Any, index: Any) -> Any:
     """An array like ``a`` with ``g`` at ``index`` and zeros elsewhere (basic indexing takes no entry twice)."""
     full = xp.zeros_like(a)
-    full[index] = g  # not in words: this rule alone runs on arrays only, never on symbols
+    full[index] = g  # assigning is no word: only arrays can do it, and only arrays come here
     return full
 
 

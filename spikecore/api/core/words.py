@@ -18,10 +18,10 @@ Every engine follows these conventions:
   correlates (no flip), as torch does.
 * ``conv_transpose(x, weight, bias, stride, padding, output_padding, dilation, groups)`` is the adjoint of ``conv`` by
   its input, plus ``bias``: ``weight`` (channels, filters / groups, *kernel) is that of a ``conv`` from the result's
-  shape to that of x. With a stride above 1, this ``conv`` brings several sizes to that of x: the result has the
-  smallest of them plus ``output_padding``, one int below the stride per space axis. ``conv_transpose`` could be written
-  with ``matmul`` and ``unpatches``; it is a word because libraries have faster code for it, and because it is the
-  derivative of ``conv`` by its input.
+  shape to that of x. With a stride above 1, inputs of several sizes give that ``conv`` an output of one size. The
+  result has the smallest of these sizes, plus ``output_padding``, one int below the stride per space axis.
+  ``conv_transpose`` could be written with ``matmul`` and ``unpatches``; it is a word because libraries have faster
+  code for it, and because it is the derivative of ``conv`` by its input.
 * ``patches(x, kernel, stride, padding, dilation, fill)`` lists the windows of x that a kernel meets: (batch, channels,
   window, *space of the result). ``unpatches`` is its adjoint: it adds every window to its place in x.
 * ``moments(x, axis)`` stacks the mean and the biased variance of x over ``axis``, a tuple.
@@ -145,7 +145,7 @@ OPERATORS = {
 REFLECTED = ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__")
 
 #: Operators that also exist as ``a += b``.
-IN_PLACE = ("__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__matmul__", "__and__")
+IN_PLACE = ("__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__matmul__", "__and__", "__or__")
 
 #: Words whose first argument is a sequence of arrays.
 VARIADIC = ("concat", "stack")

@@ -50,14 +50,14 @@ from spikecore.api.core.words import Array
 from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.nodes import INPUT as INPUT
 from spikecore.api.layers.nodes import SUM as SUM
+from spikecore.api.layers.nodes import FlowNode, flow_nodes_of, staged
 from spikecore.api.layers.nodes import LayerNode as LayerNode
-from spikecore.api.layers.nodes import Wire, staged, wired
 from spikecore.api.layers.nodes import flow as flow
 from spikecore.arguments import shown
 from spikecore.printing import call, table
 
 Chain = Tuple[Tuple[str, Layer], ...]
-SEQUENCE, STEP = 2, 1  # axes that precede a sample's: time and batch, or batch alone
+SEQUENCE, STEP = 2, 1  # how many axes come before a sample's own: time and batch, or batch alone
 
 
 class kept:  # noqa: N801  (used like property)
@@ -90,20 +90,20 @@ class Container(Layer):
         """The layers and merges, each after its sources."""
 
     @kept
-    def wires(self) -> Tuple[Wire, ...]:
+    def flow_nodes(self) -> Tuple[FlowNode, ...]:
         """The nodes in the form that ``flow`` takes."""
-        return wired(self.nodes())
+        return flow_nodes_of(self.nodes())
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         """The children by name, in order."""
-        return ((wire.name, wire.does) for wire in self.wires if not wire.merges)
+        return ((node.name, node.does) for node in self.flow_nodes if not node.merges)
 
     @kept
     def chains(self) -> Tuple[Chain, ...]:
         """The children in groups: within one, each layer's output goes to the next layer and nowhere else."""
         chains: List[List[Tuple[str, Layer]]] = []
-        uses, before = Counter(source for wire in self.wires for source in wire.sources), None
-        for name, does, sources, merges, _ in self.wires:
+        uses, before = Counter(source for node in self.flow_nodes for source in node.sources), None
+        for name, does, sources, merges, _ in self.flow_nodes:
             if merges:
                 before = None
                 continue
@@ -117,7 +117,7 @@ class Container(Layer):
     def in_a_row(self) -> bool:
         """Whether it runs its layers one behind the other, as ``Sequential`` does."""
         names = (INPUT, *(name for name, _ in self.children()))
-        return self.lowers and [wire.sources for wire in self.wires] == [(name,) for name in names[:-1]]
+        return self.lowers and [node.sources for node in self.flow_nodes] == [(name,) for name in names[:-1]]
 
     @property
     def lowers(self) -> bool:
@@ -133,7 +133,7 @@ class Container(Layer):
 
     @property
     def input_shape(self) -> Optional[Shape]:
-        fed = (wire.does.input_shape for wire in self.wires if INPUT in wire.sources and not wire.merges)
+        fed = (node.does.input_shape for node in self.flow_nodes if INPUT in node.sources and not node.merges)
         return next((shape for shape in fed if shape is not None), None)
 
     def prepare(self, engine: Engine, params: Params) -> Params:
@@ -157,7 +157,7 @@ class Container(Layer):
             except ShapeError as error:
                 raise ShapeError(f"{layer_name(self)}: {error}{self._remedy}") from None
 
-        out = flow(self.wires, shape, through, merged)
+        out = flow(self.flow_nodes, shape, through, merged)
         return Init(Params(params), Tree(buffers), out)
 
     def entering_shapes(self, shape: Shape) -> Dict[str, Shape]:
@@ -168,7 +168,7 @@ class Container(Layer):
             entering[name] = shape
             return shapes_of(layer, shape).shape
 
-        flow(self.wires, shape, through, lambda merge, shapes, names: merge.shape(shapes, names))
+        flow(self.flow_nodes, shape, through, lambda merge, shapes, names: merge.shape(shapes, names))
         return entering
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
@@ -178,8 +178,8 @@ class Container(Layer):
             return trees.update(stage.run(run, params, buffers, state, x))
 
         # ``extra`` finds how this engine makes stages of neighbouring layers, see ``extras.py``
-        wires = staged(self.wires, extra(run.engine, Stages).lower(run.engine, self))
-        return trees.result(flow(wires, x, through, lambda merge, signals, _: merge.merge(xp, signals, SEQUENCE)))
+        nodes = staged(self.flow_nodes, extra(run.engine, Stages).lower(run.engine, self))
+        return trees.result(flow(nodes, x, through, lambda merge, signals, _: merge.merge(xp, signals, SEQUENCE)))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         resting = {}
@@ -191,7 +191,7 @@ class Container(Layer):
                 resting[name] = its_state
             return layer.step(engine, params[name], its_state, x)[0]  # only the output's shape is used
 
-        flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, STEP))
+        flow(self.flow_nodes, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, STEP))
         return State(resting)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
@@ -204,7 +204,7 @@ class Container(Layer):
                 after[name] = its_state
             return x
 
-        out = flow(self.wires, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, STEP))
+        out = flow(self.flow_nodes, x, through, lambda merge, signals, _: merge.merge(engine.xp, signals, STEP))
         return out, State(after)
 
 
@@ -288,7 +288,7 @@ class Listed(Container):
                 raise TypeError(f"{layer_name(self)}: {what}")
         object.__setattr__(self, "layers", tuple(layers))
 
-    def children(self) -> Iterator[Tuple[str, Layer]]:  # not from ``wires``: ``Branches`` makes its nodes of them
+    def children(self) -> Iterator[Tuple[str, Layer]]:  # not from ``flow_nodes``: ``Branches`` makes its nodes of them
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     if not TYPE_CHECKING:  # hidden from type checkers, so that they report these uses as mistakes
@@ -345,7 +345,7 @@ def stages_of(engine: Engine, container: Container, path: str = "") -> str:
 
 
 def readout(network: Layer, path: str = "") -> Optional[str]:
-    """The dotted name of the last layer that has a state; None if there is none."""
+    """``Output.readout``: the dotted name of the last layer with a state, or None. In kernels/, a Linear is one."""
     if isinstance(network, Container):
         for name, layer in reversed(list(network.children())):
             name_below = readout(layer, f"{path}.{name}" if path else name)
@@ -386,7 +386,7 @@ def with_children(container: Container, children: Dict[str, Layer]) -> Container
 
 
 def connections_of(network: Layer) -> Tuple[str, ...]:
-    """Dotted names of all weights in ``Layer.connections``, also of constants, which are not among the parameters."""
+    """Dotted names of ``Layer.connections``; some are no parameters: ``weight_hh`` of ``LeakyParallel``, not dense."""
     places = [(path, name) for path, layer in walk(network) for name in layer.connections]
     return tuple(f"{path}.{name}" if path else name for path, name in places)
 

@@ -15,12 +15,6 @@ from spikecore.api.core.host import full_weight, uniform_weight
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
 from spikecore.api.core.words import Array
-from spikecore.api.layers.spatial import AvgPool1d as AvgPool1d
-from spikecore.api.layers.spatial import AvgPool2d as AvgPool2d
-from spikecore.api.layers.spatial import Conv1d as Conv1d
-from spikecore.api.layers.spatial import Conv2d as Conv2d
-from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
-from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
 from spikecore.api.layers.spatial import check_bias_init, drawn_weight
 from spikecore.arguments import Size
 

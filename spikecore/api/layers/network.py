@@ -19,7 +19,7 @@ class Output:
     """The output of a network.
 
     Args:
-        spikes: outputs of the last layer, (time, batch, *features).
+        spikes: outputs of the last layer, (time, batch, *features): spikes, or of LI and Linear numbers.
         states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features), together with the
             layer's spikes, ``out.states["1"].spikes``.
         state: states after the last step; pass it to the next call to continue the sequence.

@@ -29,8 +29,8 @@ class LayerNode(NamedTuple):
     sources: Tuple[str, ...]
 
 
-class Wire(NamedTuple):
-    """A node (not a connection), prepared for ``flow``."""
+class FlowNode(NamedTuple):
+    """A node in the form that ``flow`` takes."""
 
     name: str
     does: Any  # a layer or a merge; or the stage that an engine has made of layers
@@ -39,17 +39,17 @@ class Wire(NamedTuple):
     done: Tuple[str, ...]  # those of its sources that no later node takes
 
 
-def wired(nodes: Sequence[LayerNode]) -> Tuple[Wire, ...]:
-    """Nodes prepared for ``flow``."""
+def flow_nodes_of(nodes: Sequence[LayerNode]) -> Tuple[FlowNode, ...]:
+    """Nodes in the form that ``flow`` takes."""
     last = {source: i for i, node in enumerate(nodes) for source in node.sources}
     return tuple(
-        Wire(name, does, sources, isinstance(does, Merge), tuple({s for s in sources if last[s] == i}))
+        FlowNode(name, does, sources, isinstance(does, Merge), tuple({s for s in sources if last[s] == i}))
         for i, (name, does, sources) in enumerate(nodes)
     )
 
 
 def flow(
-    wires: Sequence[Wire],
+    nodes: Sequence[FlowNode],
     x: T,
     through: Callable[[str, Any, T], T],
     merged: Callable[[Merge, List[T], Tuple[str, ...]], T],
@@ -59,7 +59,7 @@ def flow(
     A value is freed once no later node takes it.
 
     Args:
-        wires: the nodes, ``Container.wires``.
+        nodes: as in ``Container.flow_nodes``.
         x: what enters the container.
         through: function (name, layer, value) of a layer: the value that leaves it.
         merged: function (merge, values, names of their sources) of a merge: the merged value.
@@ -68,7 +68,7 @@ def flow(
         what leaves the last node; ``x`` if there is none.
     """
     held = {INPUT: x}
-    for name, does, sources, merges, done in wires:
+    for name, does, sources, merges, done in nodes:
         if merges:
             x = merged(does, [held[source] for source in sources], sources)
             for source in done:
@@ -82,15 +82,15 @@ def flow(
     return x
 
 
-def staged(wires: Sequence[Wire], stages: Sequence[Stage]) -> List[Wire]:
-    """The wires with stages instead of the layers that these cover."""
+def staged(nodes: Sequence[FlowNode], stages: Sequence[Stage]) -> List[FlowNode]:
+    """The nodes with stages instead of the layers that these cover."""
     by_first = {stage.covers[0]: stage for stage in stages}
-    result: List[Wire] = []
-    for wire in wires:
-        if wire.merges:
-            result.append(wire)
+    result: List[FlowNode] = []
+    for node in nodes:
+        if node.merges:
+            result.append(node)
             continue
-        stage = by_first.get(wire.name)
+        stage = by_first.get(node.name)
         if stage is not None:  # it has the sources of its first layer and the name of its last; others are inside it
-            result.append(Wire(stage.covers[-1], stage, wire.sources, False, wire.done))
+            result.append(FlowNode(stage.covers[-1], stage, node.sources, False, node.done))
     return result

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, Union, cast, g
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import float64
-from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Tree, layer_name, over_time
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Tree, as_batch, layer_name
 from spikecore.api.core.sizes import Sizes, is_size, map_names, spread
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.layers.spatial import Spatial
@@ -37,7 +37,7 @@ class Resizing(Spatial):
         raise NotImplementedError
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
-        return over_time(engine.xp, lambda flat: self._resized(engine, flat), x), buffers
+        return as_batch(engine.xp, lambda flat: self._resized(engine, flat), x), buffers
 
 
 # ---- upsampling ----------------------------------------------------------------------------------------------------

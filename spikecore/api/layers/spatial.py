@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Optional, Tuple, cast
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.initialisers import Initialiser, drawn
-from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, as_batch, layer_name
 from spikecore.api.core.sizes import Sizes, map_names, spread, window_shape
 from spikecore.api.core.words import Array
 from spikecore.arguments import Size
@@ -120,7 +120,7 @@ class _Conv(Spatial):
         xp = engine.xp
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
         bias = params.bias if self.bias else None
-        return over_time(xp, lambda flat: xp.conv(flat, params.weight, bias, **option), x), buffers
+        return as_batch(xp, lambda flat: xp.conv(flat, params.weight, bias, **option), x), buffers
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class _Pool(Spatial):
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         pool = getattr(engine.xp, self.word)
-        return over_time(engine.xp, lambda flat: pool(flat, self.kernel_size, self.stride, self.padding), x), buffers
+        return as_batch(engine.xp, lambda flat: pool(flat, self.kernel_size, self.stride, self.padding), x), buffers
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,6 @@ def _note_shapes(layer: Layer, shape: Shape, path: str, shapes: Dict[str, Shape]
         def through(name: str, child: Layer, shape: Shape) -> Shape:
             return _note_shapes(child, shape, f"{path}.{name}" if path else name, shapes)
 
-        flow(layer.wires, shape, through, lambda merge, given, names: merge.shape(given, names))
+        flow(layer.flow_nodes, shape, through, lambda merge, given, names: merge.shape(given, names))
     shapes[path] = out
     return out

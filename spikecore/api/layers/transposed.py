@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Optional, Tuple, cast
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.initialisers import Initialiser
-from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Tree, layer_name, over_time
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Tree, as_batch, layer_name
 from spikecore.api.core.sizes import Sizes, spread
 from spikecore.api.core.windows import placed_size
 from spikecore.api.core.words import Array
@@ -88,7 +88,7 @@ class _ConvTranspose(Spatial):
             wide = xp.pad(flat, ((0, 0), (0, 0), *more)) if any(n for _, n in more) else flat
             return xp.conv_transpose(wide, params.weight, bias, groups=self.groups, **option)
 
-        return over_time(xp, convolved, x), buffers
+        return as_batch(xp, convolved, x), buffers
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def bptt(
     loss = ce_rate_loss() if loss is None else loss
     feed = Feed(num_steps, encoder, time_axis)
     values, steps = _fed(model, x, feed)
-    targets = feed.aims(model.engine, loss, targets)
+    targets = feed.targets(model.engine, loss, targets)
     check_targets(model.engine, loss, values, steps, targets, model.classes, None)
     host = model.engine.to_numpy
     state = model.state()
@@ -223,7 +223,7 @@ def _forward_in_time(
     if not streams(x):
         x, constant = _fed(model, x, feed)
         pieces: Iterable[Any] = [x]
-        targets = feed.aims(engine, loss, targets)
+        targets = feed.targets(engine, loss, targets)
         check_targets(engine, loss, x, constant, targets, model.classes, None)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
     elif feed.encoder is not None or feed.time_axis != 0:

@@ -80,7 +80,7 @@ class Neuron(ByKeyword, Stepper):
 
     @property
     def _told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
-        """The fields that print even with their defaults, see ``Concise``: the decays."""
+        """The fields that print even with their defaults, see ``Concise``: those with ``bounds``, mostly decays."""
         return tuple(self.bounds)
 
     @classmethod

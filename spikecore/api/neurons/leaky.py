@@ -57,7 +57,7 @@ class Leaky(Parallel, Membrane):
         spikes, mem = self.fire(engine, params, self.reset_after(params, mem, reset))
         return spikes, State(mem=mem)
 
-    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:  # all steps at once
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:  # ``parallel``: all steps
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Dict, Optional, Tuple
 from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
-from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, as_batch, linear
 from spikecore.api.core.sizes import at_least_one, spread
 from spikecore.api.core.windows import window_counts
 from spikecore.api.core.words import Array
@@ -196,7 +196,7 @@ class SConv2dLSTM(_Gated):
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": 1}
         bias = params.bias if self.bias else None
-        return over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, bias, **option), x)
+        return as_batch(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, bias, **option), x)
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return super().rest(engine, params, x[:, : self.out_channels, ...])

@@ -41,7 +41,7 @@ class Membrane(Neuron):
 
         "subtract"           U[t] = F[t] - R[t] theta
         "subtract_decayed"   U[t] = F[t] computed from U[t-1] - R[t] theta, so that beta theta is subtracted
-        "zero"               U[t] = (1 - R[t]) F[t]; in Leaky F[t] computed from (1 - R[t]) U[t-1]: the input is kept
+        "zero"               U[t] = (1 - R[t]) F[t]; in Leaky, IF and others F[t] from (1 - R[t]) U[t-1]: keeps input
         "none"               U[t] = F[t]
 
     With ``reset_delay=False`` the spike resets the membrane in the same step, and the reset is differentiated through
@@ -68,7 +68,7 @@ class Membrane(Neuron):
     state_quant: Optional[Quantiser] = None
 
     resets: ClassVar[Tuple[str, ...]] = get_args(Reset)
-    zero_keeps_input: ClassVar[bool] = False
+    zero_keeps_input: ClassVar[bool] = False  # whether "zero" acts on U[t-1] before the update, not on F[t]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,7 +90,7 @@ class Membrane(Neuron):
         return cast(engine, before > params.threshold)
 
     def reset_before(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
-        """The membrane after delayed resets that act before the update: "subtract_decayed", and "zero" in ``Leaky``."""
+        """The membrane after delayed resets before the update: "subtract_decayed", "zero" with ``zero_keeps_input``."""
         if reset is not None and self.reset_mechanism == "subtract_decayed":
             return before - reset * params.threshold
         if reset is not None and self.reset_mechanism == "zero" and self.zero_keeps_input:
@@ -98,7 +98,7 @@ class Membrane(Neuron):
         return before
 
     def reset_after(self, params: Params, mem: Array, reset: Optional[Array]) -> Any:
-        """The membrane after those delayed resets that act after the update: "subtract", and mostly "zero"."""
+        """The membrane after delayed resets that act after the update: "subtract", and other neurons' "zero"."""
         if reset is not None and self.reset_mechanism == "subtract":
             return mem - reset * params.threshold
         if reset is not None and self.reset_mechanism == "zero" and not self.zero_keeps_input:

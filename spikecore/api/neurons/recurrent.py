@@ -11,7 +11,8 @@ from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.parameters import FixedArray, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
 from spikecore.api.core.words import Array
-from spikecore.api.layers.linear import Conv2d, Dropout, Linear
+from spikecore.api.layers.linear import Dropout, Linear
+from spikecore.api.layers.spatial import Conv2d
 from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper

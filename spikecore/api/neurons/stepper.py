@@ -27,9 +27,9 @@ class RunStart(NamedTuple):
 class Stepper(Layer):
     """A layer that runs over time through ``Engine.scan``: a neuron, or a wrapper around one."""
 
-    # whether ``run`` is ``begin`` followed by ``over_time``; False by itself in a class that overrides one of them
+    # whether ``run`` is ``begin``, then ``over_time``: False by itself in a class with its own ``run`` or ``over_time``
     scans: ClassVar[bool] = True
-    recurs: ClassVar[bool] = False  # whether its field ``connection`` leads from its spikes back to its input
+    recurs: ClassVar[bool] = False  # whether it is a wrapper whose ``connection`` leads from spikes back to input
 
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
@@ -90,7 +90,7 @@ class Stepper(Layer):
     def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> RunStart:
         """Prepare parameters, project the input, and check or make the first state of a run over time."""
         prepared = self.prepare(run.engine, params)
-        current = self.project(run.engine, prepared, x)  # the input as a current, in the neuron's sense
+        current = self.project(run.engine, prepared, x)  # what it integrates: x, or x times weights of its own
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
         start = self.before_first(run, state, resting)
         noise = run.train and self.stochastic
@@ -168,7 +168,7 @@ class Noisy(InputWrapper):
     """A neuron whose input carries, on a last axis, the current and the noise of each step.
 
     Args:
-        neuron: the neuron; its ``fires`` finds the noise among the parameters.
+        neuron: the neuron; its ``spike`` finds the noise among the parameters.
     """
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:

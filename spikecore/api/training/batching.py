@@ -90,7 +90,7 @@ class Feed:
         axis = self.time_axis % x.ndim
         return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
 
-    def aims(self, engine: Any, loss: Any, targets: Any) -> Any:
+    def targets(self, engine: Any, loss: Any, targets: Any) -> Any:
         """The targets of a batch as a loss takes them: time, if they vary in time, as the first axis."""
         if self.time_axis == 0 or not varies(loss):
             return targets

@@ -73,7 +73,7 @@ def plan_of(model: Any, batch: Any, loss: Any, optimizer: Any, feed: Feed, budge
         ValueError: the budget cannot be kept; says which one can.
     """
     x, steps = feed(model.engine, batch[0], model.input_shape, Key((model.seed, "plan")))
-    targets = feed.aims(model.engine, loss, batch[1])
+    targets = feed.targets(model.engine, loss, batch[1])
     state = {**model.state(), "optimizer": {}, "step": 0}
     with model.engine.isolated():
         how: Any = (model.network, model.engine, model.input_shape, state, loss, optimizer)

@@ -124,7 +124,7 @@ def executor_from(
 
 
 class NetworkExecutor(Executor, GradientAccess):
-    """Weights, buffers and optimiser of one network on one engine.
+    """Weights, buffers and optimiser of one network on one engine; ``guarded`` and others: see ``GradientAccess``.
 
     Args:
         engine: the engine.
@@ -201,7 +201,7 @@ class NetworkExecutor(Executor, GradientAccess):
             self.update()
         return loss, out
 
-    def collect(self, figures: Sequence[float]) -> List[float]:  # a subclass for several ranks adds up the gradients
+    def collect(self, figures: Sequence[float]) -> List[float]:  # the numbers alone: a subclass adds up gradients
         self.added, *sums = self.ranks.sums([self.added, *figures])
         return sums
 
@@ -279,7 +279,7 @@ class NetworkExecutor(Executor, GradientAccess):
         self.steps_done += 1
         for name, grad in gradients.items():
             params[name], arrays = self.updated(self.trained[name], params[name], grad, before[name])
-            before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 widens scalars
+            before[name] = {slot: asarray(x) for slot, x in arrays.items()}  # NumPy 1 makes scalars float64
         self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))
 
     def note_squares(self, squares: Squares) -> None:

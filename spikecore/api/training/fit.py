@@ -102,7 +102,7 @@ def fit(
             batch. ``epochs`` then includes the epochs that are done, so the same call with ``resume=True`` completes
             the fit. The optimiser must be the same, except for ``lr`` and ``clip_norm``. The result is
             bit-identical to an uninterrupted run if the batches of epoch e depend on e alone, as in a ``Loader`` or a
-            list. False resets the optimiser's moments.
+            list. False resets the optimiser's moments. None, the default: a new fit; moments as under ``optimizer``.
         progress: True or False forces a progress bar over all epochs on or off; it has the epoch, the loss, the metrics
             and the time left, and needs tqdm. None, the default, shows one on a terminal and in a notebook.
 

@@ -58,7 +58,7 @@ def operations(network: Layer, shape: Shape) -> int:
         counts.extend(multiplied(a, b) for a, b in merge.products(xp, ones, before=2))
         return merge.shape(shapes, names)
 
-    flow(network.wires, shape, through, merged)
+    flow(network.flow_nodes, shape, through, merged)
     return sum(counts)
 
 

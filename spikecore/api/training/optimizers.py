@@ -24,11 +24,12 @@ TINY = 2.0**-126  # the smallest normal number of float32
 class _Ranged(Concise, Checked):
     """Base of descriptions whose numbers have a range."""
 
-    def _check(self, name: str, value: Optional[float], low: float, high: float, above: bool = False) -> None:
-        """Refuse a value outside [low, high), or with ``above`` outside (low, high)."""
+    def _check(self, name: str, value: Optional[float], low: float, high: float, ends: str = "[)") -> None:
+        """Refuse a value outside [low, high); ``ends`` says which ends belong to the range, e.g. "(]" the upper one."""
         number = isinstance(value, (int, float)) and is_finite(value)
-        if not number or not low <= value < high or (above and value == low):  # type: ignore[operator]
-            allowed = f"{'(' if above else '['}{low:g}, {high:g})"
+        outside = (value == low and ends[0] == "(") or (value == high and ends[1] == ")")
+        if not number or not low <= value <= high or outside:  # type: ignore[operator]
+            allowed = f"{ends[0]}{low:g}, {high:g}{ends[1]}"
             raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in {allowed}")
 
 
@@ -107,7 +108,7 @@ class Optimizer(_Ranged):
         self._check("lr", self.lr, 0.0, math.inf)
         self._check("weight_decay", self.weight_decay, 0.0, math.inf)
         if self.clip_norm is not None:
-            self._check("clip_norm", self.clip_norm, 0.0, math.inf, above=True)
+            self._check("clip_norm", self.clip_norm, 0.0, math.inf, "()")
         several = isinstance(self.groups, (tuple, list))
         if not several or not all(isinstance(group, Group) for group in self.groups):
             kind = type(self).__name__
@@ -160,7 +161,7 @@ class Optimizer(_Ranged):
 
     @property
     def slots(self) -> Tuple[str, ...]:
-        """Names of the arrays that the optimiser stores for each parameter."""
+        """Names of the arrays that are stored for each parameter; the argument ``slots`` has them by name."""
         return ()
 
     def update(
@@ -227,7 +228,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("momentum", self.momentum, 0.0, 1.0)
-        self._check("dampening", self.dampening, 0.0, 1.0 + 1e-12)
+        self._check("dampening", self.dampening, 0.0, 1.0, "[]")
         if not isinstance(self.nesterov, bool):
             raise ValueError(f"SGD: nesterov={self.nesterov!r} must be True or False")
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
@@ -280,7 +281,7 @@ class Adam(Optimizer):
         object.__setattr__(self, "betas", tuple(self.betas))
         for beta in self.betas:
             self._check("betas", beta, 0.0, 1.0)
-        self._check("eps", self.eps, 0.0, math.inf, above=True)
+        self._check("eps", self.eps, 0.0, math.inf, "()")
 
     @property
     def slots(self) -> Tuple[str, ...]:
@@ -356,7 +357,7 @@ class RMSprop(Optimizer):
         super().__post_init__()
         for name in ("alpha", "momentum"):
             self._check(name, getattr(self, name), 0.0, 1.0)
-        self._check("eps", self.eps, 0.0, math.inf, above=True)
+        self._check("eps", self.eps, 0.0, math.inf, "()")
 
     @property
     def slots(self) -> Tuple[str, ...]:

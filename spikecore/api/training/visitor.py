@@ -85,7 +85,7 @@ class Visitor(abc.ABC):
             self.note_products(run.path, layer, merge.products(self.engine.xp, signals, before=2))
             return merge.merge(self.engine.xp, signals, before=2)
 
-        return flow(layer.wires, x, through, merged)
+        return flow(layer.flow_nodes, x, through, merged)
 
     @abc.abstractmethod
     def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.layer import Init, Key, Layer, Params, Shape, Stateless, Tree, computes_as, over_time
+from spikecore.api.core.layer import Init, Key, Layer, Params, Shape, Stateless, Tree, as_batch, computes_as
 from spikecore.api.layers.containers import Container, with_children
 from spikecore.api.layers.spatial import MAX_POOLS, MaxPool1d, MaxPool2d, MaxPool3d
 
@@ -35,7 +35,7 @@ class ClearMaximum(Stateless):
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         y, buffers = self.pool.apply(engine, params, buffers, x, train=train, key=key)
-        fixed, weight = engine.stop_gradient(y), over_time(engine.xp, self._weight(engine), engine.stop_gradient(x))
+        fixed, weight = engine.stop_gradient(y), as_batch(engine.xp, self._weight(engine), engine.stop_gradient(x))
         return fixed + weight * (y - fixed), buffers
 
     def _weight(self, engine: Engine) -> Any:

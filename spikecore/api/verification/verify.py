@@ -90,9 +90,9 @@ def verify(
         x: the inputs of one batch, as for ``fit``.
         targets: the targets of the batch.
         loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
-        against: the reference engine or its name. None, the default: "numpy", for a model on "numpy" "torch" if it is
-            installed. Without torch, the model's kernels are compared with its loop, and only finite differences are
-            independent.
+        against: the reference engine or its name. None, the default: "numpy"; for a model that itself runs on "numpy",
+            "torch" if it is installed. Without torch, the model's kernels are compared with its loop, and only finite
+            differences are independent.
         num_steps, encoder, time_axis: as in ``fit``.
         lengths: number of steps of each sample that count, as in the batches of ``fit``; None, the default: all.
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
@@ -141,7 +141,7 @@ def verify(
         _differences(report, problem, reference)
     if engine.dtype != "float64":
         compare(report, engine.dtype, problem, engine, with_dtype(reference, engine.dtype))
-    if engine is not model.engine:
+    if engine is not model.engine:  # else it has no option that approximates, see ``exact``
         approximation(report, problem, model.engine, engine)
     for name, layer in walk(model.network):
         if layer.state:
@@ -189,7 +189,7 @@ def _problem(
         reference, reference.asarray(reference.to_numpy(x)), model.input_shape, Key((model.seed, "verify", "encoder"))
     )
     model.build(tuple(values.shape[2:]))
-    labels = reference.to_numpy(feed.aims(reference, loss, reference.to_numpy(targets)))
+    labels = reference.to_numpy(feed.targets(reference, loss, reference.to_numpy(targets)))
     count = lengths_of(reference, lengths, values, steps)
     check_targets(reference, loss, values, steps, labels, model.classes, count)
     state = model.state()

@@ -44,7 +44,7 @@ def check_model(
     in_parts = way.update_every is not None
     subject = Subject(engine, model.network, params, buffers, loss, optimizer, way.window, in_parts)
     total = int(x.shape[0]) if steps is None else steps
-    targets_by_step = targets_of(engine, loss, feed.aims(engine, loss, host(targets)), total, int(x.shape[1]))
+    targets_by_step = targets_of(engine, loss, feed.targets(engine, loss, host(targets)), total, int(x.shape[1]))
     every = min(way.update_every or total, total)
     first_part = (x[:every], None) if steps is None else (x, every)
     report = check_network(subject, first_part[0], targets_by_step.between(0, every), first_part[1])

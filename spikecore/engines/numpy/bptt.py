@@ -143,7 +143,7 @@ class Scan:
     ) -> None:
         self.engine, self.stepper, self.steps, self.window = engine, stepper, steps, window
         self.kept, self.every = kept, every
-        # the first step of the segment whose states are in memory, and these states
+        # the first step of the segment whose states are in memory, and these states; none yet: every step is before it
         self.segment: Tuple[int, List[Any]] = (0, kept) if every == 1 else (steps, [])
         self.params, self.state, self.inputs = params, state, inputs
 

@@ -147,9 +147,9 @@ class NumpyEngine(Scans, ArrayEngine):
         steps: Any,
         repeating: bool,
         record: Any,
-        weight: Any = (),
+        weight_shape: Any = (),
     ) -> Any:
-        """The kernels for a run, or None where the loop is to run it; ``weight`` is the shape of a readout's, or ()."""
+        """The kernels for a run, or None where the loop is to run it; ``weight_shape`` is that of a readout, or ()."""
         overridden = type(self).step is not NumpyEngine.step  # a kernel would bypass the subclass's step
         if self.fused is False or (overridden and self.fused == "auto"):
             return None
@@ -160,7 +160,7 @@ class NumpyEngine(Scans, ArrayEngine):
         options: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
         terms = Terms(self.fused, self.dtype, least_neuron_steps(repeating), self.target, **options)
         wanted, constant = wanted_of(inputs, params, state), inputs.shape[0] == 1 and shape[0] > 1
-        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, wanted, constant)
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight_shape, wanted, constant)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step of a neuron on plain arrays."""

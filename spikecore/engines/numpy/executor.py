@@ -19,12 +19,12 @@ class NumpyExecutor(NetworkExecutor):
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
-        # a compiled stream that the next call of ``run_events`` can use, and the weights that it was made with
+        # a compiled ``Stream`` that the next call of ``run_events`` can use, and the weights that it was made with
         self._spare: Optional[Tuple[Any, Stream]] = None
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         # ``slots`` are the optimiser's arrays of this parameter, not slots of a tape. A compiled kernel pays off for
-        # parameters of at least REPEATED entries; for runs in training, the same number of neuron-steps.
+        # parameters of at least REPEATED entries; the number is also that of neuron-steps for runs in training.
         engine: Any = self.engine
         if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
             from spikecore.api.core.recorder import Untraceable

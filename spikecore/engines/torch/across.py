@@ -64,7 +64,7 @@ def sync_statistics(engine: Any, ranks: Any, whole: int) -> Any:
 
     other = copy.copy(engine)
     other.xp = Vocabulary(**{**vars(engine.xp), "moments": shared, "batch_norm": batch_norm})
-    other.extras, other.shared = (BatchProcesses(whole), *engine.extras), True
+    other.extras, other.batch_on_ranks = (BatchProcesses(whole), *engine.extras), True
     return other
 
 

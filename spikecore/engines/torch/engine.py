@@ -31,7 +31,7 @@ from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_functorch, read_by_dynamo, unwrapped_values
 from spikecore.engines.torch.namespace import words
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
-from spikecore.engines.torch.ranks import divides
+from spikecore.engines.torch.ranks import can_divide
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
@@ -69,7 +69,7 @@ class TorchEngine(Scans, Engine):
     checkpoint_layers: Optional[int] = None
     runs_modules: bool = True  # whether layers may be modules of torch
     gathers: bool = False  # whether weights are divided among ranks, so that each layer gathers its own
-    shared: bool = False  # whether the samples of a batch are on several ranks
+    batch_on_ranks: bool = False  # whether the samples of a batch are on several ranks
     functions: Any = None  # where ``torch.compile`` is asked for: the compiled functions of a network
 
     def __init__(
@@ -138,8 +138,8 @@ class TorchEngine(Scans, Engine):
 
     def isolated(self) -> ContextManager[Any]:
         contexts, kind = ExitStack(), torch.device(self.device).type
-        if not torch.is_grad_enabled():  # in inference mode, too, whose tensors can never be differentiated
-            contexts.enter_context(torch.inference_mode(False))  # enables gradients in both cases
+        if not torch.is_grad_enabled():  # under no_grad, or in inference mode, whose tensors have no gradients
+            contexts.enter_context(torch.inference_mode(False))  # ends either and enables gradients
         if casting(kind):  # autocast would choose the types, and use cached weights from before an update
             contexts.enter_context(torch.autocast(kind, enabled=False))
         return contexts
@@ -282,7 +282,7 @@ class TorchEngine(Scans, Engine):
             engine.functions = Functions()
             return engine.compile(network, params, buffers, loss, optimizer, **options)
         if options.pop("divides", False):
-            if not divides():
+            if not can_divide():
                 raise NotImplementedError(
                     f"parallel='fsdp' needs torch 2.6, and this is {torch.__version__}: install a newer one, or train "
                     "with parallel='data'"

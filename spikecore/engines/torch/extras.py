@@ -39,7 +39,7 @@ class TorchStages(Neighbours):
         if engine.functions is not None:
             from spikecore.engines.torch.traced import traced
 
-            stages = traced(stages, chain, engine.functions, engine.shared)
+            stages = traced(stages, chain, engine.functions, engine.batch_on_ranks)
         if engine.gathers:
             from spikecore.engines.torch.gathering import gathering
 

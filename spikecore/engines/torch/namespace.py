@@ -77,8 +77,8 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
         "conv_transpose": _conv_transpose,
         "moments": moments if lean else _moments,
         "batch_norm": batch_norm if lean else lambda x, moments, *rest, **options: in_words(x, *rest, **options),
-        "avg_pool": _pooled(_avg_pool) if lean else _avg_pool,
-        "max_pool": _pooled(_lean_max_pool) if lean else _max_pool,
+        "avg_pool": _in_maps_order(_avg_pool) if lean else _avg_pool,
+        "max_pool": _in_maps_order(_lean_max_pool) if lean else _max_pool,
         "patches": _patches,
         "unpatches": _unpatches,
         "spike": lambda u, surrogate: spike(u, surrogate, xp),  # ``xp`` is assigned below, before any call
@@ -138,7 +138,7 @@ def _lean_max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     return (max_pool2d if x.ndim == 4 else _max_pool)(x, kernel, stride, padding)
 
 
-def _pooled(pool: Callable[..., Any]) -> Callable[..., Any]:
+def _in_maps_order(pool: Callable[..., Any]) -> Callable[..., Any]:
     """A pooling whose gradient has the memory order of its maps, see ``layout.py``."""
     return lambda x, *options: pooled(lambda maps: pool(maps, *options), x)
 

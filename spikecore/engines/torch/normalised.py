@@ -148,7 +148,7 @@ class Normalised(Stage):
         """Whether the run is one for kernels, and the moments are those of this process."""
         engine, size = run.engine, math.prod(x.shape[1:]) * (x.shape[0] if run.steps is None else run.steps)
         large = engine.fused is True or size >= least_neuron_steps(run.repeating)
-        return large and has_numba() and not engine.shared and by_rows(x, (0, 1, *range(3, x.ndim)))
+        return large and has_numba() and not engine.batch_on_ranks and by_rows(x, (0, 1, *range(3, x.ndim)))
 
     def _at_once(
         self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any

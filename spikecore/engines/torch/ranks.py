@@ -21,7 +21,7 @@ def ranks_of() -> Ranks:
     return Ranks()
 
 
-def divides() -> bool:
+def can_divide() -> bool:
     """Whether the installed torch can divide weights among ranks as ``gathering.py`` needs it."""
     return tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 6)
 

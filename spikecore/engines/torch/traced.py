@@ -60,12 +60,12 @@ def check(device: str) -> None:
             ) from error
 
 
-def is_traced(layer: Layer, shared: bool) -> bool:
-    """Whether ``torch.compile`` takes a layer. ``shared``: the samples of a batch are on several ranks."""
+def is_traced(layer: Layer, batch_on_ranks: bool) -> bool:
+    """Whether ``torch.compile`` takes a layer. ``batch_on_ranks``: the samples of a batch are on several ranks."""
     if not type(layer).__module__.startswith("spikecore.api.layers."):  # a subclass may draw, or keep things
         return False
     if is_norm(layer):
-        return not (shared and layer.mixes_samples)
+        return not (batch_on_ranks and layer.mixes_samples)
     return isinstance(layer, (Linear, Flatten, GradedSpikes, Spatial))
 
 
@@ -158,14 +158,14 @@ def _function(layers: Sequence[Tuple[str, Layer]], run: Pass) -> Callable[..., A
     return through
 
 
-def traced(stages: Sequence[Stage], chain: Chain, functions: Functions, shared: bool) -> Tuple[Stage, ...]:
+def traced(stages: Sequence[Stage], chain: Chain, functions: Functions, batch_on_ranks: bool) -> Tuple[Stage, ...]:
     """Stages in which neighbouring layers without state are compiled, where a normalisation is among them. Without one
     there is nothing to gain: products and kernels stay what they are.
     """
     children, found = dict(chain), []  # type: ignore[var-annotated]
 
     def taken(stage: Stage) -> bool:
-        return all(is_traced(children[name], shared) for name in stage.covers)
+        return all(is_traced(children[name], batch_on_ranks) for name in stage.covers)
 
     for takes, group in groupby(stages, taken):
         some: List[Stage] = list(group)

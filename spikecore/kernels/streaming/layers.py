@@ -77,7 +77,7 @@ def add(plan: StreamPlan, layer: Layer, params: Params, buffers: Tree, path: str
                 raise NoKernel(f"{named(path, layer)} joins by {merge!r}, which has no kernel for a single step")
             return reduce(plan.sum, signals)
 
-        return flow(layer.wires, given, through, merged)
+        return flow(layer.flow_nodes, given, through, merged)
     if type(layer) in (CountMaxPool1d, CountMaxPool2d):
         return _count_pool(plan, layer, path, given)
     if type(layer) not in ADDERS:  # a subclass may compute something else

@@ -67,7 +67,7 @@ class GraphModule(nn.Module):
             return merge.merge(_words(signals[0].device, signals[0].dtype), signals, before=1)
 
         returned: Dict[str, Any] = {}
-        out = flow(self.layer.wires, x, through, merged)
+        out = flow(self.layer.flow_nodes, x, through, merged)
         return out if self.last is None else returned[self.last]
 
     def described(self, layers: Mapping[str, Layer]) -> Container:

@@ -188,7 +188,7 @@ class SequenceMode(TorchFunctionMode):
                 if product is not None:
                     self.say("; ".join(["on spikes as they are made", *found]))
                     return holding(self, product)
-            return self._as_one_batch(call.name, x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
+            return self._as_batch(call.name, x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
         if not (x.dim() == BATCHED.get(call.name) or (call.name == "batch_norm" and call.training is False)):
             return None
 
@@ -197,12 +197,12 @@ class SequenceMode(TorchFunctionMode):
 
         if call.func in CONV.values():
             options = {**kwargs, "last": self.last, "look": self.fused}
-            return self._as_one_batch(call.name, x, lambda flat: conv(flat, *rest, **options))
+            return self._as_batch(call.name, x, lambda flat: conv(flat, *rest, **options))
         if call.name in POOLS:
-            return self._as_one_batch(call.name, x, lambda flat: pooled(function, flat))
-        return self._as_one_batch(call.name, x, function)
+            return self._as_batch(call.name, x, lambda flat: pooled(function, flat))
+        return self._as_batch(call.name, x, function)
 
-    def _as_one_batch(self, name: str, x: SequenceTensor, function: Callable[[Any], Any]) -> Any:
+    def _as_batch(self, name: str, x: SequenceTensor, function: Callable[[Any], Any]) -> Any:
         with watched() as found:
             result = function(canonical(x.seq.flatten(0, 1)))
         self.mapped.add(name)

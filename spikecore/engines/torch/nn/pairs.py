@@ -98,12 +98,12 @@ _THRESHOLD = ("num_features", "eps", "momentum")  # the first weights of tdBN ar
 
 PAIRS = (
     Pair(nn.Linear, layers.Linear, ("in_features", "out_features"), bias=True),
-    Pair(nn.Conv1d, layers.Conv1d, _CONV, _ZEROS, bias=True),
-    Pair(nn.Conv2d, layers.Conv2d, _CONV, _ZEROS, bias=True),
-    Pair(nn.MaxPool1d, layers.MaxPool1d, _POOL, _MAX),
-    Pair(nn.MaxPool2d, layers.MaxPool2d, _POOL, _MAX),
-    Pair(nn.AvgPool1d, layers.AvgPool1d, _POOL, _AVG),
-    Pair(nn.AvgPool2d, layers.AvgPool2d, _POOL, _AVG),
+    Pair(nn.Conv1d, spatial.Conv1d, _CONV, _ZEROS, bias=True),
+    Pair(nn.Conv2d, spatial.Conv2d, _CONV, _ZEROS, bias=True),
+    Pair(nn.MaxPool1d, spatial.MaxPool1d, _POOL, _MAX),
+    Pair(nn.MaxPool2d, spatial.MaxPool2d, _POOL, _MAX),
+    Pair(nn.AvgPool1d, spatial.AvgPool1d, _POOL, _AVG),
+    Pair(nn.AvgPool2d, spatial.AvgPool2d, _POOL, _AVG),
     Pair(nn.Conv3d, spatial.Conv3d, _CONV, _ZEROS, bias=True),
     Pair(nn.MaxPool3d, spatial.MaxPool3d, _POOL, _MAX),
     Pair(nn.AvgPool3d, spatial.AvgPool3d, _POOL, _AVG),
