@@ -76,25 +76,25 @@ def marked(value: Any, origins: Dict[str, str], other: str, path: str = "") -> A
 def lines_of(text: str) -> Dict[str, int]:
     """The line, from 1, of each single value in the text of a TOML file, by dotted key.
 
-    A TOML parser does not tell lines. So each statement is parsed below the headers before it, which say of which table
-    it is, and one of several lines after each of them, with the brackets closed that are open there: a value that
-    appears stands on this line. Where that is no TOML even so, as inside of a text of several lines, the value counts
-    as that of the line with its end.
+    A TOML parser does not tell lines. So each statement is parsed alone, and one of several lines after each of them,
+    with the brackets closed that are open there: a value that appears stands on this line. Where that is no TOML even
+    so, as inside of a text of several lines, the value counts as that of the line with its end.
     """
     found: Dict[str, int] = {}
-    headers: List[str] = []
+    table = ""  # the dotted key of the one to which statements belong
+    entries: Dict[str, int] = {}  # by dotted key of a list of tables: the place of its last
     statement: List[str] = []  # the lines of one that has not ended
     open_brackets = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if not statement and line.lstrip().startswith("["):  # of those before it, entries of lists are counted
-            headers = [*(header for header in headers if header.lstrip().startswith("[[")), line]
+        if not statement and line.lstrip().startswith("["):
+            table = _table_of(line, entries)
             continue
         statement.append(line)
         for bracket in re.findall(r"[\[\]{}]", NO_BRACKETS.sub("", line)):
             open_brackets = open_brackets + bracket if bracket in "[{" else open_brackets[:-1]
-        values = _values([*headers, *statement, open_brackets[::-1].translate(CLOSING)])
+        values = _values([*statement, open_brackets[::-1].translate(CLOSING)], table)
         if values is None:  # brackets in a text of several lines are none
-            values = _values([*headers, *statement])
+            values = _values(statement, table)
             open_brackets = open_brackets if values is None else ""
         for key in values or ():
             found.setdefault(key, number)
@@ -103,10 +103,23 @@ def lines_of(text: str) -> Dict[str, int]:
     return found
 
 
-def _values(lines: List[str]) -> Optional[Dict[str, Any]]:
-    """The single values in these lines; None if they are no TOML."""
+def _table_of(header: str, entries: Dict[str, int]) -> str:
+    """The dotted key of the table below a header. The entries of lists of tables are counted."""
+    part, place = tomllib.loads(header), ""
+    while part:
+        [(name, inner)] = part.items()
+        place = dotted(place, name)
+        if isinstance(inner, list):
+            entries[place] = entries.get(place, -1) + 1
+        part = inner[0] if isinstance(inner, list) else inner
+        place = f"{place}.{entries[place]}" if place in entries else place
+    return place
+
+
+def _values(lines: List[str], table: str) -> Optional[Dict[str, Any]]:
+    """The single values in these lines of a table; None if they are no TOML."""
     try:
-        return leaves(tomllib.loads("\n".join(lines)))
+        return leaves(tomllib.loads("\n".join(lines)), table)
     except ValueError:
         return None
 

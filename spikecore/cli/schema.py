@@ -71,7 +71,7 @@ LEARNED: Dict[str, Tuple[Any, str, Tuple[str, ...]]] = {
 class Section(BaseModel):
     """A table of a run file: unknown keys and values of a wrong type are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, defer_build=True)
 
 
 class Kind(Section):
@@ -133,7 +133,7 @@ def model_of(
     name: str, target: Callable[..., Any], fields: Dict[str, Tuple[Any, Any]], base: Type[Kind] = Kind, **kind: Any
 ) -> Type[Kind]:
     """A model with these (type, default) that makes objects by calling ``target``."""
-    model = create_model(name, __base__=base, **{**kind, **fields})  # type: ignore[call-overload]
+    model = create_model(name, __base__=base, __module__=__name__, **{**kind, **fields})  # type: ignore[call-overload]
     model.target, model.__doc__ = target, target.__doc__
     return model
 
@@ -201,7 +201,6 @@ def own_model(name: str, bases: Tuple[type, ...], functions: bool) -> Type[Kind]
         except TypeError as error:  # an annotation without a value
             raise ValueError(f"{name!r}: {error}") from None
         MODELS[name] = model_of(name, target, fields, kind=(Literal[name], name))  # type: ignore[valid-type]
-        MODELS[name].model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "LayerOrMerge": LayerOrMerge})
     return MODELS[name]  # type: ignore[no-any-return]
 
 
@@ -363,8 +362,6 @@ LAYER_MODELS, MERGE_MODELS = (
 )
 AnyLayer = one_of(LAYER_MODELS, "kind", own=(Layer,))
 LayerOrMerge = one_of((*LAYER_MODELS, *MERGE_MODELS), "kind", own=(Layer, Merge))
-for _model in LAYER_MODELS:
-    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "LayerOrMerge": LayerOrMerge})
 
 AnyEncoder = tagged(
     {

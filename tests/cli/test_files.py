@@ -117,6 +117,23 @@ def test_values_of_several_lines_count_where_they_end():
     assert lines_of(text) == expected
 
 
+def test_lists_of_tables_within_lists_of_tables_are_counted_apart():
+    text = "[[a]]\nb = 1\n[[a.c]]\nd = 1\n[[a.c]]\nd = 2\n[[a]]\n[a.e.'f.g']\nh = 1\n[[a.c]]\nd = 3\n[i]\na = 1\n"
+    assert list(lines_of(text)) == list(leaves(tomllib.loads(text)))
+    assert list(lines_of(text).values()) == [2, 4, 6, 9, 11, 13]
+
+
+def test_each_line_is_parsed_once_however_many_tables_are_before_it(monkeypatch):
+    """A file of twice as many layers takes twice as long, and not four times."""
+    seen, loads = [], tomllib.loads
+    text = "[[network.layers]]\nkind = 'Leaky'\nbeta = 0.9\n" * 50
+    monkeypatch.setattr(tomllib, "loads", lambda text: seen.append(text) or loads(text))
+    lines = lines_of(text)
+    assert list(lines) == list(leaves(loads(text)))
+    assert len(seen) == len(text.splitlines())
+    assert sum(map(len, seen)) <= len(text)
+
+
 @pytest.mark.parametrize(
     "value",
     [

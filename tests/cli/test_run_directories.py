@@ -25,26 +25,73 @@ from spikecore.cli import lock, pictures  # noqa: E402
 from spikecore.cli import run_directory as runs  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
 from spikecore.cli.exit_codes import DATA  # noqa: E402
+from tests.training.parallel_rig import ended, forked, nursery  # noqa: E402
 
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["network.layers.0.out_features=4", "network.layers.2.in_features=4", "encoder.num_steps=2", "train.epochs=1"]
 TINY += ["data.batch_size=512"]
 SETS = [word for one in TINY for word in ("--set", one)]
-TRAIN = "-m", "tests.cli.without_pictures", "train"
+FILES = 4  # that such a run writes one after the other
 HOLD = (
     "import sys, pathlib, spikecore.cli.lock as lock\n"
     "with lock.owned(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
 )
 
 
-def start(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    return subprocess.Popen([sys.executable, *map(str, arguments)], **pipes, text=True, env=environment)
-
-
 def job(directory=None, *sets):
     return runs.TrainingRun(config.read(RUN_FILE, "numpy", [*TINY, *sets]), directory, RUN_FILE.name)
+
+
+def command(*arguments):
+    """The command line with pictures left out, which the caller runs in a process of its own."""
+
+    def run():
+        from tests.cli.without_pictures import main
+
+        main(["train", str(RUN_FILE), *SETS, "-e", "numpy", *map(str, arguments)])
+
+    return run
+
+
+def killed_at(file):
+    """A training that dies when it has written so many files, and begins to put the next in its place."""
+
+    def run():
+        replace, left = os.replace, [file]
+
+        def dies(source, target):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target)
+
+        os.replace = dies
+        command("--out", f"killed{file}")()
+
+    return run
+
+
+def at_once(folder, count):
+    """In the nursery: so many commands, each of which finds a directory for itself."""
+    os.chdir(folder)
+    return ended(forked([command("-s", f"seed={i}") for i in range(int(count))], folder, "at once"))
+
+
+def scenarios(folder):
+    """In the nursery: an unharmed run, and what came of each attack, as JSON."""
+    os.chdir(folder)
+    with pytest.raises(SystemExit, match="0"):
+        command("--out", "whole")()  # in this process, so that the forks have all that it imports
+    found = {"at once": at_once(folder, 3)}
+    found["one"] = ended(forked([command("--out", "one")] * 3, folder, "one"))
+    found["killed"] = ended(forked([killed_at(file) for file in range(FILES)], folder, "killed"))
+    print(json.dumps({name: {"codes": world.by_rank(), "said": world.said} for name, world in found.items()}))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("attacked")
+    return folder, json.loads(nursery(__name__, "scenarios", folder).splitlines()[-1])
 
 
 def train(*arguments):
@@ -73,14 +120,8 @@ def test_a_full_disk_names_the_file_and_the_command(monkeypatch, capsys):
     assert len(Path("out/history.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
-def test_trainings_started_at_once_have_directories_of_their_own(count):
-    """C2: several commands at once; each keeps its run file, its model, its history."""
-    commands = [(*TRAIN, RUN_FILE, *SETS, "-e", "numpy", "-s", f"seed={i}") for i in range(count)]
-    started = [start(*command) for command in commands]
-    said = [one.communicate() for one in started]
-    assert [one.returncode for one in started] == [0] * count, said
-    directories = sorted(Path("runs").iterdir())
+def check_each_has_its_own(folder, count):
+    directories = sorted((folder / "runs").iterdir())
     assert [path.name for path in directories] == [f"demo-00{i}" for i in range(1, count + 1)]
     seeds = []
     for path in directories:
@@ -94,14 +135,27 @@ def test_trainings_started_at_once_have_directories_of_their_own(count):
     assert sorted(seeds) == list(range(count))
 
 
-def test_one_directory_named_by_several_is_given_to_one():
-    """C2: --out DIR of six commands: one trains there, the others say who does."""
-    started = [start(*TRAIN, RUN_FILE, *SETS, "-e", "numpy", "--out", "one") for _ in range(3)]
-    errors = [one.communicate()[1] for one in started]
-    assert sorted(one.returncode for one in started) == [0, cli.USAGE, cli.USAGE], errors
-    for one, error in zip(started, errors):
-        assert one.returncode == 0 or "one: process " in error or "--out one already exists" in error
-    assert (Path("one") / "result.json").exists()
+def test_trainings_started_at_once_have_directories_of_their_own(done):
+    """C2: several commands at once; each keeps its run file, its model, its history."""
+    folder, found = done
+    assert found["at once"]["codes"] == [0] * 3, found["at once"]["said"]
+    check_each_has_its_own(folder, 3)
+
+
+@pytest.mark.slow
+def test_six_trainings_started_at_once_have_directories_of_their_own(tmp_path):
+    nursery(__name__, "at_once", tmp_path, 6)
+    check_each_has_its_own(tmp_path, 6)
+
+
+def test_one_directory_named_by_several_is_given_to_one(done):
+    """C2: --out DIR of several commands: one trains there, the others say who does."""
+    folder, found = done
+    codes, said = found["one"]["codes"], found["one"]["said"]
+    assert sorted(codes) == [0, cli.USAGE, cli.USAGE], said
+    for code, error in zip(codes, said):
+        assert code == 0 or "one: process " in error or "--out one already exists" in error
+    assert (folder / "one" / "result.json").exists()
 
 
 def test_numbers_are_taken_once():
@@ -136,7 +190,9 @@ def test_an_owner_that_has_not_written_its_name_yet_is_waited_for(tmp_path):
 
 def test_a_lock_names_its_owner_and_ends_with_it(tmp_path):
     """C2: a living owner is named; what a dead one left behind is taken over."""
-    owner = start("-c", HOLD, tmp_path)
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    owner = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], **pipes, text=True, env=environment)
     assert owner.stdout.readline() == "held\n"
     with pytest.raises(lock.Occupied, match=rf"process {owner.pid} on \S+, since 20.*, is writing to it"):
         job(tmp_path).start().__enter__()
@@ -184,33 +240,15 @@ def test_a_lock_does_not_follow_links(tmp_path):
     assert (tmp_path / "precious").read_text() == "kept"
 
 
-KILL = """
-import os, signal, sys
-from spikecore.cli import command as cli
-from spikecore.api.training import checkpoint
-count, replace = int(sys.argv.pop(1)), os.replace
-def dies(source, target):
-    global count
-    count -= 1
-    if count < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = dies
-cli.main()
-"""
-
-
-@pytest.mark.parametrize("files", range(4))
-def test_a_run_killed_at_any_file_can_be_started_or_resumed(files):
+@pytest.mark.parametrize("file", range(FILES))
+def test_a_run_killed_at_any_file_can_be_started_or_resumed(done, file, monkeypatch):
     """C15: killed before the run file is there: start anew; later: resume. The result is that of an unharmed run."""
-    arguments = ("train", RUN_FILE, *SETS, "-e", "numpy", "--out")
-    dead = start("-c", KILL, files, *arguments, "out")
-    dead.communicate()
-    assert dead.returncode == -signal.SIGKILL
-    again = ["--out", "out"] if files == 0 else ["--out", "out", "--resume"]
-    assert train(*again) == 0
-    assert train("--out", "whole") == 0
-    one, other = (sc.load(Path(name) / "model.safetensors", engine="numpy") for name in ("out", "whole"))
+    folder, found = done
+    monkeypatch.chdir(folder)
+    assert found["killed"]["codes"][file] == -signal.SIGKILL
+    again = ["--out", f"killed{file}"]
+    assert train(*again, *([] if file == 0 else ["--resume"])) == 0
+    one, other = (sc.load(Path(name) / "model.safetensors", engine="numpy") for name in (again[1], "whole"))
     assert all((other.params()[name] == x).all() for name, x in one.params().items())
 
 

@@ -16,6 +16,8 @@ import spikecore
 import spikecore as sc
 import spikecore.engines.numpy.engine
 from spikecore.api.core import engines as core
+from spikecore.api.core.layer import Key
+from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.installing import to_install
 from tests import ROOT
 
@@ -92,6 +94,17 @@ def test_engines_lists_all_and_imports_none():
     script = "import sys, spikecore as sc; sc.engines(); print({'torch', 'numpy', 'cupy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
     assert found.stdout.strip() == "set()"
+
+
+def test_the_engine_of_host_data_is_made_once(monkeypatch):
+    """Functions on arrays ask for it at each call, and so does each draw of weights."""
+    made, whole = [], NumpyEngine.__init__
+    monkeypatch.setattr(NumpyEngine, "__init__", lambda self, *a, **k: made.append(self) or whole(self, *a, **k))
+    core.on_host.cache_clear()
+    for seed in range(3):
+        sc.spikegen.rate(np.full((2, 3), 0.5), 4, seed=seed)
+        sc.Sequential(sc.Linear(3, 4), sc.Leaky(beta=0.9)).init(Key((seed,)), (3,))
+    assert len(made) <= 2  # for float32 and float64
 
 
 def test_engine_of():

@@ -1,7 +1,7 @@
-"""Worlds of processes for the tests of parallel training.
+"""Processes that start at once: worlds for the tests of parallel training, and commands that meet in a folder.
 
 ``python -m tests.training.parallel_rig MODULE FUNCTION`` is a nursery: it imports everything once, calls the function,
-and that starts worlds by ``world(...)``, whose ranks are forks. A rank is there in milliseconds instead of seconds.
+and that starts processes by ``world(...)`` or ``forked(...)``: forks, which are there in milliseconds, not seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from tests import ROOT
 
@@ -95,14 +95,26 @@ def world(size: int, run: Callable[[], Any], folder: Any, name: str, **environme
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    pids = []
-    began = time.monotonic()
-    for rank in range(size):
-        pid = os.fork()
-        if pid == 0:
+
+    def ranked(rank: int) -> Callable[[], Any]:
+        def ranked_run() -> Any:
             own = {**common, "RANK": rank, "LOCAL_RANK": rank, **environment}
             os.environ.update({key: str(value) for key, value in own.items()})
-            _child(run, Path(folder) / f"{name}-{rank}.txt")
+            return run()
+
+        return ranked_run
+
+    return forked([ranked(rank) for rank in range(size)], folder, name)
+
+
+def forked(runs: Sequence[Callable[[], Any]], folder: Any, name: str) -> World:
+    """Start a process for each of these calls, all at once."""
+    pids = []
+    began = time.monotonic()
+    for index, run in enumerate(runs):
+        pid = os.fork()
+        if pid == 0:
+            _child(run, Path(folder) / f"{name}-{index}.txt")
         pids.append(pid)
     return World(pids, Path(folder), name, began)
 
@@ -129,10 +141,14 @@ def _child(run: Callable[[], Any], path: Path) -> None:
 
 def finished(size: int, run: Callable[[], Any], folder: Any, name: str, **environment: Any) -> World:
     """A world that has ended."""
-    started = world(size, run, folder, name, **environment)
+    return ended(world(size, run, folder, name, **environment))
+
+
+def ended(started: World) -> World:
+    """The same processes, after their end."""
     if not started.wait(120):
         started.stop()
-        raise AssertionError(f"{name}: {started.said}")
+        raise AssertionError(f"{started.name}: {started.said}")
     return started
 
 

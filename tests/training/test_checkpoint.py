@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -208,6 +209,17 @@ def test_any_architecture_survives_json(layer):
     again = checkpoint.build(json.loads(text), checkpoint.known_classes())
     assert again == layer
     assert hash(again) == hash(layer)
+
+
+def test_the_librarys_classes_are_looked_up_once(monkeypatch):
+    """Each save and each export asks for them: by name, among all names of two dozen modules."""
+    seen, whole = [], inspect.isabstract
+    monkeypatch.setattr(inspect, "isabstract", lambda kind: seen.append(kind) or whole(kind))
+    first = checkpoint.known_classes()
+    once = len(seen)
+    assert checkpoint.describe(sc.Leaky(beta=0.9))["class"] == "Leaky"
+    assert checkpoint.known_classes() == first
+    assert len(seen) == once
 
 
 def test_what_has_no_description_is_refused():

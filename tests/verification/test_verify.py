@@ -298,6 +298,21 @@ def test_rounding_of_a_large_loss_is_no_failure_and_no_excuse(wrong_by):
         assert slope.error <= slope.limit <= 1e-4
 
 
+def test_a_right_gradient_takes_one_step_size_where_a_wrong_one_takes_all():
+    """A difference quotient of fourth order takes four values of the loss, and each is a run of the network."""
+    engine, x = sc.get_engine("numpy", dtype="float64"), np.full(1, 0.3)
+
+    def evaluations(wrong_by):
+        seen = []
+        g = (1 + wrong_by) * np.cos(x)
+        slope = slope_along(engine, "x", x, g, np.ones(1), lambda v: seen.append(v) or np.sin(v[0]), floor=0.0)
+        assert (slope.error < 1e-9) == (wrong_by == 0.0)
+        return len(seen)
+
+    assert evaluations(0.0) == 4
+    assert evaluations(1e-3) == 4 * 6 + 1  # and the loss itself, for its rounding
+
+
 def test_recurrent_neurons_are_looked_into():
     network = sc.Sequential(sc.Linear(12, 5), sc.RLeaky(beta=0.8, linear_features=5, threshold=sc.learn(0.5)))
     assert sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6).ok

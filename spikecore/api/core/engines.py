@@ -5,6 +5,7 @@ Other packages add engines through the entry-point group ``spikecore.engines``.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -183,6 +184,12 @@ def is_host(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] in ("builtins", "numpy")
 
 
+@functools.lru_cache(maxsize=None)
+def on_host(dtype: str) -> Engine:
+    """The NumPy engine, always the same one for a dtype: nothing in it changes, and making one takes a while."""
+    return get_engine("numpy", dtype=dtype)
+
+
 def engine_of(x: Any) -> Engine:
     """The engine that ``x`` is an array of, on the device and in the dtype of ``x``; numpy for lists and numbers.
 
@@ -193,7 +200,7 @@ def engine_of(x: Any) -> Engine:
     if hasattr(x, "engine"):  # an array on a tape, or a symbol
         return x.engine
     if is_host(x):
-        return get_engine("numpy", dtype=_float_name(x))
+        return on_host(_float_name(x))
     if root == "torch":
         return get_engine("torch", device=x.device, dtype=_float_name(x))
     if root == "cupy":

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any, Callable, List, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import get_engine
+from spikecore.api.core.engines import on_host
 from spikecore.api.core.layer import Key, Shape
 
 
 def host() -> Engine:
     """The NumPy engine in float64."""
-    return get_engine("numpy", dtype="float64")
+    return on_host("float64")
 
 
 def float64(x: Any) -> Any:

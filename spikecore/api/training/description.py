@@ -6,10 +6,11 @@ A class of the library is written as its name, any other class as module and nam
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Type, Union
 
 from spikecore.api import neurons, surrogate
 from spikecore.api.core import initialisers, weight_initialisers
@@ -51,6 +52,15 @@ class CheckpointError(ValueError):
 
 def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
+    around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
+    return {
+        **{name: vars(sys.modules[place])[name] for name, place in around.items() if place in sys.modules},
+        **_of_the_core(),
+    }
+
+
+@functools.lru_cache(maxsize=None)  # each save and each export asks
+def _of_the_core() -> Dict[str, Type[Any]]:
     bases = (
         Layer,
         merges.Merge,
@@ -86,10 +96,16 @@ def known_classes() -> Dict[str, Type[Any]]:
         temporal_normalisation,
         transposed,
     )
-    around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
     return {
-        **{name: vars(sys.modules[place])[name] for name, place in around.items() if place in sys.modules},
-        **_defined_in(modules, bases),
+        name: kind
+        for module in modules
+        for name, kind in ((name, getattr(module, name)) for name in dir(module))
+        if isinstance(kind, type)
+        and issubclass(kind, bases)
+        and dataclasses.is_dataclass(kind)
+        and kind not in (surrogate.Surrogate, optimizers.Optimizer, Initialiser)
+        and not inspect.isabstract(kind)
+        and not name.startswith("_")
     }
 
 
@@ -104,20 +120,6 @@ def import_layers(names: Iterable[str]) -> None:
             importlib.import_module(place)
         except ImportError as error:
             raise CheckpointError(f"the network has a layer of {place}, which cannot be imported: {error}") from error
-
-
-def _defined_in(modules: Iterable[Any], bases: Tuple[Type[Any], ...]) -> Dict[str, Type[Any]]:
-    return {
-        name: kind
-        for module in modules
-        for name, kind in ((name, getattr(module, name)) for name in dir(module))
-        if isinstance(kind, type)
-        and issubclass(kind, bases)
-        and dataclasses.is_dataclass(kind)
-        and kind not in (surrogate.Surrogate, optimizers.Optimizer, Initialiser)
-        and not inspect.isabstract(kind)
-        and not name.startswith("_")
-    }
 
 
 # ---- from objects to data ------------------------------------------------------------------------------------------

@@ -110,7 +110,8 @@ def _by_one_step(engine: Engine, problem: Problem) -> LossGradient:
 
 # ---- finite differences --------------------------------------------------------------------------------------------
 
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+STEPS = (1e-3, 1e-4, 1e-2, 1e-5, 1e-6, 1e-7)  # those at which truncation and rounding are mostly small come first
+NEAR = 1e-9  # a relative error at which no other step is tried
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,8 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     """Check every parameter, and the input, by central differences in smooth mode.
 
     Each is checked along the gradient itself, which reveals a wrong scale, and along a random direction, which reveals
-    a wrong entry. The difference quotient is computed at several step sizes, and the closest one counts: for a right
-    gradient, truncation and rounding errors balance at one of them; a wrong gradient is close to none.
+    a wrong entry. The difference quotient is computed at several step sizes, until one is near, and the closest one
+    counts: for a right gradient, truncation and rounding errors balance at one of them; a wrong one is close to none.
 
     At a kink of the loss (the maximum of equal numbers, the edge of a clamp) or close to one, quotients prove nothing.
     A parameter on which they do not agree with the gradient is therefore checked at two points beside it, where all
@@ -227,14 +228,17 @@ def slope_along(
     root = math.sqrt(max(1, math.prod(g.shape)))
     scale = max(_norm(engine, g) / root, floor) * length  # for a zero gradient, the size of the other gradients
     unit = direction / length
-    quotients = [length * _difference(lambda h: loss(x + h * unit), h) for h in STEPS]
+    quotients: List[float] = []
+    while len(quotients) < len(STEPS) and not any(abs(q - analytic) <= NEAR * max(scale, abs(q)) for q in quotients):
+        quotients.append(length * _difference(lambda h: loss(x + h * unit), STEPS[len(quotients)]))
     numeric = min(quotients, key=lambda q: abs(q - analytic))
-    rounding = ROUNDING * abs(loss(x)) * length
-    blurred = any(abs(q - analytic) <= rounding / h for q, h in zip(quotients, STEPS) if h >= SMALL)
-    limit, size = DIFFERENCE_LIMIT, max(scale, abs(numeric))
+    limit, size, blurred = DIFFERENCE_LIMIT, max(scale, abs(numeric)), False
     if abs(numeric - analytic) > DIFFERENCE_LIMIT * size > 0:
-        explained = [rounding / (h * size) for q, h in zip(quotients, STEPS) if abs(q - analytic) <= rounding / h]
-        limit = min([level for level in explained if DIFFERENCE_LIMIT < level <= COARSEST], default=DIFFERENCE_LIMIT)
+        rounding = ROUNDING * abs(loss(x)) * length
+        within = [h for q, h in zip(quotients, STEPS) if abs(q - analytic) <= rounding / h]
+        blurred = any(h >= SMALL for h in within)
+        levels = (rounding / (h * size) for h in within)
+        limit = min([level for level in levels if DIFFERENCE_LIMIT < level <= COARSEST], default=DIFFERENCE_LIMIT)
     return Slope(name, tuple(g.shape), analytic, numeric, scale, limit, blurred=blurred)
 
 
