@@ -13,11 +13,13 @@ from spikecore.cli.schema import plain
 from spikecore.cli.starts import Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.recipes import Recipe, look, of_facts
+from spikecore.recipes.rules import Choice, cosine
 
 LOOKED = 4096  # samples that are looked at
 KEPT = 2**30  # bytes of recordings that are read once, and not in each epoch
 WHOLE = {"kind": "WholeSample"}
 WINDOWS = [{"kind": "ToFrames", "steps": 4}, WHOLE]  # of recordings of a camera: so many images are channels of one
+WARP = {"kind": "Warp"}  # before them, in training
 WIDTH = 108  # characters of a line
 
 
@@ -40,6 +42,21 @@ def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[R
     facts = look(x, targets if start.classes else targets.astype(np.float64), lengths)
     known: Any = {"classes": start.classes, "outputs": start.classes} if start.classes else {}
     return of_facts(replace(facts, samples=len(train), **known))
+
+
+def warped(recipe: Recipe) -> Recipe:
+    """The recipe where recordings are turned and stretched anew in each epoch: it takes twice as many epochs."""
+    epochs = 2 * recipe.training["epochs"]
+    rates, how_rates = cosine(epochs)
+    changed = {
+        "schedule": how_rates,
+        "epochs": Choice("epochs", f"{epochs}", "twice those of other samples: no two epochs see the same ones"),
+    }
+    choices = (
+        Choice("samples", "Warp()", "turned, stretched and slanted a little: as if there were more of them"),
+        *(changed.get(choice.what, choice) for choice in recipe.choices),
+    )
+    return replace(recipe, training={**recipe.training, "epochs": epochs, "schedule": rates}, choices=choices)
 
 
 def data_keys(recipe: Recipe, start: Start, train: Any) -> Dict[str, Any]:

@@ -22,7 +22,7 @@ from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError, models_in
 from spikecore.cli.new_network import architecture_table, comment, layer_table, takes_vectors
-from spikecore.cli.new_recipe import WINDOWS, data_keys, network_lines, recipe_for, train_keys
+from spikecore.cli.new_recipe import WARP, WINDOWS, data_keys, network_lines, recipe_for, train_keys, warped
 from spikecore.cli.run_file import RunFile
 from spikecore.cli.starts import FOLDERS, OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
@@ -133,6 +133,9 @@ def new_run_file(
             start = replace(start, data={**start.data, "transforms": [*smaller, *WINDOWS]})
         samples = TABLES[name](**start.data).load(0)[0] if samples is None else samples
         recipe = recipe_for(samples, start, 1 if name == "wav_folder" else time_axis)
+        if name == "event_npz" and recipe is not None:
+            recipe = warped(recipe)
+            start = replace(start, data={**start.data, "transforms": [*smaller, WARP, *WINDOWS]})
     network = layer_table(start) if card is None else architecture_table(start, card)
     if card is not None and "image" in TABLES[name].model_fields and not takes_vectors(card):
         start = replace(start, data={**start.data, "image": True})

@@ -13,6 +13,7 @@ from spikecore.samples import DataError, stacked
 
 MOST = 1024  # samples from which time scales are estimated
 FEWEST = 4  # samples to learn from
+CONTINUES = 0.5  # of the variance of targets: they continue the series if they begin nearer to its last step
 UNCOUNTED = -1  # class of steps that do not count, as for ``ce_step_loss``
 MOST_CLASSES = 20  # that are taken for classes if they come as floats, with a question
 
@@ -29,6 +30,7 @@ class Facts:
         steps: of a series of typical length; 0 if samples have no time.
         by_step: whether there is a class for each step.
         unequal: whether lengths are given.
+        ahead: how many steps the targets continue the series; 0 if they are something else.
         scales: if there is a class for each step, after how many steps a series hardly resembles itself, and the
             longest memory that it asks for.
         mean, deviation: of targets that are numbers, by output; 1 for the deviation of a constant.
@@ -44,6 +46,7 @@ class Facts:
     deviation: Tuple[float, ...] = (1.0,)
     by_step: bool = False
     unequal: bool = False
+    ahead: int = 0
 
 
 def look(x: Any, y: Any, lengths: Any = None) -> Facts:
@@ -80,7 +83,17 @@ def look(x: Any, y: Any, lengths: Any = None) -> Facts:
     deviation = np.where(deviation > 0.0, deviation, 1.0)
     known = (tuple(mean.tolist()), tuple(deviation.tolist()))
     steps = typical if series else 0
-    return Facts(len(x), shape, classes, outputs, steps, scales, *known, by_step, lengths is not None)
+    ahead = 0 if classes or not series or lengths is not None else _ahead(x, numbers)
+    return Facts(len(x), shape, classes, outputs, steps, scales, *known, by_step, lengths is not None, ahead)
+
+
+def _ahead(x: np.ndarray, y: np.ndarray) -> int:
+    """The steps by which targets continue the series: they begin nearer to its last step than to their own mean."""
+    series = x.shape[2]
+    first, last = y[:, :series], x[:, -1].astype(np.float64)
+    if y.shape[1] % series or (((first - last) ** 2).mean(axis=0) > CONTINUES * first.var(axis=0)).any():
+        return 0
+    return y.shape[1] // series
 
 
 def _of_steps(y: Sequence[Any]) -> np.ndarray:

@@ -47,6 +47,8 @@ def steps_of(facts: Facts) -> int:
 
 def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
     """The network, and what was chosen in it."""
+    if facts.ahead:
+        return _forecast(facts)
     first: List[Layer] = [sc.Permute((1, 0))] if facts.steps else []
     seen: List[Choice] = []
     steps, features = facts.shape[0], facts.shape[-1 if facts.steps else 0]
@@ -62,9 +64,7 @@ def network(facts: Facts) -> Tuple[Layer, List[Choice]]:
         *seen,
         scaling(features),
         *choices,
-        Choice(
-            "readout", "LI(beta=0.9)", "an output that is a number ranks the classes; spike counts of few steps tie"
-        ),
+        READOUT,
     ]
 
 
@@ -159,6 +159,9 @@ def batch_size(samples: int, most: int = MOST) -> int:
 
 # ---- networks ------------------------------------------------------------------------------------------------------
 
+READOUT = Choice(
+    "readout", "LI(beta=0.9)", "an output that is a number ranks the classes; spike counts of few steps tie"
+)
 NORM = Choice("normalisation", "batch norm", "currents are of the threshold's size, so neurons fire from the start")
 SHORTCUT = Choice("shortcut", "Linear, added", "what is linear in the data needs no spikes; they learn the rest")
 ZERO = Choice(
@@ -235,6 +238,33 @@ def _series(facts: Facts) -> Body:
         ZERO,
     ]
     return _beside_linear(facts, body, zero), [*choices, *_shortcut(facts)]
+
+
+def _forecast(facts: Facts) -> Body:
+    (steps, series), ahead, zero = facts.shape, facts.ahead, init.constant(0.0)
+    spiking = sc.Sequential(
+        sc.Conv1d(steps, HIDDEN, 1),
+        sc.BatchNorm1d(HIDDEN),
+        sc.Leaky(beta=0.5),
+        sc.Dropout(DROPOUT),
+        sc.Conv1d(HIDDEN, ahead, 1, weight_init=zero),
+    )
+    scaled = sc.Permute((1, 0)), sc.Standardize(series), sc.Permute((1, 0))
+    body = sc.Add(sc.Conv1d(steps, ahead, 1, weight_init=zero), spiking)
+    return sc.Sequential(*scaled, body, sc.Flatten(), sc.LI(beta=0.9)), [
+        scaling(series),
+        Choice("encoding", f"whole series, {POOLED_STEPS} steps", "all of it at once: the answer is due at its end"),
+        Choice(
+            "forecast",
+            f"{ahead} steps of each series by itself",
+            "targets continue the series; weights that all series share have few windows to fit noise to",
+        ),
+        Choice("neurons", f"{HIDDEN} Leaky(beta=0.5) a series", "behind a Conv1d of kernel 1: steps are its channels"),
+        NORM,
+        Choice("shortcut", "Conv1d, kernel 1, added", SHORTCUT.why),
+        ZERO,
+        READOUT,
+    ]
 
 
 def _images(facts: Facts) -> Body:

@@ -10,7 +10,6 @@ import pytest
 
 from benchmarks.reproduced import __main__ as command
 from benchmarks.reproduced import mackey_glass, randman, series, yin_yang
-from spikecore import datasets
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 
@@ -81,25 +80,11 @@ def test_the_series_solves_its_equation():
     assert np.corrcoef(slope[inner], wanted[inner])[0, 1] > 0.98
 
 
-def test_each_series_of_a_window_is_in_units_of_its_window():
-    table = np.cumsum(np.random.default_rng(0).normal(size=(400, 3)), axis=0)
-    (train, _), _ = datasets.windows(table, 96, 96, parts=(0.6, 0.4))
-    x, y, mean, deviation = series._by_window(train)
-    assert x.shape == (3 * len(train), 4, 24)
-    assert x.reshape(len(x), -1).mean(1) == pytest.approx(np.zeros(len(x)), abs=1e-5)
-    back = (y * deviation + mean).reshape(len(train), 3, 96).transpose(0, 2, 1)
-    assert back.reshape(len(train), -1) == pytest.approx(train.targets, abs=1e-5)
-    begin = (x * 1.0).reshape(len(x), -1) * deviation + mean
-    assert begin.reshape(len(train), 3, 96)[:, 1] == pytest.approx(train.inputs[:, :, 1], abs=1e-5)
-
-
 def test_the_row_of_electricity_learns_a_daily_rhythm(monkeypatch, tmp_path):
     monkeypatch.setattr(series, "MONTH", 24 * 12)
-    monkeypatch.setattr(series, "HIDDEN", 32)
     hours = np.arange(20 * 24 * 12)[:, None]
     table = np.sin(2 * np.pi * hours / 24 + np.arange(7)) + np.random.default_rng(0).normal(0, 0.1, (len(hours), 7))
     rows = [f"h,{','.join(map(str, row))}" for row in table]
     (tmp_path / "ETTh1.csv").write_text("\n".join(["date,a,b,c,d,e,f,g", *rows]), "utf-8")
     found = series.etth1(0, tmp_path)
-    assert found["figure"] < 0.5 * found["window mean"]
-    assert found["yesterday"] < 0.1
+    assert found["figure"] < found["yesterday"] < 0.1, "in units of a deviation; the best is the noise's 0.02"

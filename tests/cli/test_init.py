@@ -182,7 +182,7 @@ def test_a_new_file_goes_where_it_is_told(spikecore):
 def test_a_recording_is_an_image_whose_channels_are_windows_of_time(side, factor):
     text = new_run_file.new_run_file("event_npz", recordings(side))
     data, network = (tomllib.loads(text)[table] for table in ("data", "network"))
-    assert data["transforms"] == [*factor, {"kind": "ToFrames", "steps": 4}, {"kind": "WholeSample"}]
+    assert data["transforms"] == [*factor, {"kind": "Warp"}, {"kind": "ToFrames", "steps": 4}, {"kind": "WholeSample"}]
     assert {"kind": "Standardize", "num_features": 8} in network["layers"]
 
 

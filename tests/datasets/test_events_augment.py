@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -15,12 +17,13 @@ from spikecore.datasets.transforms import (
     ReverseTime,
     Shift,
     ToFrames,
+    Warp,
 )
 from spikecore.datasets.transforms.base import Draws
 from tests.datasets.event_files import dataset_of, some_events
 
 EVENTS = some_events(2000)
-ALL = [DropEvents(0.3), Jitter(500.0, 1.0), Flip("x"), ReverseTime(), RandomTimeCrop(), Shift(3)]
+ALL = [DropEvents(0.3), Jitter(500.0, 1.0), Flip("x"), ReverseTime(), RandomTimeCrop(), Shift(3), Warp()]
 
 
 @pytest.mark.parametrize("transform", ALL, ids=lambda transform: type(transform).__name__)
@@ -90,6 +93,30 @@ def test_a_flip_mirrors_frames():
         Flip("y")(Events([0], [1], sensor=(700,)))
 
 
+def test_a_warp_is_the_map_of_its_equation():
+    """Squares of events on a large sensor: the corners' middles go where the drawn matrix says."""
+    side, corners = 401, np.array([[100, 300, 100, 300], [100, 100, 300, 300]])
+    x, y = np.repeat(corners, 500, axis=1)
+    events = Events(np.arange(2000), x, y, np.zeros(2000, int), sensor=(side, side))
+    for index in range(5):
+        numbers = 2.0 * Draws(3, zlib.crc32(b"Warp"), 2, index).uniform(6) - 1.0
+        turn, slant, a, b = numbers[:4] * [np.deg2rad(20.0), 0.1, 0.2, 0.2]
+        turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        matrix = turned @ [[np.exp(a), slant * np.exp(b)], [0.0, np.exp(b)]]
+        there = 200.0 + matrix @ (corners - 200.0) + 4.0 * numbers[4:, None]
+        warped = Warp(20.0, 0.2, 0.1, 4.0, seed=3)(events, index, 2)
+        found = np.stack([warped.x, warped.y]).reshape(2, 4, 500).mean(axis=2)
+        assert found == pytest.approx(there, abs=0.1), "the mean over a pixel of 500 events"
+
+
+def test_a_warp_of_nothing_changes_nothing_and_needs_two_axes():
+    assert Warp(0.0, 0.0, 0.0, 0.0)(EVENTS) == EVENTS
+    assert len(Warp()(EVENTS[:0])) == 0
+    assert len(Warp(pixels=1e6)(EVENTS, 1)) == 0, "they have left the sensor"
+    with pytest.raises(DataError, match="Warp: .* has no y"):
+        Warp()(Events([0], [1], sensor=(700,)))
+
+
 def test_time_reversed_twice_is_the_same():
     back = ReverseTime(p=1.0)(EVENTS)
     assert (int(back.t[0]), int(back.t[-1])) == (int(EVENTS.t[0]), int(EVENTS.t[-1]))
@@ -116,6 +143,7 @@ def test_a_random_time_crop_has_its_duration():
         (lambda: Jitter(time=-1.0), r"Jitter: time=-1\.0"),
         (lambda: Flip("z"), r"Flip: axis='z': use 'x', 'y' or 'p'"),
         (lambda: Shift(-1), r"Shift: pixels=-1"),
+        (lambda: Warp(degrees=181.0), r"Warp: degrees=181\.0: need a number from 0 to 180"),
         (lambda: RandomTimeCrop(0), r"RandomTimeCrop: duration=0"),
     ],
 )

@@ -17,16 +17,22 @@ from tests.export.c_rig import in_c, needs_compiler
 
 RNG = np.random.default_rng(0)
 SERIES = [RNG.normal(size=(n, 2)).astype("float32") for n in (5, 7, 6, 9) * 5]
+ROWS, WALK = np.arange(20)[:, None], RNG.normal(5.0, 0.1, size=(36, 2)).cumsum(axis=0).astype("float32")
 DATA = {
     "table": RNG.normal(50.0, 20.0, size=(20, 3)).astype("float32"),
     "series": RNG.normal(-4.0, 0.1, size=(20, 12, 2)).astype("float32"),
     "images": RNG.normal(128.0, 60.0, size=(20, 1, 8, 8)).astype("float32"),
     "unequal": SERIES,
     "windows": RNG.normal(-4.0, 0.1, size=(20, 2 * WINDOWS + 7, 2)).astype("float32"),  # of which windows are seen
+    "forecast": WALK[ROWS + np.arange(12)],
     "labels": RNG.normal(3.0, 2.0, size=(20, 12, 2)).astype("float32"),  # a class at every step
 }
 Y = np.arange(20) % 2
-TARGETS = {**dict.fromkeys(DATA, Y), "labels": np.arange(240).reshape(20, 12) // 4 % 3}
+TARGETS = {
+    **dict.fromkeys(DATA, Y),
+    "labels": np.arange(240).reshape(20, 12) // 4 % 3,
+    "forecast": WALK[ROWS + np.arange(12, 16)].reshape(20, -1),
+}
 
 
 def trained(kind, engine="numpy"):
@@ -115,6 +121,25 @@ def test_time_scales_are_those_of_the_data(tau):
     assert shortest == pytest.approx(tau, rel=0.15)
     assert longest == 100.0
     assert time_scales(np.ones((4, 300, 1)), None, 300) == (1.0, 100.0)  # constant
+
+
+def test_targets_that_continue_the_series_are_forecast_by_weights_that_all_series_share():
+    """Whatever the order of the windows, their distance and the series' units; other numbers are no forecast."""
+    noise, hours = np.random.default_rng(3), np.arange(1200)[:, None]
+    table = np.sin(2 * np.pi * hours / 24 + np.arange(5)) + noise.normal(0.0, 0.3, (1200, 5))
+    (train, test), _ = sc.datasets.windows(
+        table * [1.0, 30.0, 1e-3, 7.0, 0.2] + 100.0, 48, 24, stride=2, parts=(0.7, 0.3)
+    )
+    order = noise.permutation(len(train))
+    recipe = sc.recipe(train.inputs[order], train.targets[order])
+    assert (recipe.facts.ahead, recipe.facts.outputs) == (24, 120)
+    assert sc.recipe(train.inputs, train.targets[order]).facts.ahead == 0
+    assert sc.recipe(train.inputs, train.targets[:, :7]).facts.ahead == 0, "not all series"
+    model = sc.Model(recipe.network, engine="numpy", seed=0)
+    model.fit(train.inputs, train.targets, progress=False, **recipe.training)
+    wrong = model.predict(test.inputs, **recipe.feed) - test.targets
+    best = 0.3**2 / table[:840].var(axis=0).mean()
+    assert (wrong**2).mean() < 1.4 * best, "the noise itself has error 1"
 
 
 def test_series_of_unequal_length_are_padded_to_the_longest_of_the_training_data():

@@ -6,6 +6,7 @@ from spikecore.datasets.transforms.augment import Jitter as Jitter
 from spikecore.datasets.transforms.augment import RandomTimeCrop as RandomTimeCrop
 from spikecore.datasets.transforms.augment import ReverseTime as ReverseTime
 from spikecore.datasets.transforms.augment import Shift as Shift
+from spikecore.datasets.transforms.augment import Warp as Warp
 from spikecore.datasets.transforms.base import Compose as Compose
 from spikecore.datasets.transforms.base import RandomTransform as RandomTransform
 from spikecore.datasets.transforms.base import Transform as Transform

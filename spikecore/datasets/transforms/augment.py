@@ -81,6 +81,48 @@ class Shift(RandomTransform):
 
 
 @dataclass(frozen=True)
+class Warp(RandomTransform):
+    """Turn, stretch, slant and move a sample, as another hand would have written it or another camera seen it.
+
+        place' = c + [[cos r, -sin r], [sin r, cos r]] [[1, s], [0, 1]] [[e^a, 0], [0, e^b]] (place - c) + m
+
+    with the middle c of the sensor, and r, s, a, b and m drawn for each sample and epoch. An event lies anywhere in its
+    pixel, so that a stretched sample has no gaps. Events that leave the sensor are lost.
+
+    Args:
+        degrees: largest turn; r is uniform in [-degrees, degrees]; from 0 to 180.
+        stretch: a and b, of the two axes, are uniform in [-stretch, stretch]; from 0 to 1.
+        slant: s is uniform in [-slant, slant]; from 0 to 1.
+        pixels: m is uniform in [-pixels, pixels] along each axis; ≥ 0.
+        seed: of the random numbers; an integer ≥ 0.
+    """
+
+    degrees: float = 12.0
+    stretch: float = 0.12
+    slant: float = 0.15
+    pixels: float = 1.5
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+        for name, most in (("degrees", 180.0), ("stretch", 1.0), ("slant", 1.0), ("pixels", 1e9)):
+            require(is_number(getattr(self, name), most=most), self, name, f"need a number from 0 to {most:g}")
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        if need_events(self, events).y is None:
+            raise DataError(f"Warp: {events!r} has no y: it turns samples of sensors with two axes")
+        turn, slant, a, b, *move = (2.0 * draws.uniform(6) - 1.0) * np.array(
+            [np.deg2rad(self.degrees), self.slant, self.stretch, self.stretch, self.pixels, self.pixels]
+        )
+        turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        matrix = turned @ np.array([[1.0, slant], [0.0, 1.0]]) @ np.diag(np.exp([a, b]))
+        middle = (np.array(events.sensor)[:, None] - 1.0) / 2.0
+        within = draws.uniform(2 * len(events)).reshape(2, -1) - 0.5
+        moved = middle + matrix @ (np.stack(coordinates(events)) + within - middle) + np.array(move)[:, None]
+        return placed(events, list(np.rint(moved).astype(np.int64)), events.sensor)
+
+
+@dataclass(frozen=True)
 class Flip(RandomTransform):
     """Mirror a sample with probability p.
 
