@@ -3,6 +3,7 @@
 python -m benchmarks.weights digits mnist_sample mnist_events
 python -m benchmarks.weights fashion_mnist --data FOLDER    the folder with the four files of FashionMNIST
 python -m benchmarks.weights spoken_digits --data FOLDER    the recordings of the free spoken digit dataset
+python -m benchmarks.weights randman yin_yang               as ``benchmarks.reproduced`` trains them, with seed 0
 
 A recipe trains on training data alone: settings were chosen on validation data, the last sixth of them (of spoken
 digits, one of four speakers), then all of them train. The test data are looked at once, for the accuracy in the file's
@@ -21,6 +22,7 @@ import numpy as np
 
 import spikecore as sc
 from benchmarks import spoken_digits
+from benchmarks.reproduced import randman, yin_yang
 from spikecore import datasets, functional, surrogate, zoo
 from spikecore.datasets import Dataset, EventDataset, Loader
 from spikecore.datasets.transforms import Compose, Downsample, ToFrames
@@ -112,6 +114,20 @@ class Spoken(Recipe):
         )
 
 
+@dataclass(frozen=True)
+class Reproduced(Recipe):
+    """A recipe that is a row of ``benchmarks.reproduced``."""
+
+    train: Callable[[Any, Any, int], sc.Model] = randman.trained  # from inputs, targets and a seed
+    row: str = ""
+
+    def fit(self, train: Data) -> sc.Model:
+        return self.train(train.inputs, train.targets, 0)
+
+    def text(self) -> str:
+        return f"row {self.row} of benchmarks.reproduced, seed 0"
+
+
 def spoken(anneal: Optional[int] = None) -> sc.Sequential:
     """The network for spoken digits; with ``anneal`` as it is trained, without as it is after ``round_delays``."""
     return zoo.delay_snn(spoken_digits.BANDS, (64, 64), 10, 10, 0.3, anneal, sc.Leaky(beta=0.8), sc.LI(beta=0.95))
@@ -123,6 +139,19 @@ def speakers(folder: Optional[str]) -> Tuple[Data, Data]:
     four = [parts["train"], parts["validation"]]  # of one source
     targets, rows = (np.concatenate([getattr(part, name) for part in four]) for name in ("targets", "rows"))
     return replace(four[0], targets=targets, rows=rows), parts["test"]
+
+
+def made() -> Tuple[Data, Data]:
+    """Randman's spikes from seed 0: the first eight tenths, and the last tenth."""
+    x, y = randman.read(Path(), seed=0)
+    return Dataset(x[: len(x) * 8 // 10], y[: len(y) * 8 // 10]), Dataset(x[len(x) * 9 // 10 :], y[len(y) * 9 // 10 :])
+
+
+def yin_yang_spikes() -> Tuple[Data, Data]:
+    """Yin-Yang's coordinates from seed 0 as spikes (samples, time, 5)."""
+    parts = datasets.yin_yang(yin_yang.TRAIN, yin_yang.TEST, seed=0)
+    train, test = (Dataset(np.moveaxis(yin_yang.spikes(part), 0, 1), part.targets) for part in parts)
+    return train, test
 
 
 def recorded() -> Tuple[Data, Data]:
@@ -214,6 +243,39 @@ RECIPES = {
         sequences=True,
         validation=1 / 4,
         loss=spoken_digits.LOSS,
+    ),
+    "randman": Reproduced(
+        architecture="20-128-10: Linear, Synaptic, Linear, LI",
+        network=randman.network,
+        data="Randman of seed 0: ten smooth curves in the space of spike times (Zenke and Vogels 2021)",
+        inputs="a spike of each of 20 neurons in 100 steps of 2 ms, at each step as (20,), 0 or 1",
+        licence="none needed: the data are made from a seed",
+        parts=lambda _: made(),
+        shape=(randman.UNITS,),
+        steps=randman.STEPS,
+        lr=randman.LR,
+        epochs=randman.EPOCHS,
+        sequences=True,
+        loss=randman.LOSS,
+        train=randman.trained,
+        row="randman",
+    ),
+    "yin_yang": Reproduced(
+        architecture="5-200-3: Linear, Synaptic, Linear, LI",
+        network=yin_yang.network,
+        data="Yin-Yang of seed 0 (Kriener, Göltz and Petrovici 2022)",
+        inputs="a spike of each coordinate in 60 steps, by spikes() of benchmarks.reproduced.yin_yang, at each step as "
+        "(5,), 0 to 1",
+        licence="none needed: the data are made from a seed",
+        parts=lambda _: yin_yang_spikes(),
+        shape=(5,),
+        steps=yin_yang.STEPS,
+        lr=yin_yang.LR,
+        epochs=yin_yang.EPOCHS,
+        sequences=True,
+        loss=yin_yang.LOSS,
+        train=yin_yang.trained,
+        row="yin_yang_surrogate",
     ),
 }
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Callable, Optional, Tuple
+
 import spikecore as sc
 from benchmarks.accuracy.plan import Experiment, Library, images, train_classifier
-from spikecore.datasets import Loader
+from spikecore.datasets import Dataset, Loader
+
+Data = Callable[[bool], Tuple[Dataset, Dataset]]
 
 HIDDEN, BETA, LR, EPOCHS, BATCH = 128, 0.9, 2e-3, 10, 128
 
 
-def experiment(per_class: int) -> Experiment:
-    """The experiment with so many output neurons for each class."""
+def experiment(per_class: int, data: Optional[Data] = None, rounds: Optional[int] = None) -> Experiment:
+    """The experiment with so many output neurons for each class.
+
+    Args:
+        per_class: output neurons of a class.
+        data: gives the images to train with and to measure on; None: the sample of MNIST.
+        rounds: epochs; None: ``EPOCHS``.
+    """
     outputs = 10 * per_class
+
+    def parts(validate: bool) -> Tuple[Dataset, Dataset]:
+        return (data or images)(validate)
 
     def train(library: Library, seed: int, validate: bool) -> float:
         import torch
@@ -30,16 +43,17 @@ def experiment(per_class: int) -> Experiment:
         def loss(out, y):
             return votes(out[0], y)
 
-        return train_classifier(net, forward, loss, images(validate), lr=LR, epochs=EPOCHS, batch_size=BATCH)
+        epochs = rounds or EPOCHS
+        return train_classifier(net, forward, loss, parts(validate), lr=LR, epochs=epochs, batch_size=BATCH)
 
     def fit(seed: int, validate: bool) -> float:
-        part, other = images(validate)
+        part, other = parts(validate)
         neuron = sc.Leaky(beta=BETA, surrogate=sc.surrogate.fast_sigmoid(25))
         net = sc.Sequential(sc.Linear(784, HIDDEN), neuron, sc.Linear(HIDDEN, outputs), neuron)
         model = sc.Model(net, engine="torch", seed=seed)
         loss = sc.functional.mse_count_loss(population_code=True, num_classes=10)
         batches = Loader(part, batch_size=BATCH, seed=seed)
-        model.fit(batches, loss=loss, optimizer=sc.Adam(lr=LR), epochs=EPOCHS, num_steps=1, progress=False)
+        model.fit(batches, loss=loss, optimizer=sc.Adam(lr=LR), epochs=rounds or EPOCHS, num_steps=1, progress=False)
         return 100.0 * model.evaluate(Loader(other, batch_size=200, shuffle=False), num_steps=1)["accuracy"]
 
     return Experiment(

@@ -15,13 +15,13 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Dict, List
 
 from benchmarks import machine
 from benchmarks.lines import Lines
-from benchmarks.reproduced import mackey_glass, randman, series, yin_yang
-from benchmarks.reproduced.row import Row
+from benchmarks.reproduced import beside, mackey_glass, nir_lif, randman, series, tutorials, yin_yang
+from benchmarks.reproduced.row import Row, ours, theirs
 
 ROWS: Dict[str, Row] = {
     "randman": randman.ROW,
@@ -30,9 +30,20 @@ ROWS: Dict[str, Row] = {
     "qtdb": series.QTDB,
     "mackey_glass": mackey_glass.ROW,
     "etth1": series.ETTH1,
+    "nir_lif": nir_lif.ROW,
+    "population": tutorials.POPULATION,
+    "plain": tutorials.PLAIN,
+    "membrane": tutorials.MEMBRANE,
+    "tutorial5": tutorials.TUTORIAL5,
+    "tutorial6": tutorials.TUTORIAL6,
+    "sew_resnet18": beside.SEW,
+    "store_recall": beside.STORE_RECALL,
+    "diehl_cook": beside.DIEHL_COOK,
+    "delays": beside.DELAYS,
+    "conversion": beside.CONVERSION,
 }
 HEAD = """\
-|task, network and unit|paper|its figure|ours|seeds|minutes a seed|
+|row: task, network; unit|paper|its figure|ours|seeds|minutes a seed|
 |---|---|--:|--:|--:|--:|"""
 
 
@@ -45,14 +56,6 @@ def measured(row: Row, seed: int, folder: Path) -> Dict[str, Any]:
     return {**figures, "seconds": spent, "processor": machine.describe("cpu")["processor"], "versions": versions}
 
 
-def summary(lines: List[Dict[str, Any]]) -> str:
-    """Mean and deviation."""
-    figures = [line["figure"] for line in lines]
-    digits = 1 if max(figures) > 2.0 else 3
-    spread = f" ± {stdev(figures):.{digits}f}" if len(figures) > 1 else ""
-    return f"{mean(figures):.{digits}f}{spread}"
-
-
 def table(lines: List[Dict[str, Any]]) -> str:
     """The table of the page, of the rows that have lines, and what differs from the papers."""
     rows, differs = [HEAD], []
@@ -60,9 +63,9 @@ def table(lines: List[Dict[str, Any]]) -> str:
         mine = [line for line in lines if line["row"] == name]
         if mine:
             minutes = mean(line["seconds"] for line in mine) / 60.0
-            cells = (f"{row.title}; {row.unit}", row.paper, row.theirs, summary(mine), str(len(mine)), f"{minutes:.1f}")
-            rows.append("|" + "|".join(cells) + "|")
-            differs.append(f"- {row.title.partition(',')[0]}: {row.differs}.")
+            figures = (row.paper, theirs(row, mine), ours(mine), str(len(mine)), f"{minutes:.1f}")
+            rows.append("|" + "|".join((f"`{name}`: {row.title}; {row.unit}", *figures)) + "|")
+            differs.append(f"- `{name}`: {row.differs}.")
     return "\n".join([*rows, "", *differs])
 
 
@@ -79,7 +82,7 @@ def main() -> None:
     if given.list:
         for name, row in ROWS.items():
             needs = f"; needs {row.data}" if row.data else ""
-            print(f"{name}: {row.title}; {row.paper}: {row.theirs} {row.unit}{needs}")
+            print(f"{name}: {row.title}; {row.paper}: {row.theirs or 'measured beside ours'}, {row.unit}{needs}")
         return
     lines = Lines(given.out)
     if given.report:
@@ -94,7 +97,7 @@ def main() -> None:
         run = partial(measured, row, folder=given.data or Path())
         seeds = range(row.seeds if given.seeds is None else given.seeds)
         found = [lines.of({"row": name, "seed": seed}, partial(run, seed)) for seed in seeds]
-        print(f"{row.title}: {summary(found)} {row.unit}; {row.paper}: {row.theirs}")
+        print(f"{row.title}: {ours(found)} {row.unit}; {row.paper}: {theirs(row, found)}")
         print(f"{mean(line['figure'] for line in found):.4f}")
 
 

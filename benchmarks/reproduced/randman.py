@@ -23,7 +23,7 @@ from spikecore import functional, schedule
 
 CLASSES, UNITS, STEPS, FRACTION, SAMPLES, ALPHA, WAVES = 10, 20, 100, 0.5, 1000, 1.0, 1000
 HIDDEN, DT, TAU_SYN, TAU_MEM = 128, 2.0, 10.0, 20.0  # ms
-EPOCHS, LR = 15, 5e-3
+EPOCHS, LR, LOSS = 15, 5e-3, functional.ce_max_membrane_loss()
 
 
 def curves(seed: int) -> Tuple[np.ndarray, np.ndarray]:
@@ -68,24 +68,25 @@ def read(folder: Path, seed: int) -> Tuple[np.ndarray, np.ndarray]:
     return rasters((times * FRACTION * STEPS).astype(np.int64), np.arange(UNITS), STEPS), labels
 
 
-def run(seed: int, folder: Path) -> Dict[str, float]:
-    """Train on eight tenths, and say the accuracy on the last one."""
-    x, y = read(folder, seed)
-    train, valid = len(x) * 8 // 10, len(x) * 9 // 10
+def network() -> sc.Sequential:
+    """20-128-10, with time constants of 10 and 20 ms."""
     alpha, beta = math.exp(-DT / TAU_SYN), math.exp(-DT / TAU_MEM)
     steep = sc.surrogate.fast_sigmoid(slope=20.0)
-    neuron = sc.Synaptic(alpha=alpha, beta=beta, surrogate=steep, reset_mechanism="zero")
-    network = sc.Sequential(
+    return sc.Sequential(
         sc.Linear(UNITS, HIDDEN, weight_init=sc.init.normal(0.0, 0.3)),
-        neuron,
+        sc.Synaptic(alpha=alpha, beta=beta, surrogate=steep, reset_mechanism="zero"),
         sc.Linear(HIDDEN, CLASSES),
         sc.LI(beta=beta),
     )
-    model = sc.Model(network, engine="numpy", seed=seed)
+
+
+def trained(x: np.ndarray, y: np.ndarray, seed: int) -> sc.Model:
+    """The network after training."""
+    model = sc.Model(network(), engine="numpy", seed=seed)
     model.fit(
-        x[:train],
-        y[:train],
-        loss=functional.ce_max_membrane_loss(),
+        x,
+        y,
+        loss=LOSS,
         optimizer=sc.Adam(lr=LR),
         schedule=schedule.cosine(),
         epochs=EPOCHS,
@@ -93,6 +94,14 @@ def run(seed: int, folder: Path) -> Dict[str, float]:
         time_axis=1,
         progress=False,
     )
+    return model
+
+
+def run(seed: int, folder: Path) -> Dict[str, float]:
+    """Train on eight tenths, and say the accuracy on the last one."""
+    x, y = read(folder, seed)
+    train, valid = len(x) * 8 // 10, len(x) * 9 // 10
+    model = trained(x[:train], y[:train], seed)
 
     def right(part: slice) -> float:
         best = model.engine.to_numpy(model(np.moveaxis(x[part], 1, 0)).membrane).max(axis=0).argmax(axis=-1)

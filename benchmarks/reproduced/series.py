@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -12,23 +12,33 @@ from benchmarks.reproduced.row import Row
 from benchmarks.step_labels import FIRST, kept, read
 from spikecore import datasets
 
+Part = Tuple[np.ndarray, np.ndarray]
 LOOK_BACK, HORIZON, DAY, MONTH = 96, 96, 24, 30 * 24
+
+
+def traces(folder: Path) -> Tuple[Part, Part, bool]:
+    """Traces and labels to train with and for test, and whether the latter are the test file's."""
+    x, y = read(folder / "qtdb_train.npz")
+    test = folder / "qtdb_test.npz"
+    if test.is_file():
+        return (x, y), read(test), True
+    rest = kept(len(x), "traces")
+    return (x[~rest], y[~rest]), (x[rest], y[rest]), False
+
+
+def by_recipe(x: np.ndarray, y: np.ndarray, seed: int) -> sc.Model:
+    """The recipe's network after its training."""
+    recipe = sc.recipe(x, y)
+    model = sc.Model(recipe.network, engine="numpy", seed=seed)
+    model.fit(x, y, progress=False, **recipe.training)
+    return model
 
 
 def qtdb(seed: int, folder: Path) -> Dict[str, float]:
     """The share of steps that are right: of every fifth trace, and of the test file where there is one."""
-    x, y = read(folder / "qtdb_train.npz")
-    test = folder / "qtdb_test.npz"
-    if test.is_file():
-        x_test, y_test = read(test)
-    else:
-        rest = kept(len(x), "traces")
-        x, y, x_test, y_test = x[~rest], y[~rest], x[rest], y[rest]
-    recipe = sc.recipe(x, y)
-    model = sc.Model(recipe.network, engine="numpy", seed=seed)
-    model.fit(x, y, progress=False, **recipe.training)
-    right = model.predict(x_test, **recipe.feed) == y_test
-    return {"figure": 100.0 * float(right[:, FIRST:].mean()), "test": float(test.is_file())}
+    (x, y), (x_test, y_test), test = traces(folder)
+    right = by_recipe(x, y, seed).predict(x_test, time_axis=1) == y_test
+    return {"figure": 100.0 * float(right[:, FIRST:].mean()), "test": float(test)}
 
 
 def etth1(seed: int, folder: Path) -> Dict[str, float]:
