@@ -5,14 +5,18 @@ The forward kernel of ``sc.Leaky(beta=0.9)``; ``F`` is the type of the states, `
     void forward(const F* __restrict__ init_0, const F* __restrict__ constants, const X* __restrict__ x,
         const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;    // the neuron of this thread
         F now_0 = F(init_0[i]);
+        X x_0 = 0 < steps ? x[(0) * step_x + i] : X(0.0f);                      // eight steps are read ahead
         for (long long t = 0; t < steps; ++t) {
+            const F x_now = F(x_0);
+            x_0 = x_1;
+            x_7 = t + 8 < steps ? x[(t + 8) * step_x + i] : X(0.0f);
             const F v0 = now_0;
-            const F v1 = F(x[t * step_x + i]);
+            const F v1 = x_now;
             const bool v2 = v0 > F(1.0);            // v2 = greater(v0, 1.0)
             const F v3 = v2 ? F(1.0) : F(0.0);
-            out[at] = X(v9);                        // the spike
+            out[t * count + i] = X(v9);             // the spike
             now_0 = v7;
-            kept_0[at + count] = F(v7);             // for the backward kernel
+            kept_0[(t + 1) * count + i] = F(v7);    // for the backward kernel
 
 Compiled with ``--fmad=false``: every operation is rounded on its own, as the loop over steps does it. Division and
 square root are exact by default, and each constant has the type of the states.
@@ -29,10 +33,9 @@ import numpy as np
 
 from spikecore.kernels.device import OnDevice
 from spikecore.kernels.emit import OPERATORS
-from spikecore.kernels.sequence_gpu import GpuSource
+from spikecore.kernels.sequence_gpu import GpuSource, block_of
 from spikecore.kernels.target import INPUT_TYPED, Target
 
-THREADS = 256  # per block
 OPTIONS = ("--fmad=false",)
 TYPES = {"float32": "float", "float64": "double", "float16": "__half", "bfloat16": "__nv_bfloat16"}
 HEADERS = {"float16": "#include <cuda_fp16.h>\n", "bfloat16": "#include <cuda_bf16.h>\n"}
@@ -65,12 +68,15 @@ class CudaC(Target):
     }
     statements: ClassVar[Dict[str, str]] = {
         **dict.fromkeys(("load", "scalar"), "F({array}[{at}])"),
+        "load_row": "{inside} ? {array}[{at}] : {stored}(0.0f)",
+        "row_variable": "{stored} {name} = {value};",
+        "row_now": "const F {name} = F({value});",
         "fixed": "const {kind} {name} = {value};",
         "variable": "F {name} = {value};",
         "assign": "{name} = {value};",
         "store": "{array}[{at}] = {stored}({value});",
-        "forwards": "for (long long t = 0; t < steps; ++t) {{\nconst long long at = t * count + i;",
-        "backwards": "for (long long t = steps - 1; t >= 0; --t) {{\nconst long long at = t * count + i;",
+        "forwards": '_Pragma("unroll {unroll}") for (long long t = 0; t < steps; ++t) {{',
+        "backwards": '_Pragma("unroll {unroll}") for (long long t = steps - 1; t >= 0; --t) {{',
         "cut": "if (t > 0 && t % window == 0) {{",
     }
     closing: ClassVar[Tuple[str, ...]] = ("}",)
@@ -140,7 +146,8 @@ class SequenceCuda(OnDevice):
 
     def start(self, kernel: GpuSource, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
         function = self.compiled(whole(kernel, self.step.dtype, str(x.dtype)), kernel.name)
-        function((-(-count // THREADS),), (THREADS,), (*arrays, *(np.int64(n) for n in numbers)))
+        threads = block_of(count)
+        function((-(-count // threads),), (threads,), (*arrays, *(np.int64(n) for n in numbers)))
 
 
 @lru_cache(maxsize=None)

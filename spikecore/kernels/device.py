@@ -29,6 +29,7 @@ class OnDevice(Kernels):
     placed: Dict[str, Any] = field(default_factory=dict, init=False)
 
     target: ClassVar[Type[Target]]
+    shares: ClassVar[bool] = True
 
     # ---- arrays and kernels of the subclass ----
 
@@ -48,6 +49,10 @@ class OnDevice(Kernels):
     def cast(self, a: Any, dtype: Any) -> Any:
         """The same values in another type, "float64" or an array's."""
 
+    def without_first(self, rows: Any) -> Any:
+        """All rows but the first one, in the same memory."""
+        return rows[1:]
+
     @abstractmethod
     def stride(self, a: Any) -> int:
         """Distance of the first rows of an array; 0 where all are the same memory."""
@@ -61,9 +66,12 @@ class OnDevice(Kernels):
     def forward(self, request: Request, keep: bool = True) -> Results:
         x, shape, steps, step = request.inputs, request.shape, request.steps, self.step
         kept, states = kept_states(self) if keep else (), step.trace.states
-        recorded = [self.empty(x, (steps, *shape), True) for _ in step.record]
         final = [self.empty(x, shape, True) for _ in states]
         saved = tuple(self.empty(x, (steps + 1, *shape), True) for _ in kept)
+        rows = dict(zip(kept, saved))  # what is kept begins with the first state, and the rest of it is the record
+        recorded = [
+            self.without_first(rows[s]) if s in rows else self.empty(x, (steps, *shape), True) for s in step.recorded
+        ]
         results = Results(self.empty(x, (steps, *shape), False), recorded, final, saved)
         arrays = {**self._given(request), **_named("init", states, map(self.packed, request.state))}
         arrays.update({"out": results.outputs, **_named("rec", step.recorded, recorded)})

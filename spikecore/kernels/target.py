@@ -13,16 +13,19 @@ INPUT_TYPED = ("x", "out", "g", "gx")  # arrays in the type of the input; all ot
 class Target:
     """A language in which one thread, or one lane of a block, takes one neuron through all its time steps.
 
-    In every kernel ``i`` is the neuron, ``t`` the step, ``at`` the place of both in a (time, neurons) array.
+    In every kernel ``i`` is the neuron, ``t`` the step.
 
     A subclass has texts for ``words`` (see emit.py; here ``{one}`` and ``{zero}`` are numbers) and ``statements``:
 
     - ``load``: the element ``at`` of an ``array``, in the type of the states; ``scalar``: one element for all neurons.
+    - ``load_row``: the element if ``inside``, or else zero, in the array's type; ``row_variable``: the first value of a
+      variable of this type; ``row_now``: such a variable in the type of the states.
     - ``fixed``: a value of a ``kind``, "float" or "bool", that does not change; ``variable``: the first value of one
       that passes from step to step; ``assign``: its next.
     - ``store``: an element written to memory, in the array's type.
-    - ``forwards``, ``backwards``: the head of the loop over ``t``, with lines that stand inside behind it; ``cut``: of
-      a branch taken where truncated BPTT cuts. ``closing`` ends both, and the kernel.
+    - ``forwards``, ``backwards``: the head of the loop over ``t``, to be unrolled ``unroll`` times, with lines that
+      stand inside behind it; ``cut``: of a branch taken where truncated BPTT cuts. ``closing`` ends both, and the
+      kernel.
     """
 
     words: ClassVar[Dict[str, str]]

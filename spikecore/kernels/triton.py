@@ -6,11 +6,12 @@ The forward kernel of ``sc.Leaky(beta=0.9)``::
         i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)         # a block of neurons
         mask = i < count
         now_0 = tl.broadcast_to(tl.load(init_0 + i, mask, 0.0).to(tl.float32), (BLOCK,))
-        for t in range(steps):
+        for t in tl.range(steps, loop_unroll_factor=8):
+            x_now = x_0.to(tl.float32)                                          # read eight steps before
             v0 = now_0
-            v1 = tl.load(x + t * step_x + i, mask, 0.0).to(tl.float32)
+            v1 = x_now
             v2 = v0 > tl.full((), 1.0, tl.float32)                              # v2 = greater(v0, 1.0)
-            tl.store(out + at, v9, mask)                                        # the spikes
+            tl.store(out + t * count + i, v9, mask)                             # the spikes
             now_0 = tl.broadcast_to(v7, (BLOCK,))
 
 Every operation is rounded on its own, as the loop over steps does it: contraction into fused multiply-adds is off, and
@@ -29,10 +30,9 @@ import torch
 from spikecore.kernels.device import OnDevice
 from spikecore.kernels.emit import OPERATORS
 from spikecore.kernels.runtime.modules import load
-from spikecore.kernels.sequence_gpu import GpuSource
+from spikecore.kernels.sequence_gpu import GpuSource, block_of
 from spikecore.kernels.target import Target
 
-BLOCK = 256  # neurons per program
 OPTIONS = {"enable_fp_fusion": False}
 HEAD = """\
 import triton
@@ -66,14 +66,16 @@ class Triton(Target):
     exact: ClassVar[Dict[str, str]] = {"divide": "tl.div_rn({0}, {1})", "sqrt": "tl.sqrt_rn({0})"}  # float32 only
     statements: ClassVar[Dict[str, str]] = {
         "load": "tl.load({array} + {at}, mask, 0.0).to({type})",
+        "load_row": "tl.load({array} + {at}, i < tl.where({inside}, count, 0), 0.0)",
+        "row_now": "{name} = {value}.to({type})",
         "scalar": "tl.load({array} + {at}).to({type})",
         "fixed": "{name} = {value}",
         **dict.fromkeys(  # what passes from step to step must keep its shape
-            ("variable", "assign"), "{name} = tl.broadcast_to({value}, (BLOCK,))"
+            ("variable", "row_variable", "assign"), "{name} = tl.broadcast_to({value}, (BLOCK,))"
         ),
         "store": "tl.store({array} + {at}, {value}, mask)",
-        "forwards": "for t in range(steps):\nat = t * count + i",
-        "backwards": "for back in range(steps):\nt = steps - 1 - back\nat = t * count + i",
+        "forwards": "for t in tl.range(steps, loop_unroll_factor={unroll}):",
+        "backwards": "for back in tl.range(steps, loop_unroll_factor={unroll}):\nt = steps - 1 - back",
         "cut": "if (t > 0) & (t % window == 0):",
     }
 
@@ -119,6 +121,9 @@ class SequenceTriton(OnDevice):
     def cast(self, a: Any, dtype: Any) -> Any:
         return a.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
 
+    def without_first(self, rows: Any) -> Any:
+        return rows[1:].data  # autograd takes it for a tensor of its own, which may be edited, as a view may not
+
     def stride(self, a: Any) -> int:
         return int(a.stride(0))
 
@@ -127,4 +132,10 @@ class SequenceTriton(OnDevice):
 
         function = getattr(load(HEAD + kernel.source), kernel.name)
         with torch.cuda.device_of(x):  # Triton starts kernels on the current device
-            function[(triton.cdiv(count, BLOCK),)](*arrays, *numbers, BLOCK=BLOCK, **OPTIONS)
+            block = block_of(count)
+            function[(triton.cdiv(count, block),)](*arrays, *numbers, BLOCK=block, **options_of(block))
+
+
+def options_of(block: int) -> Dict[str, Any]:
+    """Triton's options for kernels with so many neurons per block."""
+    return {**OPTIONS, "num_warps": block // 32}

@@ -19,7 +19,8 @@ from spikecore.kernels import cuda
 
 GXX, NVCC = shutil.which("g++"), shutil.which("nvcc")
 SHIM = pathlib.Path(__file__).with_name("cuda_host.h").read_text()
-OPTIONS = "-O1 -shared -fPIC -ffp-contract=off -Wall -Werror -Wno-unused-variable -Wno-unused-function".split()
+OPTIONS = "-O1 -shared -fPIC -ffp-contract=off -Wall -Werror".split()
+OPTIONS += [f"-Wno-{name}" for name in ("unused-variable", "unused-function", "unknown-pragmas")]
 ARCHITECTURES = [f"compute_{n}" for n in (70, 75, 80, 86, 89, 90)]
 LAUNCH = """
 extern "C" void launch(long long grid, long long block, {parameters}) {{

@@ -5,6 +5,7 @@ CPU tensors take the way of CUDA tensors, from ``scan`` to the parameters' gradi
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import spikecore as sc
@@ -17,11 +18,15 @@ select.KINDS["cpu"] = select.KINDS["cuda"]
 operators._array = torch.Tensor.detach  # Triton takes tensors as they are
 
 
-def run(engine, beta, x):
-    beta, x = beta.detach().requires_grad_(), x.detach().requires_grad_()
-    made = sc.ALIF(beta=sc.learn(0.8), rho=0.9, adaptation=0.5, threshold=0.4).run(
+def made_of(engine, beta, x):
+    return sc.ALIF(beta=sc.learn(0.8), rho=0.9, adaptation=0.5, threshold=0.4).run(
         Pass(engine, record=True), Params(beta=beta), Tree(), None, x
     )
+
+
+def run(engine, beta, x):
+    beta, x = beta.detach().requires_grad_(), x.detach().requires_grad_()
+    made = made_of(engine, beta, x)
     (made.outputs * torch.arange(1.0, 1 + made.outputs.numel()).reshape(made.outputs.shape)).sum().backward()
     return made.outputs.detach(), made.recorded.mem.detach(), x.grad, beta.grad
 
@@ -32,6 +37,10 @@ if __name__ == "__main__":
     assert fused[0].sum() > 0
     assert all(torch.equal(a, b) for a, b in zip(fused[:3], loop[:3]))
     assert torch.allclose(fused[3], loop[3], rtol=1e-5)
+    made = made_of(sc.get_engine("torch", fused=True), beta, x.requires_grad_())
+    made.recorded.mem.mul_(2.0)  # in the memory that the run backwards reads: it may be edited, and torch sees it
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        made.outputs.sum().backward()
     spelled = sc.get_engine("torch").explain(sc.Leaky())
     assert "Triton kernels of Leaky.step" in spelled, spelled
     print("equal")
