@@ -172,5 +172,6 @@ print(f"first hour {by_hour[0]:.3f}, last hour {by_hour[-1]:.3f}")
 # - `mse_value_loss(over_time="last")` reads the membrane when the sequence has been seen.
 # - A forecast is judged against persistence, against yesterday and against a linear regression.
 #
-# The command line does the same with a CSV file, `[data] name = "series"` in a [run file](../run_file_keys.md#data).
+# For a CSV file, `spikecore init series --path FILE.csv` writes a [run file](../run_file_keys.md#data). Its network is
+# chosen by [the recipe](../what_it_learns.md#the-rules), which lets all series share weights.
 # How to predict quantiles instead, and other [tasks](../tasks.md).

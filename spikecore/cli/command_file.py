@@ -34,7 +34,7 @@ OUT = typer.Option(None, metavar="RUN.toml", help="The file to write, or - for t
 PATH = typer.Option(
     None,
     metavar="PATH",
-    help="Where the data are: a file for csv, npz, hdf5 and event_npz, a folder for the others.",
+    help="Where the data are: a file for csv, series, npz, hdf5 and event_npz, a folder for the others.",
 )
 ZOO = typer.Option(
     None,
@@ -57,6 +57,15 @@ NUMBERS = typer.Option(
     help="The targets of your own table or arrays are numbers to predict, though all are whole. Default: whole numbers "
     "are classes.",
 )
+LOOK_BACK = typer.Option(
+    None, metavar="STEPS", min=1, help="Of series: the steps that the network sees. Default: four times the horizon."
+)
+HORIZON = typer.Option(
+    None,
+    metavar="STEPS",
+    min=1,
+    help="Of series: the steps that it forecasts. Default: 24, or a twentieth of a series shorter than 480 steps.",
+)
 
 
 def _for_file(path: Path) -> str:
@@ -78,6 +87,7 @@ def _for_file(path: Path) -> str:
     "spikecore init csv --path my_table.csv",
     "spikecore init npz --path my_arrays.npz",
     "spikecore init npz --path my_traces.npz --time-axis 1",
+    "spikecore init series --path my_series.csv --look-back 96 --horizon 24",
     "spikecore init image_folder --path my_images",
     "spikecore init wav_folder --path my_sounds",
     pages="“Your own data” (docs/own_data.md), “Run files” (docs/run_files.md)",
@@ -90,6 +100,8 @@ def init(
     time_axis: Optional[int] = TIME_AXIS,
     plasticity: bool = PLASTICITY,
     numbers: bool = NUMBERS,
+    look_back: Optional[int] = LOOK_BACK,
+    horizon: Optional[int] = HORIZON,
 ) -> None:
     """Write a run file to begin with.
 
@@ -109,7 +121,7 @@ def init(
             raise ConfigError([f"{dataset}: is no name of a data set; write {_for_file(Path(dataset))}"])
         raise ConfigError([f"{unknown('data set', dataset, new_run_file.STARTS)}. {own}"])
     card = None if zoo is None else known(zoo)
-    text = new_run_file.new_run_file(dataset, path, card, time_axis, plasticity, numbers)
+    text = new_run_file.new_run_file(dataset, path, card, time_axis, plasticity, numbers, look_back, horizon)
     if str(out) == "-":
         sys.stdout.write(text)
         return

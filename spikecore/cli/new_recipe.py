@@ -41,6 +41,8 @@ def recipe_for(train: Any, start: Start, time_axis: Optional[int]) -> Optional[R
     targets = np.asarray(train.targets)[rows]
     facts = look(x, targets if start.classes else targets.astype(np.float64), lengths)
     known: Any = {"classes": start.classes, "outputs": start.classes} if start.classes else {}
+    if "horizon" in start.data:  # windows of series: the targets need not show that they continue them
+        known["ahead"] = start.data["horizon"]
     return of_facts(replace(facts, samples=len(train), **known))
 
 
@@ -108,7 +110,7 @@ def _lines(container: Any, indent: str) -> Iterator[str]:
         if isinstance(layer, Listed):
             others = {key: value for key, value in plain(layer).items() if key != "layers"}
             yield f"{indent}{{ {toml_text(others)[2:-2]}, layers = ["
-            yield from _lines(layer, indent + "    ")
+            yield from _lines(layer, indent + "  ")
             yield f"{indent}] }},"
         else:
             yield f"{indent}{toml_text(plain(layer))},"

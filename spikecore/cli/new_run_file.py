@@ -29,6 +29,7 @@ from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.cli.train_table import Train
 from spikecore.datasets.class_folders import classes_of
+from spikecore.datasets.csv_table import texts_of
 from spikecore.datasets.image_folder import sizes_of
 from spikecore.datasets.npz import members
 from spikecore.datasets.wav_folder import EXPECTED, LISTS
@@ -82,6 +83,8 @@ def new_run_file(
     time_axis: Optional[int] = None,
     plasticity: bool = False,
     numbers: bool = False,
+    look_back: Optional[int] = None,
+    horizon: Optional[int] = None,
 ) -> str:
     """The text of a run file to begin with.
 
@@ -94,6 +97,8 @@ def new_run_file(
         time_axis: which axis of your own arrays is time; None, the default: samples have no time.
         plasticity: whether neurons that compete learn without labels, instead; default False.
         numbers: whether the targets of your own table or arrays are numbers, though all are whole; default False.
+        look_back, horizon: how many steps of series are seen, and how many forecast; None, the defaults: four times the
+            horizon, and 24 or a twentieth of a short series.
 
     Raises:
         ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes and no numbers, or
@@ -108,12 +113,16 @@ def new_run_file(
         raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
     if numbers and name not in (*OWN, "csv"):
         raise ConfigError([f"--numbers: is for your own table or arrays: csv, {', '.join(OWN)}"])
+    if (look_back or horizon) and name != "series":
+        raise ConfigError([f"--look-back, --horizon: are for series to forecast: spikecore init series, not {name}"])
     recipe: Optional[Recipe] = None
     if name in OWN or name == "csv":
         start, samples = _of_arrays(name, start, path, time_axis, plasticity, numbers)
         if not start.classes and (plasticity or card is not None):
             option = "--plasticity" if card is None else f"--zoo {card.name}"
             raise ConfigError([f"{option}: is for classes, and the targets are numbers: leave it out"])
+    elif name == "series":
+        start, time_axis = _of_series(start, path, look_back, horizon), 1
     elif name == "image_folder":
         start = _of_images(start, path)
     elif name == "event_npz":
@@ -126,7 +135,7 @@ def new_run_file(
         raise ConfigError([f"--plasticity has a network of its own: leave --zoo {card.name} out"])
     if plasticity:
         new_plasticity.check_static(start)
-    elif card is None and (samples is not None or name in (*FOLDERS, "event_npz")):
+    elif card is None and (samples is not None or name in (*FOLDERS, "event_npz", "series")):
         if name == "event_npz":
             factor = math.ceil(max(start.data["sensor"]) / MOST_SIDE)
             smaller = [{"kind": "Downsample", "factor": factor}] if factor > 1 else []
@@ -232,6 +241,16 @@ def _of_arrays(
     if numbers and name == "csv":
         found["data"] = {**found.get("data", start.data), "numbers": True}
     return replace(start, **found, time_axis=time_axis), train
+
+
+def _of_series(start: Start, path: Optional[Path], look_back: Optional[int], horizon: Optional[int]) -> Start:
+    """The start for series to forecast. Columns without numbers, such as dates, are left out."""
+    if path is None:
+        raise ConfigError(["init series needs the table, a row per step and a column per series: --path FILE.csv"])
+    texts, steps = texts_of(path)
+    ahead = horizon or min(24, max(1, steps // 20))
+    data: Dict[str, Any] = {"leave_out": texts} if texts else {}
+    return replace(start, data={**data, "look_back": look_back or 4 * ahead, "horizon": ahead}, time_axis=1)
 
 
 def _of_images(start: Start, path: Optional[Path]) -> Start:

@@ -73,6 +73,9 @@ STARTS: Dict[str, Start] = {
         "your own table, a CSV file that --path names; classes or numbers in its last column", 0, 128, 0, 40, 2e-3,
         {"scale": "standard"},
     ),
+    "series": Start(
+        "your own series to forecast, a CSV file that --path names, a row per step", 0, 128, 0, 20, 2e-3, {},
+    ),
     "image_folder": Start(
         "your own images, PNG or JPEG, in a folder per class that --path names", 1024, 128, 10, 20, 2e-3,
         {}, flatten=True, image=(1, 32, 32),

@@ -92,6 +92,12 @@ def numbers_of(path: PathLike, leave_out: Sequence[str], max_bytes: int) -> Tupl
     return [names[c] for c in read], values
 
 
+def texts_of(path: PathLike) -> Tuple[List[str], int]:
+    """The columns in which no cell is a number, such as dates, and the number of rows."""
+    names, _, rows = _rows(path, MOST_BYTES)
+    return [name for name, *cells in zip(names, *rows) if not any(map(_is_number, cells))], len(rows)
+
+
 def _rows(path: PathLike, max_bytes: int) -> Tuple[List[str], List[int], List[List[str]]]:
     """Names of the columns, numbers of the lines, and their cells."""
     try:

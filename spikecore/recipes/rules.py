@@ -125,6 +125,8 @@ def training(facts: Facts) -> Tuple[Dict[str, Any], Dict[str, Any], List[Choice]
 
 def unit(facts: Facts) -> Dict[str, Any]:
     """Mean and deviation of targets that are numbers, to a thousandth of the deviation."""
+    if facts.ahead and max(map(abs, facts.mean)) < 0.5 and min(facts.deviation) > 0.5 and max(facts.deviation) < 2.0:
+        return {}  # of series in standard units, e.g. by ``datasets.windows``: many numbers that change nothing
     rows = [
         (round(mean, digits), round(deviation, digits))
         for mean, deviation in zip(facts.mean, facts.deviation)
@@ -263,7 +265,7 @@ def _forecast(facts: Facts) -> Body:
         NORM,
         Choice("shortcut", "Conv1d, kernel 1, added", SHORTCUT.why),
         ZERO,
-        READOUT,
+        READOUT._replace(why="its membrane is a number, as what is forecast"),
     ]
 
 

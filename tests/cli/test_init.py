@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import wave
 from pathlib import Path
@@ -66,6 +67,13 @@ def recordings(side):
     return Path("events.npz")
 
 
+def series():
+    """Writes 200 days of two series, with their dates."""
+    rows = [f"day {n};{math.sin(n):.3f};{100 + n % 7}" for n in range(200)]
+    Path("series.csv").write_text("\n".join(["date;wave;week", *rows]), "utf-8")
+    return Path("series.csv")
+
+
 def own(name):
     """Writes arrays, images or recordings of the user's own; None for data sets that others publish."""
     if name == "event_npz":
@@ -77,6 +85,8 @@ def own(name):
     if name == "csv":
         Path("table.csv").write_text("a,b,kind\n" + "".join(f"{n},{n % 7},{'xyz'[n % 3]}\n" for n in range(40)))
         return Path("table.csv")
+    if name == "series":
+        return series()
     if name not in new_run_file.OWN:
         return None
     arrays = dict(np.load(archive()))
@@ -108,7 +118,7 @@ def test_init_without_a_name_lists_the_data_sets(spikecore):
     code, said, _ = spikecore("init")
     assert code == 0
     assert [line.split()[0] for line in said.splitlines()] == list(new_run_file.STARTS)
-    assert set(new_run_file.STARTS) == set(TABLES) - {"series"}, "a data set of run files has no file to begin with"
+    assert set(new_run_file.STARTS) == set(TABLES), "a data set of run files has no file to begin with"
 
 
 @pytest.mark.parametrize("name", new_run_file.STARTS)
@@ -186,6 +196,15 @@ def test_a_recording_is_an_image_whose_channels_are_windows_of_time(side, factor
     assert {"kind": "Standardize", "num_features": 8} in network["layers"]
 
 
+def test_series_are_forecast_without_their_dates():
+    text = new_run_file.new_run_file("series", series())
+    data, network = (tomllib.loads(text)[table] for table in ("data", "network"))
+    assert (data["leave_out"], data["look_back"], data["horizon"]) == (["date"], 40, 10)
+    assert "forecast       10 steps of each series by itself" in text
+    add = next(layer for layer in network["layers"] if layer["kind"] == "Add")
+    assert (add["layers"][0]["in_channels"], add["layers"][0]["out_channels"]) == (40, 10)
+
+
 @pytest.mark.parametrize(
     ("sizes", "wanted"), [(((12, 8),), [12, 8]), (((12, 8), (8, 12)), [32, 32]), (((90, 90),), [32, 32])]
 )
@@ -204,6 +223,8 @@ def test_a_folder_of_images_is_scaled_if_its_sizes_differ_or_are_large(sizes, wa
         (("digits", "--path", "here"), cli.USAGE, "--path here: the data set digits comes with a package"),
         (("npz",), cli.USAGE, "--path FILE.npz"),
         (("csv",), cli.USAGE, "--path FILE.csv"),
+        (("series",), cli.USAGE, "a column per series: --path FILE.csv"),
+        (("csv", "--path", "none.csv", "--horizon", "3"), cli.USAGE, "are for series to forecast"),
         (("image_folder",), cli.USAGE, "--path FOLDER"),
         (("wav_folder",), cli.USAGE, "--path FOLDER"),
         (("image_folder", "--path", "none"), cli.DATA, "none: no such folder"),
