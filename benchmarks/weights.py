@@ -122,6 +122,7 @@ class Reproduced(Recipe):
     row: str = ""
 
     def fit(self, train: Data) -> sc.Model:
+        assert isinstance(train, Dataset)
         return self.train(train.inputs, train.targets, 0)
 
     def text(self) -> str:

@@ -47,7 +47,7 @@ def spread(values: Sequence[float]) -> str:
 
 def ours(lines: List[Line]) -> str:
     """Our figure, from the lines of a row."""
-    shown = {line.get("shown") for line in lines} - {None}
+    shown = {str(line["shown"]) for line in lines if "shown" in line}
     return ", ".join(sorted(shown)) if shown else spread([line["figure"] for line in lines])
 
 

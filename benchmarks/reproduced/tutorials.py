@@ -35,7 +35,7 @@ def voting(per_class: int) -> Callable[[int, Path], Dict[str, float]]:
     def run(seed: int, folder: Path) -> Dict[str, float]:
         def data(validate: bool) -> Tuple[Dataset, Dataset]:
             train, test = fashion(folder)
-            return train[:IMAGES], test
+            return Dataset(train.inputs[:IMAGES], train.targets[:IMAGES]), test
 
         return beside(population.experiment(per_class, data, EPOCHS), seed)
 
