@@ -60,13 +60,35 @@ def pytest_collection(session):
         gc.enable()
 
 
-def thin(cases):
+def turns_of(case):
+    """How many cases of its test make a turn, of which the default run has one: see ``LAWS``, or a mark ``turns``."""
+    mark = case.get_closest_marker("turns")
+    return mark.args[0] if mark else TURNS if getattr(case, "originalname", None) in LAWS else None
+
+
+class Grid:
+    """The places of cases on the axes of their test. In ``callspec.indices`` pytest counts cases instead."""
+
+    def __init__(self):
+        self.axes = {}
+
+    def place(self, case):
+        """One number for each ``parametrize`` of the case's test."""
+        test = case.nodeid.partition("[")[0]
+        found = []
+        for axis, name in enumerate(case.callspec._idlist):
+            names = self.axes.setdefault((test, axis), {})
+            found.append(names.setdefault(name, len(names)))
+        return found
+
+
+def thin(cases, grid):
     """Two of three cases are slow tests, but for the first of each test and the first with each layer."""
     seen = set()
     for case in cases:
         name, *_ = case.nodeid.partition("[")
         parts = {name, *(getattr(value, "name", None) for value in case.callspec.params.values())}
-        if parts <= seen and (len(name) + sum(case.callspec.indices.values())) % TURNS:
+        if parts <= seen and (len(name) + sum(grid.place(case))) % TURNS:
             case.add_marker("slow")
         seen |= parts
 
@@ -74,19 +96,21 @@ def thin(cases):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Of three cases of a law (engine, layer, option) two are slow tests: places that add up to no multiple of 3.
+    Likewise of ``n`` cases of a test with ``@pytest.mark.turns(n)``.
 
     So each layer has its turn on some engine and each engine at a third of the layers; of three axes each pair meets.
     """
     named = any("::" in argument for argument in config.args)
     if not (named or config.option.every_case) and len(selected(config.option.engine)[0]) > 2:
-        strict = []
+        strict, grid = [], Grid()
         for item in items:
-            if getattr(item, "originalname", None) in LAWS:
-                if sum(item.callspec.indices.values()) % TURNS:
+            turns = turns_of(item)
+            if turns:
+                if sum(grid.place(item)) % turns:
                     item.add_marker("slow")
             elif STRICT in item.nodeid.partition("[")[2] and not item.get_closest_marker("slow"):
                 strict.append(item)
-        thin(strict)
+        thin(strict, grid)
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 

@@ -20,10 +20,13 @@ class Case:
 
     def __init__(self, place):
         self.place, self.slow = place, False
-        self.callspec = SimpleNamespace(indices=dict(enumerate(place)))
+        self.callspec = SimpleNamespace(_idlist=[f"value {index}" for index in place])
 
     def add_marker(self, name):
         self.slow = name == "slow"
+
+    def get_closest_marker(self, name):
+        return None
 
 
 def kept(sizes, engines=ENGINES, every_case=False, args=("tests",)):
@@ -45,6 +48,23 @@ def test_each_value_has_its_turn_and_of_three_axes_each_pair(sizes):
     assert len(places) < 0.45 * len(list(product(*map(range, sizes))))
 
 
+class MarkedCase(Case):
+    originalname = "test_of_a_room"
+
+    def get_closest_marker(self, name):
+        return SimpleNamespace(args=(12,)) if name == "turns" else None
+
+
+def test_a_mark_says_how_many_take_turns():
+    """Twelve neurons and thirty surrogates: each surrogate meets one neuron."""
+    cases = [MarkedCase(place) for place in product(range(12), range(30))]
+    option = SimpleNamespace(engine=ENGINES, every_case=False)
+    conftest.pytest_collection_modifyitems(SimpleNamespace(option=option, args=("tests",)), cases)
+    kept = [case.place for case in cases if not case.slow]
+    assert sorted(surrogate for _, surrogate in kept) == list(range(30))
+    assert {neuron for neuron, _ in kept} == set(range(12))
+
+
 class StrictCase(Case):
     def __init__(self, test, layer, option):
         super().__init__((1, layer, option))
@@ -52,7 +72,7 @@ class StrictCase(Case):
         self.callspec.params = {"layer": SimpleNamespace(name=f"layer {layer}"), "option": option}
 
     def get_closest_marker(self, name):
-        return self.slow
+        return self.slow and name == "slow"
 
 
 @pytest.mark.parametrize("layers", [1, 2, 30])
@@ -70,6 +90,18 @@ def test_of_the_strict_library_each_test_keeps_a_case_each_layer_one_and_a_third
     assert {case.callspec.params["layer"].name for case in kept} == {f"layer {k}" for k in range(layers)}
     assert layers < 3 or len(kept) < 0.45 * len(cases())
     assert len(run(cases(), every_case=True)) == len(cases())
+
+
+@pytest.mark.parametrize("device", ["a", "b"])
+@pytest.mark.parametrize(("layer", "shape"), [("x", 1), ("y", 1), ("z", 2)])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_place_of_a_case_is_that_of_its_values(request, device, layer, shape, steps):
+    """What is given together is one axis. In pytest 9 ``callspec.indices`` has the case's number for each axis."""
+    grid, name = conftest.Grid(), request.node.originalname
+    places = [grid.place(case) for case in request.session.items if getattr(case, "originalname", None) == name]
+    assert len(set(map(tuple, places))) == len(places)
+    assert all(index < size for place in places for index, size in zip(place, (2, 3, 2)))
+    assert {len(place) for place in places} == {3}
 
 
 def test_all_cases_run_where_they_are_asked_for():

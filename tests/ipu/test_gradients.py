@@ -22,23 +22,31 @@ from tests.digits import digits
 from tests.ipu.ipu_rig import batch
 
 EVERY = [(neuron.name, neuron.layer, neuron.shape) for neuron in cases.NEURONS]
-CROSSED = [
-    (f"{kind.__name__}-{name}", kind(surrogate=one, **options), (5,))
-    for kind, options in (
-        (sc.Synaptic, {}), (sc.Alpha, {"threshold": 0.5}), (sc.ALIF, {"threshold": 0.5}),
-        (sc.Lapicque, {"R": 1.0, "C": 5.0, "threshold": 0.3}), (sc.IF, {}),
-        (sc.RLeaky, {"linear_features": 5}), (sc.RSynaptic, {"linear_features": 5}),
-        (sc.SLSTM, {"input_size": 5, "hidden_size": 4, "threshold": 0.1}), (sc.DeltaLeaky, {}),
-        (sc.Izhikevich, {"threshold": -66.5}), (sc.StateLeaky, {"threshold": 0.5}),
-        (sc.LeakyParallel, {"input_size": 5, "hidden_size": 4, "threshold": 0.3}),
-    )
-    for name, one in cases.SURROGATES
+WITH_SURROGATE = [
+    (sc.Synaptic, {}), (sc.Alpha, {"threshold": 0.5}), (sc.ALIF, {"threshold": 0.5}),
+    (sc.Lapicque, {"R": 1.0, "C": 5.0, "threshold": 0.3}), (sc.IF, {}),
+    (sc.RLeaky, {"linear_features": 5}), (sc.RSynaptic, {"linear_features": 5}),
+    (sc.SLSTM, {"input_size": 5, "hidden_size": 4, "threshold": 0.1}), (sc.DeltaLeaky, {}),
+    (sc.Izhikevich, {"threshold": -66.5}), (sc.StateLeaky, {"threshold": 0.5}),
+    (sc.LeakyParallel, {"input_size": 5, "hidden_size": 4, "threshold": 0.3}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "layer", "shape"), [*EVERY, *CROSSED], ids=[one[0] for one in [*EVERY, *CROSSED]])
+@pytest.mark.turns(len(WITH_SURROGATE))  # each surrogate meets one of the neurons, and each neuron a surrogate
+@pytest.mark.parametrize("neuron", WITH_SURROGATE, ids=[kind.__name__ for kind, _ in WITH_SURROGATE])
+@pytest.mark.parametrize("surrogate", [one for _, one in cases.SURROGATES], ids=[name for name, _ in cases.SURROGATES])
+def test_gradients_of_every_surrogate(surrogate, neuron):
+    kind, options = neuron
+    check_gradients(kind(surrogate=surrogate, **options), (5,))
+
+
+@pytest.mark.parametrize(("name", "layer", "shape"), EVERY, ids=[one[0] for one in EVERY])
 def test_gradients_by_one_step_of_sgd(name, layer, shape):
-    """Every neuron and every surrogate: float32 through the simulated executor against autograd; the bar is 1e-5."""
+    """Every neuron: float32 through the simulated executor against autograd; the bar is 1e-5."""
+    check_gradients(layer, shape)
+
+
+def check_gradients(layer, shape):
     network = sc.Sequential(sc.GradedSpikes(shape[0], constant_factor=1.1), layer, sc.Flatten())
     rng = np.random.default_rng(0)
     x = (1.5 * rng.normal(size=(8, 4, *shape)) + 0.3).astype("float32")
@@ -91,8 +99,9 @@ def demo_run(steps=100):
     return network, train, test, Loader(train, batch_size=64, shuffle=True, seed=0, drop_last=True)
 
 
-def test_digits_step_by_step():
-    """Each of 100 batches as one step from the weights of the torch run: equal to 1e-6."""
+@pytest.mark.parametrize("batches", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_digits_step_by_step(batches):
+    """Each batch as one step from the weights of the torch run: equal to 1e-6."""
     network, _, _, loader = demo_run()
     init = network.init(Key((0, "init")), (64,))
     loss, spec = functional.ce_rate_loss(), sc.Adam(lr=2e-3)
@@ -101,10 +110,10 @@ def test_digits_step_by_step():
         for engine in (sc.get_engine("ipu", simulate=True), unfused(sc.get_engine("torch")))
     )
     done, worst, epoch = 0, 0.0, 0
-    while done < 100:
+    while done < batches:
         loader.set_epoch(epoch)
         for x, y in loader:
-            if done == 100:
+            if done == batches:
                 break
             ours.load(theirs.state())
             found = [one.step(x[None], y, steps=15, key=Key((0, done)))[0] for one in (ours, theirs)]
@@ -113,7 +122,7 @@ def test_digits_step_by_step():
             worst = max([worst, *(float(abs(a[name] - b[name]).max()) for name in b)])
             done += 1
         epoch += 1
-    print(f"largest difference of a weight after one step, 100 batches: {worst:.1e}")
+    print(f"largest difference of a weight after one step, {batches} batches: {worst:.1e}")
     assert worst <= 1e-6
 
 

@@ -23,7 +23,8 @@ def cases():
             marks = [mark for mark in function.pytestmark if mark.name == "parametrize"]
             values = [{mark.args[0]: value} for mark in marks for value in mark.args[1]] or [{}]
             for i, given in enumerate(values):
-                yield pytest.param(function, given, id=f"{name}-{i}" if given else name)
+                seldom = [pytest.mark.slow] if i % 4 else []  # SGD and Adam go first; `test_engine.py` has others
+                yield pytest.param(function, given, id=f"{name}-{i}" if given else name, marks=seldom)
 
 
 @pytest.fixture

@@ -257,6 +257,7 @@ def test_states_and_files(name, tmp_path):
 # torch warns of its own doings while it traces: it makes an autograd.Function, and looks at a state's gradient
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in RARE else []) for name in NEURONS]
 )

@@ -82,13 +82,13 @@ def model(layers, data=X, **options):
 
 
 def trained(kind, world, parallel="data", **options):
-    """A model after 20 batches, validated after each epoch."""
+    """A model after 20 batches, or 10 of two processes, validated after each epoch."""
     layers, data, more = KINDS[kind]
     options = {"validation": batches(data, False), "metric": "accuracy_rate", "progress": False, **more, **options}
     given, one = batches(data, world > 2), model(layers, data, checkpoint_layers=options.pop("checkpoint_layers", None))
     options.setdefault("optimizer", sc.Adam(lr=1e-2))
     options["compute"] = replace(options.get("compute", sc.Compute()), parallel=parallel)
-    one.fit(given, loss=functional.ce_rate_loss(), epochs=5 if world > 2 else 4, **options)
+    one.fit(given, loss=functional.ce_rate_loss(), epochs=5 if world > 2 else 2, **options)
     return one
 
 

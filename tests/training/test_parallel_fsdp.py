@@ -248,7 +248,7 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("kind", QUICK)
 def test_two_processes_train_as_one(two, kind):
     one = trained(kind, 2)
-    assert one.trainer.executor.steps_done == 20
+    assert one.trainer.executor.steps_done == 10
     assert gap(figures(one), loaded(two, kind)) <= 1e-10
     assert all(np.array_equal(x, y) for x, y in zip(*(rank.values() for rank in loaded(two, kind))))
 

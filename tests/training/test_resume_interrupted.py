@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -85,31 +86,41 @@ class Interrupted(Loader):
             yield batch
 
 
+@functools.lru_cache(maxsize=None)
+def unharmed(engine, way):
+    """A run that nothing interrupts, and how often its loss is called in a step."""
+    whole = fresh(engine, dropout_of(way))
+    fit(whole, way)
+    return whole, whole.state()["step"] // (EPOCHS * BATCHES)
+
+
+def dropout_of(way):
+    return 0.0 if way == "forward" else 0.1
+
+
+@pytest.mark.turns(3)
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["step", "data"])
 @pytest.mark.parametrize("saved", [False, True], ids=["same model", "from a file"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_resuming_goes_on_after_the_batch(engine, way, saved, tmp_path):
+def test_resuming_goes_on_after_the_batch(engine, way, saved, kind, place, tmp_path):
     """C4: Ctrl-C in a step, or while a batch is made: as many steps as without it, and the same bits."""
-    dropout = 0.0 if way == "forward" else 0.1
-    whole = fresh(engine, dropout)
-    fit(whole, way)
-    losses = whole.state()["step"] // (EPOCHS * BATCHES)
-    for place in PLACES:
-        for kind in ("step", "data"):
-            model, loss, data = fresh(engine, dropout), None, None
-            if kind == "step" and way != "forward":  # its losses of single steps are not called through compute
-                loss = Counting(at=losses * place + losses // 2)
-            else:
-                data = Interrupted(X, Y, batch_size=7, seed=1)
-                data.at = place
-            with pytest.raises(KeyboardInterrupt):
-                fit(model, way, loss, data)
-            if saved:
-                model.save(tmp_path / "model")
-                model = sc.load(tmp_path / "model", engine=engine)
-            fit(model, way, resume=True)
-            same(model, whole)
-            assert model.trainer.unfinished is None
+    whole, losses = unharmed(engine, way)
+    model, loss, data = fresh(engine, dropout_of(way)), None, None
+    if kind == "step" and way != "forward":  # its losses of single steps are not called through compute
+        loss = Counting(at=losses * place + losses // 2)
+    else:
+        data = Interrupted(X, Y, batch_size=7, seed=1)
+        data.at = place
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, way, loss, data)
+    if saved:
+        model.save(tmp_path / "model")
+        model = sc.load(tmp_path / "model", engine=engine)
+    fit(model, way, resume=True)
+    same(model, whole)
+    assert model.trainer.unfinished is None
 
 
 def test_resuming_goes_on_behind_interruptions_of_an_interruption():
