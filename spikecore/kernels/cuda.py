@@ -5,7 +5,7 @@ The forward kernel of ``sc.Leaky(beta=0.9)``; ``F`` is the type of the states, `
     void forward(const F* __restrict__ init_0, const F* __restrict__ constants, const X* __restrict__ x,
         const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;    // the neuron of this thread
         F now_0 = F(init_0[i]);
-        X x_0 = 0 < steps ? x[(0) * step_x + i] : X(0.0f);                      // eight steps are read ahead
+        X x_0 = 0 < steps ? x[0 * step_x + i] : X(0.0f);                        // eight steps are read ahead
         for (long long t = 0; t < steps; ++t) {
             const F x_now = F(x_0);
             x_0 = x_1;
@@ -139,7 +139,10 @@ class SequenceCuda(OnDevice):
         return self.library.broadcast_to(a, shape)
 
     def cast(self, a: Any, dtype: Any) -> Any:
-        return a.astype(dtype)
+        return a.astype(dtype, copy=False)
+
+    def multiply(self, a: Any, b: Any, out: Any) -> None:
+        self.library.matmul(a, b, out=out)
 
     def stride(self, a: Any) -> int:
         return int(a.strides[0])

@@ -49,6 +49,10 @@ class OnDevice(Kernels):
     def cast(self, a: Any, dtype: Any) -> Any:
         """The same values in another type, "float64" or an array's."""
 
+    @abstractmethod
+    def multiply(self, a: Any, b: Any, out: Any) -> None:
+        """Write the product of two matrices to ``out``."""
+
     def without_first(self, rows: Any) -> Any:
         """All rows but the first one, in the same memory."""
         return rows[1:]
@@ -73,9 +77,9 @@ class OnDevice(Kernels):
             self.without_first(rows[s]) if s in rows else self.empty(x, (steps, *shape), True) for s in step.recorded
         ]
         results = Results(self.empty(x, (steps, *shape), False), recorded, final, saved)
-        arrays = {**self._given(request), **_named("init", states, map(self.packed, request.state))}
-        arrays.update({"out": results.outputs, **_named("rec", step.recorded, recorded)})
-        arrays.update({**_named("fin", states, final), **_named("kept", kept, saved)})
+        arrays = {**self.given(request), **named("init", states, map(self.packed, request.state))}
+        arrays.update({"out": results.outputs, **named("rec", step.recorded, recorded)})
+        arrays.update({**named("fin", states, final), **named("kept", kept, saved)})
         self._run(forward_of(self, keep, request.constant), arrays, {"x": x}, steps)
         return results
 
@@ -90,16 +94,16 @@ class OnDevice(Kernels):
         first = [self.empty(x, shape, True) for _ in states]
         sums = [self.empty(x, shape, True) for _ in by]
         last = [self.packed(self.spread(self._array(x, [0.0]), shape) if g is None else g) for g in upstream.final]
-        arrays = {**self._given(request), **_named("c", states, last), **_named("ginit", states, first)}
-        arrays.update({**_named("kept", kept_states(self), upstream.saved), "gx": by_x, **_named("gp", by, sums)})
-        rows = {"x": x, "g": upstream.outputs, **_named("r", step.recorded, upstream.recorded)}
+        arrays = {**self.given(request), **named("c", states, last), **named("ginit", states, first)}
+        arrays.update({**named("kept", kept_states(self), upstream.saved), "gx": by_x, **named("gp", by, sums)})
+        rows = {"x": x, "g": upstream.outputs, **named("r", step.recorded, upstream.recorded)}
         kernel = backward_of(self, wanted.inputs, by, request.constant, bool(wanted.window))
         self._run(kernel, arrays, rows, request.steps, wanted.window)
         likes = (request.params[p] for p in wanted.params)
         totals = (self.cast(reduced(self.cast(s, "float64"), tuple(p.shape)), p.dtype) for s, p in zip(sums, likes))
         return Gradients(by_x, first, dict(zip(wanted.params, totals)))
 
-    def _given(self, request: Request) -> Dict[str, Any]:
+    def given(self, request: Request) -> Dict[str, Any]:
         """The parameters and constants of a run by their names in a kernel; constants are put on each device once."""
         step, place = self.step, str(getattr(request.inputs, "device", ""))
         if place not in self.placed:
@@ -119,18 +123,24 @@ class OnDevice(Kernels):
     ) -> None:
         """Start a kernel on arrays by name; those in ``rows`` may be the same at every step."""
         count = math.prod(rows["x"].shape[1:])
-        numbers = {"count": count, "steps": steps, "window": window}
-        for name in set(rows) & set(kernel.arrays):
-            moves = rows[name].shape[0] > 1 and self.stride(rows[name]) != 0
-            seen = rows[name] if moves else rows[name][:1, ...]
-            arrays[name] = self.packed(seen, rows["x"] if name in INPUT_TYPED else None)
-            numbers[f"step_{name}"] = count if moves else 0
+        numbers = {"count": count, "steps": steps, "window": window, **self.place_rows(kernel, arrays, rows)}
         if count:
             arguments = [arrays[n] for n in kernel.arrays], [numbers[n] for n in kernel.numbers]
             self.start(kernel, *arguments, rows["x"], count)
 
+    def place_rows(self, kernel: GpuSource, arrays: Dict[str, Any], rows: Dict[str, Any]) -> Dict[str, int]:
+        """Add to ``arrays`` those over time that the kernel reads; returns how far apart their rows are, by name."""
+        steps = {}
+        for name in set(rows) & set(kernel.arrays):
+            moves = rows[name].shape[0] > 1 and self.stride(rows[name]) != 0
+            seen = rows[name] if moves else rows[name][:1, ...]
+            arrays[name] = self.packed(seen, rows["x"] if name in INPUT_TYPED else None)
+            steps[f"step_{name}"] = math.prod(rows[name].shape[1:]) if moves else 0
+        return steps
 
-def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
+
+def named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
+    """Arrays by their names in a kernel, "kind_name"."""
     return {f"{kind}_{name}": array for name, array in zip(names, arrays)}
 
 

@@ -129,7 +129,7 @@ class Recurrence(Kernels):
         kept = [allocator.empty((1 + steps * f, *shape), step.dtype) for f in full]  # row 0 before the first step
         for rows, first in zip(kept, request.state):
             rows[0] = first
-        products = allocator.empty((steps if keep and _reads_products(step) else 1, *shape), step.dtype)
+        products = allocator.empty((steps if keep and reads_products(step) else 1, *shape), step.dtype)
         arrays = {**self._rows(request, products, kept), "to_out": (flat(kept[0]), 1)}
         arrays.update({f"to_{name}": rows for name, rows in arrays.items() if name.startswith("a_")})
         start, tables = _tables(_forward(step), arrays, steps, shape)
@@ -147,7 +147,7 @@ class Recurrence(Kernels):
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
         """Shapes of the products, and of the states before the first step and after each."""
-        products = steps if _reads_products(self.step) else 1
+        products = steps if reads_products(self.step) else 1
         return [(n, *shape) for n in (products, *(steps + 1 for _ in self.states))]
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
@@ -225,7 +225,7 @@ def _threads(shape: Tuple[int, ...]) -> bool:
 
 
 @Remembered
-def _reads_products(step: Step) -> bool:
+def reads_products(step: Step) -> bool:
     """Whether a step backwards reads the products P, or only the states."""
     return step.trace.graph.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
 

@@ -118,7 +118,7 @@ def kernels_or_reason(
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {name} are not shaped like its input"
     # of a dense recurrence, kernels run the elementwise part
-    elementwise, class_and_arguments = _recurrent(terms, stepper) if terms.target == "cpu" else (None, None)
+    elementwise, class_and_arguments = _recurrent(terms, stepper)
     if weight_shape and not elementwise:
         as_bits = _way_of_weight(shape, weight_shape) == AS_BITS
         in_kernel = SequenceNumba, readout.Multiply(weight_shape[0])
@@ -217,15 +217,19 @@ def remembered(
         stepper: the neuron.
         target, dtype, sparse_backward: see ``Terms``.
         param_values, record, rows: see ``step_of``.
-        class_and_arguments: on the CPU, the class of kernels that takes the neuron's step, and the other arguments of
-            this class; None: that of ``KINDS``.
+        class_and_arguments: the class of kernels that takes the neuron's step, and the other arguments of this class;
+            None: that of ``KINDS``.
     """
-    module, name = KINDS[target].split(".")
-    kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
-    kernels = kind.of(stepper, param_values, record, rows, dtype, sparse_backward)
+    kernels = _kind(target).of(stepper, param_values, record, rows, dtype, sparse_backward)
     if class_and_arguments is not None and not isinstance(kernels, str):
         kernels = class_and_arguments[0](kernels.step, *class_and_arguments[1:])
     return kernels, never_changes(stepper)
+
+
+def _kind(target: str) -> Any:
+    """The class of kernels for a target."""
+    module, name = KINDS[target].split(".")
+    return getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
 
 
 def _param_values(params: Dict[str, Any]) -> ParamValues:
@@ -254,7 +258,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = "" if mode is True else _limit(kernels)
     if kernels.by_step:
-        return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
+        return f"fused: per time step one matrix product and a {kernels.language} kernel of {name}.step{limit}"
     return f"fused: {kernels.language} kernels of {name}.step with the loop over time inside{limit}"
 
 
@@ -270,7 +274,12 @@ def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
     from spikecore.kernels.recurrence import Recurrence, elementwise_part
 
     elementwise = elementwise_part(stepper)
-    return elementwise, (Recurrence, terms.product) if elementwise else None
+    kind = _kind(terms.target)
+    if elementwise is None or kind is SequenceNumba:
+        return elementwise, (Recurrence, terms.product) if elementwise else None
+    from spikecore.kernels.recurrence_gpu import RecurrenceOnDevice
+
+    return elementwise, (RecurrenceOnDevice, kind)
 
 
 def _way_of_weight(shape: Tuple[int, ...], weight_shape: Tuple[int, ...]) -> str:

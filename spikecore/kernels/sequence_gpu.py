@@ -36,8 +36,8 @@ UNROLLED = 128  # operations in an unrolled loop: more take long to compile
 BLOCKS = (128, 64, 32)  # neurons per block, one for each thread
 ENOUGH = 384  # blocks: three for each multiprocessor of a large GPU. Not measured
 ROWS = {  # of the rows that are read before a loop and in it: which one, and where there is one
-    "forwards": ("{}", "t + {}", "{} < steps", "t + {} < steps"),
-    "backwards": ("steps - 1 - {}", "t - {}", "{} < steps", "t >= {}"),
+    "forwards": ("{}", "(t + {})", "{} < steps", "t + {} < steps"),
+    "backwards": ("(steps - 1 - {})", "(t - {})", "{} < steps", "t >= {}"),
 }
 
 
@@ -55,15 +55,15 @@ def block_of(count: int) -> int:
     return next((block for block in BLOCKS if count >= block * ENOUGH), BLOCKS[-1])
 
 
-class _Body:
-    """Lines of a kernel, and the arrays that they read and write."""
+class GpuKernelBody:
+    """Lines of a kernel, and the arrays that they read and write; ``i`` is the neuron."""
 
     def __init__(self, target: Target, step: Step) -> None:
         self.target, self.step, self.graph = target, step, step.trace.graph
         self.lines: List[str] = []
         self.read: List[str] = []
         self.written: List[str] = []
-        self.numbers = ["count", "steps"]
+        self.numbers = ["count"]
         self.depth = 1
 
     def load(self, array: str, at: str) -> str:
@@ -79,7 +79,7 @@ class _Body:
         _once(self.read, array)
         step = "count" if array.startswith("kept_") else f"step_{array}"
         _once(self.numbers, step)
-        return self.target.text("load_row", array=array, at=f"({t}) * {step} + i", inside=inside)
+        return self.target.text("load_row", array=array, at=f"{t} * {step} + i", inside=inside)
 
     @contextmanager
     def loop(self, statement: str, rows: Sequence[str], ops: Sequence[Op]) -> Iterator[Dict[str, str]]:
@@ -90,6 +90,7 @@ class _Body:
         """
         ahead = max(1, min(STEPS_AHEAD, IN_FLIGHT // max(1, len(rows)), UNROLLED // max(1, len(ops))))
         first, later, inside, there = ROWS[statement]
+        _once(self.numbers, "steps")
         for array in rows:
             for n in range(ahead):
                 value = self.load_row(array, first.format(n), inside.format(n))
@@ -152,7 +153,7 @@ class _Body:
         self.lines += ["    " * self.depth + line for line in self.target.closing]
 
     def kernel(self, name: str) -> GpuSource:
-        arrays = (*self.read, *self.written)
+        arrays = (*(a for a in self.read if a not in self.written), *self.written)
         head = self.target.head(name, arrays, self.written, self.numbers)
         text = "\n".join([*head, *self.lines, *self.target.closing]) + "\n"
         return GpuSource(name, text, arrays, tuple(self.numbers))
@@ -172,7 +173,7 @@ def forward_kernel(target: Target, step: Step, kept: Sequence[str], constant: bo
         kept: states to write down for the backward kernel; if they are recorded, too, this is the record.
         constant: the input is the same at every step.
     """
-    trace, body = step.trace, _Body(target, step)
+    trace, body = step.trace, GpuKernelBody(target, step)
     states = dict(zip(trace.states, trace.after))
     ops, leaves = trace.graph.needed([trace.output, *trace.after])
     for s in states:
@@ -205,7 +206,7 @@ def backward_kernel(
 
     ``by_params`` names the parameters whose gradient is wanted; each gets one sum over time per neuron.
     """
-    graph, states, body = step.trace.graph, step.trace.states, _Body(target, step)
+    graph, states, body = step.trace.graph, step.trace.states, GpuKernelBody(target, step)
     results, ops, leaves = step.way_back(by_x, by_params)
     sums = {f"gp_{p}": results[f"p_{p}"] for p in by_params}
     if by_x and constant:
@@ -243,7 +244,7 @@ def backward_kernel(
     return body.kernel("backward")
 
 
-def _opening(body: _Body, leaves: Any, sums: Any, after: Any, constant: bool) -> None:
+def _opening(body: GpuKernelBody, leaves: Any, sums: Any, after: Any, constant: bool) -> None:
     """The code of a backward kernel before its loop."""
     for s in body.step.trace.states:
         body.write("variable", name=f"carry_{s}", value=body.load(f"c_{s}", "i"))

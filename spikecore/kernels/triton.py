@@ -40,7 +40,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 
-@triton.jit(do_not_specialize=["steps", "window"])
+@triton.jit(do_not_specialize=["steps", "window", "t"])
 """
 
 
@@ -123,6 +123,9 @@ class SequenceTriton(OnDevice):
 
     def without_first(self, rows: Any) -> Any:
         return rows[1:].data  # autograd takes it for a tensor of its own, which may be edited, as a view may not
+
+    def multiply(self, a: Any, b: Any, out: Any) -> None:
+        torch.mm(a, b, out=out)
 
     def stride(self, a: Any) -> int:
         return int(a.stride(0))

@@ -16,6 +16,7 @@ import sysconfig
 import numpy as np
 
 from spikecore.kernels import cuda
+from tests.kernels.kernel_rig import Side
 
 GXX, NVCC = shutil.which("g++"), shutil.which("nvcc")
 SHIM = pathlib.Path(__file__).with_name("cuda_host.h").read_text()
@@ -63,6 +64,13 @@ class OnHost(cuda.SequenceCuda):
 
     def compiled(self, source, name):
         return run_on_host(source, name, self.folder)
+
+
+def side(given):
+    """Where these kernels run, for inputs of a half-precision type or None."""
+    if given is None:
+        return Side()
+    return Side(get=lambda a: a.astype("float32") if a.dtype == given else a, typed=lambda a: a.astype(given))
 
 
 def nvcc_targets():

@@ -10,7 +10,17 @@ import pytest
 import spikecore as sc
 from spikecore.kernels import cuda
 from spikecore.kernels.device import backward_of, forward_of
-from tests.kernels.cuda_rig import GXX, NVCC, OnHost, nvcc_targets, nvrtc, nvrtc_targets, ptx_by_nvcc, ptx_by_nvrtc
+from tests.kernels.cuda_rig import (
+    GXX,
+    NVCC,
+    OnHost,
+    nvcc_targets,
+    nvrtc,
+    nvrtc_targets,
+    ptx_by_nvcc,
+    ptx_by_nvrtc,
+    side,
+)
 from tests.kernels.kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, UNITS, Problem, Side, differences, of_exp
 
 QUICK = [
@@ -41,12 +51,6 @@ def folder(tmp_path_factory):
 def kernels_of(case, kind=OnHost, **options):
     problem = Problem(case, **options)
     return problem, problem.kernels(kind.of)
-
-
-def side(given):
-    if given is None:
-        return Side()
-    return Side(get=lambda a: a.astype("float32") if a.dtype == given else a, typed=lambda a: a.astype(given))
 
 
 def check(case, **options):

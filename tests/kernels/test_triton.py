@@ -14,9 +14,12 @@ import torch
 
 import spikecore as sc
 from spikecore.kernels import select, triton
+from spikecore.kernels.cuda import SequenceCuda
 from spikecore.kernels.device import backward_of, forward_of
+from spikecore.kernels.recurrence_gpu import RecurrenceOnDevice
 from spikecore.kernels.runtime.modules import load
 from tests import ROOT
+from tests.kernels import recurrence_rig
 from tests.kernels.kernel_rig import (
     CASES,
     ELEMENTWISE,
@@ -45,6 +48,10 @@ OPTIONS = {
     "several-programs": {"batch": 120},
     "at-threshold": {"still": True},
 }
+DENSE = [  # neurons with a dense recurrence, which have one kernel per step
+    ("RLeaky", "plain"), ("RLeaky", "constant-window"), ("RLeaky-zero", "repeated-gradient"), ("RSynaptic", "window"),
+    ("RSynaptic", "bfloat16"), ("Recurrent-ALIF", "float64"), ("Recurrent-unbiased", "constant"),
+]  # fmt: skip
 NAMES = [*(case.name for case in ELEMENTWISE), WORDS.name]
 SEVERAL = [
     "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
@@ -52,10 +59,10 @@ SEVERAL = [
     "Recurrent", "Refractory", WORDS.name,
 ]  # fmt: skip
 QUICK = [*((name, "plain") for name in SEVERAL), *(("ALIF", option) for option in OPTIONS)]
-QUICK.append(("Leaky-border", "at-threshold"))
+QUICK += [("Leaky-border", "at-threshold"), *DENSE]
 SLOW = [
     (name, option)
-    for name in NAMES
+    for name in (*NAMES, *recurrence_rig.CASES)
     for option in OPTIONS
     if (name, option) not in QUICK and (name != WORDS.name or "16" not in option)  # rounding its rounding is a lottery
 ]
@@ -195,15 +202,29 @@ def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients():
     assert made.stdout == "equal\n", made.stderr
 
 
-def test_cuda_tensors_and_cupy_arrays_have_their_own_kernels():
+def test_a_dense_recurrence_launches_a_product_and_a_kernel_per_step_and_way():
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-m", "tests.kernels.triton_launches"]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert made.returncode == 0, made.stderr
+    launches = json.loads(made.stdout)
+    assert {name: kernels for name, (kernels, _) in launches.items()} == {**dict.fromkeys(launches, 4), "Leaky": 0}
+    assert all(loop > 15 for _, loop in launches.values())
+
+
+def test_cuda_tensors_and_cupy_arrays_have_their_own_kernels(monkeypatch):
+    monkeypatch.setattr(SequenceCuda, "missing", lambda: "")
     from spikecore.kernels.select import Terms, choose
 
     leaky = {"beta": 0.9, "threshold": 1.0, "graded_spikes_factor": 1.0}
     state = {"mem": np.zeros((2, 4), np.float32)}
     found = choose(Terms(True, "float32", target="cuda"), sc.Leaky(), leaky, state, (9, 2, 4), ())
     assert isinstance(found, triton.SequenceTriton)
-    dense = {**{f"neuron.{name}": value for name, value in leaky.items()}, "connection.weight": np.eye(4)}
-    with pytest.raises(RuntimeError, match="not elementwise"):
-        choose(
-            Terms(True, "float32", target="cuda"), sc.RLeaky(linear_features=4).recurrent, dense, state, (9, 2, 4), ()
-        )
+    dense = {f"neuron.{name}": value for name, value in leaky.items()}
+    dense.update({"connection.weight": np.eye(4), "connection.bias": np.zeros(4)})
+    recurrent = sc.RLeaky(linear_features=4).recurrent
+    for target, kind in (("cuda", triton.SequenceTriton), ("cupy", SequenceCuda)):
+        found = choose(Terms(True, "float32", target=target), recurrent, dense, {}, (9, 2, 4), ())
+        assert isinstance(found, RecurrenceOnDevice)
+        assert found.kind is kind
+    assert "one matrix product and a Triton kernel" in select.explain(True, recurrent, "cuda")

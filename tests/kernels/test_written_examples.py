@@ -9,6 +9,8 @@ from spikecore.kernels import (
     eligibility,
     emit,
     readout,
+    recurrence,
+    recurrence_gpu,
     sequence_gpu,
     sequence_numba,
     sinks,
@@ -36,6 +38,14 @@ def traces():
     )
 
 
+def recurrence_on_gpu():
+    constants = (*(("neuron." + name, value) for name, value in CONSTANTS), ("connection.weight", None))
+    neuron = sc.Recurrent(sc.Leaky(beta=0.9), sc.Linear(4, 4, bias=False))
+    step = step_of(recurrence.elementwise_part(neuron), constants, (), (), "float32")
+    device = recurrence_gpu.on(recurrence_gpu.RecurrenceOnDevice(step, cuda.SequenceCuda))
+    return recurrence_gpu.forward_step(device).source + recurrence_gpu.backward_step(device, (), False).source
+
+
 def on_gpu(target):
     forward = sequence_gpu.forward_kernel(target, LEAKY, STATES, False).source
     return forward + sequence_gpu.backward_kernel(target, LEAKY, True, (), False, False).source
@@ -52,6 +62,7 @@ WRITTEN = {
     eligibility: traces,
     neurons_numba: lambda: neurons_numba.neuron_source(LEAKY, False, True),
     cuda: lambda: on_gpu(cuda.CudaC("float32")),
+    recurrence_gpu: recurrence_on_gpu,
     sequence_gpu: lambda: on_gpu(cuda.CudaC("float32")),
 }
 
