@@ -93,9 +93,16 @@ def numbers_of(path: PathLike, leave_out: Sequence[str], max_bytes: int) -> Tupl
 
 
 def texts_of(path: PathLike) -> Tuple[List[str], int]:
-    """The columns in which no cell is a number, such as dates, and the number of rows."""
+    """The columns in which no cell is a number, such as dates, and the number of rows.
+
+    Raises:
+        DataFileError: as for ``csv_table``, or there is no other column.
+    """
     names, _, rows = _rows(path, MOST_BYTES)
-    return [name for name, *cells in zip(names, *rows) if not any(map(_is_number, cells))], len(rows)
+    texts = [n for n, *cells in zip(names, *rows) if not any(_is_number(cell.replace(",", ".")) for cell in cells)]
+    if len(texts) == len(names):
+        raise DataFileError(f"{path}: has no column of numbers: need a column per series, and a row per step")
+    return texts, len(rows)
 
 
 def _rows(path: PathLike, max_bytes: int) -> Tuple[List[str], List[int], List[List[str]]]:
