@@ -136,15 +136,25 @@ def readout(features, classes=2):
     return [{"kind": "Linear", "in_features": features, "out_features": classes}, "Leaky"]
 
 
-@each("layers")
-def test_layers(read, table):
-    """D1: `RLeaky`, `RSynaptic`, `OneToOne` and `Lapicque` could not be used, since their defaults were refused."""
+def with_layer(read, table):
+    """A run whose first layer is that of a table, and this layer."""
     layer = made(table)
     shape = MAP if "conv2d_channels" in table else SHAPES.get(table["kind"], ROW)
     features = math.prod(layer.init(Key((0,)), shape).shape)
-    run = read([table, "Flatten", *readout(features)], shape)
+    return read([table, "Flatten", *readout(features)], shape), layer
+
+
+@each("layers")
+def test_layers(read, table):
+    """D1: `RLeaky`, `RSynaptic`, `OneToOne` and `Lapicque` could not be used, since their defaults were refused."""
+    run, layer = with_layer(read, table)
     assert run.network.make().layers[0] == layer
-    trained(run)
+
+
+@pytest.mark.turns(3)
+@each("layers")
+def test_layers_train(read, table):
+    trained(with_layer(read, table)[0])
 
 
 @each("surrogates")

@@ -7,22 +7,20 @@ import gc
 import io
 import os
 import pickle
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
 import pytest
 
-from tests import ROOT
-
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
+import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore import surrogate, utils  # noqa: E402
 from spikecore.errors import ShapeError  # noqa: E402
 from spikecore.functional.quant import state_quant  # noqa: E402
+from tests.training.parallel_rig import finished, nursery  # noqa: E402
 
 MODULES = {
     "Leaky": lambda **o: snn.Leaky(0.9, learn_beta=True, **o),
@@ -287,48 +285,53 @@ def test_learned_beta_of_lapicque_has_a_gradient():
         assert lif.beta.grad.abs() > 0
 
 
-DDP = """
-import os, sys, torch, torch.distributed as dist
-from torch import nn
-import spikecore as sc, spikecore.nn as snn
-from spikecore import utils
-rank, path = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
-torch.manual_seed(0)
-class Net(nn.Module):
+class Stateful(nn.Module):
     def __init__(self):
         super().__init__()
         self.fc, self.lif = nn.Linear(4, 5), snn.Leaky(0.9, init_hidden=True, learn_beta=True)
         self.alif = snn.module(sc.ALIF(beta=sc.learn(0.8)), init_hidden=True)
+
     def forward(self, x):
         return torch.stack([self.lif(self.fc(step) + self.alif(step[:, :1] + self.fc(step))) for step in x])
-net = Net()
-torch.manual_seed(10 + rank)
-x = torch.rand(6, 3, 4) * 2
-net(x); utils.reset(net)  # a forward pass before wrapping
-alone = Net(); alone.load_state_dict(net.state_dict()); alone(x)
-wrapped = nn.parallel.DistributedDataParallel(net)
-for _ in range(2):
+
+
+def rank_has_its_own_state():
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    torch.manual_seed(0)
+    net = Stateful()
+    torch.manual_seed(10 + dist.get_rank())
+    x = torch.rand(6, 3, 4) * 2
+    net(x)  # a forward pass before wrapping
     utils.reset(net)
-    wrapped(x).sum().backward()
-    assert torch.equal(net.lif.mem, alone.lif.mem), "the state of rank %d is not its own" % rank
-    assert torch.equal(net.alif.adapt, alone.alif.adapt) and net.alif.params.beta.grad.abs() > 0
-both = [torch.zeros_like(net.lif.beta.grad) for _ in range(2)]
-dist.all_gather(both, net.lif.beta.grad)
-assert torch.equal(*both)
-states = [torch.zeros_like(net.lif.mem) for _ in range(2)]
-dist.all_gather(states, net.lif.mem.detach())
-assert not torch.equal(*states)
-dist.barrier()
-os._exit(0)  # gloo's threads do not always survive an orderly end
-"""
+    alone = Stateful()
+    alone.load_state_dict(net.state_dict())
+    alone(x)
+    wrapped = nn.parallel.DistributedDataParallel(net)
+    for _ in range(2):
+        utils.reset(net)
+        wrapped(x).sum().backward()
+        assert torch.equal(net.lif.mem, alone.lif.mem)
+        assert torch.equal(net.alif.adapt, alone.alif.adapt)
+        assert net.alif.params.beta.grad.abs() > 0
+    both = [torch.zeros_like(net.lif.beta.grad) for _ in range(2)]
+    dist.all_gather(both, net.lif.beta.grad)
+    assert torch.equal(*both)
+    states = [torch.zeros_like(net.lif.mem) for _ in range(2)]
+    dist.all_gather(states, net.lif.mem.detach())
+    assert not torch.equal(*states)
+    dist.barrier()
 
 
+def two_processes(folder):
+    """In the nursery, whose ranks end without an orderly end, which gloo's threads do not always survive."""
+    import torch._dynamo  # noqa: F401  (which takes a second: the forks have what is imported here)
+
+    done = finished(2, rank_has_its_own_state, folder, "states")
+    assert done.by_rank() == [0, 0], done.said
+
+
+@pytest.mark.skipif(os.name == "nt" or not torch.distributed.is_available(), reason="needs forks, torch.distributed")
 def test_two_processes_have_two_states(tmp_path):
-    command = [sys.executable, "-c", DDP]
-    running = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], errors
+    nursery(__name__, "two_processes", tmp_path)

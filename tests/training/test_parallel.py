@@ -283,7 +283,7 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("kind", QUICK)
 def test_two_processes_train_as_one(two, kind):
     one = trained(kind, 2)
-    assert one.trainer.executor.steps_done == (12 if kind == "accumulate" else 20)
+    assert one.trainer.executor.steps_done == (6 if kind == "accumulate" else 10)
     assert gap(figures(one), loaded(two, kind)) <= 1e-10
     assert all(np.array_equal(x, y) for x, y in zip(*(rank.values() for rank in loaded(two, kind))))
 
@@ -295,7 +295,7 @@ def test_every_kind_of_network(tmp_path, world):
     gaps = {}
     for kind in KINDS:
         one = trained(kind, world)
-        assert one.trainer.executor.steps_done == (20 if kind != "accumulate" else 12 if world == 2 else 10)
+        assert one.trainer.executor.steps_done == {2: (10, 6), 4: (20, 10)}[world][kind == "accumulate"]
         gaps[kind] = gap(figures(one), loaded(tmp_path, kind, world))
     print(gaps)
     assert max(gaps.values()) <= 1e-10, gaps
