@@ -4,17 +4,17 @@
 ``sc.Recurrent(sc.Leaky(beta=0.9), sc.Linear(n, n, bias=False))``, forwards, in CUDA C::
 
     const F v1 = F(product[t * step_product + i]);          // P[t]
-    const F v2 = F(state_1[t * step_state_1 + i]);          // U[t-1]
+    const F v2 = F(kept_1[t * step_kept_1 + i]);          // U[t-1]
     const F v3 = F(x[t * step_x + i]);
     const F v4 = v3 + v1;
-    state_0[(t + 1) * step_state_0 + i] = F(v12);           // S[t], which the next product reads
-    state_1[(t + 1) * step_state_1 + i] = F(v10);           // U[t]
+    kept_0[(t + 1) * step_kept_0 + i] = F(v12);           // S[t], which the next product reads
+    kept_1[(t + 1) * step_kept_1 + i] = F(v10);           // U[t]
 
 and backwards::
 
     const F v13 = F(g[t * step_g + i]);                     // the gradient by S[t], of the layers behind
     const F v14 = F(c_0[i]);                                // the same, of the step behind: a product
-    by_product[t * count + i] = F(v22);                     // the gradient by P[t], which the next product reads
+    gp_product[t * count + i] = F(v22);                     // the gradient by P[t], which the next product reads
     c_1[i] = F(v25);                                        // the gradient by U[t-1]
 """
 
@@ -62,7 +62,7 @@ class RecurrenceOnDevice(Kernels):
         for its_rows, first in zip(rows, request.state):
             its_rows[0] = first
         products = device.empty(x, (steps if keep and reads_products(step) else 1, *shape), True)
-        over_time = {"x": x, "product": products, **named("state", step.trace.states, rows)}
+        over_time = {"x": x, "product": products, **named("kept", step.trace.states, rows)}
         start = _starter(device, forward_step(device), device.given(request), over_time)
         across, spikes, into = request.params[WEIGHT].T, _matrices(rows[0]), _matrices(products)
         for t in range(steps):
@@ -90,9 +90,9 @@ class RecurrenceOnDevice(Kernels):
         for array, first in zip((*carry, *sums), (*upstream.final, *(0.0 for _ in sums))):
             array[...] = 0.0 if first is None else first
         products, *rows = upstream.saved
-        arrays = {**device.given(request), "by_product": by_product, **named("c", step.trace.states, carry)}
-        arrays.update({**named("gp", by, sums), **({"sum_x": sums[-1]} if sum_x else {})})
-        over_time = {"x": x, "product": products, **named("state", step.trace.states, rows), "g": upstream.outputs}
+        arrays = {**device.given(request), "gp_product": by_product, **named("c", step.trace.states, carry)}
+        arrays.update({**named("gp", by, sums), **({"gp_x": sums[-1]} if sum_x else {})})
+        over_time = {"x": x, "product": products, **named("kept", step.trace.states, rows), "g": upstream.outputs}
         over_time.update(named("r", step.recorded, upstream.recorded))
         start = _starter(device, backward_step(device, by, sum_x), arrays, over_time)
         weight, by_products, back = request.params[WEIGHT], _matrices(by_product), _matrices(carry[0][None])[0]
@@ -150,7 +150,7 @@ def forward_step(device: OnDevice) -> GpuSource:
     body.read_now(leaves, {"x": "x", **_before(device.step)})
     body.ops(ops)
     for s, value in zip(trace.states, trace.after):
-        body.store(f"state_{s}", body.now(f"state_{s}", "(t + 1)"), value)
+        body.store(f"kept_{s}", body.now(f"kept_{s}", "(t + 1)"), value)
     return body.kernel("forward")
 
 
@@ -169,13 +169,13 @@ def backward_step(device: OnDevice, by_params: Tuple[str, ...], sum_x: bool) -> 
     body.inputs(leaves, {c: body.load(c, "i") for c in carried if body.graph.inputs.get(c) in leaves})
     after = {step.known[f"a_{s}"]: s for s in states if step.known.get(f"a_{s}") in leaves}
     for value, s in after.items():
-        body.fixed(value, body.load(f"state_{s}", body.now(f"state_{s}", "(t + 1)")))
+        body.fixed(value, body.load(f"kept_{s}", body.now(f"kept_{s}", "(t + 1)")))
     body.ops(ops)
-    body.store("by_product", "t * count + i", results[f"s_{states[0]}"])
+    body.store("gp_product", "t * count + i", results[f"s_{states[0]}"])
     for s in states[1:]:
         body.store(f"c_{s}", "i", results[f"s_{s}"])
     sums = {f"gp_{p}": results[f"p_{p}"] for p in by_params}
-    for array, value in {**sums, **({"sum_x": results[f"s_{states[0]}"]} if sum_x else {})}.items():
+    for array, value in {**sums, **({"gp_x": results[f"s_{states[0]}"]} if sum_x else {})}.items():
         body.store(array, "i", f"{body.load(array, 'i')} + {body.target.value(value)}")
     return body.kernel("backward")
 
@@ -183,7 +183,7 @@ def backward_step(device: OnDevice, by_params: Tuple[str, ...], sum_x: bool) -> 
 def _before(step: Step) -> Dict[str, str]:
     """The arrays that a step reads for its states; its first state is the product."""
     first, *others = step.trace.states
-    return {f"s_{first}": "product", **{f"s_{s}": f"state_{s}" for s in others}}
+    return {f"s_{first}": "product", **{f"s_{s}": f"kept_{s}" for s in others}}
 
 
 class GpuStepBody(GpuKernelBody):

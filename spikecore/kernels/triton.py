@@ -40,7 +40,7 @@ import triton.language as tl
 from triton.language.extra import libdevice
 
 
-@triton.jit(do_not_specialize=["steps", "window", "t"])
+@triton.jit(do_not_specialize=["steps", "window", "t", "key", "first"])
 """
 
 

@@ -22,7 +22,7 @@ GXX, NVCC = shutil.which("g++"), shutil.which("nvcc")
 SHIM = pathlib.Path(__file__).with_name("cuda_host.h").read_text()
 OPTIONS = "-O1 -shared -fPIC -ffp-contract=off -Wall -Werror".split()
 OPTIONS += [f"-Wno-{name}" for name in ("unused-variable", "unused-function", "unknown-pragmas")]
-ARCHITECTURES = [f"compute_{n}" for n in (70, 75, 80, 86, 89, 90)]
+ARCHITECTURES = [f"compute_{n}" for n in (70, 75, 80, 86, 89, 90, 100, 120)]
 LAUNCH = """
 extern "C" void launch(long long grid, long long block, {parameters}) {{
     blockDim.x = block;
@@ -74,13 +74,29 @@ def side(given):
 
 
 def nvcc_targets():
-    """Architectures that this nvcc knows, of those from Volta to Hopper."""
+    """Architectures that this nvcc knows, of those from Volta to Blackwell."""
     known = subprocess.run([NVCC, "--list-gpu-arch"], check=True, capture_output=True, text=True, timeout=60).stdout
     return [target for target in ARCHITECTURES if target in known]
 
 
 def ptx_by_nvcc(sources, target, folder):
-    """Many kernels of equal names compiled at once."""
+    """Many kernels of equal names compiled at once, not yet for a machine."""
+    path = _all_in_one(sources, target, folder)
+    options = ["-ptx", f"-arch={target}", *cuda.OPTIONS, "-Werror", "all-warnings"]
+    subprocess.run([NVCC, *options, str(path), "-o", f"{path}.ptx"], check=True, timeout=600)
+    return pathlib.Path(f"{path}.ptx").read_text()
+
+
+def stack_by_nvcc(sources, target, folder):
+    """Of many kernels compiled to machine code, the bytes of a thread on the stack and beside its registers."""
+    path = _all_in_one(sources, target, folder)
+    options = ["-cubin", f"-arch={target.replace('compute', 'sm')}", *cuda.OPTIONS, "-Xptxas=-v"]
+    command = [NVCC, *options, str(path), "-o", f"{path}.cubin"]
+    said = subprocess.run(command, check=True, timeout=1200, capture_output=True, text=True).stderr
+    return [sum(map(int, numbers)) for numbers in re.findall(r"(\d+) bytes stack.*?(\d+) bytes spill", said)]
+
+
+def _all_in_one(sources, target, folder):
     includes, parts = set(), []
     for n, (source, name) in enumerate(sources):
         includes |= set(re.findall(r"#include .*\n", source))
@@ -88,9 +104,7 @@ def ptx_by_nvcc(sources, target, folder):
         parts.append(f"#define {name} {name}_{n}\nnamespace n{n} {{\n{body}}}\n#undef {name}\n")
     path = pathlib.Path(folder) / f"all_{target}.cu"
     path.write_text("".join([*sorted(includes), *parts]))
-    options = ["-ptx", f"-arch={target}", *cuda.OPTIONS, "-Werror", "all-warnings"]
-    subprocess.run([NVCC, *options, str(path), "-o", f"{path}.ptx"], check=True, timeout=600)
-    return pathlib.Path(f"{path}.ptx").read_text()
+    return path
 
 
 @functools.lru_cache(maxsize=None)
@@ -102,7 +116,7 @@ def nvrtc():
 
 
 def nvrtc_targets():
-    """Architectures that this NVRTC knows, of those from Volta to Hopper: CUDA 13 has dropped the first."""
+    """Architectures that this NVRTC knows, of those from Volta to Blackwell: CUDA 13 has dropped the first."""
     library, count = nvrtc(), ctypes.c_int()
     assert library.nvrtcGetNumSupportedArchs(ctypes.byref(count)) == 0
     known = (ctypes.c_int * count.value)()

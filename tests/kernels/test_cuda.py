@@ -20,6 +20,7 @@ from tests.kernels.cuda_rig import (
     ptx_by_nvcc,
     ptx_by_nvrtc,
     side,
+    stack_by_nvcc,
 )
 from tests.kernels.kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, UNITS, Problem, Side, differences, of_exp
 
@@ -155,6 +156,17 @@ def test_nvcc_compiles_every_kernel_for_every_type(folder):
     for target in {nvcc_targets()[0], nvcc_targets()[-1]}:
         text = ptx_by_nvcc(several, target, folder)
         assert len(re.findall(r"\.visible \.entry", text)) == len(several)
+
+
+@by_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_kernel_keeps_to_its_registers_on_every_machine(folder, name):
+    several = list(sources(CASES[name]))
+    for target in nvcc_targets():
+        stack = stack_by_nvcc(several, target, folder)
+        assert len(stack) >= len(several)  # functions of their own, too
+        assert sum(stack) == 0 or name == LIBRARY.name, target  # sine and cosine keep a table in memory
 
 
 @by_nvrtc

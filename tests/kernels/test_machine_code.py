@@ -86,3 +86,13 @@ def test_constant_inputs_and_windows_compile_for_all_sizes(target, lengths):
     kernels = Problem(CASES["Alpha"]).kernels(triton.SequenceTriton.of)
     for kernel in (forward_of(kernels, True, True), backward_of(kernels, True, kernels.step.trace.params, True, True)):
         assert spills(compiled(kernel, "float32", "bfloat16", target, lengths)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [*NVIDIA, *AMD])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_draws_compile_for_every_machine(target, dtype):
+    pytest.importorskip("torch")
+    from spikecore.kernels.draws import KERNEL
+
+    assert spills(compiled(KERNEL, dtype, dtype, target)) == 0

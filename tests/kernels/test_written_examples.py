@@ -74,6 +74,7 @@ def test_an_example_is_part_of_what_its_module_writes(module):
 
 def test_so_is_that_of_triton():
     pytest.importorskip("torch")
-    from spikecore.kernels import triton
+    from spikecore.kernels import draws, triton
 
+    assert missing(draws, draws.DRAW) == ""
     assert missing(triton, on_gpu(triton.Triton("float32"))) == ""

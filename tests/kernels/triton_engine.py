@@ -1,16 +1,19 @@
 """The torch engine with Triton in the place of Numba, in Triton's interpreter: a process of its own.
 
-CPU tensors take the way of CUDA tensors, from ``scan`` to the parameters' gradients. Prints "equal" at the end.
+CPU tensors take the way of CUDA tensors, from ``scan`` to the parameters' gradients, and
+so do draws. Prints "equal" at the end.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import spikecore as sc
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import Params, Tree
+from spikecore.engines.torch import engine as torch_engine
 from spikecore.engines.torch import operators
 from spikecore.kernels import select
 
@@ -31,7 +34,24 @@ def run(engine, beta, x):
     return made.outputs.detach(), made.recorded.mem.detach(), x.grad, beta.grad
 
 
+def drawn(shape, axis, first, dtype, path):
+    """Draws by the kernel, and on the host."""
+    host, engine = sc.get_engine("numpy", dtype=dtype), sc.get_engine("torch", dtype=dtype)
+    engine.device, torch_engine.can_draw = "cpu:0", lambda x: True  # the same device, taken for another one
+    mine, other = (each.uniform(path, shape, sample_axis=axis, first=first) for each in (engine, host))
+    return mine.numpy(), other
+
+
 if __name__ == "__main__":
+    for dtype in ("float32", "float64"):
+        for shape, axis, first in (
+            ((5, 3, 7), 1, 0),
+            ((33,), None, 0),
+            ((1000,), 0, 5),
+            ((2, 3), 1, 2**33 + 7),
+            ((0,), 0, 0),
+        ):
+            assert all(np.array_equal(*drawn(shape, axis, first, dtype, path)) for path in (*"abc", (1, "x")))
     beta, x = torch.full((5,), 0.8), torch.rand(7, 3, 5, generator=torch.Generator().manual_seed(0))
     fused, loop = (run(sc.get_engine("torch", fused=f), beta, x) for f in (True, False))
     assert fused[0].sum() > 0

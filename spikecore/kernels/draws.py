@@ -1,0 +1,40 @@
+"""Random numbers on a GPU by one kernel: the draws of ``api/core/random.py``, where the arithmetic is explained.
+
+A block of four draws is what a counter gives; ``n`` is its number::
+
+    sample, within = n // blocks + first, n % blocks
+    a, b, c, d = tl.philox(key, within.to(tl.uint32), (within >> 32).to(tl.uint32), sample.to(tl.uint32), upper)
+    tl.store(out + 4 * n, (a >> 8).to(kind) * unit, n < count)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from spikecore.api.core.random import Layout
+from spikecore.kernels.sequence_gpu import GpuSource
+from spikecore.kernels.triton import SequenceTriton
+
+DRAW = """\
+def draw(out, count, key, first, blocks, BLOCK: tl.constexpr):
+    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    sample, within = n // blocks + first, n % blocks
+    upper = (sample >> 32).to(tl.uint32)
+    a, b, c, d = tl.philox(key, within.to(tl.uint32), (within >> 32).to(tl.uint32), sample.to(tl.uint32), upper)
+    kind = out.dtype.element_ty
+    unit = tl.full((), 1.0 / (1 << 24), kind)
+    tl.store(out + 4 * n, (a >> 8).to(kind) * unit, n < count)
+    tl.store(out + 4 * n + 1, (b >> 8).to(kind) * unit, n < count)
+    tl.store(out + 4 * n + 2, (c >> 8).to(kind) * unit, n < count)
+    tl.store(out + 4 * n + 3, (d >> 8).to(kind) * unit, n < count)
+"""
+KERNEL = GpuSource("draw", DRAW, ("out",), ("count", "key", "first", "blocks"))
+
+
+def draw(out: Any, layout: Layout, key: Tuple[int, int]) -> None:
+    """Write all draws of a layout into a tensor (samples * blocks, 4); ``layout`` and ``key`` as for ``fill``."""
+    low, high = key
+    signed = (high - (1 << 32) if high >> 31 else high) << 32 | low  # 64 bits, the first one for the sign
+    if len(out):
+        numbers = [len(out), signed, layout.first, layout.blocks]
+        SequenceTriton.start(None, KERNEL, [out], numbers, out, len(out))  # type: ignore[arg-type]  # of no neuron
