@@ -16,7 +16,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.installing import to_install
 
 ENGINES = ("torch", "numpy")
-PICTURED = "rates"  # the workload with a picture
+PICTURED = {"rates": picture.of_rates, "growth": picture.of_growth}  # panels of the workloads with a picture
 
 
 def listing() -> str:
@@ -41,10 +41,11 @@ def measure(
         names: names of workloads; none for all.
         settings: device, engines, peers and sizes.
         rounds: how often each side is timed.
-        out: file for the results, .md or .json; None for no file.
+        out: file for the results, .md or .json; .jsonl gets a line for each group, and a group that has one is not
+            measured again; None for no file.
         progress: whether to show progress bars; None shows them on a terminal.
         say: takes the text of a table.
-        plot: file for the picture of the workload ``rates``, .svg or .png; None for no picture.
+        plot: file for the picture of the first workload that has one, .svg or .png; None for no picture.
 
     Returns:
         False if a side failed; a side whose package is missing has not failed.
@@ -56,18 +57,20 @@ def measure(
     where = {**machine.describe(settings.device), "memory_kept": settings.memory_kept}
     say(machine.sentence(where))
     done: List[Section] = []
+    pictured = next((workload.name for workload in workloads if workload.name in PICTURED), None)
+    lines = out if out is not None and out.suffix == ".jsonl" else None
 
     def ready(section: Section) -> None:
-        if plot is not None and section.name == PICTURED and any(row.figures for row in section.rows):
-            picture.draw(section, plot)
+        if plot is not None and section.name == pictured and any(row.figures for row in section.rows):
+            picture.draw(PICTURED[section.name](section.rows), plot)
             beside = plot if out is None else Path(os.path.relpath(plot, out.parent))
             section = replace(section, picture=beside.as_posix())
         done.append(section)
         say("\n" + as_markdown(where, [section]).partition("\n\n")[2].rstrip())
-        if out is not None:
+        if out is not None and out != lines:
             out.write_text((as_json if out.suffix == ".json" else as_markdown)(where, done), encoding="utf-8")
 
-    runner.run(workloads, settings, rounds, progress, ready)
+    runner.run(workloads, settings, rounds, progress, ready, lines)
     return not any(row.failed for section in done for row in section.rows)
 
 
@@ -77,12 +80,12 @@ def _checked(
     problems = [f"WORKLOAD {name}: there are {', '.join(WORKLOADS)}" for name in names if name not in WORKLOADS]
     problems += [f"--engine {name}: must be torch or numpy" for name in settings.engines if name not in ENGINES]
     problems += [f"--peers {k}: there are {', '.join(PEERS)}, and none" for k in settings.peers or () if k not in PEERS]
-    if out is not None and (out.suffix not in (".md", ".json") or not out.parent.is_dir()):
-        problems.append(f"--out {out}: must end in .md or .json and lie in a directory that exists")
+    if out is not None and (out.suffix not in (".md", ".json", ".jsonl") or not out.parent.is_dir()):
+        problems.append(f"--out {out}: must end in .md, .json or .jsonl and lie in a directory that exists")
     if plot is not None:
         problems += picture.problems(plot)
-        if names and PICTURED not in names:
-            problems.append(f"--plot {plot}: it shows the workload {PICTURED}, which is not among those chosen")
+        if names and not set(PICTURED).intersection(names):
+            problems.append(f"--plot {plot}: it shows the workload {' or '.join(PICTURED)}; neither is chosen")
     if importlib.util.find_spec("torch") is None:
         problems.append(f"bench needs torch: {to_install('torch')}")
     elif settings.device != "cpu":

@@ -14,10 +14,11 @@ class Lines:
 
     Args:
         path: the file, which may be absent yet; None: lines are printed alone.
+        aloud: whether lines are printed.
     """
 
-    def __init__(self, path: Optional[Path]) -> None:
-        self.path = path
+    def __init__(self, path: Optional[Path], aloud: bool = True) -> None:
+        self.path, self.aloud = path, aloud
         text = path.read_text(encoding="utf-8") if path is not None and path.is_file() else ""
         self.known = [json.loads(line) for line in text.splitlines()]
 
@@ -33,7 +34,8 @@ class Lines:
             return found
         line = {**run, **measure()}
         text = json.dumps(line)
-        print(text, flush=True)
+        if self.aloud:
+            print(text, flush=True)
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Optional, Sequence, Tuple
 
 Evidence = Dict[str, Any]  # NumPy arrays by name; names that begin with "spikes" are spikes, all others gradients
 Run = Callable[[], Callable[[], Evidence]]  # does the work once; calling its result, untimed, gives the evidence
@@ -110,6 +110,7 @@ class Group:
         warmup: rounds before the first that counts.
         rates: an untimed measurement of the spike rates that the evidence of the sides does not show: of the input, of
             layers inside. They are those of the reference run.
+        memory: whether to measure the peak memory of each side, too, when all have been timed.
     """
 
     title: str
@@ -120,6 +121,7 @@ class Group:
     rounds: Optional[int] = None
     warmup: int = 2
     rates: Optional[Callable[[], Dict[str, float]]] = None
+    memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,11 @@ class Workload:
         title: heading of its table.
         text: says what the work is, and how each side does it.
         groups: makes the groups for given settings.
+        summary: what stands above the table: a text about its rows; None for nothing.
     """
 
     name: str
     title: str
     text: str
     groups: Callable[[Settings], Iterable[Group]]
+    summary: Optional[Callable[[Sequence[Any]], str]] = None

@@ -13,7 +13,8 @@ from benchmarks.parity import Parity
 from benchmarks.plan import Bar
 
 HEAD = (
-    "| {} | side | {}, median (min–max) | relative | spike rates | parity | bar met? |\n|---|---|--:|--:|---|---|---|"
+    "| {} | side | {}, median (min–max) | relative | peak, MB | spike rates | parity | bar met? |\n"
+    "|---|---|--:|--:|--:|---|---|---|"
 )
 NOTHING = "Nothing is left to run: --engine and --peers leave out every side of this workload."
 
@@ -33,6 +34,7 @@ class Row:
         note: the reason if the side did not run.
         failed: whether the reason is an error, and not a missing package.
         rates: measured spike rates in [0, 1], by what fires: "input", "layer 1", "output".
+        memory: peak memory of a run in MB; None where it is not measured.
     """
 
     group: str
@@ -45,6 +47,7 @@ class Row:
     note: str = ""
     failed: bool = False
     rates: Dict[str, float] = field(default_factory=dict)
+    memory: Optional[float] = None
 
     @property
     def median(self) -> float:
@@ -54,26 +57,31 @@ class Row:
     def cells(self) -> List[str]:
         """The cells of the row in the table."""
         if not self.figures:
-            return [self.group, self.side, self.note, "", "", "", ""]
-        low, high = (_digits(f) for f in (min(self.figures), max(self.figures)))
-        figure = f"{_digits(self.median)} ({low}–{high})" if len(self.figures) > 1 else _digits(self.median)
+            return [self.group, self.side, self.note, "", "", "", "", ""]
+        low, high = (digits(f) for f in (min(self.figures), max(self.figures)))
+        figure = f"{digits(self.median)} ({low}–{high})" if len(self.figures) > 1 else digits(self.median)
         relative = "" if self.relative is None else "1" if self.relative == 1.0 else f"{self.relative:.2g}×"
         if self.relative is not None and self.relative >= 10:
             relative = f"{self.relative:.0f}×"
         parity = "" if self.parity is None else str(self.parity)
         bars = "; ".join(_verdict(*bar) for bar in self.bars)
-        return [self.group, self.side, figure, relative, rates.text(self.rates), parity, bars]
+        memory = "" if self.memory is None else digits(self.memory)
+        return [self.group, self.side, figure, relative, memory, rates.text(self.rates), parity, bars]
 
 
 @dataclass(frozen=True)
 class Section:
-    """The results of one workload; ``picture`` is where its picture is, seen from the file with the results."""
+    """The results of one workload.
+
+    ``summary`` is a text about its rows, ``picture`` where its picture is, seen from the file with the results.
+    """
 
     name: str
     title: str
     text: str
     rows: Tuple[Row, ...]
     picture: str = ""
+    summary: str = ""
 
 
 def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
@@ -84,6 +92,7 @@ def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
         lines = [HEAD.format("workload", unit), *("| " + " | ".join(row.cells()) + " |" for row in section.rows)]
         lines = lines if section.rows else [NOTHING]
         shown = f"![{section.title}]({section.picture})\n\n" if section.picture else ""
+        shown += f"{section.summary}\n\n" if section.summary else ""
         parts.append(f"## {section.title}\n\n{section.text}\n\n{shown}" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -92,15 +101,22 @@ def as_json(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
     """All results as JSON, with every single figure."""
     report: Dict[str, Any] = {"machine": machine, "workloads": {}}
     for section in sections:
-        report["workloads"][section.name] = {"title": section.title, "rows": [_plain(row) for row in section.rows]}
+        report["workloads"][section.name] = {"title": section.title, "rows": [plain(row) for row in section.rows]}
     return json.dumps(report, indent=1) + "\n"
 
 
-def _plain(row: Row) -> Dict[str, Any]:
-    plain = asdict(row)
-    plain["bars"] = [{**asdict(bar), "found": ratio, "met": _met(bar, ratio)} for bar, ratio in row.bars]
-    plain["median"] = row.median if row.figures else None
-    return plain
+def plain(row: Row) -> Dict[str, Any]:
+    """A row as JSON has it."""
+    bars = [{**asdict(bar), "found": ratio, "met": _met(bar, ratio)} for bar, ratio in row.bars]
+    return {**asdict(row), "bars": bars, "median": row.median if row.figures else None}
+
+
+def of_plain(plain: Dict[str, Any]) -> Row:
+    """The row of a line of JSON: what ``plain`` gave."""
+    given = {name: plain[name] for name in Row.__dataclass_fields__}
+    bars = tuple((Bar(one["side"], one["against"], one["most"]), one["found"]) for one in given["bars"])
+    parity = given["parity"] and Parity(**given["parity"])
+    return Row(**{**given, "figures": tuple(given["figures"]), "bars": bars, "parity": parity})
 
 
 def _met(bar: Bar, ratio: Optional[float]) -> Optional[bool]:
@@ -119,5 +135,6 @@ def _verdict(bar: Bar, ratio: Optional[float]) -> str:
     return f"{answer}: {ratio:.3g}× {bar.against} (at most {bar.most:.2g}×)"
 
 
-def _digits(figure: float) -> str:
+def digits(figure: float) -> str:
+    """A figure with three digits."""
     return f"{figure:.2f}" if figure < 10 else f"{figure:.1f}" if figure < 100 else f"{figure:.0f}"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import json
 import pickle
 import statistics
 import warnings
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from benchmarks import rates
+from benchmarks import peak, rates
 from benchmarks.clock import interleaved, synchroniser, wall
+from benchmarks.lines import Lines
 from benchmarks.parity import Parity, compare
 from benchmarks.plan import Absent, Group, Run, Settings, Side, Workload
 from benchmarks.process import in_a_process
-from benchmarks.report import Row, Section
+from benchmarks.report import Row, Section, of_plain, plain
 from benchmarks.workloads import WORKLOADS
 from spikecore.progress import Progress
 
@@ -25,6 +28,7 @@ def run(
     rounds: int = 15,
     progress: Optional[bool] = None,
     say: Callable[[Section], None] = lambda section: None,
+    lines: Optional[Path] = None,
 ) -> List[Section]:
     """Measure workloads.
 
@@ -37,19 +41,28 @@ def run(
         rounds: how often each side is timed, after its warm-up.
         progress: whether to show a progress bar; None shows it on a terminal.
         say: called with the result of each workload when it is finished.
+        lines: a file that gets a line of JSON for each group; a group whose line it has is not measured again.
 
     Returns:
         One section per workload.
     """
-    sections = []
+    sections, kept = [], Lines(lines, aloud=False)
+    told = json.loads(json.dumps({"settings": asdict(settings), "rounds": rounds}))
     for workload in chosen:
         rows: List[Row] = []
         for index, group in enumerate(workload.groups(settings)):
-            if settings.quick or WORKLOADS.get(workload.name) is not workload:
-                rows += measured(group, settings, rounds, f"{workload.name}: ", progress)
-            else:
-                rows += measured_apart(workload.name, index, settings, rounds, progress)
-        sections.append(Section(workload.name, workload.title, workload.text, tuple(rows)))
+
+            def measure(group: Group = group, index: int = index, workload: Workload = workload) -> Dict[str, Any]:
+                if settings.quick or WORKLOADS.get(workload.name) is not workload:
+                    found = measured(group, settings, rounds, f"{workload.name}: ", progress)
+                else:
+                    found = measured_apart(workload.name, index, settings, rounds, progress)
+                return {"rows": [plain(row) for row in found]}
+
+            line = kept.of({"workload": workload.name, "group": group.title, **told}, measure)
+            rows += map(of_plain, line["rows"])
+        summary = "" if workload.summary is None else workload.summary(rows)
+        sections.append(Section(workload.name, workload.title, workload.text, tuple(rows), summary=summary))
         say(sections[-1])
     return sections
 
@@ -90,8 +103,11 @@ def measured(
             figures = interleaved(runs, rounds, group.warmup, measure, lambda name: bar.update(side=name))
         finally:
             bar.close()
+        measured_too = runs if group.memory else {}
+        memory = {name: peak.measured(run, settings.device, warm=False) for name, run in measured_too.items()}
     bars = () if settings.quick else group.bars  # bars hold for full sizes only
-    return _rows(replace(group, bars=bars), sides, figures, checks, notes)
+    rows = _rows(replace(group, bars=bars), sides, figures, checks, notes)
+    return [replace(row, memory=memory.get(row.side)) for row in rows]
 
 
 Note = Tuple[str, bool]

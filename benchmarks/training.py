@@ -6,7 +6,7 @@ m = (1 - b1) g.
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Dict, Sequence
+from typing import Any, Callable, ClassVar, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -28,7 +28,16 @@ class SumOverTime(Loss):
         return steps.sum(-engine.xp.sum(code * engine.xp.log_softmax(values, axis=-1), axis=-1))
 
 
-def executor_run(engine: Any, network: Any, weights: Dict[str, Any], loss: Any, x: Any, y: Any, steps: int) -> Run:
+def executor_run(
+    engine: Any,
+    network: Any,
+    weights: Dict[str, Any],
+    loss: Any,
+    x: Any,
+    y: Any,
+    steps: Optional[int],
+    lr: float = LR,
+) -> Run:
     """A run of a training step of a network of this library.
 
     Args:
@@ -36,13 +45,15 @@ def executor_run(engine: Any, network: Any, weights: Dict[str, Any], loss: Any, 
         network: a layer.
         weights: initial weights by name; other parameters have the network's own initial values.
         loss: a loss of this library.
-        x: input (batch, *features), which is constant in time.
+        x: input (batch, *features), which is constant in time; (time, batch, *features) if ``steps`` is None.
         y: class labels.
-        steps: number of time steps.
+        steps: number of time steps, or None.
+        lr: learning rate.
     """
-    init = network.init(Key((0,)), tuple(x.shape[1:]))
-    executor = engine.compile(network, with_weights(init, weights), init.buffers, loss, sc.Adam(lr=LR))
-    inputs = engine.asarray(x[None])
+    x = x if steps is None else x[None]
+    init = network.init(Key((0,)), tuple(x.shape[2:]))
+    executor = engine.compile(network, with_weights(init, weights), init.buffers, loss, sc.Adam(lr=lr))
+    inputs = engine.asarray(x)
 
     def run() -> Callable[[], Evidence]:
         executor.step(inputs, y, steps=steps)
@@ -59,16 +70,17 @@ def _gradients(slots: Dict[str, Any]) -> Evidence:
     }
 
 
-def torch_run(loss: Callable[[], Any], leaves: Dict[str, Any]) -> Run:
+def torch_run(loss: Callable[[], Any], leaves: Dict[str, Any], lr: float = LR) -> Run:
     """A run of a training step in torch.
 
     Args:
         loss: runs the network and returns the loss.
         leaves: parameters by the names that this library uses.
+        lr: learning rate.
     """
     import torch
 
-    optimizer = torch.optim.Adam(list(leaves.values()), lr=LR, fused=True)
+    optimizer = torch.optim.Adam(list(leaves.values()), lr=lr, fused=True)
 
     def run() -> Callable[[], Evidence]:
         optimizer.zero_grad(set_to_none=True)

@@ -78,6 +78,35 @@ def two_layers(beta: float, steps: int, hoisted: bool) -> Callable[..., Any]:
     return loss
 
 
+def spiking_layers(beta: float, depth: int) -> Callable[..., Any]:
+    """The loss of layers of a Linear and a Leaky with the reset "zero": cross-entropy of the last layer's spike counts.
+
+    A Linear is one product for all steps and samples; a neuron is a scan.
+
+    Args:
+        beta: decay of the membrane per step.
+        depth: number of layers; the parameters of the n-th are named 2n.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    spike = spike_function()
+
+    def leaky(mem: Any, current: Any) -> Tuple[Any, Any]:
+        kept = jax.lax.stop_gradient((mem <= 1.0).astype(mem.dtype))
+        mem = beta * (mem * kept) + current
+        return mem, spike(mem - 1.0)
+
+    def loss(params: Dict[str, Any], x: Any, y: Any) -> Any:
+        for number in range(0, 2 * depth, 2):
+            current = x @ params[f"{number}.weight"].T + params[f"{number}.bias"]
+            _, x = jax.lax.scan(leaky, jnp.zeros_like(current[0]), current)
+        logs = jax.nn.log_softmax(x.sum(0))
+        return -jnp.take_along_axis(logs, y[:, None], axis=-1).sum() / y.shape[0]
+
+    return loss
+
+
 def trained(
     loss: Callable[..., Any],
     params: Any,

@@ -7,6 +7,7 @@ from typing import Dict, Iterable, Tuple
 from benchmarks.plan import Workload
 from benchmarks.workloads import (
     first_use,
+    growth,
     kept,
     memory,
     neurons,
@@ -28,6 +29,7 @@ WORKLOADS: Dict[str, Workload] = {
         tutorial5,
         tutorial6,
         open_neuromorphic,
+        growth,
         memory,
         kept,
         first_use,

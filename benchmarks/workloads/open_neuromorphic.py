@@ -166,6 +166,7 @@ def _group(task: Task, model: str, layer: Any, peers: Any, backward: bool) -> Gr
         rounds=7,
         warmup=1,
         rates=lambda: {"input": rate(task.x)},
+        memory=backward,
     )
 
 

@@ -60,11 +60,14 @@ class Task:
         kinds: "Linear", "Leaky" or "Conv2d" for each layer.
         rate: of the input, or of a neuron that comes first.
         steps: number of time steps.
+        width: inputs and outputs of a Linear.
     """
 
-    def __init__(self, settings: Settings, kinds: Tuple[str, ...], rate: float, steps: int = 25) -> None:
+    def __init__(
+        self, settings: Settings, kinds: Tuple[str, ...], rate: float, steps: int = 25, width: int = 1000
+    ) -> None:
         self.device, self.kinds, self.rate = settings.device, kinds, rate
-        self.width, maps = settings.size((1000, (12, 12, 12)), (24, (2, 6, 6)))
+        self.width, maps = settings.size((width, (12, 12, 12)), (24, (2, 6, 6)))
         self.channels = maps[0], settings.size(64, 3)
         self.current = kinds[0] == "Leaky"
         time_batch = settings.size(steps, 4), settings.samples(128, 4)
@@ -155,8 +158,8 @@ class Task:
             return {**own, "torch": Network(self.torch)}
         return {
             **own,
-            "snnTorch": Network(partial(self.torch, lambda: _snntorch(device)), peer="snntorch"),
-            "SpikingJelly m": Network(partial(self.torch, _spikingjelly), peer="spikingjelly"),
+            "snnTorch": Network(partial(self.torch, lambda: snntorch_leaky(device)), peer="snntorch"),
+            "SpikingJelly m": Network(partial(self.torch, spikingjelly_lif), peer="spikingjelly"),
         }
 
     def run(self, make: Callable[[], Tuple[Call, Leaves]]) -> Run:
@@ -188,12 +191,14 @@ def _dense(device: str) -> Any:
     return DenseProducts(device)
 
 
-def _snntorch(device: str) -> Call:
+def snntorch_leaky(device: str) -> Call:
+    """The neuron in snnTorch."""
     neuron = snntorch.neuron("Leaky", beta=BETA, reset_mechanism="zero").to(device)
     return snntorch.unrolled(neuron)
 
 
-def _spikingjelly() -> Call:
+def spikingjelly_lif() -> Call:
+    """The neuron in SpikingJelly."""
     return partial(spikingjelly.afresh, spikingjelly.lif(BETA))
 
 

@@ -196,6 +196,7 @@ def groups(settings: Settings) -> Iterable[Group]:
         ours(task, "torch", leaky, leaky, **loop),
         (Bar("numpy engine", "torch engine", 1.5),),
         rates=partial(rates_of, task, leaky, leaky),
+        memory=True,
     )
     readout = sc.LI(beta=DYADIC)
     yield Group(
@@ -203,6 +204,7 @@ def groups(settings: Settings) -> Iterable[Group]:
         spikingjelly_sides(task),
         ours(task, "torch", zero, readout, **loop),
         rates=partial(rates_of, task, zero, readout),
+        memory=True,
     )
     learned = spyx.SpyxLIF(beta=sc.learn(DYADIC)), sc.LI(beta=sc.learn(DYADIC))
     yield Group(
@@ -214,6 +216,7 @@ def groups(settings: Settings) -> Iterable[Group]:
         ),
         ours(task, "torch", *learned, **loop),
         rates=partial(rates_of, task, *learned),
+        memory=True,
     )
 
 

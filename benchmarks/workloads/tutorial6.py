@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Dict, Iterable
 
 import numpy as np
@@ -121,7 +122,8 @@ def groups(settings: Settings) -> Iterable[Group]:
         Side("snnTorch, hoisted", lambda: task.snntorch(True), peer="snntorch"),
     )
     title = f"tutorial 6, T={task.steps} B={task.x.shape[0]}"
-    yield Group(title, sides, lambda: task.ours(fused=False, device="cpu"), rounds=7, warmup=1, rates=task.rates)
+    loop = partial(task.ours, fused=False, device="cpu")
+    yield Group(title, sides, loop, rounds=7, warmup=1, rates=task.rates, memory=True)
 
 
 WORKLOAD = Workload("tutorial6", "A training step: tutorial 6", TEXT, groups)

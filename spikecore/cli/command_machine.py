@@ -44,8 +44,13 @@ BENCH_PROGRESS = typer.Option(
 KEEP_MEMORY = typer.Option(
     False, "--keep-memory", help="Keep freed memory in the process, for all sides, as `spikecore train` does."
 )
-RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to FILE.md or FILE.json.")
-PLOT = typer.Option(None, metavar="FILE", help="Draw the workload rates, time against rate, to FILE.svg or FILE.png.")
+RESULTS = typer.Option(
+    None,
+    "--out",
+    metavar="FILE",
+    help="Write the result to FILE.md or FILE.json, or line by line to FILE.jsonl, where an interrupted run continues.",
+)
+PLOT = typer.Option(None, metavar="FILE", help="Draw the workload rates or growth to FILE.svg or FILE.png.")
 
 
 @examples(
@@ -115,6 +120,7 @@ def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) ->
     "spikecore bench neurons --rounds 7 --peers snntorch,spikingjelly",
     "spikecore bench tutorial5 tutorial6 --out results.md",
     "spikecore bench rates --out results.md --plot rates.svg",
+    "spikecore bench growth --out growth.jsonl --plot growth.svg",
     "spikecore bench --quick",
     pages="“Benchmarks” (docs/benchmarks.md)",
 )

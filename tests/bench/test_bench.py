@@ -71,7 +71,7 @@ def test_the_rate_of_an_output_is_the_sides_own_and_that_of_an_input_the_groups(
     made = group(*sides, reference=reference, rates=lambda: {"input": 0.004})
     same, other = runner.measured(made, Settings(), 1)
     assert (same.rates, other.rates) == ({"input": 0.004, "output": 0.25}, {"input": 0.004, "output": 0.5})
-    assert same.cells()[4] == "input 0.4 %, output 25 %"
+    assert same.cells()[5] == "input 0.4 %, output 25 %"
 
 
 @pytest.mark.parametrize(
@@ -176,10 +176,10 @@ def test_a_bar_holds_a_side_to_another_one_or_to_a_figure():
     rows = runner.measured(made, Settings(peers=()), 3)
     assert [row.side for row in rows] == ["A", "B"]
     assert rows[0].cells() == [
-        *("title", "A", "2.00 (2.00–2.00)", "1", "", ""),
+        *("title", "A", "2.00 (2.00–2.00)", "1", "", "", ""),
         "yes: B takes 2× (at least 2×); unknown: C did not run",
     ]
-    assert rows[1].cells()[3:] == ["2×", "", "", "no: 4 (at most 3); no: 2× A (at most 1.5×)"]
+    assert rows[1].cells()[3:] == ["2×", "", "", "", "no: 4 (at most 3); no: 2× A (at most 1.5×)"]
 
 
 # ---- what cannot run ----
@@ -211,7 +211,7 @@ def test_a_side_that_computes_something_else_is_found_out():
     same, other = runner.measured(group(*sides, reference=reference), Settings(), 1)
     assert same.parity.ok
     assert not other.parity.ok
-    assert other.cells()[4:6] == ["output 100 %", "1 of 2 differ, gradient error 5e-02"]
+    assert other.cells()[5:7] == ["output 100 %", "1 of 2 differ, gradient error 5e-02"]
 
 
 # ---- the workloads ----
@@ -225,8 +225,12 @@ def check(rows):
     return {row.side for row in measured}
 
 
-COMPARED = "recurrent rates tutorial5 tutorial6 open-neuromorphic".split()
-SOME = {"rates": slice(0, None, 2), "open-neuromorphic": slice(1, None, 2)}  # one rate each; forward and backward
+COMPARED = "recurrent rates tutorial5 tutorial6 open-neuromorphic growth".split()
+SOME = {  # one rate each; forward and backward; two layers
+    "rates": slice(0, None, 2),
+    "open-neuromorphic": slice(1, None, 2),
+    "growth": slice(4, 5),
+}
 
 
 @pytest.mark.parametrize(
@@ -290,10 +294,10 @@ def test_markdown_and_json_hold_the_same_rows():
     text = bench.as_markdown(machine, [section])
     assert text.startswith(f"Measured on {machine['date']} on ")
     assert (
-        "## Title\n\nText.\n\n| workload | side | s, median (min–max) | relative | spike rates | parity | bar met? |\n"
-        in text
+        "## Title\n\nText.\n\n"
+        "| workload | side | s, median (min–max) | relative | peak, MB | spike rates | parity | bar met? |\n" in text
     )
-    assert text.endswith("| title | A | 2.00 (2.00–2.00) | 1 |  |  |  |\n")
+    assert text.endswith("| title | A | 2.00 (2.00–2.00) | 1 |  |  |  |  |\n")
     found = json.loads(bench.as_json(machine, [section]))
     assert found["workloads"]["name"]["rows"][0]["figures"] == [2.0, 2.0, 2.0]
     assert found["machine"]["versions"]["numpy"] == np.__version__
@@ -320,10 +324,10 @@ def test_lines_of_the_picture_go_through_the_medians_by_rising_rate():
 @pytest.mark.parametrize("name", ["rates.svg", "rates.png"])
 def test_the_picture_is_the_same_whenever_it_is_drawn(name, tmp_path):
     pytest.importorskip("matplotlib")
-    section, path = report.Section("rates", "Title", "Text.", pictured()), tmp_path / name
-    picture.draw(section, path)
+    path = tmp_path / name
+    picture.draw(picture.of_rates(pictured()), path)
     first = path.read_bytes()
-    picture.draw(section, path)
+    picture.draw(picture.of_rates(pictured()), path)
     assert path.read_bytes() == first
     assert first.startswith(b"<?xml" if name.endswith("svg") else b"\x89PNG")
 

@@ -96,11 +96,11 @@ def test_it_draws_time_against_rate_and_links_the_picture(bench, tmp_path, monke
         (["--peers", "brian2"], "--peers brian2: there are snntorch, "),
         (["--engine", "jax"], "--engine jax: must be torch or numpy"),
         (["--device", "cuda:99"], "--device cuda:99: this torch cannot use it"),
-        (["--out", "results.txt"], "--out results.txt: must end in .md or .json"),
+        (["--out", "results.txt"], "--out results.txt: must end in .md, .json or .jsonl"),
         (["--out", "nowhere/results.md"], "lie in a directory that exists"),
         (["--plot", "rates.pdf"], "--plot rates.pdf: must end in .svg or .png"),
         (["--plot", "nowhere/rates.svg"], "--plot nowhere/rates.svg: must end in .svg or .png and lie in a directory"),
-        (["neurons", "--plot", "rates.svg"], "it shows the workload rates, which is not among those chosen"),
+        (["neurons", "--plot", "rates.svg"], "it shows the workload rates or growth; neither is chosen"),
     ],
     ids=["workload", "peer", "engine", "device", "suffix", "directory", "picture", "its directory", "no rates"],
 )
