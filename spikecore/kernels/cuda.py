@@ -144,6 +144,9 @@ class SequenceCuda(OnDevice):
     def multiply(self, a: Any, b: Any, out: Any) -> None:
         self.library.matmul(a, b, out=out)
 
+    def clear(self, a: Any) -> None:
+        a.fill(0)
+
     def stride(self, a: Any) -> int:
         return int(a.strides[0])
 

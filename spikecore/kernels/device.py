@@ -53,6 +53,10 @@ class OnDevice(Kernels):
     def multiply(self, a: Any, b: Any, out: Any) -> None:
         """Write the product of two matrices to ``out``."""
 
+    @abstractmethod
+    def clear(self, a: Any) -> None:
+        """Make all values zero: to assign a number would copy it from the host, which waits for the device."""
+
     def without_first(self, rows: Any) -> Any:
         """All rows but the first one, in the same memory."""
         return rows[1:]

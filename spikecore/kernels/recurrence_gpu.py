@@ -87,8 +87,11 @@ class RecurrenceOnDevice(Kernels):
         by_product = device.empty(x, (request.steps, *shape), True)
         carry = [device.empty(x, shape, True) for _ in self.states]
         sums = [device.empty(x, shape, True) for _ in (*by, *(["x"] if sum_x else []))]
-        for array, first in zip((*carry, *sums), (*upstream.final, *(0.0 for _ in sums))):
-            array[...] = 0.0 if first is None else first
+        for array, first in zip((*carry, *sums), (*upstream.final, *(None for _ in sums))):
+            if first is None:
+                device.clear(array)
+            else:
+                array[...] = first
         products, *rows = upstream.saved
         arrays = {**device.given(request), "gp_product": by_product, **named("c", step.trace.states, carry)}
         arrays.update({**named("gp", by, sums), **({"gp_x": sums[-1]} if sum_x else {})})
@@ -101,7 +104,7 @@ class RecurrenceOnDevice(Kernels):
             device.multiply(by_products[t], weight, back)
             if wanted.window and t and t % wanted.window == 0:
                 for c in carry:
-                    c[...] = 0.0
+                    device.clear(c)
         wide = [device.cast(total, "float64") for total in sums[: len(by)]]
         by_params = {
             p: device.cast(reduced(s, tuple(request.params[p].shape)), request.params[p].dtype)

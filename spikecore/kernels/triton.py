@@ -127,6 +127,9 @@ class SequenceTriton(OnDevice):
     def multiply(self, a: Any, b: Any, out: Any) -> None:
         torch.mm(a, b, out=out)
 
+    def clear(self, a: Any) -> None:
+        a.zero_()
+
     def stride(self, a: Any) -> int:
         return int(a.stride(0))
 
