@@ -60,9 +60,7 @@ _ENGINES = {  # without "ipu", which comes by an entry point of our own package:
         layers=("spikecore.engines.torch.layer:Torch",),
     ),
     "cupy": EngineEntry(
-        "spikecore.engines.numpy.cupy:CupyEngine",
-        ("cupy",),
-        "pip install cupy-cuda13x, or cupy-cuda12x for CUDA 12",
+        "spikecore.engines.numpy.cupy:CupyEngine", ("cupy",), "pip install cupy-cuda13x, or cupy-cuda12x for CUDA 12"
     ),
 }
 
@@ -255,11 +253,7 @@ def entry_points_of(group: str) -> Dict[str, Any]:
 def _known() -> Dict[str, Any]:
     """Engines by name, ours first: an ``EngineEntry``, an entry point that names a class, or a broken one's status."""
     others = entry_points_of(ENTRY_POINTS)
-    return {
-        **_ENGINES,
-        **_PLUGINS,
-        **{name: _described(point) for name, point in others.items() if name not in _ENGINES},
-    }
+    return {**_ENGINES, **_PLUGINS, **{name: _described(p) for name, p in others.items() if name not in _ENGINES}}
 
 
 def _described(point: Any) -> Any:

@@ -19,8 +19,7 @@ def host() -> Engine:
 
 def float64(x: Any) -> Any:
     """Numbers, lists or an array of any engine, as a NumPy array of float64."""
-    engine = host()
-    return engine.to_numpy(engine.asarray(x))
+    return host().to_numpy(host().asarray(x))
 
 
 def to_numpy(x: Any) -> Any:
@@ -40,8 +39,7 @@ def first_weight(key: Key, shape: Shape, make: Callable[[], Any]) -> Any:
     With a blank key ``make`` is not called, and one number is broadcast to ``shape``: a file may name any sizes, and
     the shapes that follow from them are compared with its arrays before anything of that size is made.
     """
-    engine = host()
-    return engine.to_numpy(engine.xp.broadcast_to(engine.asarray(1.0), shape) if key.blank else make())
+    return host().to_numpy(host().xp.broadcast_to(host().asarray(1.0), shape) if key.blank else make())
 
 
 def uniform_weight(key: Key, name: str, shape: Shape, bound: float, centre: float = 0.0) -> Any:

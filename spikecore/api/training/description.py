@@ -72,30 +72,10 @@ def _of_the_core() -> Dict[str, Type[Any]]:
         quantisers.Grid,
     )
     modules = (
-        adaptive_pooling,
-        arrangement,
-        attention,
-        containers,
-        count_pool,
-        delays,
-        initialisers,
-        joins,
-        weight_initialisers,
-        linear,
-        merges,
-        neurons,
-        normalisation,
-        optimizers,
-        quant,
-        quantisers,
-        quantized,
-        resizing,
-        sample_normalisation,
-        spatial,
-        surrogate,
-        temporal_normalisation,
-        transposed,
-    )
+        adaptive_pooling, arrangement, attention, containers, count_pool, delays, initialisers, joins,
+        weight_initialisers, linear, merges, neurons, normalisation, optimizers, quant, quantisers, quantized,
+        resizing, sample_normalisation, spatial, surrogate, temporal_normalisation, transposed,
+    )  # fmt: skip
     return {
         name: kind
         for module in modules
