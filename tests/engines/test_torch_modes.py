@@ -118,9 +118,15 @@ CALLS = {
 }
 
 
-@functools.lru_cache(maxsize=None)
-def without_mode(call, fused, folders):
-    return CALLS[call](lambda layers=network: fresh(fused, layers), folders.mktemp("without") / "model")
+@pytest.fixture(scope="module")
+def without_mode(tmp_path_factory):
+    """What a call gives without a mode, computed once."""
+
+    @functools.lru_cache(maxsize=None)
+    def expected(call, fused):
+        return CALLS[call](lambda layers=network: fresh(fused, layers), tmp_path_factory.mktemp("without") / "model")
+
+    return expected
 
 
 WAYS = [(call, False) for call in CALLS] + [(call, True) for call in ("fit", "call", "bptt")]
@@ -128,10 +134,10 @@ WAYS = [(call, False) for call in CALLS] + [(call, True) for call in ("fit", "ca
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("call", "fused"), WAYS)
-def test_a_mode_around_a_call_changes_nothing(call, mode, fused, tmp_path, tmp_path_factory):
+def test_a_mode_around_a_call_changes_nothing(call, mode, fused, tmp_path, without_mode):
     """D4: the model may have been built before, or in the mode."""
     new = lambda layers=network: fresh(fused, layers)  # noqa: E731
-    expected = without_mode(call, fused, tmp_path_factory)
+    expected = without_mode(call, fused)
     before = {layers: fresh(fused, layers) for layers in (network, stack)}
     copies = lambda layers=network: before[layers].to_engine(before[layers].engine)  # noqa: E731
     with MODES[mode]():
