@@ -26,7 +26,7 @@ from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of
 from spikecore.kernels.runtime.openmp import several
-from spikecore.kernels.sequence import arrays_of, by_parameter, flat, in_rows
+from spikecore.kernels.sequence import SequenceNumba, arrays_of, by_parameter, flat, in_rows
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.feedback import feedback
 
@@ -49,6 +49,21 @@ class Shift(Stateless):
 
     def step(self, engine: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
         return (x + params.bias if self.bias else x), state
+
+
+def parts_of(stepper: Any, kind: Any, product: Product) -> Tuple[Optional[Recurrent], Any]:
+    """The neuron without its product, and the kernels that run both: a class and its arguments, behind the step.
+
+    ``kind`` is the class of kernels for neurons without a product. Both are None if there is no dense recurrence.
+    """
+    elementwise = elementwise_part(stepper)
+    if elementwise is None:
+        return None, None
+    if kind is SequenceNumba:
+        return elementwise, (Recurrence, product)
+    from spikecore.kernels.recurrence_gpu import RecurrenceOnDevice
+
+    return elementwise, (RecurrenceOnDevice, kind)
 
 
 def elementwise_part(stepper: Any) -> Optional[Recurrent]:

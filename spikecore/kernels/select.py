@@ -271,15 +271,9 @@ def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
     """
     if not (isinstance(stepper, Stepper) and stepper.recurs):
         return None, None
-    from spikecore.kernels.recurrence import Recurrence, elementwise_part
+    from spikecore.kernels.recurrence import parts_of
 
-    elementwise = elementwise_part(stepper)
-    kind = _kind(terms.target)
-    if elementwise is None or kind is SequenceNumba:
-        return elementwise, (Recurrence, terms.product) if elementwise else None
-    from spikecore.kernels.recurrence_gpu import RecurrenceOnDevice
-
-    return elementwise, (RecurrenceOnDevice, kind)
+    return parts_of(stepper, _kind(terms.target), terms.product)
 
 
 def _way_of_weight(shape: Tuple[int, ...], weight_shape: Tuple[int, ...]) -> str:

@@ -13,8 +13,7 @@ import torch
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
-from spikecore.engines.torch import engine as torch_engine
-from spikecore.engines.torch import operators
+from spikecore.engines.torch import draws, operators
 from spikecore.kernels import select
 
 select.KINDS["cpu"] = select.KINDS["cuda"]
@@ -47,7 +46,7 @@ def run_recurrent(engine, x, window):
 def drawn(shape, axis, first, dtype, path):
     """Draws by the kernel, and on the host."""
     host, engine = sc.get_engine("numpy", dtype=dtype), sc.get_engine("torch", dtype=dtype)
-    engine.device, torch_engine.can_draw = "cpu:0", lambda x: True  # the same device, taken for another one
+    engine.device, draws.can_draw = "cpu:0", lambda x: True  # the same device, taken for another one
     mine, other = (each.uniform(path, shape, sample_axis=axis, first=first) for each in (engine, host))
     return mine.numpy(), other
 

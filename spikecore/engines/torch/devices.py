@@ -47,15 +47,6 @@ def is_pinned_for(x: Any, device: str) -> bool:
     return FEWEST <= x.nbytes <= MOST and not x.requires_grad and not x.is_pinned()
 
 
-def can_draw(x: Any) -> bool:
-    """Whether a kernel can draw the numbers of a tensor."""
-    if not x.is_cuda or compiling() or transformed():
-        return False
-    from spikecore.kernels.triton import SequenceTriton
-
-    return not SequenceTriton.missing()
-
-
 def check_device(device: Any) -> None:
     """Refuse a device that the installed torch cannot use.
 

@@ -23,7 +23,7 @@ from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncating
 from spikecore.arguments import real
 from spikecore.engines.stages import Scans
-from spikecore.engines.torch.devices import can_draw, check_device, on_device
+from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.extras import EXTRAS
 from spikecore.engines.torch.fusing import ScanOptions, fused_scan, may_multiply_in_kernel, may_run_under_dynamo
 from spikecore.engines.torch.layout import FEW_BYTES
@@ -151,12 +151,10 @@ class TorchEngine(Scans, Engine):
         out = torch.empty(layout.samples * layout.blocks, 4, dtype=getattr(torch, self.dtype), device=self.device)
         if self.device == "cpu":  # NumPy's unsigned integers are twice as fast as torch's signed ones
             fill(out.numpy(), layout, stream(key), lambda a, b: np.arange(a, b, dtype=np.uint64), CHUNK)
-        elif self.fused is not False and can_draw(out):
-            from spikecore.kernels import draws
-
-            draws.draw(out, layout, stream(key))
         else:
-            fill(out, layout, stream(key), lambda a, b: torch.arange(a, b, device=self.device), 1 << 22, signed=True)
+            from spikecore.engines.torch.draws import draw
+
+            draw(out, layout, stream(key), self.fused is not False)
         return arrange(self.xp, layout, out)
 
     # ---- spikes, time, gradients ----
