@@ -20,7 +20,7 @@ def shifted(y: Any, bias: Any) -> Any:
 
 
 def sparse_matmul(a: Any, b: Any) -> Any:
-    """The product a @ b, by lists if an operand is spikes and this is faster."""
+    """The product a @ b, by lists if an operand is spikes or a pruned weight and this is faster."""
     if (
         a.ndim == b.ndim == 2
         and a.shape[1] == b.shape[0]
@@ -30,6 +30,9 @@ def sparse_matmul(a: Any, b: Any) -> Any:
         left = sparse.spikes_of(a, b.shape[1])
         if left is not None:
             return left.times(b)
+        by_entries = sparse.times_pruned(a, b)
+        if by_entries is not None:
+            return by_entries
         right = sparse.spikes_of(b, a.shape[0], transposed=True)
         if right is not None:
             return np.ascontiguousarray(right.transposed_times(a.T).T)
