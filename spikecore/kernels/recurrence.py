@@ -29,6 +29,7 @@ from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import arrays_of, by_parameter, flat, in_rows
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.feedback import feedback
+from spikecore.kernels.sparse.weights import entries_of
 
 Rows = Tuple[Any, int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
 WEIGHT = "connection.weight"
@@ -75,7 +76,7 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
     tensor of torch's loop does, therefore takes the way over one that does. (NumPy's products with OpenBLAS were not
     seen to depend on it.)
     """
-    entries = sparse.entries_of(across, left.shape[1], len(left)) if left.ndim == 3 else None
+    entries = entries_of(across, left.shape[1], len(left)) if left.ndim == 3 else None
     if entries is not None:
         return lambda t: entries.multiplied(left[t], out=into[t % len(into)])
     (right,) = product.matrices(across[None])

@@ -11,8 +11,12 @@ import spikecore as sc
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
+from spikecore.kernels.sparse import (
+    dots,  # noqa: E402
+    pruned,  # noqa: E402
+)
 from spikecore.kernels.sparse import product as sparse  # noqa: E402  (it needs Numba to do anything)
-from spikecore.kernels.sparse import pruned  # noqa: E402
+from spikecore.kernels.sparse import weights as choice  # noqa: E402
 
 CLOSE = {"float32": 1e-5, "float64": 1e-13}
 DTYPES = ["float32", "float64"]
@@ -25,7 +29,7 @@ def entries(monkeypatch):
     monkeypatch.setattr(sparse, "LEAST", 0)
     monkeypatch.setattr(sparse, "FEWEST", 0)
     monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 2.0)
-    monkeypatch.setattr(sparse, "relative_time_of_entries", lambda *sizes: 2.0 * (sizes[3] > 0.25))
+    monkeypatch.setattr(choice, "relative_time_of_entries", lambda *sizes: 2.0 * (sizes[3] > 0.25))
     made, whole = [], pruned.entries
     monkeypatch.setattr(pruned, "entries", lambda matrix: made.append(matrix.shape) or whole(matrix))
     return made
@@ -114,7 +118,7 @@ def test_a_neuron_and_the_pruned_linear_behind_it(entries, monkeypatch, name, li
     from spikecore.api.core.tree import flatten, map_leaves
 
     monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 0.0 if lists else 2.0)
-    monkeypatch.setattr(sparse, "relative_time_of_dots", lambda *_, **__: 2.0)
+    monkeypatch.setattr(dots, "relative_time", lambda *_, **__: 2.0)
     net = sc.Sequential(sc.Leaky(beta=0.9), sc.Linear(70, 40))
     draw = np.random.default_rng(0)
     x, g = draw.normal(0.3, 0.6, (37, 6, 70)), draw.normal(size=(37, 6, 40))
@@ -181,16 +185,16 @@ def test_only_a_pruned_matrix_of_a_large_product_goes_by_its_entries():
     draw = np.random.default_rng(0)
     left, whole = draw.random((256, 1024), "float32"), draw.random((1024, 1024), "float32") + 1.0
     some = np.where(draw.random(whole.shape) < 0.1, whole, 0.0).astype("float32")
-    assert sparse.times_pruned(left, whole) is None
+    assert choice.times_pruned(left, whole) is None
     with sparse.watched() as lines:
-        assert near(sparse.times_pruned(left, some), left @ some, "float32")
-    assert lines == ["10 % of the weights are not zero: by these alone"]
-    assert sparse.times_pruned(left[:, ::2], some[::2]) is None  # rows with gaps
-    assert sparse.times_pruned(left[:2], some) is None  # small
-    assert sparse.times_pruned(left, some.astype("float64")) is None
+        assert near(choice.times_pruned(left, some), left @ some, "float32")
+    assert lines == ["10 % of the weights are not zero: as lists"]
+    assert choice.times_pruned(left[:, ::2], some[::2]) is None  # rows with gaps
+    assert choice.times_pruned(left[:2], some) is None  # small
+    assert choice.times_pruned(left, some.astype("float64")) is None
     trap = whole.copy()
     trap[::3, :] = trap[1::3, :] = 0.0  # a third is there, wherever samples look
-    assert sparse.times_pruned(left, trap) is None
+    assert choice.times_pruned(left, trap) is None
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -84,14 +84,18 @@ def _fits(a: Any, b: Any, bias: Any = None) -> bool:
 
 def _pruned(a: Any, b: Any) -> bool:
     """Whether the right operand seems to have so few entries that these alone make the product faster."""
-    return sparse.time_if_pruned(b.detach().numpy(), len(a)) <= sparse.GUESSED
+    from spikecore.kernels.sparse.weights import time_if_pruned  # small products do not need it
+
+    return time_if_pruned(b.detach().numpy(), len(a)) <= sparse.GUESSED
 
 
 def _by_entries(a: Any, b: Any, bias: Any = None) -> Any:
     """The product by the entries of the right operand; None where a dense one is faster."""
+    from spikecore.kernels.sparse.weights import times_pruned
+
     use_threads(torch.get_num_threads())
     start = None if bias is None else bias.detach().numpy()
-    product = sparse.times_pruned(a.detach().numpy(), b.detach().numpy(), start)
+    product = times_pruned(a.detach().numpy(), b.detach().numpy(), start)
     return None if product is None else torch.from_numpy(product)
 
 

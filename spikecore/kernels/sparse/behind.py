@@ -23,12 +23,13 @@ from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sinks import Sink
+from spikecore.kernels.sparse import dots
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.bits import Bits, count
-from spikecore.kernels.sparse.dots import dots
 from spikecore.kernels.sparse.lists import by_rows
 from spikecore.kernels.sparse.packed import Packed, per_row
 from spikecore.kernels.sparse.reading import reading
+from spikecore.kernels.sparse.weights import time_if_pruned, times_pruned
 
 SAMPLED = 16  # of so many samples one is looked at first
 
@@ -79,7 +80,7 @@ class ProductBehind(Kernels):
             flat = spikes.times(weight.T, np.ascontiguousarray(request.params[BIAS]))
         else:
             dense = spikes.dense(self.step.dtype)
-            flat = sparse.times_pruned(dense, weight.T, request.params[BIAS])
+            flat = times_pruned(dense, weight.T, request.params[BIAS])
             if flat is None:
                 flat = allocator.empty((rows, self.outs), self.step.dtype)
                 self._multiply(dense, weight.T, flat)
@@ -111,12 +112,12 @@ class ProductBehind(Kernels):
         """The gradients by the spikes; where nobody reads them, zeros may stand in their place."""
         of_neuron = {name: request.params[name] for name in self.step.params}
         request = request._replace(params=of_neuron)
-        some, other = _some_samples(request), min(1.0, sparse.time_if_pruned(weight, len(g)))
+        some, other = _some_samples(request), min(1.0, time_if_pruned(weight, len(g)))
         if some is not None and self._few(self._where_read(some), g, other):
             bits = self._where_read(request)
             if self._few(bits, g, other):
-                return dots(by_rows(bits), g, weight.T)
-        by_spikes = sparse.times_pruned(g, weight)
+                return dots.dots(by_rows(bits), g, weight.T)
+        by_spikes = times_pruned(g, weight)
         if by_spikes is not None:
             return by_spikes
         by_spikes = allocator.empty((len(g), weight.shape[1]), self.step.dtype)
@@ -129,7 +130,7 @@ class ProductBehind(Kernels):
 
     def _few(self, bits: Bits, g: Any, other: float) -> bool:
         """Whether those that are read take less time than all, which take the part ``other`` of a dense product's."""
-        return sparse.relative_time_of_dots(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED * other
+        return dots.relative_time(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED * other
 
     def _spikes(self, words: Any, request: Request) -> sparse.SparseSpikes:
         flat = words.reshape(-1, words.shape[-1]).view(np.uint64)

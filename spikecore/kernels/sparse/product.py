@@ -1,4 +1,4 @@
-"""Matrix products with spikes or pruned weights, dense or by lists: whichever is expected to take less time.
+"""Matrix products with spikes, dense or by lists: whichever is expected to take less time.
 
 Which one it is depends on the operand's values and shape alone, not on earlier calls or on threads. The same operands
 therefore always give the same bits.
@@ -6,29 +6,24 @@ therefore always give the same bits.
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ContextManager, List, Optional, Tuple
+from typing import Any, ContextManager, List, Optional, Tuple
 
 import numpy as np
 
 from spikecore.kernels.sizes import has_numba, times_larger
 
-if TYPE_CHECKING:
-    from spikecore.kernels.sparse.pruned import Entries
-
 LEAST = 1 << 26  # multiplications from which on it is worth looking at the values
 FEWEST = 8  # columns of the other matrix
 SAMPLE = 16, 256  # rows and columns that are looked at first
-COMPARED = 0.25  # a weight with fewer entries is taken as pruned in a check
 GUESSED, COUNTED = 0.75, 0.95  # lists must take less than this part of the dense product's time
 LANES, BLOCK = 16, 1024  # columns and rows of the other matrix are taken so many at once
 # Nanoseconds on one core of an AMD EPYC of 2023. Only their ratios matter, and these differ less between machines.
 DENSE, DENSE_ROW = 0.0205, 0.6  # a multiplication of a library's product; an element of its left operand
 ADDITION, SPIKE = 0.04, 0.3  # adding an element of a row; beginning to add a row
 SUM = 0.65  # beginning an element of a sum
-CALLS, CALL = 150_000.0, 10_000.0  # some calls from Python, and one
+CALLS = 150_000.0  # some calls from Python
 _own = threading.local()
 
 
@@ -93,49 +88,6 @@ def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spar
     return SparseSpikes(bits, None if bits.binary else matrix) if lists else None
 
 
-def times_pruned(left: Any, matrix: Any, start: Any = None) -> Any:
-    """The product of NumPy arrays ``left @ matrix``, plus ``start`` (outs,), if given, by those entries of ``matrix``
-    that are not zero; None where that is not faster.
-    """
-    if left.strides[1] != left.itemsize or not left.flags.aligned or left.dtype != matrix.dtype:
-        return None
-    found = entries_of(matrix, len(left))
-    if found is None:
-        return None
-    if getattr(_own, "lines", None) is not None:
-        _own.lines.append(f"{100.0 * found.rate:.2g} % of the weights are not zero: by these alone")
-    return found.multiplied(left, start)
-
-
-def entries_of(matrix: Any, rows: int, times: int = 1) -> Optional[Entries]:
-    """The entries of a NumPy array that are not zero, if these make ``times`` products of ``rows`` with it faster;
-    None otherwise.
-    """
-    if time_if_pruned(matrix, rows, times) > GUESSED:
-        return None
-    from spikecore.kernels.sparse.pruned import entries
-
-    found = entries(matrix)
-    if times_larger() == 1.0 and relative_time_of_entries(rows, *matrix.shape, found.rate, times) > GUESSED:
-        return None
-    return found
-
-
-def time_if_pruned(matrix: Any, rows: int, times: int = 1) -> float:
-    """About the time of ``times`` products of ``rows`` with the entries of a matrix, as a part of the dense products';
-    infinity where it has no such product. A few of its entries are looked at.
-    """
-    (inner, outs), dtype = matrix.shape, matrix.dtype.name
-    if not is_worth(rows * times * inner * outs) or outs < FEWEST or dtype not in ("float32", "float64"):
-        return math.inf
-    if not (has_numba() and matrix.itemsize in matrix.strides and matrix.flags.aligned):
-        return math.inf
-    rate = sampled_rate(matrix)
-    if times_larger() != 1.0:
-        return 0.0 if rate < COMPARED else math.inf
-    return relative_time_of_entries(rows, inner, outs, rate, times)
-
-
 def is_worth(multiplications: int) -> bool:
     """Whether so many multiplications are worth looking at the values: a check goes the way that the whole may go."""
     return multiplications * times_larger() >= LEAST
@@ -157,11 +109,11 @@ class _Watch:
         _own.lines = self.before
 
 
-def note(rate: float, lists: bool, counted: bool = True) -> None:
+def note(rate: float, lists: bool, counted: bool = True, of: str = "inputs") -> None:
     """Add a line on a product to the lists of ``watched`` contexts."""
     if getattr(_own, "lines", None) is not None:
         why = "as lists" if lists else "dense, which takes less time at this rate"
-        _own.lines.append(f"{'' if counted else 'about '}{100.0 * rate:.2g} % of the inputs are not zero: {why}")
+        _own.lines.append(f"{'' if counted else 'about '}{100.0 * rate:.2g} % of the {of} are not zero: {why}")
 
 
 def sampled_rate(matrix: Any) -> float:
@@ -183,28 +135,9 @@ def relative_time(rows: int, columns: int, outs: int, rate: float, transposed: b
     elements, wide = rows * columns, -(-outs // LANES) * LANES
     sums, inner = (columns, rows) if transposed else (rows, columns)
     element, spike, copy = (0.2, 3.0, 0.4) if transposed else (0.4, 0.6, 1.5)  # lists; copying the other matrix
-    lists = elements * (element + rate * spike)
+    lists = elements * (element + rate * (spike + SPIKE + wide * ADDITION))  # and adding what is listed
     adding = sums * wide * -(-inner // BLOCK) * SUM + inner * wide * copy
-    adding += elements * rate * (SPIKE + wide * ADDITION)
     return (CALLS + lists + adding) / max(1.0, elements * (DENSE * outs + DENSE_ROW))
-
-
-def relative_time_of_dots(rows: int, columns: int, inner: int, rate: float) -> float:
-    """The same for elements of a product (rows, columns), with sums over ``inner``, where ``rate`` of them are wanted;
-    finding out which are takes a run of the neuron.
-    """
-    elements = rows * columns
-    adding = elements * (2.0 + rate * (3.0 + 0.048 * inner)) + rows * inner * 0.5
-    return (CALLS + adding) / max(1.0, elements * (DENSE * inner + DENSE_ROW))
-
-
-def relative_time_of_entries(rows: int, inner: int, outs: int, rate: float, times: int = 1) -> float:
-    """The same for ``times`` products of ``rows`` with a matrix (inner, outs) of which a part ``rate`` is not zero."""
-    elements, wide = inner * outs, -(-rows // LANES) * LANES
-    lists, turning = elements * (0.35 + rate * 6.0), wide * (inner + outs) * 1.1
-    adding = elements * rate * wide * (0.056 if rows >= 64 else 0.075)
-    dense = rows * inner * (DENSE * outs + DENSE_ROW)
-    return (CALLS + lists + times * (CALL + turning + adding)) / max(1.0, times * dense)
 
 
 def highest_rate(columns: int, outs: int) -> float:
