@@ -87,8 +87,8 @@ def dots(lists: Lists, left: Any, right: Any) -> Any:
 
 
 def relative_time(rows: int, columns: int, inner: int, rate: float) -> float:
-    """Time of elements of a product (rows, columns), with sums over ``inner``, where ``rate`` of them are wanted: a part
-    of the time of the dense product. Finding out which are takes a run of the neuron.
+    """Time of elements of a product (rows, columns), with sums over ``inner``, where ``rate`` of them are wanted, as a
+    part of the time of the dense product. Finding out which are takes a run of the neuron.
     """
     elements = rows * columns
     adding = elements * (2.0 + rate * (3.0 + 0.048 * inner)) + rows * inner * 0.5
