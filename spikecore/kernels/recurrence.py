@@ -29,6 +29,7 @@ from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import SequenceNumba, arrays_of, by_parameter, flat, in_rows
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.feedback import feedback
+from spikecore.kernels.sparse.weights import entries_of
 
 Rows = Tuple[Any, int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
 WEIGHT = "connection.weight"
@@ -83,12 +84,16 @@ def _without_product(stepper: Any) -> Recurrent:
 
 
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
-    """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
+    """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is; by the
+    entries of ``across`` alone if it is pruned.
 
     In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as every
     tensor of torch's loop does, therefore takes the way over one that does. (NumPy's products with OpenBLAS were not
     seen to depend on it.)
     """
+    entries = entries_of(across, left.shape[1], len(left)) if left.ndim == 3 else None
+    if entries is not None:
+        return lambda t: entries.multiplied(left[t], out=into[t % len(into)])
     (right,) = product.matrices(across[None])
     take, rows_in = _lined_up(product, left)
     give, rows_out = _lined_up(product, into)

@@ -31,10 +31,11 @@ def on_path(monkeypatch, path):
     fused, few = PATHS[path]
     if fused:
         pytest.importorskip("numba", reason="Numba is not installed")
+        from spikecore.kernels.sparse import dots
         from spikecore.kernels.sparse import product as sparse
 
         monkeypatch.setattr(sparse, "LEAST", 0)
-        monkeypatch.setattr(sparse, "relative_time_of_dots", lambda *_, **__: 0.0 if few else 2.0)
+        monkeypatch.setattr(dots, "relative_time", lambda *_, **__: 0.0 if few else 2.0)
     return fused
 
 

@@ -11,6 +11,7 @@ import spikecore as sc
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
+from spikecore.kernels.sparse import dots  # noqa: E402
 from spikecore.kernels.sparse import product as sparse  # noqa: E402  (it needs Numba to do anything)
 from spikecore.kernels.sparse.bits import pack, unpack  # noqa: E402
 from spikecore.kernels.sparse.lists import by_columns, by_rows  # noqa: E402
@@ -211,7 +212,7 @@ def test_a_neuron_and_the_linear_behind_it(monkeypatch, name, kind, lists, few):
 
     monkeypatch.setattr(sparse, "LEAST", 0)
     monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 0.0 if lists else 2.0)
-    monkeypatch.setattr(sparse, "relative_time_of_dots", lambda *_, **__: 0.0 if few else 2.0)
+    monkeypatch.setattr(dots, "relative_time", lambda *_, **__: 0.0 if few else 2.0)
     surrogate = sc.surrogate.piecewise_quadratic(4.0) if few else sc.surrogate.atan()
     net = sc.Sequential(neuron(kind, surrogate), sc.Linear(70, 40))
     draw = np.random.default_rng(0)

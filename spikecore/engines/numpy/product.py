@@ -20,16 +20,17 @@ def shifted(y: Any, bias: Any) -> Any:
 
 
 def sparse_matmul(a: Any, b: Any) -> Any:
-    """The product a @ b, by lists if an operand is spikes and this is faster."""
-    if (
-        a.ndim == b.ndim == 2
-        and a.shape[1] == b.shape[0]
-        and a.size * b.shape[1] >= sparse.LEAST
-        and a.dtype == b.dtype
-    ):
+    """The product a @ b, by lists if an operand is spikes or a pruned weight and this is faster."""
+    matrices = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype
+    if matrices and a.size * b.shape[1] >= sparse.LEAST:
         left = sparse.spikes_of(a, b.shape[1])
         if left is not None:
             return left.times(b)
+        from spikecore.kernels.sparse.weights import times_pruned  # small products do not need it
+
+        by_entries = times_pruned(a, b)
+        if by_entries is not None:
+            return by_entries
         right = sparse.spikes_of(b, a.shape[0], transposed=True)
         if right is not None:
             return np.ascontiguousarray(right.transposed_times(a.T).T)

@@ -1,4 +1,4 @@
-"""Matrix products that are fast with spikes, and whose backward pass frees the left operand early.
+"""Matrix products that are fast with spikes and pruned weights, and whose backward pass frees the left operand early.
 
 autograd's node for a @ b computes both gradients and then frees what it saved; a sequence of spikes and the gradient by
 it, equally large, are alive together. Here they are two nodes: the first to run backwards, ``ByRight``, gives the
@@ -41,19 +41,21 @@ def matmul(a: Any, b: Any, look: bool = True) -> Any:
     """The product a @ b of tensors; ``look`` says whether a may be spikes, which are then multiplied as lists."""
     if look and in_our_hands() and stacks.fits(a, b):
         return stacks.ByteProduct.apply(a, b)
-    spikes = _spikes(a, b) if look else None
-    if spikes is None and not _matters(a, b):
+    listed = look and _fits(a, b)
+    spikes = sparse.spikes_of(a.detach().numpy(), b.shape[1]) if listed else None
+    if spikes is None and not (listed and _pruned(a, b)) and not _matters(a, b):
         return torch.matmul(a, b)
-    return ByRight.apply(ByLeft.apply(a, b, None, spikes), a, b, spikes)
+    return ByRight.apply(ByLeft.apply(a, b, None, spikes, listed), a, b, spikes)
 
 
 def linear(x: Any, weight: Any, bias: Any = None, look: bool = True) -> Any:
     """Give x W^T + b for x (rows, features); ``look`` as in ``matmul``."""
     across = weight.t()
-    spikes = _spikes(x, across, bias) if look else None
-    if spikes is None and not _matters(x, across):
+    listed = look and _fits(x, across, bias)
+    spikes = sparse.spikes_of(x.detach().numpy(), len(weight)) if listed else None
+    if spikes is None and not (listed and _pruned(x, across)) and not _matters(x, across):
         return F.linear(x, weight, bias)
-    return ByRight.apply(ByLeft.apply(x, across, bias, spikes), x, across, spikes)
+    return ByRight.apply(ByLeft.apply(x, across, bias, spikes, listed), x, across, spikes)
 
 
 def _matters(a: Any, b: Any) -> bool:
@@ -68,18 +70,33 @@ def in_our_hands() -> bool:
     return not (torch.jit.is_tracing() or read_by_dynamo() or compiling() or transformed())
 
 
-def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
-    """The left operand as spikes, if lists of them make the product faster; None otherwise."""
+def _fits(a: Any, b: Any, bias: Any = None) -> bool:
+    """Whether the product may go by lists: large, on the CPU, nothing recorded but gradients."""
     if not (a.ndim == b.ndim == 2 and sparse.is_worth(a.shape[0] * b.numel()) and a.shape[1] == b.shape[0]):
-        return None
+        return False
     if bias is not None and bias.shape != b.shape[1:]:
-        return None
+        return False
     parts = (a, b) if bias is None else (a, b, bias)
     if not all(has_data(x) and x.is_cpu and x.dtype == a.dtype and x.layout is torch.strided for x in parts):
-        return None
-    if a.dtype not in KEPT or not in_our_hands() or casting("cpu") or any(x.is_neg() for x in parts):
-        return None
-    return sparse.spikes_of(a.detach().numpy(), b.shape[1])
+        return False
+    return a.dtype in KEPT and in_our_hands() and not casting("cpu") and not any(x.is_neg() for x in parts)
+
+
+def _pruned(a: Any, b: Any) -> bool:
+    """Whether the right operand seems to have so few entries that these alone make the product faster."""
+    from spikecore.kernels.sparse.weights import time_if_pruned  # small products do not need it
+
+    return time_if_pruned(b.detach().numpy(), len(a)) <= sparse.GUESSED
+
+
+def _by_entries(a: Any, b: Any, bias: Any = None) -> Any:
+    """The product by the entries of the right operand; None where a dense one is faster."""
+    from spikecore.kernels.sparse.weights import times_pruned
+
+    use_threads(torch.get_num_threads())
+    start = None if bias is None else bias.detach().numpy()
+    product = times_pruned(a.detach().numpy(), b.detach().numpy(), start)
+    return None if product is None else torch.from_numpy(product)
 
 
 def _multiplied(a: Any, b: Any) -> Any:
@@ -95,19 +112,27 @@ class ByLeft(torch.autograd.Function):
     """The product plus a bias, if any; differentiated by all but its right operand."""
 
     @staticmethod
-    def forward(ctx: Any, a: Any, b: Any, bias: Any, spikes: Any) -> Any:
+    def forward(ctx: Any, a: Any, b: Any, bias: Any, spikes: Any, listed: bool) -> Any:
+        ctx.listed = listed
         ctx.save_for_backward(b)
         if spikes is not None:
             use_threads(torch.get_num_threads())
             start = None if bias is None else bias.detach().numpy()
             return torch.from_numpy(spikes.times(b.detach().numpy(), start))
+        by_entries = _by_entries(a, b, bias) if listed else None
+        if by_entries is not None:
+            return by_entries
         return _multiplied(a, b) if bias is None else torch.addmm(bias, a, b, out=_room(a, b))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (b,) = ctx.saved_tensors
-        by_a = _multiplied(g, b.T) if ctx.needs_input_grad[0] else None
-        return by_a, None, g.sum(0) if ctx.needs_input_grad[2] else None, None
+        by_a = None
+        if ctx.needs_input_grad[0]:
+            if ctx.listed and not (torch.is_grad_enabled() or transformed() or in_batches(g)):
+                by_a = _by_entries(g, b.T)
+            by_a = _multiplied(g, b.T) if by_a is None else by_a
+        return by_a, None, g.sum(0) if ctx.needs_input_grad[2] else None, None, None
 
 
 class ByRight(torch.autograd.Function):

@@ -23,12 +23,13 @@ from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sinks import Sink
+from spikecore.kernels.sparse import dots
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.bits import Bits, count
-from spikecore.kernels.sparse.dots import dots
 from spikecore.kernels.sparse.lists import by_rows
 from spikecore.kernels.sparse.packed import Packed, per_row
 from spikecore.kernels.sparse.reading import reading
+from spikecore.kernels.sparse.weights import time_if_pruned, times_pruned
 
 SAMPLED = 16  # of so many samples one is looked at first
 
@@ -78,9 +79,12 @@ class ProductBehind(Kernels):
         if lists:
             flat = spikes.times(weight.T, np.ascontiguousarray(request.params[BIAS]))
         else:
-            flat = allocator.empty((rows, self.outs), self.step.dtype)
-            self._multiply(spikes.dense(self.step.dtype), weight.T, flat)
-            flat += request.params[BIAS]
+            dense = spikes.dense(self.step.dtype)
+            flat = times_pruned(dense, weight.T, request.params[BIAS])
+            if flat is None:
+                flat = allocator.empty((rows, self.outs), self.step.dtype)
+                self._multiply(dense, weight.T, flat)
+                flat += request.params[BIAS]
         return Results(flat.reshape(out), run.recorded, run.final, (words, *run.saved) if keep else ())
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
@@ -108,11 +112,14 @@ class ProductBehind(Kernels):
         """The gradients by the spikes; where nobody reads them, zeros may stand in their place."""
         of_neuron = {name: request.params[name] for name in self.step.params}
         request = request._replace(params=of_neuron)
-        some = _some_samples(request)
-        if some is not None and self._few(self._where_read(some), g):
+        some, other = _some_samples(request), min(1.0, time_if_pruned(weight, len(g)))
+        if some is not None and self._few(self._where_read(some), g, other):
             bits = self._where_read(request)
-            if self._few(bits, g):
-                return dots(by_rows(bits), g, weight.T)
+            if self._few(bits, g, other):
+                return dots.dots(by_rows(bits), g, weight.T)
+        by_spikes = times_pruned(g, weight)
+        if by_spikes is not None:
+            return by_spikes
         by_spikes = allocator.empty((len(g), weight.shape[1]), self.step.dtype)
         self._multiply(g, weight, by_spikes)
         return by_spikes
@@ -121,8 +128,9 @@ class ProductBehind(Kernels):
         """The neurons and steps at which the gradients by the spikes of a run are read, as bits."""
         return self._spikes(_reading(self).forward(request, keep=False).outputs, request).bits
 
-    def _few(self, bits: Bits, g: Any) -> bool:
-        return sparse.relative_time_of_dots(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED
+    def _few(self, bits: Bits, g: Any, other: float) -> bool:
+        """Whether those that are read take less time than all, which take the part ``other`` of a dense product's."""
+        return dots.relative_time(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED * other
 
     def _spikes(self, words: Any, request: Request) -> sparse.SparseSpikes:
         flat = words.reshape(-1, words.shape[-1]).view(np.uint64)

@@ -15,6 +15,7 @@ from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_r
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
+from spikecore.kernels.sparse.product import CALLS, DENSE, DENSE_ROW
 from spikecore.kernels.sparse.words import digest
 
 WIDTH = 128  # columns of a panel
@@ -83,6 +84,15 @@ def dots(lists: Lists, left: Any, right: Any) -> Any:
     numbers = (rows, inner, others, lists.blocks, address(lists.begin), address(lists.index), *strides)
     _kernel(dtype.name)(workers, numbers, (left, right, out, scratch))
     return out
+
+
+def relative_time(rows: int, columns: int, inner: int, rate: float) -> float:
+    """Time of elements of a product (rows, columns), with sums over ``inner``, where ``rate`` of them are wanted, as a
+    part of the time of the dense product. Finding out which are takes a run of the neuron.
+    """
+    elements = rows * columns
+    adding = elements * (2.0 + rate * (3.0 + 0.048 * inner)) + rows * inner * 0.5
+    return (CALLS + adding) / max(1.0, elements * (DENSE * inner + DENSE_ROW))
 
 
 def recipe(dtype: str) -> KernelRecipe:

@@ -109,11 +109,11 @@ class _Watch:
         _own.lines = self.before
 
 
-def note(rate: float, lists: bool, counted: bool = True) -> None:
+def note(rate: float, lists: bool, counted: bool = True, of: str = "inputs") -> None:
     """Add a line on a product to the lists of ``watched`` contexts."""
     if getattr(_own, "lines", None) is not None:
         why = "as lists" if lists else "dense, which takes less time at this rate"
-        _own.lines.append(f"{'' if counted else 'about '}{100.0 * rate:.2g} % of the inputs are not zero: {why}")
+        _own.lines.append(f"{'' if counted else 'about '}{100.0 * rate:.2g} % of the {of} are not zero: {why}")
 
 
 def sampled_rate(matrix: Any) -> float:
@@ -135,19 +135,9 @@ def relative_time(rows: int, columns: int, outs: int, rate: float, transposed: b
     elements, wide = rows * columns, -(-outs // LANES) * LANES
     sums, inner = (columns, rows) if transposed else (rows, columns)
     element, spike, copy = (0.2, 3.0, 0.4) if transposed else (0.4, 0.6, 1.5)  # lists; copying the other matrix
-    lists = elements * (element + rate * spike)
+    lists = elements * (element + rate * (spike + SPIKE + wide * ADDITION))  # and adding what is listed
     adding = sums * wide * -(-inner // BLOCK) * SUM + inner * wide * copy
-    adding += elements * rate * (SPIKE + wide * ADDITION)
     return (CALLS + lists + adding) / max(1.0, elements * (DENSE * outs + DENSE_ROW))
-
-
-def relative_time_of_dots(rows: int, columns: int, inner: int, rate: float) -> float:
-    """The same for elements of a product (rows, columns), with sums over ``inner``, where ``rate`` of them are wanted;
-    finding out which are takes a run of the neuron.
-    """
-    elements = rows * columns
-    adding = elements * (2.0 + rate * (3.0 + 0.048 * inner)) + rows * inner * 0.5
-    return (CALLS + adding) / max(1.0, elements * (DENSE * inner + DENSE_ROW))
 
 
 def highest_rate(columns: int, outs: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator, Tuple
 
 from spikecore.kernels.runtime.build import KernelRecipe
-from spikecore.kernels.sparse import bits, convolution, dots, feedback, gather, lists, packed
+from spikecore.kernels.sparse import bits, convolution, dots, feedback, gather, lists, packed, pruned
 
 
 def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
@@ -23,3 +23,4 @@ def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
     yield "spikes on their way from a neuron to a Linear", packed.recipe(dtype)
     yield "gradients where they are read", dots.recipe(dtype)
     yield "dense recurrence of spikes", feedback.recipe(dtype)
+    yield "products with pruned weights", pruned.recipe(dtype)
