@@ -144,6 +144,47 @@ def test_a_chain_hears_of_hooks_and_of_another_forward():
     assert not snn.run(net, x).any()
 
 
+ONE = {
+    "hidden": lambda: nn.Sequential(nn.Linear(4, 3), snn.Leaky(0.9, init_hidden=True)),
+    "output": lambda: nn.Sequential(
+        *(nn.Linear(4, 5), snn.Synaptic(0.9, 0.8, init_hidden=True, learn_beta=True)),
+        *(nn.Linear(5, 3), snn.Leaky(0.9, init_hidden=True, output=True, reset_mechanism="zero")),
+    ),
+    "alone": lambda: snn.Leaky(0.9),
+}
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("name", ONE)
+def test_a_single_step_is_the_loops(name, started, constant):
+    torch.manual_seed(0)
+    net, x = ONE[name](), torch.rand(2, 5, 4) * 4.0
+    snn.run(net, x)  # what earlier calls leave must not matter
+    state = {key: value.clone() for key, value in utils.get_state(net).items()} if started else None
+    out = snn.run(net, x[0], 1, state=state) if constant else snn.run(net, x[:1], state=state)
+    ours, left = graded(net, _flat([out])[0]) if name != "alone" else {}, utils.get_state(net)
+    assert not any(value.requires_grad for value in left.values())
+    net.zero_grad()
+    utils.reset(net)
+    if started:
+        utils.set_state(net, state)
+    wanted = [value.unsqueeze(0) for value in _flat([net(x[0])])[0]]
+    assert [got.shape for got in _flat([out])[0]] == [value.shape for value in wanted]
+    assert all(torch.equal(got, value) for got, value in zip(_flat([out])[0], wanted))
+    theirs = graded(net, wanted) if name != "alone" else {}
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert all(torch.equal(left[key], value.detach()) for key, value in utils.get_state(net).items())
+
+
+def test_a_single_step_that_fails_leaves_the_states():
+    net = nn.Sequential(nn.Linear(4, 3), snn.Leaky(0.9, init_hidden=True), nn.Linear(9, 2))
+    net[1].mem = torch.full((5, 3), 0.25)
+    with pytest.raises(RuntimeError):
+        snn.run(net, torch.rand(1, 5, 4))
+    assert torch.equal(net[1].mem, torch.full((5, 3), 0.25))
+
+
 @pytest.mark.parametrize("name", ["plain", "feedback", "slstm", "delta"])
 def test_records(name):
     net, x = prepared(name)

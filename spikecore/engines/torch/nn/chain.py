@@ -12,6 +12,7 @@ from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.product import linear
 
+SMALL = 1 << 14  # values of a step from which on a run over time is as fast as the loop's step
 _FORWARD = nn.Linear.forward  # to notice a program that replaces it
 
 
@@ -57,6 +58,8 @@ def run_chain(named: Dict[str, Any], x: Any, steps: int, state: Optional[Mapping
         return None
     if compiling() or transformed() or torch.jit.is_tracing() or torch._C._len_torch_function_stack():
         return None
+    if steps == 1 and fused and x.numel() < SMALL and not any(_is_parallel(layer) for layer in named.values()):
+        return _one_step(named, x[0], state)
     skip, finals, following = False, [], [*named.values(), None][1:]
     out: Any = x
     for (name, layer), after in zip(named.items(), following):
@@ -79,3 +82,26 @@ def run_chain(named: Dict[str, Any], x: Any, steps: int, state: Optional[Mapping
     for layer, last in finals:
         layer.set_hidden(last)
     return out if isinstance(out, tuple) or len(out) == steps else out.expand(steps, *out.shape[1:])
+
+
+def _is_parallel(layer: nn.Module) -> bool:
+    return isinstance(layer, SpikingNeuron) and layer._neuron.parallel
+
+
+def _one_step(named: Dict[str, Any], x: Any, state: Optional[Mapping[str, Any]]) -> Any:
+    """A single step as in the loop over time: it has less to prepare than a run. Arguments as for ``run_chain``."""
+    neurons = {name: layer for name, layer in named.items() if isinstance(layer, SpikingNeuron)}
+    before = {name: layer.hidden() for name, layer in neurons.items()}
+    try:
+        for name, layer in neurons.items():
+            prefix = f"{name}." if name else ""
+            layer.set_hidden(layer.at_rest() if state is None else {n: state[prefix + n] for n in layer.states})
+        for layer in named.values():
+            x = layer(x)
+    except BaseException:
+        for name, layer in neurons.items():
+            layer.set_hidden(before[name])
+        raise
+    for layer in neurons.values():
+        layer.set_hidden({name: value.detach() for name, value in layer.hidden().items()})
+    return tuple(value.unsqueeze(0) for value in x) if isinstance(x, tuple) else x.unsqueeze(0)

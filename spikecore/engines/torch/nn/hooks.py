@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Iterable
-
 from torch import nn
 
-_KINDS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+_OWN = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_OF_ALL = tuple(f"_global{name}" for name in _OWN)
+_EVERYWHERE = vars(nn.modules.module)
 
 
 def heard(*modules: nn.Module) -> bool:
     """Whether something listens to the calls of one of these modules, or to those of all modules."""
-    return _any(nn.modules.module, "_global_") or any(_any(module, "_") for module in modules)
-
-
-def _any(owner: object, prefix: str) -> bool:
-    names: Iterable[str] = (f"{prefix}{kind}" for kind in _KINDS)
-    return any(getattr(owner, name, None) for name in names)
+    for name in _OF_ALL:
+        if _EVERYWHERE.get(name):
+            return True
+    for module in modules:
+        own = vars(module)
+        for name in _OWN:
+            if own.get(name):
+                return True
+    return False
