@@ -12,7 +12,7 @@ from spikecore.printing import table
 from spikecore.samples.dataset import Dataset
 from spikecore.samples.errors import DataError, checked, integer
 from spikecore.samples.order import bucketed, drawn, permutation, weights_of
-from spikecore.samples.source import Arrays, Samples, in_memory, lengths_of
+from spikecore.samples.source import Arrays, Samples, lengths_of, pair
 
 Batch = Tuple[np.ndarray, ...]  # two or three, the second None without targets: so that a loop may unpack either
 
@@ -83,7 +83,7 @@ class Loader:
             raise DataError("targets: a Dataset brings its own; pass the Dataset alone, or two arrays")
         if isinstance(inputs, Dataset):
             inputs = inputs.samples
-        self._samples = inputs if isinstance(inputs, Samples) else in_memory(inputs, targets)
+        self._samples = inputs if isinstance(inputs, Samples) else _in_memory(inputs, targets)
         self._targets = self._samples.targets
         self._count = len(self._samples.inputs) if isinstance(self._samples, Arrays) else len(self._targets)
         self.batch_size = integer("batch_size", batch_size, at_least=1)
@@ -283,6 +283,15 @@ class Loader:
                 "samples equally long, ToFrames(window=..., steps=...)"
             )
         return int(found.pop())
+
+
+def _in_memory(inputs: Any, targets: Any) -> Arrays:
+    """Samples that are arrays: NumPy's, what can be made one, or a tensor of torch on an accelerator."""
+    if getattr(getattr(inputs, "device", None), "type", "cpu") not in ("cuda", "mps", "xpu", "hpu"):
+        return Arrays(*pair(inputs, targets))
+    from spikecore.samples.on_device import DeviceArrays
+
+    return DeviceArrays(inputs, targets)
 
 
 argument_kind(Loader, "a spikecore.datasets.Loader")

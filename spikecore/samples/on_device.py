@@ -23,13 +23,12 @@ class DeviceArrays(Arrays):
         on_host = targets.detach().cpu() if hasattr(targets, "detach") else targets
         stand_in = np.broadcast_to(np.float32(0.0), tuple(inputs.shape))  # of the same shape, for the checks
         super().__init__(*pair(stand_in, on_host))
-        self.inputs = inputs.detach()
+        self.inputs: Any = inputs.detach()
 
     def filled(self, rows: np.ndarray, epoch: int, steps: Optional[int]) -> Tuple[Any, Optional[np.ndarray]]:
-        import torch  # the program has imported it
-
-        index = torch.from_numpy(rows)
-        if self.inputs.is_cuda:  # through pinned memory, so that the program does not wait
-            index = index.pin_memory().to(self.inputs.device, non_blocking=True)
-        inputs = self.inputs[index.to(self.inputs.device)]
+        whole_numbers = self.inputs.new_empty(0, device="cpu").long().dtype  # torch's int64, without importing torch
+        pinned = bool(self.inputs.is_cuda)  # which the device fetches while the program goes on
+        index = self.inputs.new_empty(len(rows), dtype=whole_numbers, device="cpu", pin_memory=pinned)
+        index.numpy()[...] = rows
+        inputs = self.inputs[index.to(self.inputs.device, non_blocking=pinned)]
         return inputs if steps is None else inputs[:, :steps], None

@@ -86,15 +86,6 @@ class Arrays(Samples):
         return inputs if steps is None else inputs[:, :steps], None
 
 
-def in_memory(inputs: Any, targets: Any) -> Arrays:
-    """Samples that are arrays: NumPy's, what can be made one, or a tensor of torch on an accelerator."""
-    if getattr(getattr(inputs, "device", None), "type", "cpu") not in ("cuda", "mps", "xpu", "hpu"):
-        return Arrays(*pair(inputs, targets))
-    from spikecore.samples.on_device import DeviceArrays
-
-    return DeviceArrays(inputs, targets)
-
-
 def stacked(samples: Sequence[np.ndarray], steps: Optional[int] = None, time_axis: int = 0) -> np.ndarray:
     """Stack arrays (time, *features) to one array; shorter arrays get zeros at their end, longer ones are cut.
 

@@ -146,6 +146,9 @@ def test_the_whole_conformance_suite_in_loops():
 
 @pytest.mark.slow
 def test_the_whole_conformance_suite_through_kernels():
-    """In Triton's interpreter; any neuron that can takes them, at any size."""
+    """In Triton's interpreter; any neuron that can takes them, at any size. Four neurons round, or take a tanh, by
+    functions of libdevice, which the interpreter does not have.
+    """
     pytest.importorskip("triton", reason="Triton is not installed")
-    assert passed("--engine", "torch:device=cuda", TRITON_INTERPRET="1") > 2000
+    others = "not (CLIF or LIAF or ILIF or SigmaDelta)"
+    assert passed("--engine", "torch:device=cuda", "-k", others, TRITON_INTERPRET="1") > 2000

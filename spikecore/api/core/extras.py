@@ -196,7 +196,7 @@ class TrainingOptions(Extra):
         return engine
 
     def queue(self, engine: Engine) -> Any:
-        """The ``DeviceQueue`` (``api/training/late.py``) of a device that works while the program goes on; None, the
+        """The ``DeviceQueue`` (``api/training/unread.py``) of a device that works while the program goes on; None, the
         default: values are there at once.
         """
         return None

@@ -104,9 +104,12 @@ def _evaluate(
     bar, executor = Progress("evaluate", length(data), progress), model.trainer.executor
     queue = extra(model.engine, TrainingOptions).queue(model.engine)
     if queue is not None and executor.divided is None:
-        from spikecore.api.training.late import count_late
+        from spikecore.api.training.unread import Unread, count_late
 
-        count_late(queue, mean, model, data, loss, metrics, feed, bar, ranks)
+        unread = Unread(queue)
+        given = on_engine(model, unread.feed(feed), loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
+        with closing(given):
+            count_late(unread, mean, model, filter(None, given), loss, metrics, bar)
         return
     to_numpy = model.engine.to_numpy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Callable, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Sequence, Tuple, cast
 
 import torch
 
@@ -22,7 +22,7 @@ class Deferred:
     """
 
     def __init__(self, executor: TorchExecutor) -> None:
-        self.executor = executor
+        self.executor, self.optimizer = executor, cast(Any, executor.torch_optimizer)
         self.refused = torch.zeros((), device=executor.engine.device)  # ``found_inf``
         self.begun: List[Tuple[int, Any]] = []  # for each step that is not settled: steps and buffers before it
 
@@ -37,13 +37,13 @@ class Deferred:
         if executor.guarded:
             wrong = (~(torch.isfinite(report.sum()) & sound)).float()
             torch.maximum(self.refused, wrong, out=self.refused)
-            executor.torch_optimizer.found_inf = self.refused
+            self.optimizer.found_inf = self.refused
         executor.change()
         executor.discard()
         return report
 
     def settle(self, report: Any) -> Tuple[float, bool]:
-        """The loss of the earliest step that is not settled, and whether its ``sound`` was True; see ``late.py``."""
+        """The loss of the earliest step that is not settled, and whether its ``sound`` was True."""
         executor = self.executor
         loss, sound, *squares = report.tolist()
         steps, buffers = self.begun.pop(0)
@@ -65,7 +65,7 @@ class Deferred:
 
     def end(self) -> None:
         """Make updates plain again."""
-        self.executor.torch_optimizer.found_inf = None
+        self.optimizer.found_inf = None
 
 
 class CudaQueue:
