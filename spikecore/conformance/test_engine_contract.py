@@ -82,7 +82,9 @@ def test_an_array_belongs_to_an_engine_in_its_dtype(engine, dtype):
     other = with_dtype(engine, dtype)
     x = other.asarray([1.0])
     found = sc.base.engine_of(x)
-    assert (found.dtype, found.device) == (dtype, other.device)
+    assert found.dtype == dtype
+    # "cuda" may be a name of "cuda:0": what counts is where arrays are
+    assert getattr(found.asarray([1.0]), "device", None) == getattr(x, "device", None)
     assert found.asarray(x).dtype == x.dtype
 
 

@@ -23,10 +23,10 @@ class OnDevice(Kernels):
 
     Args:
         step: see ``Kernels``.
-        placed: the step's constants as an array, by device.
+        placed: numbers as arrays, by device: the step's constants, and a zero.
     """
 
-    placed: Dict[str, Any] = field(default_factory=dict, init=False)
+    placed: Dict[Any, Any] = field(default_factory=dict, init=False)
 
     target: ClassVar[Type[Target]]
     shares: ClassVar[bool] = True
@@ -97,7 +97,7 @@ class OnDevice(Kernels):
         by_x = self.empty(x, tuple(x.shape), False) if wanted.inputs else None
         first = [self.empty(x, shape, True) for _ in states]
         sums = [self.empty(x, shape, True) for _ in by]
-        last = [self.packed(self.spread(self._array(x, [0.0]), shape) if g is None else g) for g in upstream.final]
+        last = [self.packed(self.spread(self._placed(x, [0.0]), shape) if g is None else g) for g in upstream.final]
         arrays = {**self.given(request), **named("c", states, last), **named("ginit", states, first)}
         arrays.update({**named("kept", kept_states(self), upstream.saved), "gx": by_x, **named("gp", by, sums)})
         rows = {"x": x, "g": upstream.outputs, **named("r", step.recorded, upstream.recorded)}
@@ -108,19 +108,21 @@ class OnDevice(Kernels):
         return Gradients(by_x, first, dict(zip(wanted.params, totals)))
 
     def given(self, request: Request) -> Dict[str, Any]:
-        """The parameters and constants of a run by their names in a kernel; constants are put on each device once."""
-        step, place = self.step, str(getattr(request.inputs, "device", ""))
-        if place not in self.placed:
-            self.placed[place] = self._array(request.inputs, step.constants)
+        """The parameters and constants of a run by their names in a kernel."""
+        step = self.step
         params = zip(step.trace.params, (request.params[p] for p in step.params))
         arrays = {f"p_{i}": self.packed(self.spread(a, request.shape) if i in step.rows else a) for i, a in params}
-        return {**arrays, "constants": self.placed[place]}
+        return {**arrays, "constants": self._placed(request.inputs, step.constants)}
 
-    def _array(self, like: Any, values: Sequence[float]) -> Any:
-        array = self.empty(like, (len(values),), True)
-        for i, value in enumerate(values):
-            array[i] = value
-        return array
+    def _placed(self, like: Any, values: Sequence[float]) -> Any:
+        """Numbers as an array where ``like`` is. They are put there once, since the host waits for each of them."""
+        key = str(getattr(like, "device", "")), tuple(values)
+        if key not in self.placed:
+            array = self.empty(like, (len(values),), True)
+            for i, value in enumerate(values):
+                array[i] = value
+            self.placed[key] = array
+        return self.placed[key]
 
     def _run(
         self, kernel: GpuSource, arrays: Dict[str, Any], rows: Dict[str, Any], steps: int, window: int = 0

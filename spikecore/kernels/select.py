@@ -256,7 +256,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float
     kernels = kernels_or_reason(terms, stepper, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
-    limit = "" if mode is True else _limit(kernels)
+    limit = "" if mode is True or target != "cpu" else _limit(kernels)
     if kernels.by_step:
         return f"fused: per time step one matrix product and a {kernels.language} kernel of {name}.step{limit}"
     return f"fused: {kernels.language} kernels of {name}.step with the loop over time inside{limit}"

@@ -42,8 +42,13 @@ def times_larger() -> float:
     return getattr(_own, "times", 1.0)
 
 
-def least_neuron_steps(repeating: bool) -> int:
-    """The least number of neuron-steps for which a run takes kernels."""
+def least_neuron_steps(repeating: bool, target: str = "cpu") -> int:
+    """The least number of neuron-steps for which a run takes kernels.
+
+    On a GPU any run does: a step of the loop is some ten launches there, and each costs as much as a small kernel.
+    """
+    if target in ("cuda", "cupy"):
+        return 0
     return math.ceil((REPEATED if repeating else LARGE) / times_larger())
 
 

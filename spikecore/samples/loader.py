@@ -36,9 +36,9 @@ class Loader:
     samples of a batch have zeros at their end, which losses and metrics leave out.
 
     Args:
-        inputs: (samples, *features); a list of sequences (time, *features) of unequal length, whose batches are
-            (batch, time, *features): pass `time_axis=1` to `fit`; a Dataset or StoredDataset; or an EventDataset, whose
-            batches are (time, batch, *features).
+        inputs: (samples, *features); a tensor of torch on a GPU stays there, and so do its batches; a list of sequences
+            (time, *features) of unequal length, whose batches are (batch, time, *features): pass `time_axis=1` to
+            `fit`; a Dataset or StoredDataset; or an EventDataset, whose batches are (time, batch, *features).
         targets: (samples, *anything); a list of arrays (time, ...), with an entry for each step, beside a list of
             sequences; without targets a batch is (inputs, None).
         batch_size: number of samples in a batch, ≥ 1; the last batch may be smaller. Default 64.
@@ -83,7 +83,7 @@ class Loader:
             raise DataError("targets: a Dataset brings its own; pass the Dataset alone, or two arrays")
         if isinstance(inputs, Dataset):
             inputs = inputs.samples
-        self._samples = inputs if isinstance(inputs, Samples) else Arrays(*pair(inputs, targets))
+        self._samples = inputs if isinstance(inputs, Samples) else _in_memory(inputs, targets)
         self._targets = self._samples.targets
         self._count = len(self._samples.inputs) if isinstance(self._samples, Arrays) else len(self._targets)
         self.batch_size = integer("batch_size", batch_size, at_least=1)
@@ -174,9 +174,9 @@ class Loader:
 
     @property
     def inputs(self) -> Optional[np.ndarray]:
-        """The inputs of all samples, (samples, *features), in the order of the data; None if they are on disk."""
-        held = isinstance(self._samples, Arrays) and not isinstance(self._samples.inputs, np.memmap)
-        return self._samples.inputs if held else None  # type: ignore[attr-defined]
+        """The inputs of all samples, (samples, *features), in their order; None if they are on disk or on a GPU."""
+        inputs = self._samples.inputs if isinstance(self._samples, Arrays) else None
+        return inputs if isinstance(inputs, np.ndarray) and not isinstance(inputs, np.memmap) else None
 
     @property
     def targets(self) -> Optional[np.ndarray]:
@@ -283,6 +283,15 @@ class Loader:
                 "samples equally long, ToFrames(window=..., steps=...)"
             )
         return int(found.pop())
+
+
+def _in_memory(inputs: Any, targets: Any) -> Arrays:
+    """Samples that are arrays: NumPy's, what can be made one, or a tensor of torch on an accelerator."""
+    if getattr(getattr(inputs, "device", None), "type", "cpu") not in ("cuda", "mps", "xpu", "hpu"):
+        return Arrays(*pair(inputs, targets))
+    from spikecore.samples.on_device import DeviceArrays
+
+    return DeviceArrays(inputs, targets)
 
 
 argument_kind(Loader, "a spikecore.datasets.Loader")

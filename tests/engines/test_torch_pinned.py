@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 import spikecore as sc  # noqa: E402
 from spikecore.engines.torch import devices  # noqa: E402
 
-PLENTY = devices.FEWEST // 8 + 1  # numbers in float64
+PLENTY = 2049  # numbers in float64
 
 
 @pytest.fixture
@@ -56,13 +56,20 @@ def test_the_engine_takes_this_way(calls, monkeypatch):
     assert [call[0] for call in calls] == ["pin", "to"] * 3
 
 
-@pytest.mark.parametrize("case", ["small", "large", "gradient", "pinned"])
-def test_what_goes_straight(calls, monkeypatch, case):
-    x = torch.ones(2 if case == "small" else PLENTY, dtype=torch.float64, requires_grad=case == "gradient")
-    if case == "large":
-        monkeypatch.setattr(devices, "MOST", devices.FEWEST + 1)
-    if case == "pinned":
+@pytest.mark.parametrize("case", ["small", "pinned"])
+def test_no_copy_is_too_small_to_go_without_waiting(calls, monkeypatch, case):
+    x = torch.ones(2 if case == "small" else PLENTY, dtype=torch.float64)
+    if case == "pinned":  # by the caller, who may change it
         monkeypatch.setattr(torch.Tensor, "is_pinned", lambda x: True)
+    devices.on_device(x, "cuda", torch.float64)
+    assert calls == [("pin", torch.float64), ("to", torch.float64, True)]
+
+
+@pytest.mark.parametrize("case", ["large", "gradient"])
+def test_what_goes_straight(calls, monkeypatch, case):
+    x = torch.ones(PLENTY, dtype=torch.float64, requires_grad=case == "gradient")
+    if case == "large":
+        monkeypatch.setattr(devices, "MOST", x.nbytes - 1)
     devices.on_device(x, "cuda", torch.float64)
     assert calls == [("to", torch.float64, False)]  # and this process waits
 

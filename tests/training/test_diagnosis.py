@@ -113,8 +113,8 @@ def test_the_unit_of_a_loss_makes_no_explosion(engine):
 def test_looking_changes_no_bit_and_happens_twice(engine, monkeypatch):
     from spikecore.api.training import diagnosis
 
-    looked, look = [], diagnosis.Diagnosis._run
-    monkeypatch.setattr(diagnosis.Diagnosis, "_run", lambda self, kept: looked.append(1) or look(self, kept))
+    looked, look = [], diagnosis.Diagnosis.run
+    monkeypatch.setattr(diagnosis.Diagnosis, "run", lambda self, kept: looked.append(1) or look(self, kept))
     network = sc.Sequential(sc.Linear(12, 9), sc.BatchNorm1d(9), sc.Dropout(0.3), *net().layers[1:])
 
     def trained():

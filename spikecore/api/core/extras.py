@@ -190,3 +190,13 @@ class TrainingOptions(Extra):
             f"compile=True is torch.compile, and this is engine {engine.name!r}: use engine 'torch', or leave compile "
             "out"
         )
+
+    def near(self, engine: Engine) -> Engine:
+        """An engine of the same types for checks of what the program holds, where they make no device wait."""
+        return engine
+
+    def queue(self, engine: Engine) -> Any:
+        """The ``DeviceQueue`` (``api/training/unread.py``) of a device that works while the program goes on; None, the
+        default: values are there at once.
+        """
+        return None

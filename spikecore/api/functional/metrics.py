@@ -82,12 +82,22 @@ class Decided:
 
     def sums(self, out: Any, targets: Any, lengths: Any = None) -> Sums:
         """The sums over a batch from which the measure is computed; those of several batches can be added."""
+        arrays, count = self.asked(out, targets, lengths)
+        return count(*map(engine_of(arrays[0]).to_numpy, arrays))  # type: ignore[no-any-return]
+
+    def asked(self, out: Any, targets: Any, lengths: Any = None) -> Tuple[Sequence[Any], Callable[..., Any]]:
+        """Arrays of the engine, and the function that makes ``sums`` of their values on the host."""
         values = self.loss.read(out)
         engine = engine_of(values)
         values = as_numbers(engine, values)
         scores = self.loss.scores(engine, values, lengths)
-        predicted = engine.to_numpy(self.loss.compared(engine, scores))
-        wanted = engine.to_numpy(targets_on(engine, targets))
+        arrays = [self.loss.compared(engine, scores), targets_on(engine, targets)]
+        if self.loss.task.by_step and lengths is not None:  # type: ignore[union-attr]
+            arrays.append(Steps(engine, values, lengths).counting(2))
+        return arrays, functools.partial(self._counted, int(scores.shape[-1]))
+
+    def _counted(self, classes: int, predicted: Any, wanted: Any, inside: Any = None) -> Sums:
+        """``sums`` of NumPy arrays: what is predicted, the targets, and which steps count."""
         by_step, kind = self.loss.task.by_step, self.loss.task.kind  # type: ignore[union-attr]
         if kind == "value" and wanted.size == predicted.size and wanted.shape[:1] == predicted.shape[:1]:
             wanted = wanted.reshape(predicted.shape)  # (batch, 1) and (batch,)
@@ -98,8 +108,7 @@ class Decided:
                 "(time, batch, classes)"
             )
         counted = self.loss.counted(wanted)
-        if by_step and lengths is not None:
-            inside = engine.to_numpy(Steps(engine, values, lengths).counting(2))
+        if inside is not None:
             counted = inside if counted is None else counted & inside
         if counted is not None:
             predicted, wanted = predicted[counted], wanted[counted]
@@ -109,7 +118,7 @@ class Decided:
             )
         if kind == "value":  # sums of squares need more digits than float32 has
             predicted, wanted = predicted.astype("float64"), wanted.astype("float64")
-        return MEASURES[self.measure].sums(predicted, wanted, int(scores.shape[-1]))
+        return MEASURES[self.measure].sums(predicted, wanted, classes)
 
 
 @checked
@@ -195,12 +204,15 @@ def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> D
     found: Dict[str, float] = {}
     for name, metric in metrics.items():
         if isinstance(metric, Decided):
-            sums = metric.sums(out, targets, lengths)
-            count = out.spikes.shape[1]
-            found.update({f"{name}/{metric.measure}/{i}": total / count for i, total in enumerate(sums)})
+            found.update(means_of(name, metric, metric.sums(out, targets, lengths), out.spikes.shape[1]))
         else:
             found[name] = _number(name, metric(out, targets, **lengths_option("metric", metric, lengths)))
     return found
+
+
+def means_of(name: str, metric: Decided, sums: Sums, samples: int) -> Dict[str, float]:
+    """The entries of a measure of what is predicted in what ``measured`` returns."""
+    return {f"{name}/{metric.measure}/{i}": total / samples for i, total in enumerate(sums)}
 
 
 def averaged(means: Mapping[str, float]) -> Dict[str, float]:

@@ -6,6 +6,7 @@ import math
 from typing import Any, List, NamedTuple, Union
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.words import Array
 
@@ -99,7 +100,8 @@ class Steps:
 
 def checked_lengths(engine: Engine, lengths: Any, steps: int, batch: int) -> List[int]:
     """The lengths as a list, one for each of ``batch`` samples, in [1, ``steps``]; raises the errors of ``Steps``."""
-    array = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
+    near = extra(engine, TrainingOptions).near(engine)
+    array = near.to_numpy(near.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
     if tuple(array.shape) != (batch,):
         hint = "; pass time_axis=1 if the inputs are (batch, time, *features)" if tuple(array.shape) == (steps,) else ""
         raise ShapeError(f"lengths have shape {tuple(array.shape)}, expected ({batch},): one per sample{hint}")

@@ -77,7 +77,8 @@ class RunningNorm(Stateless):
         xp, axes = engine.xp, (*self.axes, *range(3, x.ndim))
         if train:
             moments, affine = xp.moments(x, axes), (params.get("weight"), params.get("bias"))
-            return xp.batch_norm(x, moments, *affine, axes, self.eps), self.moved(engine, buffers, moments, x)
+            moved = self.moved(engine, buffers, moments, x)  # which refuses a single value before an array library does
+            return xp.batch_norm(x, moments, *affine, axes, self.eps), moved
         scale, shift = self.line(xp, params, buffers.running_mean, buffers.running_var)
         return x * along(xp, scale, axes) + along(xp, shift, axes), buffers
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, List, Optional, Protocol, Tuple, Union
+from functools import partial
+from typing import Any, Callable, List, Optional, Protocol, Tuple, Union
 
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.core.sizes import whole_number
@@ -35,12 +37,15 @@ class Feed:
             the encoder converts to a sequence, e.g. with ``spikegen.delta``.
         time_axis: the time axis of inputs that have one, and of targets that vary in time; default 0.
         check_finite: whether NaN and infinity are refused; default True.
+        unread: where to put that check for a caller who makes it later: a pair of whether the input is finite, an array
+            of the engine, and the function that says where it is not. None, the default: the check is made at once.
     """
 
     num_steps: Optional[int] = None
     encoder: Optional[Encoder] = None
     time_axis: int = 0
     check_finite: bool = True
+    unread: Optional[List[Tuple[Any, Callable[[], None]]]] = None
 
     def __post_init__(self) -> None:
         if self.num_steps is not None:
@@ -72,7 +77,9 @@ class Feed:
         """
         check_numbers(data)
         x = engine.asarray(data)
-        if self.check_finite:
+        if self.check_finite and self.unread is not None:
+            self.unread.append((engine.xp.all(engine.xp.isfinite(x)), partial(check_finite, engine, x)))
+        elif self.check_finite:
             check_finite(engine, x)
         x = self._time_first(engine, x) if self.num_steps is None else x
         if self.encoder is not None:
@@ -214,10 +221,11 @@ def check_targets(
     """Refuse targets that do not fit the batch; the message says if time and batch axes look exchanged."""
     check_count(loss, x, steps, targets)
     time, batch = x.shape[:2]
+    near = extra(engine, TrainingOptions).near(engine)  # what comes from the host is checked there
     for term in comparing(loss):
-        held = targets_on(engine, targets)
+        held = targets_on(near, targets)
         counted = lengths or [steps or time] * batch
-        term.check_targets(engine, held, batch, classes, (steps or time) if varies(term) else None, counted)
+        term.check_targets(near, held, batch, classes, (steps or time) if varies(term) else None, counted)
 
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:

@@ -7,9 +7,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generator, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.functional.base import terms
 from spikecore.api.functional.steps import checked_lengths
+from spikecore.api.functional.targets import targets_on
 from spikecore.api.training.batching import Feed, check_count, check_targets
 from spikecore.arguments import shown
 
@@ -253,7 +255,7 @@ def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> DeviceB
     inputs, targets, lengths = batch
     x, steps = feed(model.engine, inputs, model.input_shape, key.child("encoder"))
     model.build(tuple(x.shape[2:]))
-    targets = feed.targets(model.engine, loss, targets)
+    targets = feed.targets(extra(model.engine, TrainingOptions).near(model.engine), loss, targets)
     counted = lengths_of(model.engine, lengths, x, steps)
     check_targets(model.engine, loss, x, steps, targets, model.classes, counted)
-    return DeviceBatch(x, steps, targets, counted, key)
+    return DeviceBatch(x, steps, targets_on(model.engine, targets), counted, key)

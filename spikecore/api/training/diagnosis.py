@@ -1,4 +1,4 @@
-"""Warnings of a training that runs but cannot learn well; and the origin of a loss that is not finite.
+"""Warnings of a training that runs but cannot learn well.
 
 A few samples of a batch are looked at after the first epoch, and in long trainings after the last one, without kernels
 and without any effect on the training. A look costs about as much as one training step.
@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
-from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Layer, Pass, layer_name
 from spikecore.api.core.messages import warn
 from spikecore.api.core.parameters import values_of
@@ -171,7 +170,7 @@ class Diagnosis:
         """Run what is kept, and say in one line what is wrong: layers, gradients."""
         if self.kept is None:
             return
-        (_, out), grads = self._run(self.kept)
+        (_, out), grads = self.run(self.kept)
         firing = list(_firing(self._watched(), self.model.engine, out))
         lr = float(self.model.trainer.executor.lr)
         if firing and lr > MOST_LR:
@@ -182,7 +181,7 @@ class Diagnosis:
         if new:
             warn(f"fit, after epoch {epoch}, {self.kept.x.shape[1]} samples: {'; '.join(new.values())}")
 
-    def _run(self, kept: DeviceBatch) -> Any:
+    def run(self, kept: DeviceBatch) -> Any:
         """Loss, output and gradients of samples, by the loop over steps: kernels would have to be compiled for it."""
         executor, engine = self.model.trainer.executor, unfused(self.model.engine)
         run = Pass(engine, kept.steps, True, kept.key, True, self.window)
@@ -269,37 +268,6 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
                 f"{where} fires at {'every' if rate == 1.0 else 'nearly every'} step, so its spikes say nothing: scale "
                 "its input down, or raise its threshold",
             )
-
-
-# ---- a loss that is not finite -------------------------------------------------------------------------------------
-
-
-def origin(model: Any, loss: Any, kept: DeviceBatch) -> str:
-    """Origin of a loss that is not finite: a weight, or a layer with its time step; "" if none is found."""
-    executor = model.trainer.executor
-    if executor.gradients is None or executor.divided is not None:
-        return ""
-    found = broken(model.params())
-    if found:
-        return f"{found[0]} holds NaN or infinity"
-    _, out = Diagnosis(model, loss, None, True)._run(kept)[0]
-    for name, layer in walk(model.network):
-        for state, values in out.states.get(name, {}).items():
-            told = _first(model.engine.to_numpy(values))
-            if told:
-                return f"{state} of layer {name or '(the network)'} ({layer_name(layer)}) is {told}"
-    size = float(model.engine.to_numpy(model.engine.xp.max(abs(out.spikes if out.readout is None else out.membrane))))
-    return f"every state is finite, the largest output is {size:.2g}, so it is the loss itself"
-
-
-def _first(values: Any) -> str:
-    """The first entry (time, batch, *features) that is not finite, in words; "" if there is none."""
-    for step, now in enumerate(values):
-        if not math.isfinite(float(abs(now).max())):
-            sample, *neuron = place = not_finite(now)[0]
-            where = f"sample {sample}, neuron {tuple(neuron)}" if neuron else f"sample {sample}"
-            return f"{now[place]} from time step {step} of {len(values)} on ({where})"
-    return ""
 
 
 def broken(arrays: Dict[str, Any]) -> List[str]:

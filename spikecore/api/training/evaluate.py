@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, Iterable, Iterator, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Generator, Iterable, Optional, Union
 
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key
-from spikecore.api.core.ranks import RankError, Ranks
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import COLUMNS, Metric, Metrics, averaged, measured, metrics_of
@@ -101,6 +102,15 @@ def _evaluate(
     mean: Average, model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Any, ranks: Ranks
 ) -> None:
     bar, executor = Progress("evaluate", length(data), progress), model.trainer.executor
+    queue = extra(model.engine, TrainingOptions).queue(model.engine)
+    if queue is not None and executor.divided is None:
+        from spikecore.api.training.unread import Unread, count_late
+
+        unread = Unread(queue)
+        given = on_engine(model, unread.feed(feed), loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
+        with closing(given):
+            count_late(unread, mean, model, filter(None, given), loss, metrics, bar)
+        return
     to_numpy = model.engine.to_numpy
 
     def count(batch: DeviceBatch) -> None:
@@ -111,16 +121,18 @@ def _evaluate(
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
         bar.update(**mean.shown())
 
-    given = _placed(model, feed, loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
+    given = on_engine(model, feed, loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
     with closing(given):  # after an error, too, no worker goes on
         if executor.divided is not None and ranks.size > 1:
-            _in_step(given, count, executor.divided.join_collectives, ranks)
+            from spikecore.api.training.in_step import in_step
+
+            in_step(given, count, executor.divided.join_collectives, ranks)
             return
         for batch in filter(None, given):
             count(batch)
 
 
-def _placed(
+def on_engine(
     model: Any, feed: Feed, loss: Any, given: Iterable[RankPart]
 ) -> Generator[Optional[DeviceBatch], None, None]:
     """Parts of batches on the engine; None for one without samples, where a batch has fewer than there are ranks."""
@@ -130,33 +142,6 @@ def _placed(
         batch = None if part.samples == 0 else placed(model, feed, loss, part[:3], key)
         done += int(batch.x.shape[1]) if batch is not None and part.whole is None else part.whole or 0
         yield batch
-
-
-def _in_step(
-    given: Iterator[Optional[DeviceBatch]],
-    count: Callable[[DeviceBatch], None],
-    join_collectives: Callable[[], None],
-    ranks: Ranks,
-) -> None:
-    """Count batches in step with the other ranks; as weights are divided, a rank without samples joins each run."""
-    error: Optional[Exception] = None
-    while True:
-        batch, ended = None, False
-        if error is None:
-            try:
-                batch = next(given)
-            except StopIteration:
-                ended = True
-            except Exception as raised:
-                error = raised
-        if all(row[0] for row in ranks.meet(error, float(ended))):
-            return
-        try:
-            join_collectives() if batch is None else count(batch)
-        except RankError:
-            raise
-        except Exception as raised:  # of the loss or a metric; all ranks hear of it when they meet
-            error = raised
 
 
 @checked

@@ -159,7 +159,11 @@ def fit(
     check_ranks_agree(self, ranks, batches, validation, **common, resume=resume)  # raises on all ranks
     # ``alike`` calls this in all processes that train together; if it raises in one, all raise
     batches, validation = ranks.alike(lambda: (sharded(batches, ranks), sharded(validation, ranks, empty=True)))
-    training = Training(
+    kind: Any = Training
+    plain = way.whole and compute.accumulate == 1 and ranks.size == 1
+    if plain and extra(self.engine, TrainingOptions).queue(self.engine) is not None:
+        from spikecore.api.training.late import LateTraining as kind
+    training = kind(
         self, batches, reported, metrics, feed, start.epochs + epochs, optimizer.lr if way.gradients else 1.0,
         schedule, validation, callbacks, progress, learning=way, accumulate=compute.accumulate, ranks=ranks,
     )  # fmt: skip

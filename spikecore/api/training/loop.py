@@ -21,7 +21,7 @@ from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callbacks, Schedule, Step
 from spikecore.api.training.clipping import DivergedError, GradientError
 from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches, placed
-from spikecore.api.training.diagnosis import APART, Diagnosis, broken, origin
+from spikecore.api.training.diagnosis import APART, Diagnosis, broken
 from spikecore.api.training.evaluate import Average, mean_over, shown_row
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, uninterrupted
@@ -358,11 +358,12 @@ class Training:
         try:
             yield
         except GradientError as error:
-            found = self._broken()
-            cause = f"{found[0]} holds NaN or infinity" if found else error
-            raise self._diverged(
-                f"in batch {batch} of epoch {epoch + 1} {cause}", changes(executor) != before
-            ) from None
+            raise self._exploded(error, epoch, batch, changes(executor) != before) from None
+
+    def _exploded(self, error: GradientError, epoch: int, batch: int, changed: bool) -> DivergedError:
+        found = self._broken()
+        cause = f"{found[0]} holds NaN or infinity" if found else error
+        return self._diverged(f"in batch {batch} of epoch {epoch + 1} {cause}", changed)
 
     def _check_loss(self, epoch: int, batch: int, loss: Optional[float], changed: bool) -> None:
         """Refuse to continue after a loss that is not finite; ``changed``: whether it has changed the weights."""
@@ -379,6 +380,8 @@ class Training:
 
     def _origin(self, kept: DeviceBatch) -> str:
         """Origin of a loss that is not finite, by the rank in whose part of the batch it has arisen."""
+        from spikecore.api.training.origin import origin  # rarely needed
+
         own = self.together and math.isfinite(self.pending.sums["loss"])
         causes = self.ranks.gathered("" if own else origin(self.model, self.loss, kept))
         return next(filter(None, causes), "")

@@ -158,7 +158,7 @@ class NumpyEngine(Scans, ArrayEngine):
         # between kernel and loop, so that a repeated training has the same bits.
         any_size = self.target == "cpu" and not repeating
         options: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
-        terms = Terms(self.fused, self.dtype, least_neuron_steps(repeating), self.target, **options)
+        terms = Terms(self.fused, self.dtype, least_neuron_steps(repeating, self.target), self.target, **options)
         wanted, constant = wanted_of(inputs, params, state), inputs.shape[0] == 1 and shape[0] > 1
         return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight_shape, wanted, constant)
 

@@ -12,9 +12,9 @@ from spikecore.engines.torch.modes import compiling, transformed
 KINDS = ("cuda", "mps", "xpu", "hpu")  # error messages list which of these can be used
 
 
-#: Bytes of arrays that go to a GPU through pinned memory: for fewer it is not worth a call, and torch keeps such memory
-#: to use it again, so what comes once and is large, such as weights, does not go there.
-FEWEST, MOST = 1 << 14, 1 << 28
+#: Bytes of arrays that go to a GPU through pinned memory: torch keeps such memory to use it again, so what comes once
+#: and is large, such as weights, does not go there.
+MOST = 1 << 28
 
 
 def on_device(x: Any, device: str, dtype: Any) -> Any:
@@ -37,6 +37,7 @@ def on_device(x: Any, device: str, dtype: Any) -> Any:
         return x.to(device=device, dtype=dtype)
     if x.element_size() > torch.empty(0, dtype=dtype, device="cpu").element_size():
         x = x.to(dtype)  # so that less has to be fetched; what is smaller, such as bytes of images, is converted there
+    x = x.clone() if x.is_pinned() else x  # a copy also of memory that is pinned already
     return x.pin_memory().to(device=device, non_blocking=True).to(dtype=dtype)
 
 
@@ -44,7 +45,7 @@ def is_pinned_for(x: Any, device: str) -> bool:
     """Whether a tensor goes to a device through pinned memory."""
     if torch.device(device).type != "cuda" or not x.is_cpu or compiling() or transformed():
         return False
-    return FEWEST <= x.nbytes <= MOST and not x.requires_grad and not x.is_pinned()
+    return x.nbytes <= MOST and not x.requires_grad
 
 
 def check_device(device: Any) -> None:

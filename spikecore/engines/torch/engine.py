@@ -70,6 +70,7 @@ class TorchEngine(Scans, Engine):
     runs_modules: bool = True  # whether layers may be modules of torch
     gathers: bool = False  # whether weights are divided among ranks, so that each layer gathers its own
     batch_on_ranks: bool = False  # whether the samples of a batch are on several ranks
+    beside: Any = None  # an engine of the same types on the CPU, once one was needed
     functions: Any = None  # where ``torch.compile`` is asked for: the compiled functions of a network
 
     def __init__(

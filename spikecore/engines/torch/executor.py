@@ -41,6 +41,8 @@ class TorchExecutor(NetworkExecutor):
     plan: Any = None
     _planned_for: Tuple[int, ...] = ()  # steps and samples of the plan
     reduction: Optional[Reduction] = None  # of the gradients of several ranks
+    deferred: Any = None  # a ``Deferred``, while training steps leave on the device what they compute
+    sound: Any = None  # whether the input of the next step is finite, while steps are deferred
 
     def __init__(
         self, *arguments: Any, memory: Optional[int] = None, accumulates: bool = False, **options: Any
@@ -106,6 +108,10 @@ class TorchExecutor(NetworkExecutor):
         lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
+        if self.deferred is not None:
+            self.discard()
+            loss, out = self.add(x, y, steps=steps, key=key, state=state, lengths=lengths)
+            return self.deferred.update(loss), out  # type: ignore[return-value]
         with self._threads(x, steps), self._within_budget():
             return super().step(x, y, steps=steps, key=key, state=state, lengths=lengths)
 
@@ -150,7 +156,7 @@ class TorchExecutor(NetworkExecutor):
             weighted = value if weight == 1.0 else weight * value
             (weighted if self.scaler is None else self.scaler.scaled(weighted)).backward()
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
-        return float(value.detach()), out
+        return float(value.detach()) if self.deferred is None else value.detach(), out
 
     def add_gradient(self, grads: Params, weight: float) -> None:
         given = flatten(grads)
@@ -194,18 +200,18 @@ class TorchExecutor(NetworkExecutor):
         return self.plan
 
     def update(self) -> None:
-        if self._end_batches():
+        if self.end_batches():
             self._update()
         self.discard()
 
     def gradient(self) -> Params:
-        self._end_batches()
+        self.end_batches()
         pairs = zip(self.trained, self.leaves)
         grads = {name: torch.zeros_like(x).detach() if x.grad is None else x.grad for name, x in pairs}
         self.discard()
         return Params(grads)
 
-    def _end_batches(self) -> bool:
+    def end_batches(self) -> bool:
         """Divide the gradients that ``add`` has summed by their weights, and take over the buffers after these batches;
         returns False if a gradient in float16 has overflowed.
         """
@@ -242,11 +248,19 @@ class TorchExecutor(NetworkExecutor):
 
     def _update(self) -> None:
         if self.torch_optimizer is not None:
-            for x in self.leaves:
-                if x.grad is None:  # the loss does not depend on it; weight decay still applies
-                    x.grad = torch.zeros_like(x)
-            norms = self._read(torch.stack([torch.linalg.vector_norm(x.grad) for x in self.leaves]))
+            norms = self._read(self.norms())
             self.note_squares({name: norm * norm for name, norm in zip(self.trained, norms)})
+        self.change()
+
+    def norms(self) -> Any:
+        """The norms of the gradients of the weights that are trained."""
+        for x in self.leaves:
+            if x.grad is None:  # the loss does not depend on it; weight decay still applies
+                x.grad = torch.zeros_like(x)
+        return torch.stack([torch.linalg.vector_norm(x.grad) for x in self.leaves])
+
+    def change(self) -> None:
+        """Change the weights by their gradients."""
         self.steps_done += 1  # before the update: an interrupted one may have changed weights
         if self.torch_optimizer is not None:
             with keeping_zeros(self.existing, self.torch_optimizer):

@@ -7,6 +7,7 @@ from typing import Any, Tuple
 
 import torch
 
+from spikecore.api.core.engines import get_engine
 from spikecore.api.core.extras import Extra, Processes, TrainingOptions, UserProgram, Variants
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.ranks import Ranks
@@ -96,6 +97,20 @@ class TorchOptions(TrainingOptions):
         from spikecore.engines.torch.traced import check
 
         check(engine.device)
+
+    def near(self, engine: Any) -> Any:
+        if not engine.device.startswith("cuda"):
+            return engine
+        if engine.beside is None:
+            engine.beside = get_engine("torch", dtype=engine.dtype)
+        return engine.beside
+
+    def queue(self, engine: Any) -> Any:
+        if not engine.device.startswith("cuda"):
+            return None
+        from spikecore.engines.torch.deferred import CudaQueue
+
+        return CudaQueue(engine)
 
 
 EXTRAS: Tuple[Extra, ...] = (

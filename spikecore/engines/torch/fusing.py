@@ -66,7 +66,7 @@ def fused_scan(
     steps, record, window, repeating = time
     any_size = target == "cpu" and engine.any_size(repeating)
     flat = flatten(params)
-    how = engine.fused, engine.dtype, least_neuron_steps(repeating), target
+    how = engine.fused, engine.dtype, least_neuron_steps(repeating, target), target
     terms = Terms(*how, PRODUCT, any_size, engine.sparse_backward)
     weight, bias = behind or (None, None)
     wide = () if weight is None else tuple(weight.shape)
