@@ -60,7 +60,7 @@ def instructions(cubin):
         file.write(cubin)
         file.flush()
         command = [str(tool), "-c", "-hex", file.name]
-        text = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True).stdout
+        text = subprocess.run(command, capture_output=True, check=True, timeout=600, text=True).stdout
     code, labels = [], {}
     for line in text.splitlines():
         label, word = LABEL.match(line), WORD.match(line)
