@@ -38,7 +38,7 @@ NEURONS = " ".join(f"tests/conformance/test_{name}.py" for name in ("neuron_equa
 NEWCOMER = " ".join(f"tests/house/test_newcomer{name}.py" for name in ("", "_arguments", "_mistakes"))
 KERNELS = " ".join(f"tests/kernels/test_{name}.py" for name in ("kernels", "kernels_threads", "small"))
 KERNELS += " tests/conformance/test_kernels.py"
-SPARSE = " ".join(f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward"))
+SPARSE = " ".join(f"tests/kernels/test_sparse_{name}.py" for name in ("products", "weights", "convolutions", "backward"))
 MEMORY = "tests/kernels/test_memory.py tests/engines/test_memory.py"
 STREAMS = "tests/kernels/test_stream.py tests/datasets/test_stream_events.py"
 ENGINE = ("engine_contract", "words", "backprop", "scan", "layers", "executors")
@@ -51,9 +51,7 @@ PLACES: Dict[str, str] = {
     "api/neurons/resonate.py": f"tests/core/test_resonators.py {NEURONS}",
     "api/neurons/keywords.py": f"{NEWCOMER} tests/core/test_bad_input.py",
     "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/core/test_states.py tests/core/test_bad_input.py",
-    "kernels/sparse": " ".join(
-        f"tests/kernels/test_sparse_{name}.py" for name in ("products", "convolutions", "backward")
-    ),
+    "kernels/sparse": SPARSE,
     "kernels/streaming": f"{STREAMS} tests/conformance/test_streams.py",
     "kernels/select.py": "tests/kernels/test_small.py tests/kernels/test_kernels.py",
     "kernels/runtime/allocator.py": MEMORY,
