@@ -38,7 +38,7 @@ def multiply(a: Any, b: Any, out: Any) -> None:
 
 
 def matmul(a: Any, b: Any, look: bool = True) -> Any:
-    """The product a @ b of tensors; ``look`` says whether a may be spikes, which are then multiplied as lists."""
+    """The product a @ b of tensors; ``look`` says whether lists may be used, of spikes in a or of a pruned b."""
     if look and in_our_hands() and stacks.fits(a, b):
         return stacks.ByteProduct.apply(a, b)
     listed = look and _fits(a, b)
