@@ -23,6 +23,7 @@ from spikecore.kernels.trace import Trace, trace
 
 PLAIN = (-1.0, 0.0, 1.0, 2.0)  # stay in the code: compilers simplify what is done with them
 CONSTANT = "k_"  # begins the names of inputs that are constants
+WEIGHT = "connection.weight"  # of a dense recurrence, among the parameters
 ParamValues = Tuple[Tuple[str, Optional[float]], ...]  # parameters by name: a constant's value, or None for an array
 
 
@@ -167,6 +168,12 @@ def _stays(word: str, place: int, value: float) -> bool:
 def indices_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
     """The indices of ``some`` of the names, as text: what a ``Step`` calls them."""
     return tuple(str(names.index(name)) for name in some)
+
+
+@Remembered
+def reads_products(step: Step) -> bool:
+    """Whether a step backwards of a dense recurrence reads its products P, or only the states."""
+    return step.trace.graph.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
 
 
 def constants_in(graph: WordGraph) -> Dict[str, int]:

@@ -21,7 +21,7 @@ from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels.base import Gradients, Kernels, Product, Request, Results, Upstream, Wanted
 from spikecore.kernels.elementwise import Elementwise, address_of, elementwise, workers
-from spikecore.kernels.form import Step, indices_of
+from spikecore.kernels.form import WEIGHT, Step, indices_of, reads_products
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of
@@ -32,7 +32,6 @@ from spikecore.kernels.sparse.feedback import feedback
 from spikecore.kernels.sparse.weights import entries_of
 
 Rows = Tuple[Any, int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
-WEIGHT = "connection.weight"
 THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
 
 
@@ -242,12 +241,6 @@ def _tables(
 
 def _threads(shape: Tuple[int, ...]) -> bool:
     return several(math.prod(shape), THREADS_FROM)
-
-
-@Remembered
-def reads_products(step: Step) -> bool:
-    """Whether a step backwards reads the products P, or only the states."""
-    return step.trace.graph.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
 
 
 @Remembered

@@ -26,9 +26,8 @@ from typing import Any, Callable, ClassVar, Dict, List, Sequence, Tuple
 
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
 from spikecore.kernels.device import OnDevice, named
-from spikecore.kernels.form import Step, indices_of
+from spikecore.kernels.form import WEIGHT, Step, indices_of, reads_products
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.recurrence import WEIGHT, reads_products
 from spikecore.kernels.sequence_gpu import GpuKernelBody, GpuSource
 from spikecore.kernels.target import Target
 
