@@ -16,8 +16,8 @@ from tests.engines.cuda_rig.build import absent
 pytestmark = pytest.mark.skipif(bool(absent()), reason=absent() or "")
 
 NETWORKS = ("leaky", "synaptic", "learned", "recurrent", "maps", "residual")
-#: Launches of a training step on 25 time steps. "learned" has a Dropout, whose draws are some 150.
-LAUNCHES = {"leaky": 62, "synaptic": 64, "learned": 215, "recurrent": 180, "maps": 63, "residual": 84}
+#: Launches of a training step on 25 time steps; the dense recurrence takes four for each of them.
+LAUNCHES = {"leaky": 62, "synaptic": 64, "learned": 79, "recurrent": 180, "maps": 63, "residual": 84}
 
 
 def ran(*command, **environment):
@@ -127,9 +127,11 @@ def test_a_training_whose_values_are_read_late_is_that_of_the_cpu(worked, case):
 SUITE = ("pytest", "-p", "tests.engines.cuda_rig.device", "-p", "no:cacheprovider", "-q", "--pyargs")
 
 
-def passed(*arguments, **environment):
-    """How many cases of the conformance suite have passed; those that fail fail this test."""
-    out = ran(*SUITE, "spikecore.conformance", *arguments, **environment)
+def passed(*arguments):
+    """How many cases of the conformance suite have passed; those that fail fail this test. There is no GPU for Triton:
+    what an array's own engine does by kernels, such as draws, is interpreted.
+    """
+    out = ran(*SUITE, "spikecore.conformance", *arguments, TRITON_INTERPRET="1")
     return int(out.rsplit(" passed", 1)[0].split()[-1])
 
 
@@ -151,4 +153,4 @@ def test_the_whole_conformance_suite_through_kernels():
     """
     pytest.importorskip("triton", reason="Triton is not installed")
     others = "not (CLIF or LIAF or ILIF or SigmaDelta)"
-    assert passed("--engine", "torch:device=cuda", "-k", others, TRITON_INTERPRET="1") > 2000
+    assert passed("--engine", "torch:device=cuda", "-k", others) > 2000
