@@ -16,10 +16,11 @@ from benchmarks.report import Row, digits
 from benchmarks.workloads.rates import BETA, Task, snntorch_leaky, spikingjelly_lif
 
 TEXT = """\
-A training step of `depth` layers of a `Linear` of N inputs and N outputs and a `Leaky(reset_mechanism="zero")` with
-β = 15/16: forward, cross-entropy of the spike counts, backward, Adam. Five sizes grow, one at a time: steps T, neurons
-N, batch B, depth, and the rate of the input, which is about that of all layers. The learning rate is 1e-12, so that
-rates stay what they are. Each product of a peer is one call for all steps and samples. Norse has its own reset and
+A training step of `depth` layers of a `Linear` of N inputs and N outputs and a `Leaky(reset_mechanism="zero")` with β =
+15/16: forward, cross-entropy of the spike counts, backward, Adam. Five sizes grow, one at a time: steps T, neurons N,
+batch B, depth, and the rate of the input, which is about that of all layers. The learning rate is 1e-12, so that rates
+stay what they are. Peak memory is the rise above the memory between steps; JAX keeps small buffers from step to step,
+which this does not show. Each product of a peer is one call for all steps and samples. Norse has its own reset and
 surrogate: it fires alike, but its gradients are not compared. The exponent of a size is the slope of the line through
 the logarithms of time, or of peak memory, over that of the size: 1 is "as the size". The operations of a step grow with
 T, B and depth to the power 1, with N to the power 2, and, where spikes are multiplied as lists, with the rate to the
@@ -216,7 +217,9 @@ def _size(row: Optional[Row]) -> str:
     if row is None or row.relative is None:
         return "–"
     time = f"{digits(row.median)} ms" if row.relative == 1.0 else f"{row.relative:.2g}×"
-    return time if row.memory is None else f"{time}, {digits(row.memory)} MB"
+    if row.memory is None:
+        return time
+    return f"{time}, {digits(row.memory)} MB" if row.memory > SMALL else f"{time}, <{SMALL:g} MB"
 
 
 WORKLOAD = Workload("growth", "How cost grows", TEXT, groups, summary)

@@ -49,6 +49,7 @@ def test_the_tables_have_exponents_and_every_size():
 def test_a_peak_that_may_hide_in_kept_memory_is_in_no_exponent():
     small = [replace(row, memory=growth.SMALL) for row in rows()]
     assert "| depth | 1–32 | 1.00; – | 1.00; – |\n" in growth.summary(small)
+    assert "| steps T: 100 | 2.00 ms, <4 MB | 2×, <4 MB |\n" in growth.summary(small)
 
 
 def test_the_picture_has_time_and_memory_of_every_size(tmp_path):
