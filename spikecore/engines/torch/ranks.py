@@ -36,9 +36,16 @@ def collective(method: Callable[..., Any]) -> Callable[..., Any]:
         except (RankLost, torch.cuda.OutOfMemoryError):
             raise
         except RuntimeError as error:
-            raise RankLost(f"another rank has ended, or does not answer ({_short(error)})") from error
+            raise RankLost(f"{_other(error)} has ended, or does not answer ({_short(error)})") from error
 
     return call
+
+
+def _other(error: Exception) -> str:
+    """The rank whose connection is lost, and its host."""
+    from spikecore.engines.torch.connections import named
+
+    return named(str(error)) or "another rank"
 
 
 def _short(error: Exception) -> str:
@@ -93,6 +100,12 @@ class TorchRanks(Ranks):
         total = x.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
+
+    @collective
+    def watch(self) -> None:
+        from spikecore.engines.torch.connections import watch  # one process does without
+
+        watch()
 
     def versions(self) -> Dict[str, str]:
         return {"torch": torch.__version__}
