@@ -84,17 +84,18 @@ def connected(where: Database) -> Any:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import make_url
 
+    url = make_url(where.url)
+    if url.get_backend_name() == "sqlite":  # a file is never away
+        return RDBStorage(where.url, engine_kwargs={"connect_args": {"timeout": 2 * AWAY}})
+
     class PatientStorage(RDBStorage):
         """The same storage, each of whose methods waits until the server is back."""
 
     for name, method in vars(RDBStorage).items():
         if callable(method) and (name in CACHED or not name.startswith("_")):
             setattr(PatientStorage, name, patient(method, where))
-    url = make_url(where.url)
     options: Any = {"pool_pre_ping": True}
-    if url.get_backend_name() == "sqlite":
-        options = {"connect_args": {"timeout": 2 * AWAY}}
-    elif url.get_driver_name() in ("psycopg", "psycopg2"):
+    if url.get_driver_name() in ("psycopg", "psycopg2"):
         options["connect_args"] = {**VANISHING, "tcp_user_timeout": 30000}
     try:
         return patient(PatientStorage, where)(where.url, engine_kwargs=options)
@@ -128,7 +129,7 @@ def patient(function: Callable[..., Any], where: Database) -> Callable[..., Any]
                 cause = error.__cause__ if isinstance(error, StorageInternalError) else error
                 if time.monotonic() > end or not _lost(cause):
                     why = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-                    raise ConnectionError(f"the database {where.url} of the sweep does not answer: {why}") from None
+                    raise ConnectionError(f"the database {where.url} of the sweep: {why}") from None
                 again = True
                 for storage in (one for one in arguments[:1] if isinstance(one, RDBStorage)):
                     RDBStorage.remove_session(storage)  # it may hold a transaction that was cut off

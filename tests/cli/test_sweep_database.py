@@ -102,5 +102,5 @@ def test_what_waiting_does_not_help_ends_at_once(monkeypatch, error, away):
     monkeypatch.setattr(sweep_database, "AWAY", away)
     monkeypatch.setattr(sweep_database, "PAUSE", 0.01)
     why = str(error.__cause__.orig)
-    with pytest.raises(ConnectionError, match=f"postgresql://me@host/name of the sweep does not answer: {why}"):
+    with pytest.raises(ConnectionError, match=f"postgresql://me@host/name of the sweep: {why}"):
         sweep_database.patient(Server(*[error] * 100), WHERE)()

@@ -102,7 +102,7 @@ def test_a_fault_ends_all_processes_and_the_run_continues(folder, undisturbed, f
     with network(2, "1gbit") as hosts:
         logs = started(hosts, folder, out, "train", "run.toml", "--out", out, *sets)
         history = folder / out / "history.jsonl"
-        waited(history.exists, 120, lambda: said(logs))
+        waited(history.exists, 300, lambda: said(logs))
         time.sleep(random.Random(f"{out}").uniform(0.0, 1.0))
         fault(hosts)
         seconds = gone(hosts, BOUND + 30)
@@ -143,7 +143,7 @@ def test_training_goes_on_after_a_short_fault(folder, undisturbed, fault):
     with network(2, "1gbit") as hosts:
         logs = started(hosts, folder, out, "train", "run.toml", "--out", out, "--set", f"train.epochs={LONG}")
         history = folder / out / "history.jsonl"
-        waited(history.exists, 120, lambda: said(logs))
+        waited(history.exists, 300, lambda: said(logs))
         fault(hosts)
         lines = len(history.read_text().splitlines())
         assert lines < LONG
