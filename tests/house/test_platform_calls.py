@@ -45,6 +45,7 @@ USED = {
     "spikecore/cli/lock.py": {"fcntl", "msvcrt"},
     "spikecore/cli/processes.py": {"os.sched_getaffinity"},
     "spikecore/datasets/hdf5_child.py": {"resource"},
+    "spikecore/engines/torch/connections.py": {"'/proc/self/fd'", "'/proc/self/fd/'"},
     "spikecore/files.py": {"fcntl", "os.O_NOFOLLOW", "os.O_NONBLOCK", "os.chown"},
     "spikecore/kernels/runtime/background.py": {"os.nice"},
     "spikecore/kernels/runtime/blas.py": {"os.register_at_fork"},

@@ -35,12 +35,10 @@ def watch() -> None:
 
 
 def named(text: str) -> str:
-    """Who is at the other end of the connection that an error message of torch names; an empty text if unknown."""
+    """Rank and host at the other end of the connection that an error of torch names; an empty text if unknown."""
     for host, port in re.findall(r"\[([^\[\] ]+)\]:(\d{1,5})\b", text):
-        for number in (
-            int(port),
-            socket.ntohs(int(port) & 0xFFFF),
-        ):  # gloo prints bytes in the network's order
+        swapped = socket.ntohs(int(port) & 0xFFFF)  # gloo prints the bytes in the network's order
+        for number in (int(port), swapped):
             name = _names.get(_plain(f"{host}:{number}"))
             if name is not None:
                 return name
