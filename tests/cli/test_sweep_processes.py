@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,12 +19,28 @@ pytest.importorskip("optuna", reason="Optuna is not installed (extra sweep)")
 if os.name == "nt":
     pytest.skip("signals as POSIX has them", allow_module_level=True)
 
+from tests import ROOT  # noqa: E402
 from tests.cli.sweep_files import SPACE, written  # noqa: E402
-from tests.cli.test_interrupt import started  # noqa: E402
 from tests.cli.test_sweep import begun, table  # noqa: E402
 
 pytestmark = pytest.mark.slow
 PRUNING = SPACE.replace('"none"', '"median"').replace("epochs = 2", "epochs = 4")
+
+
+def started(*words, cwd):
+    """The command line in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment.pop("SPIKECORE_ENGINE", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.without_pictures", *map(str, words)],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore SIGINT, and their children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def finished(directory):
