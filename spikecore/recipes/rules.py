@@ -147,7 +147,7 @@ def cosine(epochs: int) -> Tuple[schedule.cosine, Choice]:
     """The schedule of a training of so many epochs."""
     warmup = max(1, epochs // 20)
     return schedule.cosine(warmup=warmup, each="step"), Choice(
-        "schedule", f"cosine, {warmup} warm-up epochs", "large steps in the middle, small ones at both ends"
+        "schedule", f"cosine, warm-up epochs: {warmup}", "large steps in the middle, small ones at both ends"
     )
 
 
