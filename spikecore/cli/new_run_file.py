@@ -118,9 +118,6 @@ def new_run_file(
     recipe: Optional[Recipe] = None
     if name in OWN or name == "csv":
         start, samples = _of_arrays(name, start, path, time_axis, plasticity, numbers)
-        if not start.classes and (plasticity or card is not None):
-            option = "--plasticity" if card is None else f"--zoo {card.name}"
-            raise ConfigError([f"{option}: is for classes, and the targets are numbers: leave it out"])
     elif name == "series":
         start, time_axis = _of_series(start, path, look_back, horizon), 1
     elif name == "image_folder":
@@ -129,6 +126,9 @@ def new_run_file(
         start = _of_recordings(start, path)
     elif name == "wav_folder":
         start = _of_sounds(start, path)
+    if not start.classes and (plasticity or card is not None):
+        option = "--plasticity" if card is None else f"--zoo {card.name}"
+        raise ConfigError([f"{option}: is for classes, and the targets are numbers: leave it out"])
     if path is not None:
         start = replace(start, data={**start.data, "path": str(path)})
     if plasticity and card is not None:

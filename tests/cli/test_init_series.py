@@ -37,3 +37,10 @@ def test_series_that_cannot_be_forecast(spikecore, cells, said):
     code, _, error = spikecore("init", "series", "--path", "series.csv", "--horizon", "3")
     assert code == cli.DATA
     assert said in error
+
+
+@pytest.mark.parametrize("option", [("--plasticity",), ("--zoo", "dense_snn")])
+def test_what_is_for_classes_is_refused(spikecore, option):
+    code, _, error = spikecore("init", "series", "--path", series(), *option)
+    assert code == cli.USAGE
+    assert "is for classes, and the targets are numbers: leave it out" in error

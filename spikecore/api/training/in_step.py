@@ -23,7 +23,7 @@ def in_step(
                 batch = next(given)
             except StopIteration:
                 ended = True
-            except Exception as raised:
+            except Exception as raised:  # of the data; all ranks hear of it when they meet
                 error = raised
         if all(row[0] for row in ranks.meet(error, float(ended))):
             return
