@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
 import numpy as np
 
@@ -33,9 +33,16 @@ def train(library: Library, seed: int, validate: bool) -> float:
     lif1, lif2 = neuron(), neuron()
     last = library.nn.Leaky(beta=torch.rand(1), learn_beta=True, reset_mechanism="none")
     fc1, fc2, fc3 = torch.nn.Linear(1, HIDDEN), torch.nn.Linear(HIDDEN, HIDDEN), torch.nn.Linear(HIDDEN, 1)
-    net = torch.nn.ModuleList([fc1, lif1, fc2, lif2, fc3, last])
     x, y = (torch.as_tensor(values) for values in task(seed))
-    optimizer = torch.optim.Adam(net.parameters(), lr=LR)
+    return follow([fc1, lif1, fc2, lif2, fc3, last], x, y)
+
+
+def follow(layers: Sequence[Any], x: Any, y: Any) -> float:
+    """Train three ``Linear`` layers, each before a neuron, to follow a curve; the mean absolute error afterwards."""
+    import torch
+
+    fc1, lif1, fc2, lif2, fc3, last = layers
+    optimizer = torch.optim.Adam(torch.nn.ModuleList(layers).parameters(), lr=LR)
 
     def forward() -> Any:
         mem1, mem2, mem3, seen = lif1.reset_mem(), lif2.reset_mem(), last.reset_mem(), []

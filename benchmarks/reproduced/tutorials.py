@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Callable, Dict, Tuple
 
 from benchmarks.accuracy import convolutional, dense, population
+from benchmarks.accuracy.membrane import HIDDEN, STEPS, follow
 from benchmarks.accuracy.plan import Experiment, Library, libraries
 from benchmarks.reproduced.row import Row
 from spikecore.datasets import Dataset, fashion_mnist
 
-HIDDEN, STEPS, ITERATIONS, EPOCHS = 128, 50, 100, 2
+EPOCHS = 2
 IMAGES = 60_000  # of FashionMNIST; tests take fewer
 
 fashion = lru_cache(maxsize=1)(fashion_mnist)
@@ -61,25 +62,7 @@ def membrane(library: Library, seed: int) -> float:
     second, beta = torch.nn.Linear(HIDDEN, HIDDEN), torch.rand(1)
     third = torch.nn.Linear(HIDDEN, 1)
     integrator = library.nn.Leaky(beta=beta, learn_beta=True, spike_grad=steep, reset_mechanism="none")
-    net = torch.nn.ModuleList([first, spiking, second, third, integrator])
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-
-    def forward() -> Any:
-        mem1, mem2, mem3 = spiking.reset_mem(), integrator.reset_mem(), integrator.reset_mem()
-        seen = []
-        for step in x:
-            spk, mem1 = spiking(first(step), mem1)
-            spk, mem2 = integrator(second(spk), mem2)
-            _, mem3 = integrator(third(spk), mem3)
-            seen.append(mem3)
-        return torch.stack(seen)
-
-    for _ in range(ITERATIONS):
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(forward(), y).backward()
-        optimizer.step()
-    with torch.no_grad():
-        return float(abs(forward() - y).mean())
+    return follow([first, spiking, second, integrator, third, integrator], x, y)
 
 
 def membranes(seed: int, folder: Path) -> Dict[str, float]:

@@ -131,11 +131,12 @@ def test_the_neuron_of_nir_fires_when_its_equation_says_so(reproduced):
 def test_snntorch_stands_beside_us_in_its_tutorials(reproduced, pictures, monkeypatch, tmp_path):
     pytest.importorskip("snntorch", reason="snnTorch is not installed (extra 'peers')")
     from benchmarks.accuracy import dense
+    from benchmarks.accuracy import membrane as regression
     from benchmarks.reproduced import tutorials
     from tests.bench.test_accuracy import images
 
     for module, name, value in (
-        (tutorials, "ITERATIONS", 2),
+        (regression, "ITERATIONS", 2),
         (tutorials, "EPOCHS", 15),
         (dense, "images", images),
         (dense, "EPOCHS", 1),
