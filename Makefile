@@ -98,7 +98,7 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 
 # JAX comes with the plugin; it is no part of the extras.
 test-jax: .venv/extras-test  ## the JAX engine: its own tests, the conformance suite, run files (installs jax; takes long)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable plugins/spikecore-jax
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable 'plugins/spikecore-jax[test]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" plugins/spikecore-jax/tests
 	$(PYTEST) --pyargs spikecore.conformance --engine jax
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_tasks_runs.py

@@ -1,6 +1,15 @@
-"""The JAX engine of spikecore. spikecore finds it by its entry point; nothing here imports JAX before its first use."""
+"""The JAX engine of spikecore, and networks as pure functions for programs of JAX.
+
+spikecore finds the engine by its entry point; nothing here imports JAX before its first use.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.engines import EngineEntry
+
+if TYPE_CHECKING:
+    from spikecore_jax.flax_module import FlaxNetwork as FlaxNetwork
+    from spikecore_jax.pure import PureNetwork as PureNetwork
 
 ENGINE = EngineEntry(
     "spikecore_jax.engine:JaxEngine",
@@ -9,3 +18,15 @@ ENGINE = EngineEntry(
     modules=("jax", "jaxlib"),
     of="spikecore_jax.engine:engine_of",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PureNetwork":
+        from spikecore_jax.pure import PureNetwork
+
+        return PureNetwork
+    if name == "FlaxNetwork":
+        from spikecore_jax.flax_module import FlaxNetwork
+
+        return FlaxNetwork
+    raise AttributeError(f"spikecore_jax has no {name!r}; it has ENGINE, PureNetwork and FlaxNetwork")
