@@ -113,7 +113,7 @@ def test_weights_go_to_a_model_and_back():
 
 
 def test_an_optax_loop_of_ten_lines_learns():
-    optax = pytest.importorskip("optax", reason="pip install optax")
+    optax = pytest.importorskip("optax", reason="optax comes with the extra test of spikecore-jax")
     train, test = sc.datasets.digits()
     net = sc.Sequential(sc.Linear(64, 100), sc.Leaky(beta=0.9), sc.Linear(100, 10), sc.Leaky(beta=0.9))
     network = PureNetwork(net, (64,), num_steps=15)
@@ -140,7 +140,7 @@ def test_an_optax_loop_of_ten_lines_learns():
 
 
 def test_a_module_of_flax():
-    pytest.importorskip("flax", reason="pip install flax")
+    pytest.importorskip("flax", reason="flax comes with the extra flax of spikecore-jax")
     from flax import linen, nnx
     from spikecore_jax import FlaxNetwork
 
