@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 
 import pytest
 
@@ -59,3 +60,50 @@ def test_plasticity_learns_digits(tmp_path, capsys):
         assert found > 0.65
         assert (tmp_path / "fields.png").stat().st_size > 10_000
     assert "of 300 images" in capsys.readouterr().out
+
+
+@pytest.fixture
+def cartpole(monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("gymnasium", reason="gymnasium is not installed (extra examples)")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    yield lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    sys.modules.pop("cartpole_ppo", None)
+
+
+def test_pieces_of_a_rollout_run_as_it_was_acted(cartpole):
+    """An action is as probable as when it was taken, if each piece runs from the state that it had."""
+    import torch
+
+    torch.manual_seed(0)
+    ppo = cartpole("cartpole_ppo")
+    envs, obs = ppo["environments"](ppo["ENVS"], seed=0)
+    net = ppo["network"](3)
+    with torch.no_grad():  # neurons fire from the start, so that states count
+        net[0].weight.mul_(6.0)
+        net[2].weight.mul_(6.0)
+    state = {name: torch.zeros_like(x) for name, x in ppo["run"](net, obs[None], None)[1].items()}
+    for _ in range(2):  # the second rollout begins within episodes
+        begun = state
+        (seen, actions, before, _, _, done), obs, state = ppo["rollout"](net, envs, obs, begun)
+    assert done.any()
+    assert any(x.any() for x in begun.values())
+    pieces = ppo["pieces_of"](done)
+    at, mask, first = ppo["batch_of"](pieces, begun)
+    again = ppo["policy_of"](ppo["run"](net, seen[at], first)[0])[0].log_prob(actions[at])
+    torch.testing.assert_close(again[mask], before[at][mask])
+    assert int(mask.sum()) == before.numel() == pieces[:, 2].sum()
+    at_rest = {name: torch.zeros_like(x) for name, x in first.items()}
+    wrong = ppo["policy_of"](ppo["run"](net, seen[at], at_rest)[0])[0].log_prob(actions[at])
+    assert float((wrong - before[at])[mask].detach().abs().max()) > 1e-2
+
+
+@pytest.mark.parametrize("name", ["cartpole_ppo", "cartpole_dqn"])
+def test_a_network_begins_to_balance(cartpole, name, capsys):
+    assert cartpole(name)["main"](["--quick"]) > (60 if name == "cartpole_ppo" else 0)  # by chance about 22
+    assert "20 new episodes last" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_network_balances(cartpole):
+    assert cartpole("cartpole_ppo")["main"](["--seed", "1"]) >= 475
