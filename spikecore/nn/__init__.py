@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any, List
 
-import torch as _torch  # noqa: F401  (who lacks it is told here, and not at the first name)
-
 from spikecore import __version__ as __version__
+from spikecore.engines import torch as _torch  # noqa: F401  (says how to install it, here and not at the first name)
 from spikecore.on_use import imported as _imported
 
 _FILES = {  # of engines/torch/nn, and the names that are public here
