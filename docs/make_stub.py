@@ -38,8 +38,8 @@ from spikecore.engines.torch.nn.neuron import SpikingNeuron as _SpikingNeuron
 
 def stub() -> str:
     """The text of the file."""
-    public = {name: vars(snn)[name] for name in dir(snn) if hasattr(vars(snn).get(name), "__module__")}
-    ours = {name: thing for name, thing in public.items() if thing.__module__.startswith("spikecore.engines")}
+    public = {name: getattr(snn, name) for name in dir(snn)}
+    ours = {n: thing for n, thing in public.items() if getattr(thing, "__module__", "").startswith("spikecore.engines")}
     classes = [thing for thing in ours.values() if isinstance(thing, type) and issubclass(thing, Faced)]
     plain = sorted(name for name in ours if ours[name] not in classes)
     lines = [HEAD.rstrip(), *(f"from {ours[n].__module__} import {n} as {n}" for n in plain), ""]

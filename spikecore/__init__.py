@@ -19,7 +19,6 @@ Here are ``Model``, containers (``Sequential``), layers (``Linear``), neurons (`
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import sys
@@ -49,14 +48,16 @@ def __getattr__(name: str):
         from spikecore.other_names import no_name
 
         # ``from spikecore import name`` asks here first; of an AttributeError it would not show the message.
-        imported = sys._getframe(1).f_code.co_name == "_handle_fromlist"
-        if imported and importlib.util.find_spec(f"{__name__}.{name}") is None:
+        by_from = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        if by_from and importlib.util.find_spec(f"{__name__}.{name}") is None:
             raise ImportError(no_name(name, _HOMES), name=__name__)
         raise AttributeError(no_name(name, _HOMES))
+    from spikecore.on_use import imported
+
     if _HOMES[name] == __name__:
-        value = importlib.import_module(f"{__name__}.{name}")
+        value = imported(f"{__name__}.{name}")
     else:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+        value = getattr(imported(_HOMES[name]), name)
     globals()[name] = value
     return value
 

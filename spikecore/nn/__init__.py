@@ -3,55 +3,47 @@
     import spikecore.nn as snn
 
 It has snnTorch's modules, too: ``snn.utils`` and ``import spikecore.nn.functional as SF`` give those of ``spikecore``
-itself, imported at their first use. Needs the extra ``torch``.
+itself. All names are imported at their first use. Needs the extra ``torch``.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, List
 
 from spikecore import __version__ as __version__
-from spikecore import surrogate as surrogate  # snnTorch users write snn.surrogate.atan()
-from spikecore.api import neurons as _neurons
-from spikecore.api.core.messages import unknown as _unknown
-from spikecore.engines.torch.nn import LIF as LIF
-from spikecore.engines.torch.nn import SLSTM as SLSTM
-from spikecore.engines.torch.nn import Alpha as Alpha
-from spikecore.engines.torch.nn import AssociativeLeaky as AssociativeLeaky
-from spikecore.engines.torch.nn import BatchNormTT1d as BatchNormTT1d
-from spikecore.engines.torch.nn import BatchNormTT2d as BatchNormTT2d
-from spikecore.engines.torch.nn import DeltaLeaky as DeltaLeaky
-from spikecore.engines.torch.nn import GlobalAvgPool as GlobalAvgPool
-from spikecore.engines.torch.nn import GradedSpikes as GradedSpikes
-from spikecore.engines.torch.nn import Lapicque as Lapicque
-from spikecore.engines.torch.nn import Leaky as Leaky
-from spikecore.engines.torch.nn import LeakyParallel as LeakyParallel
-from spikecore.engines.torch.nn import LinearLeaky as LinearLeaky
-from spikecore.engines.torch.nn import RecurrentOneToOne as RecurrentOneToOne
-from spikecore.engines.torch.nn import Residual as Residual
-from spikecore.engines.torch.nn import RLeaky as RLeaky
-from spikecore.engines.torch.nn import RSynaptic as RSynaptic
-from spikecore.engines.torch.nn import SConv2dLSTM as SConv2dLSTM
-from spikecore.engines.torch.nn import SpikingNeuron as SpikingNeuron
-from spikecore.engines.torch.nn import StateLeaky as StateLeaky
-from spikecore.engines.torch.nn import Synaptic as Synaptic
-from spikecore.engines.torch.nn import from_torch as from_torch
-from spikecore.engines.torch.nn import module as module
-from spikecore.engines.torch.nn import run as run
-from spikecore.engines.torch.nn import to_torch as to_torch
+from spikecore.engines import torch as _torch  # noqa: F401  (says how to install it, here and not at the first name)
+from spikecore.on_use import imported as _imported
 
-_MODULES = ("backprop", "export_nir", "functional", "import_nir", "spikegen", "spikeplot", "utils")  # files beside this
+_FILES = {  # of engines/torch/nn, and the names that are public here
+    "convert": "from_torch to_torch",
+    "lapicque": "Lapicque",
+    "layers": "BatchNormTT1d BatchNormTT2d GlobalAvgPool GradedSpikes Residual",
+    "leaky": "Alpha DeltaLeaky Leaky Synaptic",
+    "lstm": "SConv2dLSTM SLSTM",
+    "module": "module",
+    "neuron": "LIF SpikingNeuron",
+    "parallel": "AssociativeLeaky LeakyParallel",
+    "recurrent": "RLeaky RSynaptic RecurrentOneToOne",
+    "run": "run",
+    "stateleaky": "LinearLeaky StateLeaky",
+}
+_HOMES = {name: f"spikecore.engines.torch.nn.{file}" for file, names in _FILES.items() for name in names.split()}
+_MODULES = "backprop export_nir functional import_nir spikegen spikeplot surrogate utils".split()  # files beside this
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if hasattr(_neurons, name):
+        return _imported(f"{__name__}.{name}")
+    if name in _HOMES:
+        value = globals()[name] = getattr(_imported(_HOMES[name]), name)
+        return value
+    from spikecore.api import neurons
+    from spikecore.api.core.messages import unknown
+
+    if hasattr(neurons, name):
         raise AttributeError(f"module {__name__} has no {name} of its own: write snn.module(sc.{name}(...))")
-    raise AttributeError(f"module {__name__}: {_unknown('name', name, __dir__())}")
+    raise AttributeError(f"module {__name__}: {unknown('name', name, __dir__())}")
 
 
 def __dir__() -> List[str]:
-    homes = {name: getattr(thing, "__module__", "") for name, thing in globals().items() if name[0] != "_"}
-    return sorted({"__version__", "surrogate", *(n for n in homes if homes[n].startswith("spikecore")), *_MODULES})
+    return sorted(["__version__", *_HOMES, *_MODULES])

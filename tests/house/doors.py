@@ -58,7 +58,7 @@ def public(face):
     """The names that a module offers to users."""
     path = min(files(face))
     stub = path.with_suffix(".pyi")  # has the names that are resolved on first use
-    tree = ast.parse((stub if stub.is_file() and face != "nn" else path).read_text("utf-8"))
+    tree = ast.parse((stub if stub.is_file() else path).read_text("utf-8"))
     names = set()
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):

@@ -18,7 +18,8 @@ import spikecore.nn as snn  # noqa: E402
 from spikecore.engines.torch.nn.face import Faced  # noqa: E402
 
 SCRIPT = ROOT / "docs" / "make_stub.py"
-KINDS = [kind for kind in vars(snn).values() if isinstance(kind, type) and issubclass(kind, Faced)]
+PUBLIC = [getattr(snn, name) for name in dir(snn)]
+KINDS = [kind for kind in PUBLIC if isinstance(kind, type) and issubclass(kind, Faced)]
 
 
 def snntorch():

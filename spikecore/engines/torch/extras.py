@@ -18,7 +18,6 @@ from spikecore.engines.torch.modes import transformed
 from spikecore.engines.torch.normalised import normalised
 from spikecore.engines.torch.precision import FULL
 from spikecore.engines.torch.ranks import ranks_of
-from spikecore.engines.torch.recompute import grouped
 from spikecore.kernels.runtime.openmp import use_threads
 
 
@@ -45,7 +44,11 @@ class TorchStages(Neighbours):
             from spikecore.engines.torch.gathering import gathering
 
             stages = gathering(stages, chain)
-        return stages if engine.checkpoint_layers is None else grouped(stages, engine.checkpoint_layers)
+        if engine.checkpoint_layers is not None:
+            from spikecore.engines.torch.recompute import grouped
+
+            stages = grouped(stages, engine.checkpoint_layers)
+        return stages
 
 
 class TorchSteps(StepDerivatives):
