@@ -10,7 +10,7 @@ from typing_extensions import Literal
 
 from spikecore import datasets
 from spikecore.cli.data_keys import Data, Datasets
-from spikecore.cli.event_tables import DvsGesture, EventNpz, NMnist, Shd, Ssc, WavFolder
+from spikecore.cli.event_tables import Cifar10Dvs, DvsGesture, DvsLip, EventNpz, NMnist, Shd, Ssc, WavFolder
 from spikecore.cli.schema import one_of
 from spikecore.datasets.limits import MOST_BYTES
 
@@ -225,7 +225,7 @@ class Npy(Stored):
 
 _MODELS: Tuple[Type[Data], ...] = (
     *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy, Csv, Series, ImageFolder),
-    *(NMnist, DvsGesture, Shd, Ssc, WavFolder, EventNpz),
+    *(NMnist, DvsGesture, Cifar10Dvs, DvsLip, Shd, Ssc, WavFolder, EventNpz),
 )
 TABLES: Dict[str, Type[Data]] = {model.model_fields["name"].default: model for model in _MODELS}
 if TYPE_CHECKING:

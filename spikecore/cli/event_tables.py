@@ -98,6 +98,27 @@ class DvsGesture(_Folder):
         return datasets.dvs_gesture(self.path, download=self.download)
 
 
+class Cifar10Dvs(_Folder):
+    """CIFAR10-DVS: images of CIFAR-10 before an event camera."""
+
+    name: Literal["cifar10_dvs"] = "cifar10_dvs"
+    test: Literal["first", "last"] = Field(
+        "first", description="which tenth of each class is the test set: numbers 0 to 99, or the last ones by name"
+    )
+
+    def recordings(self) -> Datasets:
+        return datasets.cifar10_dvs(self.path, test=self.test, download=self.download)
+
+
+class DvsLip(_Folder):
+    """DVS-Lip: words, read from the lips of speakers before an event camera."""
+
+    name: Literal["dvs_lip"] = "dvs_lip"
+
+    def recordings(self) -> Datasets:
+        return datasets.dvs_lip(self.path, download=self.download)
+
+
 class Shd(_Folder):
     """Spiking Heidelberg Digits: spoken digits as spikes of a cochlea."""
 

@@ -85,6 +85,14 @@ STARTS: Dict[str, Start] = {
         "DVS-Gesture, gestures before an event camera; a browser gets the archive", 32, 11,
         [{"kind": "Downsample", "factor": 4}, *_FRAMES],
     ),
+    "cifar10_dvs": _recorded(
+        "CIFAR10-DVS, images before an event camera; a download of 8 GB", 32, 10,
+        [{"kind": "Downsample", "factor": 4}, {"kind": "ToFrames", "steps": 10}],
+    ),
+    "dvs_lip": _recorded(
+        "DVS-Lip, words on lips before an event camera; a browser gets the archive", 32, 100,
+        [{"kind": "Downsample", "factor": 4}, *_FRAMES],
+    ),
     "shd": _recorded("SHD, spoken digits as spikes of a cochlea; a download", 0, 20, _BINS),
     "ssc": _recorded("SSC, spoken words as spikes of a cochlea; a download", 0, 35, _BINS),
     "wav_folder": Start(

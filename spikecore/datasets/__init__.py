@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 
 from spikecore.datasets import transforms as transforms
 from spikecore.datasets.aedat import read_aedat as read_aedat
+from spikecore.datasets.aedat2 import read_aedat2 as read_aedat2
 from spikecore.datasets.cache import Cached as Cached
+from spikecore.datasets.cifar10_dvs import cifar10_dvs as cifar10_dvs
 from spikecore.datasets.csv_table import csv_table as csv_table
 from spikecore.datasets.digits import digits as digits
+from spikecore.datasets.dvs_lip import dvs_lip as dvs_lip
+from spikecore.datasets.dvs_lip import read_dvs_lip as read_dvs_lip
 from spikecore.datasets.errors import DataError as DataError
 from spikecore.datasets.errors import DataFileError as DataFileError
 from spikecore.datasets.errors import MissingExtraError as MissingExtraError
@@ -43,6 +47,8 @@ from spikecore.datasets.nmnist import read_nmnist as read_nmnist
 from spikecore.datasets.npy import read_npy as read_npy
 from spikecore.datasets.npz import npz as npz
 from spikecore.datasets.npz import read_npz as read_npz
+from spikecore.datasets.recording_files import RecordingFiles as RecordingFiles
+from spikecore.datasets.recording_files import recording_folder as recording_folder
 from spikecore.datasets.saccades import saccades as saccades
 from spikecore.datasets.sequential_mnist import sequential_mnist as sequential_mnist
 from spikecore.datasets.series import Standard as Standard

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Tuple
+from typing import Tuple
 
 import numpy as np
 
 from spikecore.datasets.errors import DataError, DataFileError, checked
-from spikecore.datasets.event_dataset import EventDataset, Source
+from spikecore.datasets.event_dataset import EventDataset
 from spikecore.datasets.events import Events
-from spikecore.datasets.places import Home, PathLike, Remote, content, stamp
+from spikecore.datasets.places import Home, PathLike, Remote, content
+from spikecore.datasets.recording_files import RecordingFiles
 
 SENSOR = (34, 34)
 OVERFLOW_ROW, OVERFLOW = 240, 1 << 13  # an entry in row 240 is not an event: it makes all later times 2¹³ µs later
@@ -89,22 +90,6 @@ def read_nmnist(path: PathLike, sensor: Tuple[int, int] = SENSOR) -> Events:
         raise DataFileError(f"{path}: {error}") from error
 
 
-class Files(Source):
-    """N-MNIST files in folders named after their labels."""
-
-    def __init__(self, paths: List[Path]):
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, row: int) -> Events:
-        return read_nmnist(self.paths[row])
-
-    def identity(self, row: int) -> Tuple:
-        return (self.paths[row].parent.name, *stamp(self.paths[row]))
-
-
 def _part(folder: Path) -> EventDataset:
     files = [(path.name, label, path) for label in range(10) for path in (folder / str(label)).glob("*.bin")]
     if not files:
@@ -112,4 +97,5 @@ def _part(folder: Path) -> EventDataset:
     files.sort()  # by number, so that the first samples are of all classes
     labels = np.array([label for _, label, _ in files])
     classes = tuple("0123456789")
-    return EventDataset(Files([path for *_, path in files]), labels, f"N-MNIST {folder.name.lower()}", classes)
+    source = RecordingFiles([path for *_, path in files], read_nmnist)
+    return EventDataset(source, labels, f"N-MNIST {folder.name.lower()}", classes)

@@ -46,6 +46,13 @@ def write_nmnist(root, per_class=2, count=50):
     return written
 
 
+def aedat2_bytes(events):
+    """AEDAT 2.0 of a DVS128, whose columns and rows are exchanged and count from the far corner."""
+    address = (127 - events.x.astype(np.uint32)) << 8 | (127 - events.y.astype(np.uint32)) << 1 | (1 - events.p)
+    pairs = np.stack([address, events.t.astype(np.uint32)], 1).astype(">u4")
+    return b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n" + pairs.tobytes()
+
+
 AEDAT_HEADER = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-01-01\r\n#!END-HEADER\r\n"
 
 

@@ -8,10 +8,28 @@ import time
 import numpy as np
 import pytest
 
-from spikecore.datasets import DataFileError, Events, event_npz, read_aedat, read_nmnist, save_event_npz
+from spikecore.datasets import (
+    DataFileError,
+    Events,
+    event_npz,
+    read_aedat,
+    read_aedat2,
+    read_dvs_lip,
+    read_nmnist,
+    save_event_npz,
+    to_structured,
+)
 from spikecore.datasets.hdf5 import Hdf5Reader
 from spikecore.datasets.heidelberg import SpikeFile
-from tests.datasets.event_files import aedat_bytes, damaged, dataset_of, nmnist_bytes, some_events, write_spikes
+from tests.datasets.event_files import (
+    aedat2_bytes,
+    aedat_bytes,
+    damaged,
+    dataset_of,
+    nmnist_bytes,
+    some_events,
+    write_spikes,
+)
 
 MOST_SECONDS = 5.0  # of one file; most take a millisecond
 cases = pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
@@ -55,6 +73,19 @@ def test_nmnist(tmp_path, count):
 def test_aedat(tmp_path, count):
     good = aedat_bytes(some_events(100, (128, 128)), per_packet=16)
     check(outcomes(tmp_path / "some.aedat", good, lambda path: [read_aedat(path)], count), count)
+
+
+@cases
+def test_aedat2(tmp_path, count):
+    good = aedat2_bytes(some_events(100, (128, 128)))
+    check(outcomes(tmp_path / "some.aedat", good, lambda path: [read_aedat2(path)], count), count)
+
+
+@cases
+def test_dvs_lip(tmp_path, count):
+    path = tmp_path / "some.npy"
+    np.save(path, to_structured(some_events(100, (128, 128))))
+    check(outcomes(path, path.read_bytes(), lambda path: [read_dvs_lip(path)], count, spots=(0, 128)), count)
 
 
 @cases

@@ -165,6 +165,7 @@ VALUES: Dict[str, Any] = {
     },
     **{"optimizer": lambda: adam(), "criterion": functional.ce_rate_loss(), "state": lambda: model().state()},
     **{"dataset": [(datasets.to_structured(EVENTS), 0)] * 3},
+    **{"reader": lambda: datasets.read_nmnist, "endings": [".npy"]},
     **{"u": X, "out": SPIKES, "row": {"epoch": 1, "val_loss": 0.5}, "n": 3, "sensor": (4, 3), "bins": 2},
 }
 
@@ -312,6 +313,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.utils.set_state": {"net": module, "state": lambda: {"1.mem": tensor(STILL)}},
     "spikecore.datasets.from_structured": {"array": lambda: datasets.to_structured(EVENTS)},
     "spikecore.datasets.Events": {"t": np.arange(4), "x": np.arange(4), "sensor": (4,)},
+    "spikecore.datasets.RecordingFiles": {"paths": ["absent"]},
     "spikecore.datasets.EventDataset": {"source": lambda: In([EVENTS] * 3), "targets": LABELS},
     "spikecore.datasets.Cached": {
         "dataset": lambda: datasets.EventDataset(In([EVENTS] * 3), LABELS),

@@ -105,6 +105,7 @@ def words(hint):
 
 # The sweep has a label per sample: no sequences of labels, none at each step, and no values.
 OTHER_DATA = {(word, ValueError) for word in ("mae", "mse", "r2")}
+OTHER_DATA |= {(word, sc.datasets.DataFileError) for word in ("first", "last")}  # there are no files to split
 OTHER_DATA |= {(word, sc.errors.ShapeError) for word in ("label_error_rate", "accuracy_step")}
 
 
