@@ -67,7 +67,7 @@ def exp(x):
 EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
 EVERY = 32  # steps of a block whose states are computed again: 264 KB for each state of a chunk, L2 has 512 and more
-TYPICAL = 1.5  # seconds that a kernel takes to compile, for the time left while none has been compiled
+TYPICAL = 0.5  # seconds that a kernel takes to compile, for the time left while none has been compiled
 
 
 class KernelRecipe(NamedTuple):
@@ -143,12 +143,23 @@ def make(recipe: KernelRecipe, quiet: bool = False) -> CFunction:
         which = f"kernel {len(_took) + 1} of {len(_took) + 1 + len(_awaited)} ({recipe.name})"
         begun = time.perf_counter()
         with at_work(lambda now: f"spikecore: compiling {which}, {now:.0f} s{_left(now)}") if told else nullcontext():
-            made = in_memory[recipe] = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
+            made = in_memory[recipe] = _compiled(recipe)
         took = time.perf_counter() - begun
         if told:
             _took.append(took)
             print(f"spikecore: {which} compiled in {took:.1f} s{_left()}", file=sys.stderr)
     return made
+
+
+def _compiled(recipe: KernelRecipe) -> CFunction:
+    """The function of a recipe: by LLVM alone where that is possible, by Numba otherwise."""
+    from spikecore.kernels.runtime import compiler
+
+    try:
+        return machine_code.keep(entry_of(recipe), recipe.name, compiler.object_of(*recipe))
+    except (compiler.Unspoken, RuntimeError):  # the second: the kernel needs what is not in this process
+        function: CFunction = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
+        return function
 
 
 def _left(seconds: Optional[float] = None) -> str:
@@ -183,4 +194,4 @@ def _announcement() -> str:
     kept = "they cannot be kept: name a folder in SPIKECORE_CACHE" if place is None else (
         f"they are kept in {place}, and the next run starts at once"
     )  # fmt: skip
-    return f"compiling kernels, some seconds each; {kept}. `spikecore warm` compiles those of common neurons beforehand"
+    return f"compiling kernels, up to a second each; {kept}. `spikecore warm` compiles common ones beforehand"

@@ -11,10 +11,11 @@ import os
 import pkgutil
 import sys
 from functools import lru_cache
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Tuple
 
 from spikecore.kernels.runtime import store
 
+CODE = "launch.py", "numba_cache.py", "compiler.py", "instructions.py"
 NAME = "spikecore_kernel_"  # begins the names of generated modules
 _count = 0
 
@@ -79,9 +80,7 @@ def of_llvm(module: Any, symbol: str) -> CFunction:
     place = entry(module_name(text), symbol)
     function = load(place)
     if function is None:
-        _linker()  # makes LLVM know this processor
-        machine = binding.Target.from_default_triple().create_target_machine(reloc="pic", codemodel="jitdefault")
-        function = keep(place, symbol, machine.emit_object(binding.parse_assembly(text)))
+        function = keep(place, symbol, this_machine().emit_object(binding.parse_assembly(text)))
     return function
 
 
@@ -99,7 +98,9 @@ def entry(module: str, function: str) -> str:
 @lru_cache(maxsize=None)
 def code_around() -> str:
     """The files whose functions are compiled into kernels, or say how they are compiled: kernels depend on them."""
-    files = (pkgutil.get_data("spikecore.kernels.runtime", name) for name in ("launch.py", "numba_cache.py"))
+    files = (
+        pkgutil.get_data("spikecore.kernels.runtime", name) for name in ("launch.py", "numba_cache.py", "compiler.py")
+    )
     return "".join(data.decode() for data in files if data is not None)
 
 
@@ -110,6 +111,14 @@ def _machine() -> Any:
 
     numba = sys.modules.get("numba")
     version = numba.__version__ if numba else _version_of_numba()
+    options = {key: value for key, value in os.environ.items() if key in OPTIONS}
+    return binding.get_process_triple(), *_processor(), version, __version__, sys.version, sorted(options.items())
+
+
+def _processor() -> Tuple[str, str]:
+    """The name and the features of the processor that Numba compiles for."""
+    from llvmlite import binding
+
     name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is None:
@@ -117,8 +126,18 @@ def _machine() -> Any:
             features = binding.get_host_cpu_features().flatten()
         except RuntimeError:  # LLVM does not know them on this system
             features = ""
-    options = {key: value for key, value in os.environ.items() if key in OPTIONS}
-    return binding.get_process_triple(), name, features, version, __version__, sys.version, sorted(options.items())
+    return name, features
+
+
+@lru_cache(maxsize=None)
+def this_machine() -> Any:
+    """What LLVM compiles for: this processor, as Numba does."""
+    from llvmlite import binding
+
+    _linker()  # makes LLVM know this processor
+    cpu, features = _processor()
+    target = binding.Target.from_default_triple()
+    return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault")
 
 
 OPTIONS = "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE", "NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_INTEL_SVML"

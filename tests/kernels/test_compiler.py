@@ -1,0 +1,164 @@
+"""Kernels that LLVM alone compiles do what Python says and what Numba makes of them, to the last bit."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="numba is not installed")
+
+from spikecore.kernels.emit import SPELLING  # noqa: E402
+from spikecore.kernels.runtime import build, compiler, machine_code, modules  # noqa: E402
+from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
+from tests import ROOT  # noqa: E402
+
+EXTREMES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 3.7, -3.2, 90.0, -110.0, 1e-40, np.inf, -np.inf, np.nan]
+
+
+def source(*lines):
+    """A kernel of a table of numbers a, b and of arrays x, y, out."""
+    head = ["def probe(worker, workers, table):", "a, b = table[0], table[1]", "x, y = row(table[2]), row(table[4])"]
+    return "\n    ".join([*head, "out = row(table[6])", *lines]) + "\n"
+
+
+def compiled(recipe):
+    return machine_code.link(recipe.name, compiler.object_of(*recipe))
+
+
+def run(recipe, numbers=(0, 0), x=(0.0,), y=(0.0,), function=compiled, dtype="float32", size=8):
+    arrays = [np.array(values, dtype) for values in (x, y)]
+    out = np.zeros(size, dtype)
+    Kernel(function(recipe), dtype)(1, numbers, [*arrays, out])
+    return out
+
+
+def recipe(*lines, dtype="float32"):
+    return build.recipe_of_run(source(*lines), "probe", dtype)
+
+
+def test_divisions_and_their_rests_are_pythons():
+    divided = recipe("out[0] = F(a // b)", "out[1] = F(a % b)")
+    for a, b in itertools.product((-7, -6, -1, 0, 1, 6, 7), (-3, -2, -1, 1, 2, 3)):
+        assert tuple(run(divided, (a, b))[:2]) == (a // b, a % b)
+
+
+@pytest.mark.parametrize("a", [0, 2, 3])
+def test_what_cannot_matter_is_not_computed(a):
+    """A division by zero would end the process."""
+    lines = "out[0] = F(1.0) if a > 0 and b % a == 0 else F(0.0)", "out[1] = F(1.0) if a == 0 or b % a == 0 else F(0.0)"
+    lines = *lines, "out[2] = F(b // a) if a != 0 else F(-1.0)"
+    found = run(recipe(*lines), (a, 6))[:3]
+    np.testing.assert_array_equal(found, [a > 0 and 6 % a == 0, a == 0 or 6 % a == 0, 6 // a if a else -1])
+
+
+def test_loops_go_as_in_python_and_leave_their_last_value():
+    lines = "n = 0", "for i in range(a, b, -2):", "    for j in range(3):", "        n += i * j", "    pass", "k = 0"
+    lines = *lines, "while k * k < a:", "    k += 1", "out[0], out[1], out[2] = F(n), F(i), F(k)"
+    n = sum(i * j for i in range(9, -2, -2) for j in range(3))
+    assert tuple(run(recipe(*lines), (9, -2))[:3]) == (n, -1, 3)
+
+
+def test_conditions_choose_between_statements():
+    chosen = recipe("if a < b:", "    n = 1", "elif a == b:", "    n = 2", "else:", "    n = 3", "out[0] = F(n)")
+    assert [run(chosen, pair)[0] for pair in ((1, 2), (2, 2), (3, 2))] == [1, 2, 3]
+
+
+def by_numba(recipe):
+    return getattr(modules.load(recipe.text, machine_code.code_around()), recipe.name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_word_has_the_bits_of_numba(dtype, monkeypatch):
+    """Pairs of extreme values and of drawn ones, at which words are defined."""
+    monkeypatch.setattr(machine_code, "load", lambda entry: None)  # what lies on disk was compiled by LLVM alone
+    drawn = np.random.default_rng(0).normal(0.0, 3.0, (2, 200))
+    x, y = np.concatenate([np.array([*itertools.product(EXTREMES, EXTREMES)]).T, drawn], axis=1)
+    truths = {"logical_and", "logical_or", "logical_not", "astype", "where"}
+    words = {**SPELLING, "exp_of_pair": "exp({0} - {1})"}
+    body = ["for j in range(a):", "    u, v = x[j], y[j]", "    p, q = u > v, u != u"]
+    for i, (word, text) in enumerate(words.items()):
+        given = ("p", "q", "v") if word in truths else ("u", "v", "F(2.0)")
+        body.append(f"    out[{i} * a + j] = F({text.format(*given)})")
+    whole = recipe(*body, dtype=dtype)
+    size, order = len(words) * len(x), np.dtype(dtype).str.replace("f", "u")
+    ours, numbas = (run(whole, (len(x), 0), x, y, how, dtype, size) for how in (compiled, by_numba))
+    assert len({*ours[np.isfinite(ours)]}) > 1000
+    ours, numbas = (np.where(np.isnan(a), np.float64(np.nan), a).astype(dtype).view(order) for a in (ours, numbas))
+    np.testing.assert_array_equal(ours.reshape(len(words), -1), numbas.reshape(len(words), -1))
+
+
+def test_a_sum_may_be_taken_in_any_order_where_a_recipe_says_so():
+    text = "def probe(x, out, count):\n    total = F(0.0)\n    for j in range(count):\n        total += row(x)[j]\n"
+    recipes = [build.recipe_of_tile(f"{text}    row(out)[0] = total\n", "probe", "float32", 3)]
+    recipes.append(recipe("total = F(0.0)", "for j in range(a):", "    total += x[j]", "out[0] = total"))
+    reordered, in_order = (compiler.llvm_of(*recipe) for recipe in recipes)
+    assert "reassoc" in reordered
+    assert "reassoc" not in in_order
+    x = np.random.default_rng(0).random(1000, np.float32)
+    total = np.float32(0.0)
+    for value in x:
+        total += value
+    assert run(recipes[1], (1000, 0), x)[0] == total
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "n = 0.5",
+        "n = np.random.random()",
+        "n = [a, b]",
+        "n = a @ b",
+        "for n in (a, b):\n        pass",
+        "n = a < b < 3",
+        "n = unknown",
+        "n = a\n    n = x[0]",
+        "n = x[x[0]]",
+        "n = x[0] // x[1]",
+        "return",
+    ],
+)
+def test_what_is_no_part_of_kernels_is_left_to_numba(line):
+    with pytest.raises(compiler.Unspoken):
+        compiler.llvm_of(*recipe(line))
+
+
+def test_a_function_with_an_order_of_its_own_is_left_to_numba():
+    helper = '@njit(error_model="numpy", fastmath={"contract"})\ndef twice(x):\n    return x + x\n'
+    with pytest.raises(compiler.Unspoken, match="order"):
+        compiler.llvm_of(*build.recipe_of_run(source("out[0] = twice(x[0])"), "probe", "float32", before=helper))
+
+
+def test_options_of_numba_are_left_to_numba(monkeypatch):
+    simple = recipe("out[0] = x[0]")
+    assert compiler.object_of(*simple)
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    with pytest.raises(compiler.Unspoken, match="options"):
+        compiler.object_of(*simple)
+
+
+def test_a_neuron_of_ones_own_is_compiled_without_numba(tmp_path):
+    program = """
+import sys
+import numpy as np
+import spikecore as sc
+from spikecore.base import Membrane, State
+
+class Mine(Membrane):
+    state = ("mem",)
+
+    def step(self, engine, params, state, x):
+        spikes, mem = self.fire(engine, params, 0.5 * state.mem + x)
+        return spikes, State(mem=mem)
+
+model = sc.Model(Mine(), engine=sc.get_engine("numpy", fused=True))
+print(model(np.ones((2, 3), np.float32), num_steps=4).spikes.sum(), "numba" in sys.modules)
+"""
+    environment = {**os.environ, "SPIKECORE_CACHE": str(tmp_path), "SPIKECORE_BACKGROUND": "0"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    assert done.stdout.split() == ["18.0", "False"]
