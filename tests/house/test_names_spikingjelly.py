@@ -1,4 +1,4 @@
-"""docs/names_spikingjelly.md has every public name of the installed SpikingJelly, and every name of ours in it exists."""
+"""docs/names_spikingjelly.md has every public name of the installed SpikingJelly; every name of ours in it exists."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _processor() -> Tuple[str, str]:
 
 @lru_cache(maxsize=None)
 def this_machine() -> Any:
-    """What LLVM compiles for: this processor, as Numba does."""
+    """This processor, for which LLVM compiles as Numba does."""
     from llvmlite import binding
 
     _linker()  # makes LLVM know this processor
