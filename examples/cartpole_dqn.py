@@ -14,8 +14,8 @@ import copy
 import torch
 from cartpole_ppo import environments, length_of_episodes, network, run, step
 
-ENVS, LENGTH, BATCH, KEPT, GAMMA, MIXED = 8, 8, 64, 4000, 0.99, 0.005
-REWARD = 0.02  # per step: values are then about 1
+ENVS, LENGTH, BATCH, KEPT, GAMMA, MIXED = 8, 8, 64, 10000, 0.99, 0.05
+REWARD = 0.1  # per step: values are then below 10
 
 
 class Memory:
@@ -62,7 +62,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description="A spiking network that balances a pole, by deep Q-learning.")
     parser.add_argument("--seed", type=int, default=0, help="of weights, actions and environments")
     parser.add_argument("--steps", type=int, default=10000, help="steps of 8 environments")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of the first step; it falls to 0")
+    parser.add_argument("--lr", type=float, default=5e-4, help="learning rate of the first step; it falls to 0")
     parser.add_argument("--quick", action="store_true", help="500 steps, which take seconds")
     args = parser.parse_args(arguments)
     steps = 500 if args.quick else args.steps
