@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 from spikecore.kernels.runtime import store
 
-CODE = "launch.py", "numba_cache.py", "compiler.py", "instructions.py"
+CODE = "launch.py", "numba_cache.py", "compiler.py", "instructions.py", "functions.py"
 NAME = "spikecore_kernel_"  # begins the names of generated modules
 _count = 0
 
