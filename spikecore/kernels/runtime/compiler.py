@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from llvmlite import binding
@@ -31,7 +31,8 @@ from spikecore.kernels.runtime.instructions import (
     Unspoken,
     spelled,
 )
-from spikecore.kernels.runtime.machine_code import OPTIONS, this_machine
+from spikecore.kernels.runtime.llvm import this_machine
+from spikecore.kernels.runtime.machine_code import OPTIONS
 
 COMPARED: Dict[type, Tuple[str, str]] = {
     ast.Gt: ("sgt", "ogt"),
@@ -210,9 +211,7 @@ class _Kernel(Instructions):
         first, *others = node.values
         value, ends_if = self.truth(first), "false" if isinstance(node.op, ast.And) else "true"
         for other in others:  # Python leaves out what cannot matter, such as a division by zero
-            value = self.either(
-                value, lambda other=other: self.truth(other), lambda: Operand(ends_if, BOOL), ends_if == "true"
-            )
+            value = self.either(value, partial(self.truth, other), lambda: Operand(ends_if, BOOL), ends_if == "true")
         return value
 
     def see_IfExp(self, node: ast.IfExp) -> Operand:
@@ -315,7 +314,7 @@ def _signature(function: ast.FunctionDef) -> Tuple[str, List[str]]:
 
 
 def _home(assignments: Iterable[ast.Assign]) -> Dict[str, Any]:
-    """What a module's assignments name: constants, and functions that write instructions."""
+    """Constants, and functions that write instructions, by the names that a module assigns them."""
     home: Dict[str, Any] = {}
     for node in assignments:
         names, value = _dotted(node.targets[0]).split(", "), node.value

@@ -192,10 +192,9 @@ class Instructions:
             (WORD, self.real): "uitofp",
         }
         how.update({(whole, short): "trunc" for whole in (INT, WORD) for short in SHORT})
-        how = how.get((value.kind, kind))
-        if how is None:
+        if (value.kind, kind) not in how:
             raise Unspoken(f"{value.kind} as {kind}")
-        return self.value(f"{how} {spelled(value.kind)} {value.text} to {kind}", kind)
+        return self.value(f"{how[value.kind, kind]} {spelled(value.kind)} {value.text} to {kind}", kind)
 
 
 def spelled(kind: str) -> str:
