@@ -15,6 +15,7 @@ pytest.importorskip("numba", reason="numba is not installed")
 from spikecore.kernels.emit import SPELLING  # noqa: E402
 from spikecore.kernels.runtime import build, compiler, machine_code, modules  # noqa: E402
 from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
+from spikecore.kernels.sparse import ready  # noqa: E402
 from tests import ROOT  # noqa: E402
 
 EXTREMES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 3.7, -3.2, 90.0, -110.0, 1e-40, np.inf, -np.inf, np.nan]
@@ -119,12 +120,41 @@ def test_a_sum_may_be_taken_in_any_order_where_a_recipe_says_so():
         "n = a\n    n = x[0]",
         "n = x[x[0]]",
         "n = x[0] // x[1]",
-        "return",
+        "return a",
+        "n = np.uint64(1) + a",
+        "n = np.uint64(1) < a",
     ],
 )
 def test_what_is_no_part_of_kernels_is_left_to_numba(line):
     with pytest.raises(compiler.Unspoken):
         compiler.llvm_of(*recipe(line))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_with_spikes_are_not_left_to_numba(dtype):
+    for _, recipe in ready.recipes(dtype):
+        assert f"@{recipe.name}(" in compiler.llvm_of(*recipe)
+
+
+def test_loops_are_left_and_begun_anew_and_kernels_end_early():
+    lines = (
+        "n = 0",
+        "while True:",
+        "    n += 1",
+        "    if n % 2 == 0:",
+        "        continue",
+        "    if n > a:",
+        "        break",
+    )
+    early = recipe(*lines, "out[0] = F(n)", "if n > b:", "    return", "out[1] = F(n)")
+    assert [tuple(run(early, pair)[:2]) for pair in ((4, 5), (6, 6))] == [(5, 5), (7, 0)]
+
+
+def test_numbers_without_a_sign_move_zeros_in_and_short_ones_are_cut_off():
+    signs = recipe(
+        "w = np.uint64(a)", "out[0] = F(w >> np.uint64(60))", "out[1] = F(a >> 60)", "out[2] = F(np.uint8(a))"
+    )
+    assert tuple(run(signs, (-3, 0))[:3]) == (15, -1, 253)
 
 
 def test_a_function_with_an_order_of_its_own_is_left_to_numba():

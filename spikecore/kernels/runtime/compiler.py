@@ -1,8 +1,8 @@
 """C functions from the Python of generated kernels, by LLVM alone: a tenth of a second each, where Numba takes one.
 
 Kernels are written in a small part of Python: whole numbers, floats of one type, truth values, rows in memory; loops,
-conditions, and the functions in ``FUNCTIONS``. The type of everything is plain, while Numba takes most of its time to
-find types out, and two thirds of a second to be ready. What is not in this part of Python raises ``Unspoken``: Numba
+conditions, and the functions in ``functions.py``. The type of everything is plain, while Numba takes most of its time
+to find types out, and two thirds of a second to be ready. What is not in this part of Python raises ``Unspoken``: Numba
 compiles it. Both do the same operations in the same order, so the bits agree.
 
     for j in range(width):              for:   %i = load i64, ptr %i.at
@@ -14,23 +14,25 @@ from __future__ import annotations
 
 import ast
 import os
-from functools import lru_cache
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from functools import lru_cache, partial
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from llvmlite import binding
 
+from spikecore.kernels.runtime.functions import FUNCTIONS, MAKERS
 from spikecore.kernels.runtime.instructions import (
     BOOL,
     INT,
+    NOTHING,
     REORDERED,
-    ROW,
-    TABLE,
+    WORD,
     Instructions,
     Operand,
     Unspoken,
     spelled,
 )
-from spikecore.kernels.runtime.machine_code import OPTIONS, this_machine
+from spikecore.kernels.runtime.llvm import this_machine
+from spikecore.kernels.runtime.machine_code import OPTIONS
 
 COMPARED: Dict[type, Tuple[str, str]] = {
     ast.Gt: ("sgt", "ogt"),
@@ -52,13 +54,15 @@ class _Kernel(Instructions):
     Args:
         real, flags: see ``Instructions``.
         helpers: functions that are written out where they are called.
-        numbers: constants by name.
+        home: what else the kernel's module names: constants, and functions that write instructions.
     """
 
-    def __init__(self, real: str, flags: str, helpers: Dict[str, ast.FunctionDef], numbers: Dict[str, int]) -> None:
+    def __init__(self, real: str, flags: str, helpers: Dict[str, ast.FunctionDef], home: Dict[str, Any]) -> None:
         super().__init__(real, flags)
-        self.helpers, self.numbers = helpers, numbers
+        self.helpers, self.home = helpers, home
         self.variables: Dict[str, Operand] = {}
+        self.loops: List[Tuple[str, str]] = []  # the labels of the next turn, and of what follows the loop
+        self.left: List[str] = []  # the labels of what follows the function, and of those around it
 
     # ---- statements -----------------------------------------------------------------------------------------------
 
@@ -68,6 +72,22 @@ class _Kernel(Instructions):
 
     def do_Pass(self, node: ast.Pass) -> None:
         pass
+
+    def do_Continue(self, node: ast.Continue) -> None:
+        self.leave(self.loops[-1][0])
+
+    def do_Break(self, node: ast.Break) -> None:
+        self.leave(self.loops[-1][1])
+
+    def do_Return(self, node: ast.Return) -> None:
+        if node.value is not None:
+            raise Unspoken("a result that is not at the end")
+        self.leave(self.left[-1])
+
+    def leave(self, label: str) -> None:
+        """Go on elsewhere; what follows is never reached."""
+        self.go(label)
+        self.begin(*self.labels("never"))
 
     def do_Expr(self, node: ast.Expr) -> None:
         self.evaluate(node.value)
@@ -116,9 +136,7 @@ class _Kernel(Instructions):
         self.begin(body)
         self.assign(node.target, now)
         self.store(self.value(f"add nsw i64 {now.text}, {step}", INT), count)
-        self.statements(node.body)
-        self.go(head)
-        self.begin(end)
+        self.turn(node.body, head, end)
 
     def do_While(self, node: ast.While) -> None:
         head, body, end = self.labels("while", "body", "end")
@@ -126,7 +144,13 @@ class _Kernel(Instructions):
         self.begin(head)
         self.branch(self.truth(node.test), body, end)
         self.begin(body)
-        self.statements(node.body)
+        self.turn(node.body, head, end)
+
+    def turn(self, body: Sequence[ast.stmt], head: str, end: str) -> None:
+        """A turn of a loop."""
+        self.loops.append((head, end))
+        self.statements(body)
+        self.loops.pop()
         self.go(head)
         self.begin(end)
 
@@ -152,16 +176,16 @@ class _Kernel(Instructions):
         )
 
     def see_Constant(self, node: ast.Constant) -> Operand:
-        if type(node.value) is not int:
+        if type(node.value) not in (int, bool):
             raise Unspoken(f"the constant {node.value!r}")
-        return Operand(str(node.value), INT)
+        return Operand(str(node.value).lower(), INT if type(node.value) is int else BOOL)
 
     def see_Name(self, node: ast.Name) -> Operand:
-        if node.id in self.numbers:
-            return Operand(str(self.numbers[node.id]), INT)
-        if node.id not in self.variables:
+        if node.id in self.variables:
+            return self.load(self.variables[node.id])
+        if not isinstance(self.home.get(node.id), Operand):
             raise Unspoken(f"the name {node.id}")
-        return self.load(self.variables[node.id])
+        return self.home[node.id]  # type: ignore[no-any-return]
 
     def see_BinOp(self, node: ast.BinOp) -> Operand:
         return self.operation(node.op, self.evaluate(node.left), self.evaluate(node.right))
@@ -170,6 +194,8 @@ class _Kernel(Instructions):
         if isinstance(node.op, ast.Not):
             return self.value(f"xor i1 {self.truth(node.operand).text}, true", BOOL)
         value = self.evaluate(node.operand)
+        if isinstance(node.op, ast.Invert) and value.kind == WORD:
+            return self.value(f"xor i64 {value.text}, -1", WORD)
         if not isinstance(node.op, ast.USub):
             raise Unspoken(type(node.op).__name__)
         if value.kind == INT:
@@ -185,9 +211,7 @@ class _Kernel(Instructions):
         first, *others = node.values
         value, ends_if = self.truth(first), "false" if isinstance(node.op, ast.And) else "true"
         for other in others:  # Python leaves out what cannot matter, such as a division by zero
-            value = self.either(
-                value, lambda other=other: self.truth(other), lambda: Operand(ends_if, BOOL), ends_if == "true"
-            )
+            value = self.either(value, partial(self.truth, other), lambda: Operand(ends_if, BOOL), ends_if == "true")
         return value
 
     def see_IfExp(self, node: ast.IfExp) -> Operand:
@@ -199,10 +223,11 @@ class _Kernel(Instructions):
     def element(self, node: ast.Subscript) -> Operand:
         """The place of an element of a row."""
         row, index = self.evaluate(node.value), self.evaluate(node.slice)
-        if row.kind not in (ROW, TABLE) or index.kind != INT:
+        if row.kind[-1] != "*" or index.kind != INT:
             raise Unspoken("an index")
-        kind = self.real if row.kind == ROW else INT
-        return Operand(self.value(f"getelementptr inbounds {kind}, ptr {row.text}, i64 {index.text}", ROW).text, kind)
+        kind = row.kind[:-1]
+        text = f"getelementptr inbounds {spelled(kind)}, ptr {row.text}, i64 {index.text}"
+        return Operand(self.value(text, row.kind).text, kind)
 
     def see_Call(self, node: ast.Call) -> Operand:
         name = _dotted(node.func)
@@ -215,8 +240,8 @@ class _Kernel(Instructions):
             return self.called(f"llvm.{INTRINSICS[name]}", *given)
         if name in LIBRARY:
             return self.called(LIBRARY[name], *given)
-        function = FUNCTIONS.get(name)
-        if function is None:
+        function = self.home.get(name) or FUNCTIONS.get(name)
+        if not callable(function):
             raise Unspoken(f"the function {name}")
         operand: Operand = function(self, *given)
         return operand
@@ -230,61 +255,25 @@ class _Kernel(Instructions):
         return self.constant(number)
 
     def written_out(self, helper: ast.FunctionDef, given: Sequence[Operand]) -> Operand:
-        outside, self.variables = self.variables, {}
+        (variables, loops), (self.variables, self.loops) = (self.variables, self.loops), ({}, [])
         for argument, value in zip(helper.args.args, given):
             self.assign(ast.Name(argument.arg), value)
-        *body, last = helper.body
-        self.statements(body)
-        if not isinstance(last, ast.Return) or last.value is None:
-            raise Unspoken("a function without a result at its end")
-        result = self.evaluate(last.value)
-        self.variables = outside
+        result = self.body(helper.body)
+        self.variables, self.loops = variables, loops
         return result
 
-
-# ---- functions of kernels -------------------------------------------------------------------------------------------
-
-
-def _row(to: _Kernel, address: Operand) -> Operand:
-    return to.value(f"inttoptr i64 {address.text} to ptr", ROW)
-
-
-def _call(to: _Kernel, function: Operand, *given: Operand) -> Operand:
-    place, values = _row(to, function), ", ".join(f"i64 {to.cast(value, INT).text}" for value in given)
-    to.lines.append(f"  call void {place.text}({values})")
-    return function
-
-
-def _int32(to: _Kernel, x: Operand) -> Operand:
-    """np.int32: its bits in a whole number of 64, as Numba computes with it."""
-    if x.kind == INT:
-        short = to.value(f"trunc i64 {x.text} to i32", "i32")
-    else:
-        short = to.value(f"fptosi {to.real} {x.text} to i32", "i32")
-    return to.value(f"sext i32 {short.text} to i64", INT)
-
-
-def _float_of_bits(to: _Kernel, bits: Operand) -> Operand:
-    short = to.value(f"trunc i64 {bits.text} to i32", "i32")
-    return to.value(f"bitcast i32 {short.text} to float", "float")
-
-
-def _sign(to: _Kernel, x: Operand) -> Operand:
-    zero, one, minus = (to.constant(number) for number in (0.0, 1.0, -1.0))
-    above, below = (to.value(f"fcmp {word} {to.real} {x.text}, {zero.text}", BOOL) for word in ("ogt", "olt"))
-    down = to.value(
-        f"select i1 {below.text}, {to.real} {minus.text}, {to.real} {x.text}", to.real
-    )  # -0.0, NaN: as it is
-    return to.value(f"select i1 {above.text}, {to.real} {one.text}, {to.real} {down.text}", to.real)
-
-
-FUNCTIONS: Dict[str, Callable[..., Operand]] = {
-    "row": _row,
-    "call": _call,
-    "np.int32": _int32,
-    "float_of_bits": _float_of_bits,
-    "np.sign": _sign,
-}
+    def body(self, nodes: Sequence[ast.stmt]) -> Operand:
+        """The statements of a function, and its result."""
+        last: Any = nodes[-1]
+        returns = isinstance(last, ast.Return) and last.value is not None
+        (end,) = self.labels("end")
+        self.left.append(end)
+        self.statements(nodes[:-1] if returns else nodes)
+        result = self.evaluate(last.value) if returns else Operand("", NOTHING)
+        self.left.pop()
+        self.go(end)
+        self.begin(end)
+        return result
 
 
 # ---- modules --------------------------------------------------------------------------------------------------------
@@ -298,24 +287,61 @@ def llvm_of(text: str, name: str) -> str:
     """
     tree = ast.parse(text)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    constants = {_dotted(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
-    real = {"np.float32": "float", "np.float64": "double"}.get(_dotted(constants["F"])) if "F" in constants else None
+    home = _home(node for node in tree.body if isinstance(node, ast.Assign))
     main = functions.pop(name, None)
-    if main is None or real is None:
+    if main is None or "row" not in home:
         raise Unspoken("a module without the head of kernels")
     if any(_reorders(helper) for helper in functions.values()):
         raise Unspoken("a function whose sums may be taken in another order than those around it")
-    numbers = {"SIZE": 4 if real == "float" else 8}
-    numbers.update(zip(("CHUNK", "EVERY"), ast.literal_eval(constants["CHUNK, EVERY"])))
-    to = _Kernel(real, REORDERED if _reorders(main) else "", functions, numbers)
-    kinds = [TABLE if argument.arg == "table" else INT for argument in main.args.args]
+    to = _Kernel(home["row"].kind[:-1], REORDERED if _reorders(main) else "", functions, home)
+    returned, kinds = _signature(main)
     for i, (argument, kind) in enumerate(zip(main.args.args, kinds)):
         to.assign(ast.Name(argument.arg), Operand(f"%a{i}", kind))
-    to.statements(main.body)
+    result = to.body(main.body)
+    if result.kind != returned:
+        raise Unspoken(f"a result of the type {result.kind}")
     arguments = ", ".join(f"{spelled(kind)} %a{i}" for i, kind in enumerate(kinds))
-    return "\n".join(
-        [*to.declared, f"define void @{name}({arguments}) {{", "entry:", *to.places, *to.lines, "  ret void", "}", ""]
-    )
+    head = f"define {returned} @{name}({arguments}) {{"
+    return "\n".join([*to.declared, head, "entry:", *to.places, *to.lines, f"  ret {returned} {result.text}", "}", ""])
+
+
+def _signature(function: ast.FunctionDef) -> Tuple[str, List[str]]:
+    """The types of a function's result and of its arguments, as its decorator says them, e.g. "void(intp)"."""
+    text: str = ast.literal_eval(function.decorator_list[0].args[0])  # type: ignore[attr-defined]
+    returned, _, given = text[:-1].partition("(")
+    kinds = {"void": NOTHING, "intp": INT, "CPointer(intp)": f"{INT}*"}
+    return kinds[returned], [kinds[one] for one in given.split(", ")]
+
+
+def _home(assignments: Iterable[ast.Assign]) -> Dict[str, Any]:
+    """Constants, and functions that write instructions, by the names that a module assigns them."""
+    home: Dict[str, Any] = {}
+    for node in assignments:
+        names, value = _dotted(node.targets[0]).split(", "), node.value
+        if isinstance(value, ast.GeneratorExp):  # of several widths
+            widths = ast.literal_eval(value.generators[0].iter)
+            values = [_named(value.elt, width) for width in widths]
+        else:
+            values = [_named(one) for one in (value.elts if isinstance(value, ast.Tuple) else [value])]
+        home.update(zip(names, values))
+    if "row" in home:
+        home["SIZE"] = Operand("8" if home["row"].kind == "double*" else "4", INT)
+    return home
+
+
+def _named(node: Any, width: int = 0) -> Any:
+    """The constant or the function that a module names by an expression; None: neither."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return Operand(str(node.value), INT)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
+        value = _named(node.operand)
+        return Operand(str(~int(value.text)), value.kind)
+    name = _dotted(node.func) if isinstance(node, ast.Call) else ""
+    if name == "np.uint64":
+        return Operand(str(ast.literal_eval(node.args[0])), WORD)
+    if name in MAKERS:
+        return MAKERS[name](*(width if isinstance(one, ast.Name) else ast.literal_eval(one) for one in node.args))
+    return None
 
 
 def object_of(text: str, name: str) -> bytes:

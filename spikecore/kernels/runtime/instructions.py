@@ -13,7 +13,8 @@ import ast
 import struct
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
-INT, BOOL, ROW, TABLE = "i64", "i1", "ptr", "table"  # TABLE: a pointer to whole numbers
+INT, WORD, BOOL, NOTHING = "i64", "u64", "i1", "void"  # 64 bits with a sign and without
+SHORT = "i16", "i8"  # whole numbers without a sign that are shorter in memory, and INT where one computes with them
 REORDERED = "reassoc nsz contract "  # flags of sums that may be taken in any order
 ARITHMETIC: Dict[type, Tuple[str, str]] = {  # of whole numbers, and of floats
     ast.Add: ("add", "fadd"),
@@ -21,6 +22,9 @@ ARITHMETIC: Dict[type, Tuple[str, str]] = {  # of whole numbers, and of floats
     ast.Mult: ("mul", "fmul"),
     ast.Div: ("", "fdiv"),
     ast.LShift: ("shl", ""),
+    ast.RShift: ("ashr", ""),
+    ast.BitAnd: ("and", ""),
+    ast.BitOr: ("or", ""),
 }
 
 
@@ -66,7 +70,8 @@ class Instructions:
         return Operand(name, kind)
 
     def load(self, at: Operand) -> Operand:
-        return self.value(f"load {spelled(at.kind)}, ptr {at.text}", at.kind)
+        value = self.value(f"load {spelled(at.kind)}, ptr {at.text}", at.kind)
+        return self.value(f"zext {at.kind} {value.text} to i64", INT) if at.kind in SHORT else value
 
     def store(self, value: Operand, at: Operand) -> None:
         self.lines.append(f"  store {spelled(at.kind)} {self.cast(value, at.kind).text}, ptr {at.text}")
@@ -90,17 +95,26 @@ class Instructions:
             return self.called("llvm.pow", self.cast(a, self.real), self.cast(b, self.real))
         if isinstance(op, (ast.FloorDiv, ast.Mod)):
             return self.divided(isinstance(op, ast.Mod), a, b)
+        if WORD in (a.kind, b.kind):
+            return self.of_words(op, a, b)
         whole = a.kind == b.kind == INT
         word = ARITHMETIC.get(type(op), ("", ""))[not whole]
         if not word:
             raise Unspoken(type(op).__name__)
         if whole:
-            if a.text.lstrip("-").isdigit() and b.text.lstrip("-").isdigit():
+            if word in ("add", "sub", "mul") and all(x.text.lstrip("-").isdigit() for x in (a, b)):
                 x, y = int(a.text), int(b.text)
-                return Operand(str({"add": x + y, "sub": x - y, "mul": x * y, "shl": x << y}[word]), INT)
+                return Operand(str({"add": x + y, "sub": x - y, "mul": x * y}[word]), INT)
             return self.value(f"{word} i64 {a.text}, {b.text}", INT)
         a, b = self.cast(a, self.real), self.cast(b, self.real)
         return self.value(f"{word} {self.flags}{self.real} {a.text}, {b.text}", self.real)
+
+    def of_words(self, op: ast.operator, a: Operand, b: Operand) -> Operand:
+        """An operation on numbers without a sign; Numba makes floats of one that has none and one that has one."""
+        word = "lshr" if isinstance(op, ast.RShift) else ARITHMETIC.get(type(op), ("", ""))[0]
+        if not word or not a.kind == b.kind == WORD:
+            raise Unspoken("numbers with a sign and without")
+        return self.value(f"{word} i64 {a.text}, {b.text}", WORD)
 
     def divided(self, rest: bool, a: Operand, b: Operand) -> Operand:
         """Python's division of whole numbers, rounded down, or what it leaves, which has the sign of the divisor."""
@@ -120,6 +134,8 @@ class Instructions:
         if self.real in (a.kind, b.kind):
             a, b = self.cast(a, self.real), self.cast(b, self.real)
             return self.value(f"fcmp {of_real} {self.real} {a.text}, {b.text}", BOOL)
+        if WORD in (a.kind, b.kind) and of_whole not in ("eq", "ne"):
+            raise Unspoken("an order of numbers without a sign")
         a, b = self.cast(a, INT), self.cast(b, INT)
         return self.value(f"icmp {of_whole} i64 {a.text}, {b.text}", BOOL)
 
@@ -145,11 +161,15 @@ class Instructions:
         kinds = spelled(kind)
         return self.value(f"phi {kinds} [ {a.text}, %{after_a} ], [ {b.text}, %{after_b} ]", kind)
 
+    def declare(self, result: str, name: str, *given: str) -> None:
+        """A function of LLVM's or of the C library, which is called by its name."""
+        self.declared[f"declare {result} @{name}({', '.join(given)})"] = None
+
     def called(self, name: str, *given: Operand) -> Operand:
         """A function of floats, of LLVM's or of the C library."""
         of_llvm, single = name.startswith("llvm."), self.real == "float"
         name = f"{name}.{'f32' if single else 'f64'}" if of_llvm else f"{name}f" if single else name
-        self.declared[f"declare {self.real} @{name}({', '.join([self.real] * len(given))})"] = None
+        self.declare(self.real, name, *[self.real] * len(given))
         values = ", ".join(f"{self.real} {self.cast(value, self.real).text}" for value in given)
         return self.value(f"call {self.flags}{self.real} @{name}({values})", self.real)
 
@@ -163,12 +183,20 @@ class Instructions:
         """A value of another type: a truth value as a number, a whole number as a float or a shorter one."""
         if value.kind == kind:
             return value
-        how = {(BOOL, INT): "zext", (BOOL, self.real): "uitofp", (INT, self.real): "sitofp"}.get((value.kind, kind))
-        if how is None:
+        if {value.kind, kind} == {INT, WORD}:
+            return Operand(value.text, kind)
+        how = {
+            (BOOL, INT): "zext",
+            (BOOL, self.real): "uitofp",
+            (INT, self.real): "sitofp",
+            (WORD, self.real): "uitofp",
+        }
+        how.update({(whole, short): "trunc" for whole in (INT, WORD) for short in SHORT})
+        if (value.kind, kind) not in how:
             raise Unspoken(f"{value.kind} as {kind}")
-        return self.value(f"{how} {value.kind} {value.text} to {kind}", kind)
+        return self.value(f"{how[value.kind, kind]} {spelled(value.kind)} {value.text} to {kind}", kind)
 
 
 def spelled(kind: str) -> str:
     """A type as LLVM spells it."""
-    return ROW if kind == TABLE else kind
+    return "ptr" if kind.endswith("*") else INT if kind == WORD else kind

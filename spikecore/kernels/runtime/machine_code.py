@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 from spikecore.kernels.runtime import store
 
-CODE = "launch.py", "numba_cache.py", "compiler.py", "instructions.py"
+CODE = "launch.py", "numba_cache.py", "compiler.py", "instructions.py", "functions.py"
 NAME = "spikecore_kernel_"  # begins the names of generated modules
 _count = 0
 
@@ -68,20 +68,8 @@ def link(symbol: str, code: bytes) -> CFunction:
 
     _count += 1
     library = JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
-    linked = library.link(_linker(), f"kernel {_count}")
+    linked = library.link(linker(), f"kernel {_count}")
     return CFunction(int(linked[symbol]), linked)
-
-
-def of_llvm(module: Any, symbol: str) -> CFunction:
-    """A function of a module in LLVM's own language, from disk or compiled."""
-    from llvmlite import binding
-
-    text = str(module)
-    place = entry(module_name(text), symbol)
-    function = load(place)
-    if function is None:
-        function = keep(place, symbol, this_machine().emit_object(binding.parse_assembly(text)))
-    return function
 
 
 def module_name(text: str, depends: str = "") -> str:
@@ -112,10 +100,10 @@ def _machine() -> Any:
     numba = sys.modules.get("numba")
     version = numba.__version__ if numba else _version_of_numba()
     options = {key: value for key, value in os.environ.items() if key in OPTIONS}
-    return binding.get_process_triple(), *_processor(), version, __version__, sys.version, sorted(options.items())
+    return binding.get_process_triple(), *processor(), version, __version__, sys.version, sorted(options.items())
 
 
-def _processor() -> Tuple[str, str]:
+def processor() -> Tuple[str, str]:
     """The name and the features of the processor that Numba compiles for."""
     from llvmlite import binding
 
@@ -129,17 +117,6 @@ def _processor() -> Tuple[str, str]:
     return name, features
 
 
-@lru_cache(maxsize=None)
-def this_machine() -> Any:
-    """This processor, for which LLVM compiles as Numba does."""
-    from llvmlite import binding
-
-    _linker()  # makes LLVM know this processor
-    cpu, features = _processor()
-    target = binding.Target.from_default_triple()
-    return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault")
-
-
 OPTIONS = "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE", "NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_INTEL_SVML"
 
 
@@ -151,7 +128,8 @@ def _version_of_numba() -> str:
 
 
 @lru_cache(maxsize=None)
-def _linker() -> Any:
+def linker() -> Any:
+    """The linker of code; before there is one, LLVM does not know this processor."""
     from llvmlite import binding
 
     binding.initialize_native_target()

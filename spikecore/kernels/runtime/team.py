@@ -11,7 +11,6 @@ from array import array
 from functools import lru_cache
 from typing import Any, Callable, Optional
 
-from spikecore.kernels.runtime.machine_code import of_llvm
 from spikecore.kernels.runtime.openmp import loaded, ready, turn
 
 Start = Callable[[int, int, int], None]  # of addresses of a kernel and of its table, between them how many workers
@@ -33,6 +32,8 @@ def _of_openmp() -> Optional[Start]:
         return None
     parallel, *others = functions
     places = [ctypes.cast(other, ctypes.c_void_p).value or 0 for other in others]
+    from spikecore.kernels.runtime.llvm import of_llvm
+
     share = of_llvm(_share(), "share")
     parallel.restype, parallel.argtypes = None, (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
 
