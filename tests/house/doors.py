@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 
 from tests import ROOT
+from tests.house.sources import nodes, tree
 
 PACKAGE = ROOT / "spikecore"
 FACES = (
@@ -37,12 +37,6 @@ def is_module(name):
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
-@functools.lru_cache(maxsize=None)
-def nodes(path):
-    """The nodes of a file's syntax tree."""
-    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
-
-
 def imported(path):
     """What a file imports of this package, anywhere: pairs of a module and a name, or ``WHOLE``."""
     for node in nodes(path):
@@ -58,9 +52,8 @@ def public(face):
     """The names that a module offers to users."""
     path = min(files(face))
     stub = path.with_suffix(".pyi")  # has the names that are resolved on first use
-    tree = ast.parse((stub if stub.is_file() else path).read_text("utf-8"))
     names = set()
-    for node in tree.body:
+    for node in tree(stub if stub.is_file() else path).body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.name for alias in node.names if alias.asname == alias.name}
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):

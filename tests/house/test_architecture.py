@@ -10,6 +10,7 @@ import pytest
 
 from tests import ROOT
 from tests.house.doors import CORE
+from tests.house.sources import tree
 
 PAGE, CONTRIBUTING = ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
@@ -48,10 +49,10 @@ def test_every_name_is_a_file():
 
 def test_every_file_says_in_its_first_line_what_is_in_it():
     lines = {}
-    for path, tree in definitions():
-        if not isinstance(tree, ast.Module):
+    for path, node in definitions():
+        if not isinstance(node, ast.Module):
             continue
-        first = (ast.get_docstring(tree) or "").partition("\n")[0]
+        first = (ast.get_docstring(node) or "").partition("\n")[0]
         assert len(first) > 10, path
         assert lines.setdefault(first, path) == path, f"{path} and {lines[first]} say the same"
 
@@ -64,7 +65,7 @@ def definitions():
     """All modules, classes and functions of the package, each with the path of its file; no look into expressions."""
     found = []
     for path in sorted((ROOT / "spikecore").rglob("*.py")):
-        left = [ast.parse(path.read_text("utf-8"))]
+        left = [tree(path)]
         while left:
             node = left.pop()
             found += [(path, node)] if isinstance(node, DEFINITIONS) else []

@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from tests import ROOT
+from tests.house.sources import tree
 
 PACKAGES = [name for name in ("spikecore", "benchmarks") if (ROOT / name).is_dir()]
 
@@ -56,10 +57,7 @@ def circle(graph):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_there_is_no_circle_of_imports(package):
     names = modules(package)
-    graph = {
-        name: set(imported(ast.parse(path.read_text(encoding="utf-8")), names)) & set(names) - {name}
-        for name, path in names.items()
-    }
+    graph = {name: set(imported(tree(path), names)) & set(names) - {name} for name, path in names.items()}
     assert sum(map(len, graph.values())) > len(graph)
     assert circle(graph) == []
 

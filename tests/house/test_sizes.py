@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from tests import ROOT
+from tests.house.sources import tree
 
 MOST_PARAMETERS, MOST_LINES = 10, 400
 SNNTORCH = "snnTorch's signature, which programs of snnTorch's call"
@@ -66,7 +67,7 @@ def parameters(function):
 def long_functions(root):
     found = {}
     for path in sorted(root.rglob("*.py")):
-        for name, function in functions(ast.parse(path.read_text("utf-8"))):
+        for name, function in functions(tree(path)):
             if parameters(function) > MOST_PARAMETERS:
                 found[f"{path.relative_to(root).as_posix()}: {name}"] = parameters(function)
     return found
