@@ -37,7 +37,7 @@ def keeping_zeros(weights: Sequence[Tuple[Any, Any]], optimizer: Any) -> Iterato
             moments = [m for m in optimizer.state.get(x, {}).values() if torch.is_tensor(m) and m.shape == x.shape]
             for array in (x, *moments):
                 _clear(array, bits)
-            torch.sign(_own(x), out=_own(x.grad)).abs_().neg_().add_(1.0)  # one where the weight is zero
+            torch.eq(_own(x), 0.0, out=_own(x.grad))  # one where the weight is zero
             _clear(x.grad, bits)  # one where a zero is new
             _own(x).add_(_own(x.grad), alpha=TINY)
 
