@@ -109,7 +109,7 @@ def _by_entries(x: Any, weight: Any, bias: Any, spread: Any, groups: int) -> Any
     """The convolution by the entries of a pruned weight; None where it is to be dense."""
     if not taps.are_fewer(x.shape, weight.detach().numpy(), (*spread, groups)):
         return None
-    return PrunedConv.apply(x, weight, bias, spread)
+    return PrunedConv.apply(x, weight, bias, spread, packed(x) if _is_kept(x, weight) else None)
 
 
 def _is_kept(x: Any, weight: Any) -> bool:
@@ -174,30 +174,34 @@ class SpikeConvFunction(torch.autograd.Function):
 
 
 class PrunedConv(torch.autograd.Function):
-    """A convolution with a weight that is mostly zeros, by its other entries."""
+    """A convolution with a weight that is mostly zeros, by the others. Of small whole numbers it keeps a byte."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, spread: Any) -> Any:
-        ctx.save_for_backward(x, weight)
-        ctx.spread = spread
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, spread: Any, found: Any) -> Any:
+        kept, ctx.order = (x, None) if found is None else found
+        ctx.save_for_backward(weight, kept)
+        ctx.spread, ctx.shape, ctx.last = spread, x.shape, are_last(x)
         use_threads(torch.get_num_threads())
         start = None if bias is None else bias.detach().numpy()
-        return torch.from_numpy(
-            taps.convolved(x.detach().numpy(), weight.detach().numpy(), start, spread[1], spread[2], are_last(x))
-        )
+        made = taps.convolved(x.detach().numpy(), weight.detach().numpy(), start, spread[1], spread[2], ctx.last)
+        return torch.from_numpy(made)
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        x, weight = ctx.saved_tensors
+        weight, kept = ctx.saved_tensors
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
         lists = by_x and not (torch.is_grad_enabled() or transformed() or in_batches(g))
-        of_x, dense = _by_input(g, x.shape, are_last(x), weight, ctx.spread, 1) if lists else None, (None, None)
-        wanted = (by_x and of_x is None, by_weight, False)
+        of_x = _by_input(g, ctx.shape, ctx.last, weight, ctx.spread, 1) if lists else None
+        wanted, dense = (by_x and of_x is None, by_weight, False), (None, None)
         if any(wanted):
-            rest = (*ctx.spread, False, [0] * (g.ndim - 2), 1, wanted)
-            dense = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
-        of_x = dense[0] if of_x is None else of_x
-        return of_x, dense[1], g.sum((0, *range(2, g.ndim))) if by_bias else None, None
+            x = kept if ctx.order is None else unpacked(kept, ctx.order, g.dtype)
+            dense = torch.ops.aten.convolution_backward(
+                g, x, weight, None, *ctx.spread, False, [0] * (g.ndim - 2), 1, wanted
+            )
+        of_x, of_weight = dense[0] if of_x is None else of_x, dense[1]
+        if by_weight and ctx.order is not None and torch.is_grad_enabled():
+            of_weight = first_order(of_weight)  # x itself is not there any more
+        return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None
 
 
 def _by_input(g: Any, shape: Any, last: bool, weight: Any, spread: Any, groups: int) -> Any:

@@ -20,7 +20,7 @@ from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.recompute import TrainingStep, objective_by_parts
 from spikecore.engines.torch.threads import alone
-from spikecore.engines.torch.zeros import existing, keeping_zeros
+from spikecore.engines.torch.zeros import addresses, existing, keeping_zeros
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import PART
 from spikecore.kernels.sparse.product import keeping
@@ -142,7 +142,7 @@ class TorchExecutor(NetworkExecutor):
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         buffers = self.buffers if self.moved is None else self.moved
-        with torch.enable_grad(), keeping(x.data_ptr() for x, _ in self.existing):
+        with torch.enable_grad(), keeping(addresses(self.existing)):
             run = self.training_pass(steps, key)
             training, parts = TrainingStep(self.network, self.loss, run, self.used(), buffers, x, y, state, lengths), 1
             if self.memory is not None:

@@ -18,6 +18,11 @@ def existing(weights: Sequence[Any]) -> List[Tuple[Any, Any]]:
         return [(x, (_own(x) != 0).to(BITS[x.element_size()]).neg_()) for x in weights]
 
 
+def addresses(weights: Sequence[Tuple[Any, Any]]) -> List[int]:
+    """Where weights from ``existing`` begin in memory, for products on a CPU."""
+    return [_own(x).data_ptr() for x, _ in weights if x.device.type == "cpu"]
+
+
 @contextmanager
 def keeping_zeros(weights: Sequence[Tuple[Any, Any]], optimizer: Any) -> Iterator[None]:
     """A block that updates weights, in which those of zero stay zero and no other one becomes zero.
