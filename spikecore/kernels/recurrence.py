@@ -92,7 +92,8 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
     """
     entries = entries_of(across, left.shape[1], len(left)) if left.ndim == 3 else None
     if entries is not None:
-        return lambda t: entries.multiplied(left[t], out=into[t % len(into)])
+        by_entries = entries.multiplier(left[0], into[0])
+        return lambda t: by_entries(left[t], into[t % len(into)])
     (right,) = product.matrices(across[None])
     take, rows_in = _lined_up(product, left)
     give, rows_out = _lined_up(product, into)
@@ -193,7 +194,7 @@ class Recurrence(Kernels):
                         c[:] = 0
         by_params = by_parameter(request, names, sums)
         if WEIGHT in wanted.params:
-            by_params[WEIGHT] = self._by_weight(by_product, kept[0][:-1])
+            by_params[WEIGHT] = self._by_weight(by_product, kept[0][:-1], request.params[WEIGHT])
         if wanted.inputs and request.constant:
             by_product = np.add.reduce(by_product[::-1], axis=0)[None]
         return Gradients(by_product if wanted.inputs else None, carry, by_params)
@@ -208,10 +209,16 @@ class Recurrence(Kernels):
         others = {"x": (in_rows(request.inputs, step.dtype), 0), "s_0": (flat(products), 0)}
         return {**rows, **after, **others, **{name: (np.reshape(value, (1, -1)), 0) for name, value in numbers.items()}}
 
-    def _by_weight(self, by_product: Any, spikes: Any) -> Any:
+    def _by_weight(self, by_product: Any, spikes: Any, weight: Any) -> Any:
         width = spikes.shape[-1]
         g, rows = by_product.reshape(-1, width), spikes.reshape(-1, width)
         by_lists = sparse.spikes_of(rows, width, transposed=True)
+        if sparse.keeps_zeros(weight):
+            from spikecore.kernels.sparse.kept import by_kept_weight
+
+            by_entries = by_kept_weight(weight, g, rows, by_lists)
+            if by_entries is not None:
+                return by_entries
         if by_lists is not None:
             return np.ascontiguousarray(by_lists.transposed_times(g).T)
         total = np.empty((width, width), self.step.dtype)

@@ -29,7 +29,7 @@ def entries(monkeypatch):
     monkeypatch.setattr(sparse, "LEAST", 0)
     monkeypatch.setattr(sparse, "FEWEST", 0)
     monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 2.0)
-    monkeypatch.setattr(choice, "relative_time_of_entries", lambda *sizes: 2.0 * (sizes[3] > 0.25))
+    monkeypatch.setattr(choice, "relative_time_of_entries", lambda *sizes: 2.0 if sizes[3] > 0.25 else 0.5)
     made, whole = [], pruned.entries
     monkeypatch.setattr(pruned, "entries", lambda matrix: made.append(matrix.shape) or whole(matrix))
     return made

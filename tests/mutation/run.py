@@ -38,7 +38,9 @@ NEURONS = " ".join(f"tests/conformance/test_{name}.py" for name in ("neuron_equa
 NEWCOMER = " ".join(f"tests/house/test_newcomer{name}.py" for name in ("", "_arguments", "_mistakes"))
 KERNELS = " ".join(f"tests/kernels/test_{name}.py" for name in ("kernels", "kernels_threads", "small"))
 KERNELS += " tests/conformance/test_kernels.py"
-SPARSE = " ".join(f"tests/kernels/test_sparse_{name}.py" for name in "products weights convolutions backward".split())
+SPARSE = " ".join(
+    f"tests/kernels/test_sparse_{name}.py" for name in "products weights convolutions backward kept taps".split()
+)
 MEMORY = "tests/kernels/test_memory.py tests/engines/test_memory.py"
 STREAMS = "tests/kernels/test_stream.py tests/datasets/test_stream_events.py"
 ENGINE = ("engine_contract", "words", "backprop", "scan", "layers", "executors")

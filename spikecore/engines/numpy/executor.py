@@ -7,26 +7,32 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 from spikecore.api.core.layer import Shape
 from spikecore.api.core.stream import Stream
-from spikecore.api.core.tree import Params, Tree
+from spikecore.api.core.tree import Params, Tree, flatten
 from spikecore.api.layers.network import Output
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.kernels.sizes import REPEATED, has_numba
+from spikecore.kernels.sparse.product import keeping
 
 
 class NumpyExecutor(NetworkExecutor):
     """Trains and runs one network on the NumPy engine. See ``NetworkExecutor``."""
 
+    engine: Any  # a NumpyEngine
+
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
-        # a compiled ``Stream`` that the next call of ``run_events`` can use, and the weights that it was made with
-        self._spare: Optional[Tuple[Any, Stream]] = None
+        self._spare: Optional[Tuple[Any, Stream]] = None  # a stream for the next ``run_events``, and its weights
+
+    def differentiate(self, x: Any, targets: Any, buffers: Tree, **options: Any) -> Tuple[float, Output, Tree, Params]:
+        held, listed = flatten(self.params), self.engine.fused and self.engine.target == "cpu"
+        with keeping(held[name].ctypes.data for name, spec in self.trained.items() if listed and spec.keep_zeros):
+            return super().differentiate(x, targets, buffers, **options)
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         # ``slots`` are the optimiser's arrays of this parameter, not slots of a tape. A compiled kernel pays off for
         # parameters of at least REPEATED entries; the number is also that of neuron-steps for runs in training.
-        engine: Any = self.engine
-        if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
+        if self.engine.target == "cpu" and self.engine.fused and param.size >= REPEATED and has_numba():
             from spikecore.api.core.recorder import Untraceable
             from spikecore.kernels.update import update
 
@@ -34,8 +40,6 @@ class NumpyExecutor(NetworkExecutor):
             with suppress(Untraceable):  # a rule of the user's that is not elementwise, e.g. with a norm
                 return update(spec, param, grad, slots, self.steps_done, lr)
         return super().updated(spec, param, grad, slots)
-
-    # ---- streams ----
 
     def stream(self, shape: Shape, batch_size: int, record: Any) -> Union[Stream, str]:
         from spikecore.engines.numpy.stream import compiled_stream

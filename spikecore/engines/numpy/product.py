@@ -23,11 +23,11 @@ def sparse_matmul(a: Any, b: Any) -> Any:
     """The product a @ b, by lists if an operand is spikes or a pruned weight and this is faster."""
     matrices = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype
     if matrices and a.size * b.shape[1] >= sparse.LEAST:
+        from spikecore.kernels.sparse.weights import times_pruned, times_spikes  # small products do not need them
+
         left = sparse.spikes_of(a, b.shape[1])
         if left is not None:
-            return left.times(b)
-        from spikecore.kernels.sparse.weights import times_pruned  # small products do not need it
-
+            return times_spikes(left, a, b)
         by_entries = times_pruned(a, b)
         if by_entries is not None:
             return by_entries

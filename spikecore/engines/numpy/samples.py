@@ -18,6 +18,7 @@ from spikecore.api.core.windows import Sizes, window_counts
 from spikecore.engines.numpy.convolution import padded
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import share
+from spikecore.kernels.sparse.product import keeps_zeros
 
 BYTES = 1 << 20  # of windows, which stay in the cache
 #: Words of maps, sample by sample; all their other arguments are shared.
@@ -51,6 +52,10 @@ def words(raw: Dict[str, Callable[..., Any]]) -> Dict[str, Callable[..., Any]]:
 
 def products(word: str, rules: Tuple[Callable[..., Any], ...]) -> Tuple[Callable[..., Any], ...]:
     """The rules of a word as rules that take some samples at a time."""
+    if word == "linear" and keeps_zeros():
+        from spikecore.kernels.sparse import kept
+
+        return kept.rules(rules)
     if word not in SPLIT:
         return rules
 

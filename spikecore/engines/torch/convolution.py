@@ -19,6 +19,8 @@ from spikecore.engines.torch.product import in_our_hands
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.sparse import maps as sparse
+from spikecore.kernels.sparse import taps
+from spikecore.kernels.sparse.product import GUESSED, keeps_zeros
 
 VECTOR = 16  # float32 in the widest vector of a processor
 CONV: Dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -47,6 +49,8 @@ def conv(
     spread: Any = _spread(x, weight, bias, options) if look else None
     if spread is not None:
         made = _by_spikes(x, weight, bias, spread, groups, last)
+        if made is None:
+            made = _by_entries(x, weight, bias, spread, groups)
         if made is not None:
             return made
     if _overruns(weight, stride):
@@ -101,6 +105,13 @@ def _by_spikes(x: Any, weight: Any, bias: Any, spread: Any, groups: int, last: b
     return SpikeConvFunction.apply(x, weight, bias, maps, spread, out_last)
 
 
+def _by_entries(x: Any, weight: Any, bias: Any, spread: Any, groups: int) -> Any:
+    """The convolution by the entries of a pruned weight; None where it is to be dense."""
+    if not taps.are_fewer(x.shape, weight.detach().numpy(), (*spread, groups)):
+        return None
+    return PrunedConv.apply(x, weight, bias, spread, packed(x) if _is_kept(x, weight) else None)
+
+
 def _is_kept(x: Any, weight: Any) -> bool:
     """Whether the backward pass of a convolution needs large maps that no other operation keeps in memory."""
     differentiated = torch.is_grad_enabled() and x.requires_grad and weight.requires_grad
@@ -117,7 +128,12 @@ class SpikeConvFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, maps: Any, options: Any, last: bool) -> Any:
-        out = maps.convolved(weight.detach().numpy(), None if bias is None else bias.detach().numpy())
+        filters, start = weight.detach().numpy(), None if bias is None else bias.detach().numpy()
+        most = min(GUESSED, maps.relative_time)
+        if taps.are_fewer(x.shape, filters, (*options, maps.geometry.groups), most):
+            out = taps.convolved(x.detach().numpy(), filters, start, options[1], options[2], True)
+        else:
+            out = maps.convolved(filters, start)
         ctx.save_for_backward(weight, *([] if maps.values is None else [x]))
         ctx.maps, ctx.options = maps.with_values(None), options
         made = torch.from_numpy(out)  # no view of torch's: it may be edited
@@ -132,8 +148,15 @@ class SpikeConvFunction(torch.autograd.Function):
         lists = not (torch.is_grad_enabled() or transformed() or in_batches(g))
         if by_weight and lists:
             use_threads(torch.get_num_threads())
-            found = maps.by_weight(g.numpy())
-        wanted, dense = (by_x, by_weight and found is None, False), (None,) * 3
+            filters = weight.detach().numpy()
+            if keeps_zeros(filters):
+                from spikecore.kernels.sparse.kept_taps import by_kept_taps
+
+                found = by_kept_taps(maps, filters, g.numpy())
+            found = maps.by_weight(g.numpy()) if found is None else found
+        sizes = (maps.shape, maps.geometry.last)
+        of_x = _by_input(g, *sizes, weight, ctx.options, maps.geometry.groups) if by_x and lists else None
+        wanted, dense = (by_x and of_x is None, by_weight and found is None, False), (None,) * 3
         if x is None and any(wanted):
             x = (
                 like(maps.shape, g, are_last(g))
@@ -146,7 +169,48 @@ class SpikeConvFunction(torch.autograd.Function):
         of_weight = dense[1] if found is None else torch.from_numpy(found)
         if of_weight is not None and by_x and not saved and torch.is_grad_enabled():
             of_weight = first_order(of_weight)  # x itself is not there any more
-        return dense[0], of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
+        of_x = dense[0] if of_x is None else of_x
+        return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
+
+
+class PrunedConv(torch.autograd.Function):
+    """A convolution with a weight that is mostly zeros, by the others. Of small whole numbers it keeps a byte."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, spread: Any, found: Any) -> Any:
+        kept, ctx.order = (x, None) if found is None else found
+        ctx.save_for_backward(weight, kept)
+        ctx.spread, ctx.shape, ctx.last = spread, x.shape, are_last(x)
+        use_threads(torch.get_num_threads())
+        start = None if bias is None else bias.detach().numpy()
+        made = taps.convolved(x.detach().numpy(), weight.detach().numpy(), start, spread[1], spread[2], ctx.last)
+        return torch.from_numpy(made)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        weight, kept = ctx.saved_tensors
+        by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
+        lists = by_x and not (torch.is_grad_enabled() or transformed() or in_batches(g))
+        of_x = _by_input(g, ctx.shape, ctx.last, weight, ctx.spread, 1) if lists else None
+        wanted, dense = (by_x and of_x is None, by_weight, False), (None, None)
+        if any(wanted):
+            x = kept if ctx.order is None else unpacked(kept, ctx.order, g.dtype)
+            dense = torch.ops.aten.convolution_backward(
+                g, x, weight, None, *ctx.spread, False, [0] * (g.ndim - 2), 1, wanted
+            )
+        of_x, of_weight = dense[0] if of_x is None else of_x, dense[1]
+        if by_weight and ctx.order is not None and torch.is_grad_enabled():
+            of_weight = first_order(of_weight)  # x itself is not there any more
+        return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None
+
+
+def _by_input(g: Any, shape: Any, last: bool, weight: Any, spread: Any, groups: int) -> Any:
+    """The gradient by the input by the entries of a pruned weight; None where a dense one is faster."""
+    filters = weight.detach().numpy()
+    if not taps.are_fewer(shape, filters, (*spread, groups)):
+        return None
+    use_threads(torch.get_num_threads())
+    return torch.from_numpy(taps.by_input(g.detach().numpy(), filters, spread[1], spread[2], last))
 
 
 class ByteConv(torch.autograd.Function):

@@ -20,9 +20,10 @@ from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.recompute import TrainingStep, objective_by_parts
 from spikecore.engines.torch.threads import alone
-from spikecore.engines.torch.zeros import existing, keeping_zeros
+from spikecore.engines.torch.zeros import addresses, existing, keeping_zeros
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import PART
+from spikecore.kernels.sparse.product import keeping
 
 
 class TorchExecutor(NetworkExecutor):
@@ -141,7 +142,7 @@ class TorchExecutor(NetworkExecutor):
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         buffers = self.buffers if self.moved is None else self.moved
-        with torch.enable_grad():
+        with torch.enable_grad(), keeping(addresses(self.existing)):
             run = self.training_pass(steps, key)
             training, parts = TrainingStep(self.network, self.loss, run, self.used(), buffers, x, y, state, lengths), 1
             if self.memory is not None:
@@ -150,11 +151,11 @@ class TorchExecutor(NetworkExecutor):
             if self.ranks.size > 1:
                 run = replace(run, engine=sync_statistics(run.engine, self.ranks, whole or int(x.shape[1])))
             value, (out, buffers) = objective_by_parts(training._replace(run=run), parts)
-        if self.reduction is not None and last:
-            self.reduction.expect()
-        if self.torch_optimizer is not None and value.requires_grad:
-            weighted = value if weight == 1.0 else weight * value
-            (weighted if self.scaler is None else self.scaler.scaled(weighted)).backward()
+            if self.reduction is not None and last:
+                self.reduction.expect()
+            if self.torch_optimizer is not None and value.requires_grad:
+                weighted = value if weight == 1.0 else weight * value
+                (weighted if self.scaler is None else self.scaler.scaled(weighted)).backward()
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
         return float(value.detach()) if self.deferred is None else value.detach(), out
 

@@ -116,9 +116,11 @@ class ByLeft(torch.autograd.Function):
         ctx.listed = listed
         ctx.save_for_backward(b)
         if spikes is not None:
+            from spikecore.kernels.sparse.weights import times_spikes
+
             use_threads(torch.get_num_threads())
             start = None if bias is None else bias.detach().numpy()
-            return torch.from_numpy(spikes.times(b.detach().numpy(), start))
+            return torch.from_numpy(times_spikes(spikes, a.detach().numpy(), b.detach().numpy(), start))
         by_entries = _by_entries(a, b, bias) if listed else None
         if by_entries is not None:
             return by_entries
@@ -143,7 +145,8 @@ class ByRight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, product: Any, a: Any, b: Any, spikes: Any) -> Any:
         ctx.spikes, ctx.constant = spikes, not ctx.needs_input_grad[1]
-        ctx.save_for_backward(*([a] if spikes is None or spikes.values is not None else []))
+        ctx.left, ctx.kept = spikes is None or spikes.values is not None, sparse.keeps_zeros()
+        ctx.save_for_backward(*([a] if ctx.left else []), *([b] if ctx.kept else []))
         ctx.by_columns = b.stride(0) == 1 and b.stride(1) == b.shape[0]  # a transposed weight
         ctx.mark_dirty(product)  # the same tensor, which may be edited in place, as a view may not
         return product
@@ -153,14 +156,23 @@ class ByRight(torch.autograd.Function):
         if not ctx.needs_input_grad[2]:
             return g, None, None, None
         saved = ctx.saved_tensors  # in any case: torch finds out here if they were edited
-        if ctx.spikes is not None and not (torch.is_grad_enabled() or transformed() or in_batches(g)):
+        first = not (torch.is_grad_enabled() or transformed() or in_batches(g))
+        if ctx.kept and ctx.by_columns and first:
+            from spikecore.kernels.sparse.kept import by_kept_weight
+
+            use_threads(torch.get_num_threads())
+            x = saved[0].detach().numpy() if ctx.left else None
+            by_entries = by_kept_weight(saved[-1].detach().numpy().T, g.detach().numpy(), x, ctx.spikes)
+            if by_entries is not None:
+                return g, None, torch.from_numpy(by_entries).t(), None
+        if ctx.spikes is not None and first:
             use_threads(torch.get_num_threads())
             sums = ctx.spikes.transposed_times(g.detach().numpy())
             if sums is not None:
                 by_b = torch.from_numpy(sums)
                 return g, None, by_b.t().contiguous().t() if ctx.by_columns else by_b, None
-        a = saved[0] if saved else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
+        a = saved[0] if ctx.left else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
         by_b = (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
-        if not (saved or ctx.constant):  # the second derivative by the spikes would be missing
+        if not (ctx.left or ctx.constant):  # the second derivative by the spikes would be missing
             by_b = first_order(by_b)
         return g, None, by_b, None

@@ -18,6 +18,11 @@ def existing(weights: Sequence[Any]) -> List[Tuple[Any, Any]]:
         return [(x, (_own(x) != 0).to(BITS[x.element_size()]).neg_()) for x in weights]
 
 
+def addresses(weights: Sequence[Tuple[Any, Any]]) -> List[int]:
+    """Where weights from ``existing`` begin in memory, for products on a CPU."""
+    return [_own(x).data_ptr() for x, _ in weights if x.device.type == "cpu"]
+
+
 @contextmanager
 def keeping_zeros(weights: Sequence[Tuple[Any, Any]], optimizer: Any) -> Iterator[None]:
     """A block that updates weights, in which those of zero stay zero and no other one becomes zero.
@@ -37,7 +42,7 @@ def keeping_zeros(weights: Sequence[Tuple[Any, Any]], optimizer: Any) -> Iterato
             moments = [m for m in optimizer.state.get(x, {}).values() if torch.is_tensor(m) and m.shape == x.shape]
             for array in (x, *moments):
                 _clear(array, bits)
-            torch.sign(_own(x), out=_own(x.grad)).abs_().neg_().add_(1.0)  # one where the weight is zero
+            torch.eq(_own(x), 0.0, out=_own(x.grad))  # one where the weight is zero
             _clear(x.grad, bits)  # one where a zero is new
             _own(x).add_(_own(x.grad), alpha=TINY)
 

@@ -26,6 +26,7 @@ from spikecore.kernels.sinks import Sink
 from spikecore.kernels.sparse import dots
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.bits import Bits, count
+from spikecore.kernels.sparse.kept import by_kept_weight
 from spikecore.kernels.sparse.lists import by_rows
 from spikecore.kernels.sparse.packed import Packed, per_row
 from spikecore.kernels.sparse.reading import reading
@@ -74,7 +75,7 @@ class ProductBehind(Kernels):
         words = run.outputs.view(np.int64)
         spikes, weight = self._spikes(words, request), request.params[WEIGHT]
         rows, out = spikes.shape[0], (request.steps, *self.out_shape(request.shape))
-        lists = sparse.relative_time(*spikes.shape, self.outs, spikes.bits.rate) < sparse.COUNTED
+        lists = spikes.relative_time(self.outs) < sparse.COUNTED * min(1.0, time_if_pruned(weight.T, rows))
         sparse.note(spikes.bits.rate, lists)
         if lists:
             flat = spikes.times(weight.T, np.ascontiguousarray(request.params[BIAS]))
@@ -93,7 +94,8 @@ class ProductBehind(Kernels):
         g = upstream.outputs.reshape(-1, self.outs)
         by_params = {}
         if WEIGHT in wanted.params:
-            sums = spikes.transposed_times(g)
+            by_entries = by_kept_weight(weight, g, None, spikes)
+            sums = spikes.transposed_times(g) if by_entries is None else by_entries.T
             if sums is None:
                 by_params[WEIGHT] = allocator.empty(weight.shape, self.step.dtype)
                 self._multiply(g.T, spikes.dense(self.step.dtype), by_params[WEIGHT])

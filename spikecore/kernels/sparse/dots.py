@@ -16,24 +16,26 @@ from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
 from spikecore.kernels.sparse.product import CALLS, DENSE, DENSE_ROW
-from spikecore.kernels.sparse.words import digest
+from spikecore.kernels.sparse.words import TURN, digest
 
-WIDTH = 128  # columns of a panel
+WIDTH, LINES = 128, 16  # columns of a panel; rows of the left operand that are copied at once
 
 BEFORE = """
-from spikecore.kernels.sparse.vectors import dotter  # {digest}
+from spikecore.kernels.sparse.vectors import SIDE, dotter, turn  # {digest}
 
-BLOCK, WIDTH, numbers, words = {block}, {width}, pointer_to("uint16"), pointer_to("int64")
+BLOCK, WIDTH, LINES, numbers, words = {block}, {width}, {lines}, pointer_to("uint16"), pointer_to("int64")
 dot = dotter({width})
-"""
+{turn}"""
 SOURCE = """\
 def dots(worker, workers, table):
     rows, inner, others, blocks, begin, index = table[0], table[1], table[2], table[3], words(table[4]), table[5]
     by_row, by_column, step_left, by_left = table[6], table[7], table[8], table[9]
     left, right, out, step_out, scratch = table[10], table[12], table[14], table[15], table[16]
     panel_at = scratch + worker * table[17] * SIZE
-    line_at = panel_at + BLOCK * WIDTH * SIZE
-    panel, line = row(panel_at), row(line_at)
+    lines_at = panel_at + BLOCK * WIDTH * SIZE
+    panel, lines = row(panel_at), row(lines_at)
+    for c in range(LINES * WIDTH):
+        lines[c] = F(0.0)
     low, high = worker * rows // workers, (worker + 1) * rows // workers
     for i in range(low, high):
         result = row(out + i * step_out * SIZE)
@@ -44,28 +46,21 @@ def dots(worker, workers, table):
         height = min(BLOCK, others - lowest)
         for first in range(0, inner, WIDTH):
             valid = min(WIDTH, inner - first)
-            for c in range(valid):
-                given = row(right + (lowest * by_row + (first + c) * by_column) * SIZE)
-                for j in range(height):
-                    panel[j * WIDTH + c] = given[j * by_row]
+            square(right + (lowest * by_row + first * by_column) * SIZE, by_column, by_row,
+                   panel_at, WIDTH, 1, valid, height)
             for c in range(valid, WIDTH):
                 for j in range(height):
                     panel[j * WIDTH + c] = F(0.0)
             for i in range(low, high):
+                if (i - low) % LINES == 0:
+                    square(left + (i * step_left + first * by_left) * SIZE, by_left, step_left,
+                           lines_at, WIDTH, 1, valid, min(LINES, high - i))
                 begins = begin[i * blocks + block]
                 count = begin[i * blocks + block + 1] - begins
                 if count == 0:
                     continue
-                given = row(left + (i * step_left + first * by_left) * SIZE)
                 result, listed = row(out + (i * step_out + lowest) * SIZE), numbers(index + begins * 2)
-                if by_left == 1 and valid == WIDTH:
-                    dot(panel, listed, count, given, result)
-                    continue
-                for c in range(valid):
-                    line[c] = given[c * by_left]
-                for c in range(valid, WIDTH):
-                    line[c] = F(0.0)
-                dot(panel, listed, count, line, result)
+                dot(panel, listed, count, row(lines_at + (i - low) % LINES * WIDTH * SIZE), result)
 """
 
 
@@ -79,7 +74,7 @@ def dots(lists: Lists, left: Any, right: Any) -> Any:
     """
     (rows, inner), others, dtype = left.shape, len(right), left.dtype
     out, workers = allocator.empty((rows, others), dtype), most_threads()
-    scratch = allocator.empty((workers, BLOCK * WIDTH + WIDTH), dtype)
+    scratch = allocator.empty((workers, (BLOCK + LINES) * WIDTH), dtype)
     strides = [stride // dtype.itemsize for a in (right, left) for stride in a.strides]
     numbers = (rows, inner, others, lists.blocks, address(lists.begin), address(lists.index), *strides)
     _kernel(dtype.name)(workers, numbers, (left, right, out, scratch))
@@ -97,7 +92,7 @@ def relative_time(rows: int, columns: int, inner: int, rate: float) -> float:
 
 def recipe(dtype: str) -> KernelRecipe:
     """The recipe of the dot products."""
-    before = BEFORE.format(digest=digest(), block=BLOCK, width=WIDTH)
+    before = BEFORE.format(digest=digest(), block=BLOCK, width=WIDTH, lines=LINES, turn=TURN)
     return recipe_of_run(SOURCE, "dots", dtype, before=before)
 
 

@@ -97,13 +97,13 @@ def by_rows(bits: Bits, matrix: Any = None) -> Lists:
     return _lists("by_rows", bits, matrix, len(bits.words), bits.columns)
 
 
-def by_columns(bits: Bits, matrix: Any = None) -> Lists:
-    """For each column the rows where it is not zero; with ``matrix`` also what is there."""
-    return _lists("by_columns", bits, matrix, bits.columns, len(bits.words))
+def by_columns(bits: Bits, matrix: Any = None, block: int = BLOCK) -> Lists:
+    """For each column the rows where it is not zero; with ``matrix`` also what is there. ``block``: rows of a part."""
+    return _lists("by_columns", bits, matrix, bits.columns, len(bits.words), block)
 
 
-def _lists(name: str, bits: Bits, matrix: Optional[Any], rows: int, inner: int) -> Lists:
-    blocks, dtype = max(1, -(-inner // BLOCK)), "float32" if matrix is None else matrix.dtype.name
+def _lists(name: str, bits: Bits, matrix: Optional[Any], rows: int, inner: int, block: int = BLOCK) -> Lists:
+    blocks, dtype = max(1, -(-inner // block)), "float32" if matrix is None else matrix.dtype.name
     begin, index = np.zeros(rows * blocks + 1, np.int64), np.empty(bits.count, np.uint16)
     factors = None if matrix is None else np.empty(bits.count, dtype)
     sizes = (*bits.words.shape, blocks, address(bits.words))
@@ -112,7 +112,7 @@ def _lists(name: str, bits: Bits, matrix: Optional[Any], rows: int, inner: int) 
     at = index if factors is None else factors
     numbers = (*sizes, address(begin), address(index), weighted, address(at))
     for count in (True, False):
-        _kernel(name, dtype, count)(most_threads(), numbers, arrays)
+        _kernel(name, dtype, count, block)(most_threads(), numbers, arrays)
         if count:
             np.cumsum(begin, out=begin)
     if name == "by_columns":  # every beginning has moved on to its end
@@ -125,13 +125,13 @@ def _nothing(dtype: str) -> Any:
     return np.zeros((1, 1), dtype)
 
 
-def recipe(name: str, dtype: str, count: bool) -> KernelRecipe:
+def recipe(name: str, dtype: str, count: bool, block: int = BLOCK) -> KernelRecipe:
     """The recipe of "by_rows" or "by_columns": the function that counts, or the one that lists."""
-    source = {"by_rows": BY_ROWS, "by_columns": BY_COLUMNS}[name].format(block=BLOCK, count=count)
+    source = {"by_rows": BY_ROWS, "by_columns": BY_COLUMNS}[name].format(block=block, count=count)
     before = BEFORE.format(digest=digest()) + 'whole, numbers = pointer_to("int64"), pointer_to("uint16")\n'
     return recipe_of_run(source, name, dtype, before=before)
 
 
 @lru_cache(maxsize=None)
-def _kernel(name: str, dtype: str, count: bool) -> Any:
-    return kernel_of(recipe(name, dtype, count), dtype)
+def _kernel(name: str, dtype: str, count: bool, block: int) -> Any:
+    return kernel_of(recipe(name, dtype, count, block), dtype)

@@ -55,12 +55,24 @@ class SpikeMaps:
         space = self.geometry.out[4 - len(self.shape) :]
         return np.moveaxis(flat.reshape(len(flat), *space, len(weight)), -1, 1)
 
+    @property
+    def relative_time(self) -> float:
+        """Time of ``convolved``, as a part of the dense convolution's."""
+        plan, filters = plan_of(self.geometry), self.weight_shape[0]
+        lists = _forward(self.geometry, plan, filters, self.bits.rate, self.values is None)
+        return lists / _dense(self.geometry, plan, filters)
+
+    @property
+    def relative_time_by_weight(self) -> float:
+        """Time of ``by_weight``, as a part of the dense gradient's."""
+        plan, filters = plan_of(self.geometry), self.weight_shape[0]
+        lists = _lists(self.geometry, plan, filters, self.bits.rate, self.values is None, BACKWARD)
+        return (lists + TAP * len(plan.place) * self.geometry.groups) / _dense(self.geometry, plan, filters)
+
     def by_weight(self, g: Any) -> Any:
         """The gradient by the weight from that by the convolution; None where a dense one is faster."""
         plan, filters = plan_of(self.geometry), self.weight_shape[0]
-        lists = _lists(self.geometry, plan, filters, self.bits.rate, self.values is None, BACKWARD)
-        lists += TAP * len(plan.place) * self.geometry.groups
-        if lists > COUNTED * _dense(self.geometry, plan, filters):
+        if self.relative_time_by_weight > COUNTED:
             return None
         from spikecore.kernels.sparse.convolution import by_weight
 

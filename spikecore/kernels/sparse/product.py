@@ -7,8 +7,9 @@ therefore always give the same bits.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ContextManager, List, Optional, Tuple
+from typing import Any, ContextManager, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -43,6 +44,10 @@ class SparseSpikes:
     def shape(self) -> Tuple[int, int]:
         """Rows and columns."""
         return len(self.bits.words), self.bits.columns
+
+    def relative_time(self, outs: int) -> float:
+        """Time of ``times`` a matrix with so many columns, as a part of the dense product's."""
+        return relative_time(*self.shape, outs, self.bits.rate)
 
     def times(self, matrix: Any, start: Any = None) -> Any:
         """The product with a matrix (columns, outs), plus ``start`` (outs,), if given."""
@@ -91,6 +96,22 @@ def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spar
 def is_worth(multiplications: int) -> bool:
     """Whether so many multiplications are worth looking at the values: a check goes the way that the whole may go."""
     return multiplications * times_larger() >= LEAST
+
+
+@contextmanager
+def keeping(addresses: Iterable[int]) -> Iterator[None]:
+    """A block in which nobody reads the gradients by weights that begin at these addresses, where they are zero."""
+    before, _own.kept = getattr(_own, "kept", ()), frozenset(addresses)
+    try:
+        yield
+    finally:
+        _own.kept = before
+
+
+def keeps_zeros(weight: Any = None) -> bool:
+    """Whether nobody reads the gradient by a weight where it is zero; without a weight: whether this is so of any."""
+    kept = getattr(_own, "kept", ())
+    return bool(kept) and (weight is None or weight.ctypes.data in kept)
 
 
 def watched() -> ContextManager[List[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator, Tuple
 
 from spikecore.kernels.runtime.build import KernelRecipe
-from spikecore.kernels.sparse import bits, convolution, dots, feedback, gather, lists, packed, pruned
+from spikecore.kernels.sparse import bits, convolution, dots, feedback, gather, kept, kept_taps, lists, packed, pruned
 
 
 def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
@@ -18,9 +18,16 @@ def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
     for weighted in (False, True):
         kind = "graded spikes" if weighted else "spikes"
         yield f"products with {kind}", gather.recipe(dtype, weighted)
+        yield f"gradients by weights whose zeros are kept, from {kind}", kept.recipe(dtype, weighted)
         for name in ("convolve", "by_weight"):
             yield f"convolutions of {kind}", convolution.recipe(name, dtype, weighted)
+    for counts in (True, False):
+        yield (
+            "long lists of spikes" + (", counted" if counts else ""),
+            lists.recipe("by_columns", dtype, counts, kept.ROWS),
+        )
     yield "spikes on their way from a neuron to a Linear", packed.recipe(dtype)
     yield "gradients where they are read", dots.recipe(dtype)
     yield "dense recurrence of spikes", feedback.recipe(dtype)
     yield "products with pruned weights", pruned.recipe(dtype)
+    yield "gradients by filters whose zeros are kept", kept_taps.recipe(dtype)

@@ -126,6 +126,81 @@ def adder(width: int, weighted: bool) -> Any:
     return add
 
 
+def shifter(width: int) -> Any:
+    """A function that adds to ``width`` elements as many from each listed place of a panel, times a factor.
+
+    It takes the panel, the list of places (uint32), the factors, how many there are, and the elements. The sum stays in
+    registers, and is taken in the order of the list.
+    """
+
+    @intrinsic
+    def shift(context: Any, panel: Any, index: Any, factors: Any, count: Any, out: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            panel, index, factors, count, out = args
+            kind, long = signature.args[0], ir.IntType(64)
+            into = _vector(context, builder, out, kind, width)
+            begun, size = builder.load(into, align=_size(kind)), _size(kind)
+            before, body, after = builder.block, builder.append_basic_block("body"), builder.append_basic_block("after")
+            builder.cbranch(builder.icmp_signed(">", count, ir.Constant(long, 0)), body, after)
+            builder.position_at_end(body)
+            n, total = builder.phi(long), builder.phi(begun.type)
+            place = builder.gep(panel, [builder.zext(builder.load(builder.gep(index, [n])), long)])
+            row = builder.load(_vector(context, builder, place, kind, width), align=size)
+            lane = builder.insert_element(
+                ir.Constant(begun.type, ir.Undefined),
+                builder.load(builder.gep(factors, [n])),
+                ir.Constant(ir.IntType(32), 0),
+            )
+            every = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+            factor = builder.shuffle_vector(lane, ir.Constant(begun.type, ir.Undefined), every)
+            product = builder.fmul(row, factor, flags=("contract",))
+            more, following = builder.fadd(total, product, flags=("contract",)), builder.add(n, ir.Constant(long, 1))
+            for phi, first, later in ((n, ir.Constant(long, 0), following), (total, begun, more)):
+                phi.add_incoming(first, before)
+                phi.add_incoming(later, body)
+            builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+            builder.position_at_end(after)
+            result = builder.phi(begun.type)
+            result.add_incoming(begun, before)
+            result.add_incoming(more, body)
+            builder.store(result, into, align=size)
+            return context.get_dummy_value()
+
+        return types.void(panel, index, factors, count, out), generate
+
+    return shift
+
+
+SIDE = 8  # rows and columns of a square that is turned at once
+
+
+@intrinsic
+def turn(context: Any, given: Any, step: Any, out: Any, step_out: Any) -> Any:
+    """Write the transpose of a square of ``SIDE`` rows, which lie ``step`` and ``step_out`` elements apart."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        given, step, out, step_out = args
+        kind = signature.args[0]
+
+        def at(place: Any, distance: Any, n: int) -> Any:
+            begins = builder.gep(place, [builder.mul(distance, ir.Constant(ir.IntType(64), n))])
+            return _vector(context, builder, begins, kind, SIDE)
+
+        rows = [builder.load(at(given, step, n), align=_size(kind)) for n in range(SIDE)]
+        for apart in (4, 2, 1):  # blocks of this side change places across the diagonal
+            for n in (n for n in range(SIDE) if not n & apart):
+                upper = [c if not c & apart else SIDE + c - apart for c in range(SIDE)]
+                lower = [c + apart if not c & apart else SIDE + c for c in range(SIDE)]
+                masks = (ir.Constant(ir.VectorType(ir.IntType(32), SIDE), mask) for mask in (upper, lower))
+                a, b = rows[n], rows[n + apart]
+                rows[n], rows[n + apart] = (builder.shuffle_vector(a, b, mask) for mask in masks)
+        for n, row in enumerate(rows):
+            builder.store(row, at(out, step_out, n), align=_size(kind))
+        return context.get_dummy_value()
+
+    return types.void(given, types.int64, out, types.int64), generate
+
+
 def dotter(width: int) -> Any:
     """A function that adds to listed elements the dot products of a row with listed rows of a panel.
 
