@@ -133,7 +133,11 @@ def test_what_is_no_part_of_kernels_is_left_to_numba(line):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_with_spikes_are_not_left_to_numba(dtype):
     for _, recipe in ready.recipes(dtype):
-        assert f"@{recipe.name}(" in compiler.llvm_of(*recipe)
+        if "turn(" in recipe.text:  # squares of numbers that are turned: only products with pruned weights have them
+            with pytest.raises(compiler.Unspoken):
+                compiler.llvm_of(*recipe)
+        else:
+            assert f"@{recipe.name}(" in compiler.llvm_of(*recipe)
 
 
 def test_loops_are_left_and_begun_anew_and_kernels_end_early():
@@ -148,6 +152,10 @@ def test_loops_are_left_and_begun_anew_and_kernels_end_early():
     )
     early = recipe(*lines, "out[0] = F(n)", "if n > b:", "    return", "out[1] = F(n)")
     assert [tuple(run(early, pair)[:2]) for pair in ((4, 5), (6, 6))] == [(5, 5), (7, 0)]
+
+
+def test_several_names_for_one_value():
+    assert tuple(run(recipe("n = m = a + b", "m += 1", "out[0] = F(n)", "out[1] = F(m)"), (4, 5))[:2]) == (9, 10)
 
 
 def test_numbers_without_a_sign_move_zeros_in_and_short_ones_are_cut_off():

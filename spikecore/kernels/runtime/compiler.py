@@ -93,7 +93,7 @@ class _Kernel(Instructions):
         self.evaluate(node.value)
 
     def do_Assign(self, node: ast.Assign) -> None:
-        (target,) = node.targets
+        target = node.targets[0]
         if isinstance(target, ast.Tuple):
             if not isinstance(node.value, ast.Tuple) or len(node.value.elts) != len(target.elts):
                 raise Unspoken("a tuple")
@@ -101,7 +101,9 @@ class _Kernel(Instructions):
             for one, value in zip(target.elts, values):
                 self.assign(one, value)
         else:
-            self.assign(target, self.evaluate(node.value))
+            value = self.evaluate(node.value)
+            for target in node.targets:
+                self.assign(target, value)
 
     def do_AugAssign(self, node: ast.AugAssign) -> None:
         self.assign(node.target, self.operation(node.op, self.evaluate(node.target), self.evaluate(node.value)))
