@@ -25,6 +25,8 @@ class Pointer(NamedTuple):
 def pointer_to(dtype: str) -> Pointer:
     """A function that makes an address a pointer to elements of a type of NumPy's."""
     kinds = {"float32": "float", "float64": "double", "int64": INT, "uint64": WORD, "uint16": "i16", "uint8": "i8"}
+    if dtype not in kinds:
+        raise Unspoken(f"a row of {dtype}")
     return Pointer(f"{kinds[dtype]}*")
 
 
