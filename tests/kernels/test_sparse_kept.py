@@ -158,5 +158,8 @@ def test_only_a_pruned_weight_of_a_large_product_is_worth_it():
         assert near(kept.by_kept_weight(few, g, x), np.where(few != 0, g.T @ x, 0), "float32")
         assert kept.by_kept_weight(many, g, x) is None
         assert kept.by_kept_weight(few, g[:4], x[:4]) is None  # small
+        many[::65] = few[::65]  # the rows that are looked at first
+        assert sparse.sampled_rate(many) < 0.2
+        assert kept.by_kept_weight(many, g, x) is None
         assert kept.by_kept_weight(few, g.astype("float64"), x) is None
     assert kept.by_kept_weight(few, g, x) is None

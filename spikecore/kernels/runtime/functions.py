@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, NamedTuple
 from spikecore.kernels.runtime.instructions import BOOL, INT, WORD, Instructions, Operand, Unspoken
 
 LINE = 64  # bytes of a cache line, where panels and their rows begin
+SIDE = 8  # rows and columns of a square that is turned at once
 
 
 class Pointer(NamedTuple):
@@ -24,7 +25,8 @@ class Pointer(NamedTuple):
 
 def pointer_to(dtype: str) -> Pointer:
     """A function that makes an address a pointer to elements of a type of NumPy's."""
-    kinds = {"float32": "float", "float64": "double", "int64": INT, "uint64": WORD, "uint16": "i16", "uint8": "i8"}
+    whole = {"int64": INT, "uint64": WORD, "uint32": "i32", "uint16": "i16", "uint8": "i8"}
+    kinds = {"float32": "float", "float64": "double", **whole}
     if dtype not in kinds:
         raise Unspoken(f"a row of {dtype}")
     return Pointer(f"{kinds[dtype]}*")
@@ -149,11 +151,7 @@ def adder(width: int, weighted: bool) -> Callable[..., Operand]:
         to.lines.append(f"  {total} = phi {kind} [ zeroinitializer, %{before} ], [ {more}, %{body} ]")
         row = _listed(to, panel, index, Operand(n, INT), width)[1]
         if weighted:
-            place = to.value(f"getelementptr inbounds {to.real}, ptr {factors.text}, i64 {n}", "").text
-            factor = to.load(Operand(place, to.real))
-            lane = to.value(f"insertelement {kind} poison, {to.real} {factor.text}, i32 0", kind)
-            same = f"shufflevector {kind} {lane.text}, {kind} poison, <{width} x i32> zeroinitializer"
-            row = to.value(f"fmul contract {kind} {row.text}, {to.value(same, kind).text}", kind)
+            row = _times(to, row, factors, n, width)
         to.lines.append(f"  {more} = fadd contract {kind} {total}, {row.text}")
         to.lines.append(f"  {following} = add i64 {n}, 1")
         to.branch(to.value(f"icmp slt i64 {following}, {count.text}", BOOL), body, after)
@@ -164,6 +162,65 @@ def adder(width: int, weighted: bool) -> Callable[..., Operand]:
         return count
 
     return add
+
+
+def shifter(width: int) -> Callable[..., Operand]:
+    """A function that adds to some elements those from listed places of a panel, times factors: see there, too."""
+
+    def shift(
+        to: Instructions, panel: Operand, index: Operand, factors: Operand, count: Operand, out: Operand
+    ) -> Operand:
+        kind, begun, before = f"<{width} x {to.real}>", _vector(to, out, width).text, to.block
+        body, after = to.labels("body", "after")
+        n, total, more, following = to.fresh(), to.fresh(), to.fresh(), to.fresh()
+        to.branch(to.value(f"icmp sgt i64 {count.text}, 0", BOOL), body, after)
+        to.begin(body)
+        to.lines.append(f"  {n} = phi i64 [ 0, %{before} ], [ {following}, %{body} ]")
+        to.lines.append(f"  {total} = phi {kind} [ {begun}, %{before} ], [ {more}, %{body} ]")
+        listed = to.value(f"getelementptr inbounds i32, ptr {index.text}, i64 {n}", "").text
+        begins = to.load(Operand(listed, "i32")).text
+        place = to.value(f"getelementptr inbounds {to.real}, ptr {panel.text}, i64 {begins}", panel.kind)
+        row = _times(to, _vector(to, place, width), factors, n, width)
+        to.lines.append(f"  {more} = fadd contract {kind} {total}, {row.text}")
+        to.lines.append(f"  {following} = add i64 {n}, 1")
+        to.branch(to.value(f"icmp slt i64 {following}, {count.text}", BOOL), body, after)
+        to.begin(after)
+        result = to.value(f"phi {kind} [ {begun}, %{before} ], [ {more}, %{body} ]", kind)
+        to.lines.append(f"  store {kind} {result.text}, ptr {out.text}, align {_size(to)}")
+        return count
+
+    return shift
+
+
+def _times(to: Instructions, row: Operand, factors: Operand, n: str, width: int) -> Operand:
+    """A vector times the n-th factor."""
+    place = to.value(f"getelementptr inbounds {to.real}, ptr {factors.text}, i64 {n}", "").text
+    factor = to.load(Operand(place, to.real))
+    lane = to.value(f"insertelement {row.kind} poison, {to.real} {factor.text}, i32 0", row.kind)
+    same = f"shufflevector {row.kind} {lane.text}, {row.kind} poison, <{width} x i32> zeroinitializer"
+    return to.value(f"fmul contract {row.kind} {row.text}, {to.value(same, row.kind).text}", row.kind)
+
+
+def _turn(to: Instructions, given: Operand, step: Operand, out: Operand, step_out: Operand) -> Operand:
+    """Write the transpose of a square of eight rows, which lie ``step`` and ``step_out`` elements apart."""
+
+    def at(place: Operand, distance: Operand, n: int) -> Operand:
+        begins = to.value(f"mul i64 {distance.text}, {n}", INT).text
+        return to.value(f"getelementptr inbounds {to.real}, ptr {place.text}, i64 {begins}", place.kind)
+
+    rows = [_vector(to, at(given, step, n), SIDE) for n in range(SIDE)]
+    for apart in (4, 2, 1):  # blocks of this side change places across the diagonal
+        for n in (n for n in range(SIDE) if not n & apart):
+            a, b = rows[n], rows[n + apart]
+            for row, lanes in (
+                (n, [c if not c & apart else SIDE + c - apart for c in range(SIDE)]),
+                (n + apart, [c + apart if not c & apart else SIDE + c for c in range(SIDE)]),
+            ):
+                mask = f"<{SIDE} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
+                rows[row] = to.value(f"shufflevector {a.kind} {a.text}, {a.kind} {b.text}, {mask}", a.kind)
+    for n, one in enumerate(rows):
+        to.lines.append(f"  store {one.kind} {one.text}, ptr {at(out, step_out, n).text}, align {_size(to)}")
+    return step
 
 
 def dotter(width: int) -> Callable[..., Operand]:
@@ -207,6 +264,7 @@ FUNCTIONS: Dict[str, Callable[..., Operand]] = {
     "spread": _spread,
     "ones": _ones,
     "lowest": _lowest,
+    "turn": _turn,
 }
 #: Functions of constants that make such a function, as modules of kernels name them.
-MAKERS: Dict[str, Callable[..., Any]] = {"pointer_to": pointer_to, "adder": adder, "dotter": dotter}
+MAKERS: Dict[str, Callable[..., Any]] = {"pointer_to": pointer_to, "adder": adder, "dotter": dotter, "shifter": shifter}

@@ -14,7 +14,11 @@ import struct
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 INT, WORD, BOOL, NOTHING = "i64", "u64", "i1", "void"  # 64 bits with a sign and without
-SHORT = "i16", "i8"  # whole numbers without a sign that are shorter in memory, and INT where one computes with them
+SHORT = (
+    "i32",
+    "i16",
+    "i8",
+)  # whole numbers without a sign that are shorter in memory, and INT where one computes with them
 REORDERED = "reassoc nsz contract "  # flags of sums that may be taken in any order
 ARITHMETIC: Dict[type, Tuple[str, str]] = {  # of whole numbers, and of floats
     ast.Add: ("add", "fadd"),

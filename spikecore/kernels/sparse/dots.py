@@ -21,7 +21,7 @@ from spikecore.kernels.sparse.words import TURN, digest
 WIDTH, LINES = 128, 16  # columns of a panel; rows of the left operand that are copied at once
 
 BEFORE = """
-from spikecore.kernels.sparse.vectors import SIDE, dotter, turn  # {digest}
+from spikecore.kernels.sparse.vectors import dotter, turn  # {digest}
 
 BLOCK, WIDTH, LINES, numbers, words = {block}, {width}, {lines}, pointer_to("uint16"), pointer_to("int64")
 dot = dotter({width})

@@ -24,7 +24,7 @@ COMPARED = 0.25  # a weight with fewer entries is taken as pruned in a check
 SPIKE, LIST, ELEMENT = 0.42, 20.0, 0.6
 
 BEFORE = """
-from spikecore.kernels.sparse.vectors import SIDE, turn  # {digest}
+from spikecore.kernels.sparse.vectors import turn  # {digest}
 
 numbers, whole = pointer_to("uint16"), pointer_to("int64")
 {turn}"""
@@ -87,16 +87,22 @@ def by_kept_weight(weight: Any, g: Any, x: Any = None, spikes: Any = None) -> An
     if not sparse.is_worth(rows * weight.size) or not (weight.flags.aligned and g.flags.aligned):
         return None
     other = 1.0 if spikes is None else sparse.relative_time(rows, inner, outs, spikes.bits.rate, transposed=True)
-    rate, compared = sparse.sampled_rate(weight), times_larger() != 1.0
-    by_lists = spikes is not None and g.strides[1] == g.itemsize
-    way, time = _fastest(rows, inner, outs, rate, spikes.bits.rate if by_lists else None)
-    if rate >= COMPARED if compared else time > sparse.COUNTED * min(1.0, other):
+    firing = spikes.bits.rate if spikes is not None and g.strides[1] == g.itemsize else None
+    most = sparse.COUNTED * min(1.0, other)
+
+    def fits(rate: float) -> bool:
+        return rate < COMPARED if times_larger() != 1.0 else _fastest(rows, inner, outs, rate, firing)[1] <= most
+
+    if not fits(sparse.sampled_rate(weight)):
         return None
     from spikecore.kernels.sparse.bits import pack
     from spikecore.kernels.sparse.dots import dots
     from spikecore.kernels.sparse.lists import by_columns, by_rows
 
-    lists = by_rows(pack(weight))
+    bits = pack(weight)
+    if not fits(bits.rate):  # a few entries were looked at, which may be others than most
+        return None
+    lists, (way, _) = by_rows(bits), _fastest(rows, inner, outs, bits.rate, firing)
     if way == "dots":
         return dots(lists, g.T, (spikes.dense(dtype) if x is None else x).T)
     return _gathered(lists, by_columns(spikes.bits, spikes.values, ROWS), g, weight.shape)

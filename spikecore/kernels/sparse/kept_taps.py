@@ -31,7 +31,7 @@ TOGETHER, MOST = 4096, 1 << 16  # positions of a panel, about, and at most
 AT_ONCE = 16  # filters whose gradients are laid out
 
 BEFORE = """
-from spikecore.kernels.sparse.vectors import SIDE, lowest, turn  # {digest}
+from spikecore.kernels.sparse.vectors import lowest, turn  # {digest}
 
 numbers, whole, words, one = pointer_to("uint16"), pointer_to("int64"), pointer_to("uint64"), np.uint64(1)
 {turn}{laying}"""

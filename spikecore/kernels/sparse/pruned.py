@@ -44,7 +44,7 @@ def lay_out(memory, by_channel, apart, panel, plane, channels, lines, first, las
             square(memory + at * SIZE, apart, by_channel, panel + place * SIZE, plane, 1, count, channels)
 """
 BEFORE = """
-from spikecore.kernels.sparse.vectors import SIDE, shifter, turn  # {digest}
+from spikecore.kernels.sparse.vectors import shifter, turn  # {digest}
 
 WIDE, whole, places = {wide}, pointer_to("int64"), pointer_to("uint32")
 shift = shifter({wide})

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from spikecore.kernels.sparse.words import LINE, WORD
+from spikecore.kernels.sparse.words import LINE, SIDE, WORD
 
 
 def _vector(context: Any, builder: Any, pointer: Any, kind: Any, width: int) -> Any:
@@ -169,9 +169,6 @@ def shifter(width: int) -> Any:
         return types.void(panel, index, factors, count, out), generate
 
     return shift
-
-
-SIDE = 8  # rows and columns of a square that is turned at once
 
 
 @intrinsic

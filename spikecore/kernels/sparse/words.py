@@ -8,6 +8,7 @@ from functools import lru_cache
 
 WORD = 64  # bits of a word, elements of the longest vector
 WIDE = 32  # positions at once, registers for their sums, see pruned.py
+SIDE = 8  # rows and columns of a square that is turned at once
 LINE = 64  # bytes of a cache line, where panels and their rows begin
 
 #: Code that adds listed rows of a panel of 16, 32, 48 or 64 columns, see ``adder`` in ``vectors.py``.
@@ -29,11 +30,12 @@ def add(width, panel, index, by, count, start, out):
 
 #: Code that writes the transpose of a matrix, whose rows and columns are any number of elements apart.
 TURN = """
+SIDE = 8
 
 @njit(error_model="numpy", forceinline=True)
 def square(given, step, across, out, step_out, across_out, rows, columns):
     # out[c step_out + r across_out] = given[r step + c across]
-    whole_rows = whole_columns = 0
+    whole_rows, whole_columns = 0, 0
     if across == 1 and across_out == 1:
         whole_rows, whole_columns = rows // SIDE * SIDE, columns // SIDE * SIDE
         for r in range(0, whole_rows, SIDE):
