@@ -75,13 +75,16 @@ class Decided:
 
     def sums(self, out: Any, targets: Any, lengths: Any = None) -> Sums:
         """The sums over a batch from which the measure is computed; those of several batches can be added."""
-        arrays, count = self.asked(out, targets, lengths)
-        return count(*map(engine_of(arrays[0]).to_numpy, arrays))  # type: ignore[no-any-return]
+        engine = engine_of(self.loss.read(out))  # of the torch engine, making one takes a tenth of a small step
+        arrays, count = self.asked(out, targets, lengths, engine)
+        return count(*map(engine.to_numpy, arrays))  # type: ignore[no-any-return]
 
-    def asked(self, out: Any, targets: Any, lengths: Any = None) -> Tuple[Sequence[Any], Callable[..., Any]]:
-        """Arrays of the engine, and the function that makes ``sums`` of their values on the host."""
+    def asked(
+        self, out: Any, targets: Any, lengths: Any = None, engine: Any = None
+    ) -> Tuple[Sequence[Any], Callable[..., Any]]:
+        """Arrays of the engine, that of ``out`` if None, and the function that makes ``sums`` of their host values."""
         values = self.loss.read(out)
-        engine = engine_of(values)
+        engine = engine or engine_of(values)
         values = as_numbers(engine, values)
         scores = self.loss.scores(engine, values, lengths)
         arrays = [self.loss.compared(engine, scores), targets_on(engine, targets)]
