@@ -33,9 +33,10 @@ LONG = tuple(
     f"tests/{name}.py"
     for name in (
         "kernels/test_narrow kernels/test_kernels kernels/test_triton kernels/test_sparse_backward kernels/test_store "
-        "verification/test_verify training/test_parallel nn/test_modules nn/test_every_neuron bench/test_bench "
-        "docs/test_docs cli/test_cli cli/test_files cli/test_sweep eventprop/test_gradient engines/test_memory_budget "
-        "conformance/test_neurons conformance/test_executors zoo/test_zoo"
+        "verification/test_verify training/test_parallel training/test_parallel_fsdp engines/test_cuda_rig "
+        "nn/test_modules nn/test_every_neuron bench/test_bench docs/test_docs docs/test_tutorials cli/test_parallel "
+        "cli/test_cli cli/test_files cli/test_sweep cli/test_interrupt eventprop/test_gradient "
+        "engines/test_memory_budget conformance/test_neurons conformance/test_executors zoo/test_zoo"
     ).split()
 )
 

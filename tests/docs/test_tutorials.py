@@ -162,24 +162,28 @@ def test_numbers_are_no_difference():
     assert masked("[1. 2.\n 3.]") != masked("[1. 2. 3.]")
 
 
-WRONG = {
-    "an error": ("# %%\nx = 1\n# %%\nx / 0", r"any\.py, cell 2: ZeroDivisionError: division by zero\n"),
-    "a warning": ("# %%\nimport warnings\nwarnings.warn('oh')", r"cell 1 wrote to stderr .*\nUserWarning: oh"),
-    "no description": ("# %%\nimport matplotlib.pyplot as plt\nplt.plot([1]);", r"cell 1 draws a picture: say what"),
-    "two pictures": (
-        '# %% alt="a"\nimport matplotlib.pyplot as plt\nplt.figure()\nplt.plot([1])\nplt.figure()\nplt.plot([1]);',
-        r"cell 1 draws 2 pictures: one picture for each cell",
-    ),
-    "no end": ("# %%\nwhile True: pass", r"any\.py: did not end within 6 s"),
+WRONG = {  # a word of a cell, what is done to the executed cell, and the message
+    "a warning": ("warn", lambda cell: cell.metadata.tags.clear(), r" wrote to stderr .*\nUserWarning: as you see"),
+    "no description": ("ax.plot", lambda cell: cell.metadata.update(alt=""), " draws a picture: say what it shows"),
+    "two pictures": ("ax.plot", lambda cell: cell.outputs.append(cell.outputs[-1]), " draws 2 pictures: one picture"),
 }
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_what_is_wrong_fails_the_build(fault, tmp_path, monkeypatch):
-    text, message = WRONG[fault]
-    monkeypatch.setattr(execute, "PATIENCE", 6 if fault == "no end" else 60)
-    with pytest.raises(execute.TutorialError, match=message):
-        built(tmp_path, text)
+def test_what_a_cell_may_not_show(made, fault):
+    word, change, message = WRONG[fault]
+    _, notebook = copy.deepcopy(made[1])
+    execute.check(notebook, "any.py")
+    number, cell = next((n, c) for n, c in enumerate(notebook.cells, start=1) if word in c.source)
+    change(cell)
+    with pytest.raises(execute.TutorialError, match=rf"any\.py, cell {number}{message}"):
+        execute.check(notebook, "any.py")
+
+
+def test_a_tutorial_that_does_not_end_fails_the_build(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "PATIENCE", 4)
+    with pytest.raises(execute.TutorialError, match=r"any\.py: did not end within 4 s"):
+        built(tmp_path, "# %%\nimport time\ntime.sleep(60)")
     assert [path.name for path in tmp_path.iterdir()] == ["any.py"]  # nothing is written
 
 
@@ -210,9 +214,15 @@ def test_a_tutorial_that_takes_too_long_fails_the_build(tmp_path, monkeypatch):
 
 
 def test_all_failures_are_reported_at_once_and_what_is_sound_is_written(tmp_path):
-    pages = [tmp_path / "one.py", tmp_path / "sound.py", tmp_path / "two.py"]
-    for page in pages:
-        page.write_text("# %%\n1 / 1" if page.stem == "sound" else "# %%\n1 / 0", encoding="utf-8")
-    with pytest.raises(execute.TutorialError, match=r"(?s)one\.py, cell 1: .*two\.py, cell 1: "):
-        tutorials.build(pages)
-    assert [page.stem for page in tmp_path.glob("*.md")] == ["sound"]
+    pages = {
+        "one": "# %%\nx = 1\n# %%\nx / 0",
+        "sound": "# %%\n1 / 1",
+        "two": "# %%\nimport warnings\nwarnings.warn('oh')",
+    }
+    for name, text in pages.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    first = r"one\.py, cell 2: ZeroDivisionError: division by zero\n"
+    second = r"two\.py, cell 1 wrote to stderr .*\nUserWarning: oh"
+    with pytest.raises(execute.TutorialError, match=f"(?s){first}.*{second}"):
+        tutorials.build([tmp_path / f"{name}.py" for name in pages])
+    assert {path.stem for path in tmp_path.iterdir() if path.suffix in (".md", ".ipynb")} == {"sound"}

@@ -244,12 +244,12 @@ class Net(torch.nn.Module):
 
 
 def modules_trained(kind, rank=None, wrap=torch.nn.parallel.DistributedDataParallel):
-    """Weights after 20 steps of Adam; ``rank``: of two that share each batch, by what ``wrap`` makes of the network."""
+    """Weights after 8 steps of Adam; ``rank``: of two that share each batch, by what ``wrap`` makes of the network."""
     torch.manual_seed(0)
     net = Net(modules()[kind]).double()
     run = net if rank is None else wrap(net)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    for i in range(20):
+    for i in range(8):
         first = 20 * (i % 4)
         start, stop = (first, first + 20) if rank is None else (first + 10 * rank, first + 10 * rank + 10)
         scores = run(torch.as_tensor(X[start:stop]), start)
