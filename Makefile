@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test core rooms test-jax slow orders mutants faults hosts peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
+.PHONY: help demo test core rooms test-jax slow orders mutants faults hosts hosts-long peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,10 +70,13 @@ mutants: .venv/extras-test  ## 60 small mistakes in neurons, rules, kernels and 
 faults: .venv/extras-test  ## kill one of four processes that train together, 50 times
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/cli/test_parallel_faults.py
 
-# Root, ip, tc and PostgreSQL; what is missing is skipped with its reason. psycopg speaks to PostgreSQL.
-hosts: .venv/extras-test  ## train and search on hosts made of network namespaces; cut links, kill hosts and databases
+# Root, ip, tc, PostgreSQL and SLURM; what is missing is skipped with its reason. psycopg speaks to PostgreSQL.
+hosts: .venv/extras-test  ## train and search on hosts made of network namespaces; cut links, kill hosts and databases, SLURM
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'psycopg[binary]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/hosts
+
+hosts-long: .venv/extras-test  ## each fault of hosts and links 20 times
+	FAULTS=20 OMP_NUM_THREADS=1 timeout 5h $(BIN)/python -m pytest -s -m slow tests/hosts/test_training_hosts.py
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
 	$(PYTEST) tests/core/test_against_snntorch.py tests/core/test_against_spikingjelly.py tests/nir/test_peers.py \

@@ -1,8 +1,8 @@
 """The command line: ``spikecore`` and its commands, and how each of them ends.
 
 The commands are in files of their own, by what they do: ``command_file.py`` (init, config), ``command_train.py``
-(train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_check.py`` (verify, check), ``command_export.py``
-(export), ``command_zoo.py`` (zoo), ``command_machine.py`` (engines, warm, bench).
+(train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_submit.py`` (submit), ``command_check.py`` (verify,
+check), ``command_export.py`` (export), ``command_zoo.py`` (zoo), ``command_machine.py`` (engines, warm, bench).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ try:
             command_export,
             command_file,
             command_machine,
+            command_submit,
             command_sweep,
             command_train,
             command_zoo,
@@ -64,6 +65,7 @@ COMMANDS: Tuple[Any, ...] = (  # in the order in which a user needs them
     command_check.verify,
     command_train.plot,
     command_sweep.sweep,
+    command_submit.submit,
     command_export.export,
     command_file.config,
     command_check.check,

@@ -39,6 +39,7 @@ LONG = {
         "samples, their order, and who loads them, as torch's DataLoader has it",
     ),
     "cli/command_machine.py: bench": (12, OPTIONS),
+    "cli/command_submit.py: submit": (13, OPTIONS),
     "cli/command_sweep.py: sweep": (13, OPTIONS),
     "cli/command_sweep.py: _prepared": (11, OPTIONS),
 }

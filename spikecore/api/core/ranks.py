@@ -32,10 +32,12 @@ class Ranks:
     Attributes:
         rank: number of this process, from 0.
         size: number of processes.
+        narrow: whether gradients are sent in bfloat16.
     """
 
     rank: int = 0
     size: int = 1
+    narrow: bool = False
 
     def part(self, count: int) -> slice:
         """The samples of a batch of ``count`` that this rank takes: a range, for all ranks of the same length or one

@@ -19,10 +19,11 @@ class Compute(Concise, Checked):
 
     Args:
         parallel: "data", the default: in a process group of torch.distributed each process takes its part of every
-            batch (docs/parallel.md). Without a group, this process trains alone. "fsdp": like "data", but each process
-            keeps only its part of weights, gradients and moments. It gathers a layer's weights when it computes this
-            layer. Until the next ``fit``, all processes must make the same calls of the model. "none": this process
-            trains alone in any case.
+            batch (docs/parallel.md). Without a group, this process trains alone. "data-bf16": the same, but gradients
+            are sent in bfloat16, for slow links: half the bytes of float32, rounded to 8 bits. "fsdp": like "data", but
+            each process keeps only its part of weights, gradients and moments. It gathers a layer's weights when it
+            computes this layer. Until the next ``fit``, all processes must make the same calls of the model. "none":
+            this process trains alone in any case.
         memory: most memory of a training step, e.g. "512MB", "8GB", or a number of bytes; None, the default: no limit.
             It counts weights, gradients, the optimiser's slots, the batch and all intermediate arrays, not the program
             and the data set. The peak is computed from shapes before the first step. If it is too high, layers or steps

@@ -12,7 +12,7 @@ from spikecore.api.core.extras import Processes, extra
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.ranks import RankError, Ranks, launched
 
-Parallel = Literal["data", "fsdp", "none"]
+Parallel = Literal["data", "data-bf16", "fsdp", "none"]
 
 
 def ranks_for(engine: Any, parallel: str) -> Ranks:
@@ -20,7 +20,7 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
 
     Args:
         engine: the engine.
-        parallel: "data" or "fsdp", or "none" for this process alone.
+        parallel: "data", "data-bf16" or "fsdp", or "none" for this process alone.
 
     Raises:
         ValueError: ``parallel`` is something else.
@@ -32,6 +32,7 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
         return Ranks()
     processes = extra(engine, Processes)
     ranks = processes.ranks()
+    ranks.narrow = parallel == "data-bf16"
     started = launched()
     if ranks.size == 1 and started is not None:
         variable, count = started

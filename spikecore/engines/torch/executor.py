@@ -74,7 +74,7 @@ class TorchExecutor(NetworkExecutor):
 
     def _reduced(self, weights: List[Any]) -> Optional[Reduction]:
         """The function that sums the gradients of weights over all ranks, behind the backward pass."""
-        return Reduction(weights)
+        return Reduction(weights, self.ranks.narrow)
 
     @property
     def keeping(self) -> Set[str]:

@@ -119,9 +119,11 @@ class Reduction:
 
     Args:
         weights: leaves of autograd.
+        narrow: whether a bucket is sent, and summed, in bfloat16, as torch's ``bf16_compress_hook`` does for DDP.
     """
 
-    def __init__(self, weights: Sequence[Any]) -> None:
+    def __init__(self, weights: Sequence[Any], narrow: bool = False) -> None:
+        self.narrow = narrow
         self.buckets = _buckets([x for x in reversed(list(weights)) if x.requires_grad])
         self.place = {id(x): i for i, bucket in enumerate(self.buckets) for x in bucket}
         self.expecting = False
@@ -159,6 +161,7 @@ class Reduction:
         weights = self.buckets[len(self.under_way)]
         grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in weights]
         both = torch.cat([g.reshape(-1) for g in grads])
+        both = both.to(torch.bfloat16) if self.narrow else both
         self.under_way.append((both, dist.all_reduce(both, async_op=True)))
 
     @collective
@@ -168,7 +171,7 @@ class Reduction:
             self._begin()
         for weights, (both, work) in zip(self.buckets, self.under_way):
             work.wait()
-            for x, g in zip(weights, both.split([x.numel() for x in weights])):
+            for x, g in zip(weights, both.to(weights[0].dtype).split([x.numel() for x in weights])):
                 x.grad = g.view_as(x)
         self.forget()
 
