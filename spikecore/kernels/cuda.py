@@ -74,6 +74,7 @@ class CudaC(Target):
         "fixed": "const {kind} {name} = {value};",
         "variable": "F {name} = {value};",
         "assign": "{name} = {value};",
+        "first_gate": "const long long first = i + i / step_gate * {others} * step_gate;",
         "store": "{array}[{at}] = {stored}({value});",
         "forwards": '_Pragma("unroll {unroll}") for (long long t = 0; t < steps; ++t) {{',
         "backwards": '_Pragma("unroll {unroll}") for (long long t = steps - 1; t >= 0; --t) {{',
@@ -141,8 +142,11 @@ class SequenceCuda(OnDevice):
     def cast(self, a: Any, dtype: Any) -> Any:
         return a.astype(dtype, copy=False)
 
-    def multiply(self, a: Any, b: Any, out: Any) -> None:
-        self.library.matmul(a, b, out=out)
+    def multiply(self, a: Any, b: Any, out: Any, add: bool = False) -> None:
+        if add:
+            out += self.library.matmul(a, b)
+        else:
+            self.library.matmul(a, b, out=out)
 
     def clear(self, a: Any) -> None:
         a.fill(0)

@@ -50,8 +50,8 @@ class OnDevice(Kernels):
         """The same values in another type, "float64" or an array's."""
 
     @abstractmethod
-    def multiply(self, a: Any, b: Any, out: Any) -> None:
-        """Write the product of two matrices to ``out``."""
+    def multiply(self, a: Any, b: Any, out: Any, add: bool = False) -> None:
+        """Write the product of two matrices to ``out``, or add it there."""
 
     @abstractmethod
     def clear(self, a: Any) -> None:
@@ -81,7 +81,7 @@ class OnDevice(Kernels):
             self.without_first(rows[s]) if s in rows else self.empty(x, (steps, *shape), True) for s in step.recorded
         ]
         results = Results(self.empty(x, (steps, *shape), False), recorded, final, saved)
-        arrays = {**self.given(request), **named("init", states, map(self.packed, request.state))}
+        arrays = {**self.given(request, shape), **named("init", states, map(self.packed, request.state))}
         arrays.update({"out": results.outputs, **named("rec", step.recorded, recorded)})
         arrays.update({**named("fin", states, final), **named("kept", kept, saved)})
         self._run(forward_of(self, keep, request.constant), arrays, {"x": x}, steps)
@@ -98,7 +98,7 @@ class OnDevice(Kernels):
         first = [self.empty(x, shape, True) for _ in states]
         sums = [self.empty(x, shape, True) for _ in by]
         last = [self.packed(self.spread(self._placed(x, [0.0]), shape) if g is None else g) for g in upstream.final]
-        arrays = {**self.given(request), **named("c", states, last), **named("ginit", states, first)}
+        arrays = {**self.given(request, shape), **named("c", states, last), **named("ginit", states, first)}
         arrays.update({**named("kept", kept_states(self), upstream.saved), "gx": by_x, **named("gp", by, sums)})
         rows = {"x": x, "g": upstream.outputs, **named("r", step.recorded, upstream.recorded)}
         kernel = backward_of(self, wanted.inputs, by, request.constant, bool(wanted.window))
@@ -107,11 +107,11 @@ class OnDevice(Kernels):
         totals = (self.cast(reduced(self.cast(s, "float64"), tuple(p.shape)), p.dtype) for s, p in zip(sums, likes))
         return Gradients(by_x, first, dict(zip(wanted.params, totals)))
 
-    def given(self, request: Request) -> Dict[str, Any]:
-        """The parameters and constants of a run by their names in a kernel."""
+    def given(self, request: Request, shape: Tuple[int, ...]) -> Dict[str, Any]:
+        """The parameters and constants of a run of neurons of a shape, by their names in a kernel."""
         step = self.step
         params = zip(step.trace.params, (request.params[p] for p in step.params))
-        arrays = {f"p_{i}": self.packed(self.spread(a, request.shape) if i in step.rows else a) for i, a in params}
+        arrays = {f"p_{i}": self.packed(self.spread(a, shape) if i in step.rows else a) for i, a in params}
         return {**arrays, "constants": self._placed(request.inputs, step.constants)}
 
     def _placed(self, like: Any, values: Sequence[float]) -> Any:

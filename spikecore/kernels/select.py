@@ -115,10 +115,12 @@ def kernels_or_reason(
         hash(stepper)
     except TypeError as reason:
         return f"a field of {name} cannot be hashed ({reason}): kernels are found by the fields' values"
-    if any(tuple(s.shape) != neurons for s in state.values()):
-        return f"the states of {name} are not shaped like its input"
     # of a dense recurrence, kernels run the elementwise part
     elementwise, class_and_arguments = _recurrent(terms, stepper)
+    # of an LSTM, several inputs are a neuron's
+    neurons = tuple(next(iter(state.values())).shape) if state and hasattr(elementwise, "gates") else neurons
+    if any(tuple(s.shape) != neurons for s in state.values()):
+        return f"the states of {name} are not shaped like its input"
     if weight_shape and not elementwise:
         as_bits = _way_of_weight(shape, weight_shape) == AS_BITS
         in_kernel = SequenceNumba, readout.Multiply(weight_shape[0])
@@ -269,11 +271,15 @@ def _recurrent(terms: Terms, stepper: Any) -> Tuple[Any, Any]:
     """Of a neuron with a dense recurrence, the part without the product, and the kernels that run both (a class and its
     arguments); (None, None) for other neurons.
     """
-    if not (isinstance(stepper, Stepper) and stepper.recurs):
-        return None, None
-    from spikecore.kernels.recurrence import parts_of
+    if isinstance(stepper, Stepper) and stepper.recurs:
+        from spikecore.kernels.recurrence import parts_of
 
-    return parts_of(stepper, _kind(terms.target), terms.product)
+        return parts_of(stepper, _kind(terms.target), terms.product)
+    if "Numba" not in KINDS[terms.target]:
+        from spikecore.kernels.gated import gated_parts
+
+        return gated_parts(stepper, _kind(terms.target))
+    return None, None
 
 
 def _way_of_weight(shape: Tuple[int, ...], weight_shape: Tuple[int, ...]) -> str:

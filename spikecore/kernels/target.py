@@ -23,6 +23,7 @@ class Target:
     - ``fixed``: a value of a ``kind``, "float" or "bool", that does not change; ``variable``: the first value of one
       that passes from step to step; ``assign``: its next.
     - ``store``: an element written to memory, in the array's type.
+    - ``first_gate``: the place of a neuron's first gate in an array that has all gates of a sample behind each other.
     - ``forwards``, ``backwards``: the head of the loop over ``t``, to be unrolled ``unroll`` times, with lines that
       stand inside behind it; ``cut``: of a branch taken where truncated BPTT cuts. ``closing`` ends both, and the
       kernel.

@@ -73,6 +73,7 @@ class Triton(Target):
         **dict.fromkeys(  # what passes from step to step must keep its shape
             ("variable", "row_variable", "assign"), "{name} = tl.broadcast_to({value}, (BLOCK,))"
         ),
+        "first_gate": "first = i + i // step_gate * {others} * step_gate",
         "store": "tl.store({array} + {at}, {value}, mask)",
         "forwards": "for t in tl.range(steps, loop_unroll_factor={unroll}):",
         "backwards": "for back in tl.range(steps, loop_unroll_factor={unroll}):\nt = steps - 1 - back",
@@ -124,8 +125,11 @@ class SequenceTriton(OnDevice):
     def without_first(self, rows: Any) -> Any:
         return rows[1:].data  # autograd takes it for a tensor of its own, which may be edited, as a view may not
 
-    def multiply(self, a: Any, b: Any, out: Any) -> None:
-        torch.mm(a, b, out=out)
+    def multiply(self, a: Any, b: Any, out: Any, add: bool = False) -> None:
+        if add:
+            torch.addmm(out, a, b, out=out)
+        else:
+            torch.mm(a, b, out=out)
 
     def clear(self, a: Any) -> None:
         a.zero_()

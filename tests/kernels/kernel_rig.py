@@ -125,8 +125,8 @@ class Problem:
         self.params = {n: v if type(v) is float else v.copy() for n, v in flatten(self.tree).items()}
         x = random.normal(size=(1 if constant else steps, batch, *case.shape)) + 0.4
         self.x = rounded(self.layer.project(engine, self.tree, engine.asarray(x)), given)
-        shape = self.x.shape[1:]
         rest = self.layer.rest(engine, self.tree, self.x[0])
+        shape = next(iter(rest.values())).shape  # of an LSTM, the input has a part for each gate
         self.state = State({s: engine.asarray(rest[s] + 0.1 * random.normal(size=shape)) for s in self.layer.state})
         if still:
             self.x, self.state = 0.0 * self.x, map_leaves(np.zeros_like, self.state)

@@ -51,12 +51,13 @@ OPTIONS = {
 DENSE = [  # neurons with a dense recurrence, which have one kernel per step
     ("RLeaky", "plain"), ("RLeaky", "constant-window"), ("RLeaky-zero", "repeated-gradient"), ("RSynaptic", "window"),
     ("RSynaptic", "bfloat16"), ("Recurrent-ALIF", "float64"), ("Recurrent-unbiased", "constant"),
+    ("SLSTM", "constant-window"), ("SLSTM-none", "plain"),
 ]  # fmt: skip
-NAMES = [*(case.name for case in ELEMENTWISE), WORDS.name]
+NAMES = [*(case.name for case in ELEMENTWISE), WORDS.name, LIBRARY.name]
 SEVERAL = [
     "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
     "Leaky-multi_gaussian", "Leaky-triangular", "Leaky-SFS", "Synaptic-immediate", "Alpha-subtract", "Izhikevich",
-    "Recurrent", "Refractory", WORDS.name,
+    "Recurrent", "Refractory", WORDS.name, LIBRARY.name,
 ]  # fmt: skip
 QUICK = [*((name, "plain") for name in SEVERAL), *(("ALIF", option) for option in OPTIONS)]
 QUICK += [("Leaky-border", "at-threshold"), *DENSE]
@@ -64,7 +65,8 @@ SLOW = [
     (name, option)
     for name in (*NAMES, *recurrence_rig.CASES)
     for option in OPTIONS
-    if (name, option) not in QUICK and (name != WORDS.name or "16" not in option)  # rounding its rounding is a lottery
+    if (name, option) not in QUICK
+    and (name not in (WORDS.name, LIBRARY.name) or "16" not in option)  # rounding its rounding is a lottery
 ]
 
 

@@ -42,8 +42,8 @@ def recurrence_on_gpu():
     constants = (*(("neuron." + name, value) for name, value in CONSTANTS), ("connection.weight", None))
     neuron = sc.Recurrent(sc.Leaky(beta=0.9), sc.Linear(4, 4, bias=False))
     step = step_of(recurrence.elementwise_part(neuron), constants, (), (), "float32")
-    device = recurrence_gpu.on(recurrence_gpu.RecurrenceOnDevice(step, cuda.SequenceCuda))
-    return recurrence_gpu.forward_step(device).source + recurrence_gpu.backward_step(device, (), False).source
+    kernels = recurrence_gpu.RecurrenceOnDevice(step, cuda.SequenceCuda)
+    return recurrence_gpu.forward_step(kernels).source + recurrence_gpu.backward_step(kernels, (), False).source
 
 
 def on_gpu(target):

@@ -15,6 +15,7 @@ from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.torch import draws, operators
 from spikecore.kernels import select
+from tests.kernels import libdevice  # noqa: F401  # for what it puts in Triton
 
 select.KINDS["cpu"] = select.KINDS["cuda"]
 operators._array = torch.Tensor.detach  # Triton takes tensors as they are
@@ -33,9 +34,8 @@ def run(engine, beta, x):
     return made.outputs.detach(), made.recorded.mem.detach(), x.grad, beta.grad
 
 
-def run_recurrent(engine, x, window):
+def run_recurrent(layer, engine, x, window):
     """Outputs and gradients of a dense recurrence, by its input and each of its parameters."""
-    layer = sc.RLeaky(beta=sc.learn(0.8), linear_features=5, threshold=sc.learn(0.4))
     params = map_leaves(lambda a: engine.asarray(a).requires_grad_(), layer.init(Key((0,)), (5,)).params)
     x = x.detach().requires_grad_()
     made = layer.run(Pass(engine, record=True, window=window), params, Tree(), None, x)
@@ -66,11 +66,15 @@ if __name__ == "__main__":
     assert fused[0].sum() > 0
     assert all(torch.equal(a, b) for a, b in zip(fused[:3], loop[:3]))
     assert torch.allclose(fused[3], loop[3], rtol=1e-5)
-    for window in (None, 3):
-        fused, loop = (run_recurrent(sc.get_engine("torch", fused=f), x, window) for f in (True, False))
-        assert fused[0].sum() > 0
-        assert len(fused) == 7
-        assert all(torch.allclose(a, b, rtol=1e-5) for a, b in zip(fused, loop))
+    for layer in (
+        sc.RLeaky(beta=sc.learn(0.8), linear_features=5, threshold=sc.learn(0.4)),
+        sc.SLSTM(input_size=5, hidden_size=4, threshold=sc.learn(0.1), reset_mechanism="subtract"),
+    ):
+        for window in (None, 3):
+            fused, loop = (run_recurrent(layer, sc.get_engine("torch", fused=f), x, window) for f in (True, False))
+            assert fused[0].sum() > 0
+            assert len(fused) >= 7
+            assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(fused, loop))
     made = made_of(sc.get_engine("torch", fused=True), beta, x.requires_grad_())
     made.recorded.mem.mul_(2.0)  # in the memory that the run backwards reads: it may be edited, and torch sees it
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -16,12 +16,15 @@ from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
 from spikecore.engines.torch import operators
 from spikecore.kernels import select, sequence_gpu, triton
+from tests.kernels import libdevice  # noqa: F401  # for what it puts in Triton
 
 FREE = {"empty", "empty_like", "empty_strided", "new_empty", "detach", "_unsafe_view"}
 NEURONS = {
     "Leaky": sc.Leaky(beta=0.9, threshold=0.5),
     "RLeaky": sc.RLeaky(beta=0.9, linear_features=6, threshold=0.5),
     "RSynaptic": sc.RSynaptic(alpha=0.8, beta=0.9, linear_features=6, threshold=0.5),
+    "SLSTM": sc.SLSTM(input_size=6, hidden_size=6, threshold=0.1),
+    "SLSTM subtract": sc.SLSTM(input_size=6, hidden_size=6, threshold=0.1, reset_mechanism="subtract"),
     "Recurrent ALIF": sc.Recurrent(sc.ALIF(beta=0.9, rho=0.9, threshold=0.5), sc.Linear(6, 6)),
 }
 

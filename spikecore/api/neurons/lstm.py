@@ -99,8 +99,13 @@ class SLSTM(_Gated):
         reset = self.reset(engine, params, state.mem)
         before = self.reset_before(params, state.mem, reset)
         gates, n = x + before @ engine.xp.permute_dims(params.weight_hh, (1, 0)), self.hidden_size
-        parts = tuple(gates[..., i * n : (i + 1) * n] for i in range(4))
-        syn, mem = self.gated(engine, params, state, parts, reset)
+        return self.behind(engine, params, state, tuple(gates[..., i * n : (i + 1) * n] for i in range(4)), reset)
+
+    def behind(
+        self, engine: Engine, params: Params, state: State, gates: Tuple[Any, ...], reset: Optional[Array]
+    ) -> Tuple[Any, State]:
+        """The rest of a step once the product is given; ``gates``: i, f, g, o, the others as for ``gated``."""
+        syn, mem = self.gated(engine, params, state, gates, reset)
         spikes, mem = self.fire(engine, params, mem)
         return spikes, State(syn=syn, mem=mem)
 

@@ -50,7 +50,8 @@ def run_back(
 ) -> List[Any]:
     """Gradients by the input if asked for, by the first states, and by the parameters numbered in ``by_params``."""
     request, count = _request(kernels, inputs, operands, steps), 1 + len(kernels.record)
-    shapes = kernels.out_shape(request.shape), *(request.shape for _ in kernels.record)
+    state = tuple(operands[0].shape) if kernels.states else ()
+    shapes = kernels.out_shape(request.shape), *(state for _ in kernels.record)
     g, *rest = (_over_time(g, (steps, *wide), inputs) for g, wide in zip(grads, shapes))
     final = [g if g is None else _array(g) for g in grads[count:]]
     wanted = Wanted(by_x, tuple(kernels.params[i] for i in by_params), window)
@@ -117,7 +118,8 @@ def _define() -> None:
     @scan.register_fake
     def _(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
         own, shape, like = of_number(kernels), tuple(inputs.shape[1:]), operands[0] if operands else inputs
-        shapes = [(steps, *shape)] * len(own.record) + [shape] * len(own.states)
+        state = tuple(operands[0].shape) if own.states else shape
+        shapes = [(steps, *state)] * len(own.record) + [state] * len(own.states)
         saved = own.saved_shapes(steps, shape) if keep else ()
         return [inputs.new_empty((steps, *own.out_shape(shape))), *(like.new_empty(s) for s in (*shapes, *saved))]
 
