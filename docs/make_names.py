@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pathlib
 import textwrap
+import warnings
 from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 DOCS = pathlib.Path(__file__).parent
@@ -116,7 +117,10 @@ def _names_in(root: pathlib.Path, path: pathlib.Path) -> Iterator[str]:
         names = [n for n, v in classes_and_functions.items() if str(v.__module__).startswith("snntorch")]
     else:
         kinds = (ast.FunctionDef, ast.ClassDef)
-        names = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in other people's docstrings
+            tree = ast.parse(path.read_text("utf-8"))
+        names = [node.name for node in tree.body if isinstance(node, kinds)]
     yield from (f"{module}.{name}" for name in names if not name.startswith("_"))
 
 

@@ -44,6 +44,7 @@ from spikecore.api.layers.count_pool import CountMaxPool1d as CountMaxPool1d
 from spikecore.api.layers.count_pool import CountMaxPool2d as CountMaxPool2d
 from spikecore.api.layers.delays import Delay as Delay
 from spikecore.api.layers.delays import DelayedLinear as DelayedLinear
+from spikecore.api.layers.drop_connect import DropConnect as DropConnect
 from spikecore.api.layers.joins import Add as Add
 from spikecore.api.layers.joins import Concat as Concat
 from spikecore.api.layers.joins import Multiply as Multiply
@@ -74,6 +75,7 @@ from spikecore.api.layers.spatial import Conv3d as Conv3d
 from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
 from spikecore.api.layers.spatial import MaxPool3d as MaxPool3d
+from spikecore.api.layers.standardized_weights import WeightStandardized as WeightStandardized
 from spikecore.api.layers.temporal_normalisation import BatchNormTT1d as BatchNormTT1d
 from spikecore.api.layers.temporal_normalisation import BatchNormTT2d as BatchNormTT2d
 from spikecore.api.layers.temporal_normalisation import TemporalEffectiveBatchNorm1d as TemporalEffectiveBatchNorm1d

@@ -123,6 +123,16 @@ def quantized(layer, p, x):
 
 
 ORACLES[sc.Quantized] = quantized
+
+
+def standardized(layer, p, x):
+    w = p["weight"].flatten(1)
+    w = (w - w.mean(1, keepdim=True)) / torch.sqrt(w.var(1, keepdim=True) * w.shape[1] + layer.eps)
+    w = (w * p["gain"][:, None] if layer.gain else w).reshape(p["weight"].shape)
+    return ORACLES[type(layer.layer)](layer.layer, {**p, "weight": w}, x)
+
+
+ORACLES[sc.WeightStandardized] = standardized
 LAYERS = [case for case in cases.LAYERS if type(case.layer) in ORACLES]
 
 
@@ -292,6 +302,20 @@ def test_dropout_gradient_is_its_mask(engine):
     mask = run(engine, layer, np.ones_like(x), train=True, key=key).outputs
     _, grads = differentiate(engine, layer, x, train=True, key=key, weigh=("outputs",))
     assert_close(grads.inputs, mask * cotangents(Tree(outputs=x)).outputs)
+
+
+def test_drop_connect_has_one_mask_per_sample_for_all_steps(engine):
+    layer, x, key = sc.DropConnect(sc.Linear(20, 30), p=0.3), np.eye(20)[:, None].repeat(8, 1), Key((7,), 100)
+    params = Tree(weight=np.ones((30, 20)), bias=np.zeros(30))
+    kept = run(engine, layer, x, params=params, train=True, key=key).outputs  # step t has column t of each mask
+    assert set(np.unique(kept)) == {0.0, 1.0}
+    assert abs((kept == 0).mean() - 0.3) < 0.03
+    assert len({mask.tobytes() for mask in np.moveaxis(kept, 1, 0)}) == 8, "every sample has its own mask"
+    later = run(engine, layer, x[:, 3:], params=params, train=True, key=Key((7,), 103)).outputs
+    np.testing.assert_array_equal(later, kept[:, 3:], "the mask belongs to the sample, not to the batch")
+    assert_close(run(engine, layer, x, params=params).outputs, np.full((20, 8, 30), 0.7), 1e-12)
+    with pytest.raises(ValueError, match="DropConnect: training without a random key"):
+        run(engine, layer, x, params=params, train=True)
 
 
 def test_dropout_layers_of_one_network_draw_differently(engine):

@@ -96,7 +96,7 @@ NEEDED = {  # what a class cannot do without
     "LinearLeaky": {"in_features": 4, "out_features": 3},
     "DelayedLinear": {"in_features": 4, "out_features": 3, "max_delay": 3},
     **dict.fromkeys(("RLeaky", "RSynaptic"), {"linear_features": 4}),
-    "Quantized": {"layer": LINEAR},
+    **dict.fromkeys(("Quantized", "WeightStandardized", "DropConnect"), {"layer": LINEAR}),
     "QuantizedNeuron": {"neuron": "Leaky"},
     "Recurrent": {"neuron": "Leaky", "connection": LINEAR},
     "Refractory": {"neuron": "Leaky"},

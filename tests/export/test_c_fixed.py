@@ -59,9 +59,10 @@ QUOTIENTS = "ILIF ILIF-delayed AvgPool2d-overlapping AvgPool1d LayerNorm LayerNo
 STATISTICS = "InstanceNorm1d InstanceNorm2d AdaptiveAvgPool1d Upsample-linear BatchNorm3d BatchNorm1d-length"
 UNFOLDED = "BatchNorm1d BatchNorm1d-plain BatchNorm2d ThresholdDependentBatchNorm1d ThresholdDependentBatchNorm2d"
 WIDE = "Izhikevich BalancedResonateAndFire TsodyksMarkram LIAF-membrane count-pool Delay-fractions Delay-gaussian"
+UNQUANTISED = "DropConnect WeightStandardized WeightStandardized-1d WeightStandardized-2d WeightStandardized-3d"
 #: Connections that ``quantize`` refuses.
 DELAYED = {case.name for case in CASES.values() if case.name.startswith("DelayedLinear")} | {"delays"}
-REFUSED = {name for line in (FUNCTIONS, QUOTIENTS, STATISTICS, UNFOLDED, WIDE) for name in line.split()}
+REFUSED = {name for line in (FUNCTIONS, QUOTIENTS, STATISTICS, UNFOLDED, WIDE, UNQUANTISED) for name in line.split()}
 
 
 def quantised(case):

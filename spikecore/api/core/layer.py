@@ -189,6 +189,8 @@ class Layer(Concise, Checked, abc.ABC):
 class Stateless(Layer):
     """A layer without state: it computes the whole sequence at once, as one big batch."""
 
+    drops: ClassVar[bool] = False  # whether training sets a share ``p`` to zero, by masks for whole sequences
+
     @property
     def once_prepared(self) -> Stateless:
         """The layer whose ``apply`` computes the same from the result of ``prepare``: this one; or, for a wrapper that

@@ -112,6 +112,7 @@ class Dropout(Stateless):
 
     p: float = 0.5
 
+    drops: ClassVar[bool] = True
     _told: ClassVar[Tuple[str, ...]] = ("p",)  # printed even with its default
 
     def __post_init__(self) -> None:

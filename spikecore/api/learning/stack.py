@@ -8,7 +8,6 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 from spikecore.api.core.layer import Layer, Stateless, computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree, at, leaves
 from spikecore.api.layers.containers import Container, walk
-from spikecore.api.layers.linear import Dropout
 from spikecore.api.learning.derivatives import arrays_of
 from spikecore.api.learning.synapses import CONNECTIONS
 from spikecore.api.neurons.recurrent import Recurrent, RLeaky, RSynaptic
@@ -139,7 +138,7 @@ def check_stepwise(network: Layer, buffers: Tree, engine: Any) -> None:
         raise ValueError(f"layer {where} has running statistics, which need whole sequences: train by BPTT")
     for path, layer in walk(network):
         where = f"layer {path} ({layer_name(layer)})"
-        if isinstance(layer, Dropout) and layer.p > 0:
+        if getattr(layer, "drops", False) and layer.p > 0:
             raise ValueError(
                 f"{where}: learning forward in time does not apply dropout; leave the layer out, or train by BPTT"
             )

@@ -11,7 +11,7 @@ from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.parameters import FixedArray, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
 from spikecore.api.core.words import Array
-from spikecore.api.layers.linear import Dropout, Linear
+from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv2d
 from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
@@ -80,7 +80,7 @@ class Recurrent(Stepper):
             raise TypeError(
                 f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
             )
-        if isinstance(self.connection, Dropout):
+        if self.connection.drops:
             raise ValueError(
                 f"Recurrent: connection={self.connection!r} would drop nothing: its masks are for whole sequences, "
                 "and a connection runs step by step. Take sc.Identity(), and put Dropout before or behind Recurrent"

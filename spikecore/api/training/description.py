@@ -27,6 +27,7 @@ from spikecore.api.layers import (
     containers,
     count_pool,
     delays,
+    drop_connect,
     joins,
     linear,
     merges,
@@ -35,6 +36,7 @@ from spikecore.api.layers import (
     resizing,
     sample_normalisation,
     spatial,
+    standardized_weights,
     temporal_normalisation,
     transposed,
 )
@@ -72,9 +74,9 @@ def _of_the_core() -> Dict[str, Type[Any]]:
         quantisers.Grid,
     )
     modules = (
-        adaptive_pooling, arrangement, attention, containers, count_pool, delays, initialisers, joins,
+        adaptive_pooling, arrangement, attention, containers, count_pool, delays, drop_connect, initialisers, joins,
         weight_initialisers, linear, merges, neurons, normalisation, optimizers, quant, quantisers, quantized,
-        resizing, sample_normalisation, spatial, surrogate, temporal_normalisation, transposed,
+        resizing, sample_normalisation, spatial, standardized_weights, surrogate, temporal_normalisation, transposed,
     )  # fmt: skip
     return {
         name: kind
