@@ -78,7 +78,7 @@ TOGETHER = """\
 
 @dataclass(frozen=True)
 class Job:
-    """What a job asks of SLURM; arguments as the options of ``submit`` have them."""
+    """The resources that a job asks SLURM for; arguments as the options of ``submit`` have them."""
 
     nodes: int
     time: str

@@ -43,7 +43,7 @@ from typing_extensions import Annotated
 
 from spikecore import Compute, EarlyStopping, Group, functional, learn, learn_tau, schedule, spikegen
 from spikecore.api.core.parameters import Learn
-from spikecore.api.functional.metrics import DECODED, NAMED, OWN, by_name
+from spikecore.api.functional.metrics import DECODED, NAMED, OWN
 from spikecore.api.functional.quant import state_quant
 from spikecore.api.functional.quantisers import Grid
 from spikecore.api.layers.containers import Listed
@@ -379,7 +379,7 @@ AnyMetric = tagged(
     {
         **{name: _by_name(name) for name in (*DECODED, "rate")},
         VOTE: _by_votes,
-        **{name: _metric(by_name(name)) for name in NAMED if name != "rate"},
+        **{name: _metric(getattr(functional, name)) for name in NAMED if name != "rate"},
     },
     default=OWN,
 )
