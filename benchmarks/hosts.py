@@ -65,7 +65,7 @@ def sent() -> int:
 
 
 def rank_measures(result: str) -> None:
-    """What a process of each host does; rank 0 writes what it has found into a file."""
+    """Measure, as the process of a host; rank 0 writes the figures into a file."""
     import torch
     import torch.distributed as dist
 
