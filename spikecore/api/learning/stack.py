@@ -138,7 +138,7 @@ def check_stepwise(network: Layer, buffers: Tree, engine: Any) -> None:
         raise ValueError(f"layer {where} has running statistics, which need whole sequences: train by BPTT")
     for path, layer in walk(network):
         where = f"layer {path} ({layer_name(layer)})"
-        if getattr(layer, "drops", False) and layer.p > 0:
+        if getattr(layer, "drops", False) and getattr(layer, "p", 0.0) > 0:
             raise ValueError(
                 f"{where}: learning forward in time does not apply dropout; leave the layer out, or train by BPTT"
             )
