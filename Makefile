@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test core rooms test-jax slow orders mutants faults hosts hosts-long peers gpu test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
+.PHONY: help demo test core rooms test-jax slow orders mutants faults hosts hosts-long peers gpu gpu-wheels test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,11 +83,15 @@ peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast
 	  tests/core/test_layers_normalisation.py tests/convert tests/docs/test_trainers.py tests/neurobench
 	$(BIN)/spikecore bench neurons tutorial5
 
-# With a CUDA device there may be no network, so that this takes $(PYTHON) as it is, and wheels in .whl/; a rehearsal on
-# the CPU takes .venv. STEPS="bandwidth amp" runs some steps.
-GPU = $(if $(REHEARSE),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gpu --rehearse,$(PYTHON) -m benchmarks.gpu)
-gpu: $(if $(REHEARSE),.venv/extras-test)  ## what needs a CUDA device, with a report in build/gpu; REHEARSE=1: on the CPU
-	$(GPU) $(STEPS)
+# With a CUDA device there may be no network, so that this takes $(PYTHON) as it is, and wheels in .whl/; so does a
+# rehearsal on the CPU where there are such wheels, and else .venv. STEPS="bandwidth amp" runs some steps.
+REHEARSES_IN_VENV = $(and $(REHEARSE),$(if $(wildcard .whl/*.whl),,yes))
+gpu: $(if $(REHEARSES_IN_VENV),.venv/extras-test)  ## what needs a CUDA device, with a report in build/gpu; REHEARSE=1: on the CPU
+	$(if $(REHEARSE),OMP_NUM_THREADS=1) $(if $(REHEARSES_IN_VENV),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu \
+	  $(if $(REHEARSE),--rehearse) $(STEPS)
+
+gpu-wheels: .venv/extras-test  ## build/spikecore-gpu.tar for a GPU machine without a network; PYTHONS="3.11 3.12": for these
+	$(BIN)/python -m benchmarks.gpu.archive build/spikecore-gpu.tar $(PYTHONS)
 
 # CPython 3.8, torch 2.0.1 and numpy 1.24 are what PopTorch ships with; torch brings several GB of CUDA libraries.
 PYTHON38 ?= python3.8

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import List, Set, Tuple
 
@@ -10,7 +12,7 @@ FOLDER = ".whl"
 
 
 def unpack(folder: Path, target: Path) -> Tuple[List[str], List[str]]:
-    """Unpack the wheels of a folder that fit this Python and system.
+    """Unpack the wheels of a folder that fit this Python and system, but for packages that are installed here.
 
     Args:
         folder: where the wheels are; it may be absent.
@@ -21,8 +23,10 @@ def unpack(folder: Path, target: Path) -> Tuple[List[str], List[str]]:
     """
     target.mkdir(parents=True, exist_ok=True)
     taken, left = [], []
-    fitting = _tags()
+    fitting, here = _tags(), {_plain(d.metadata["Name"]) for d in metadata.distributions() if d.metadata["Name"]}
     for wheel in sorted(folder.glob("*.whl")):
+        if _plain(wheel.name.partition("-")[0]) in here:
+            continue  # it goes with what else is here: NumPy with torch, say
         if fitting and not fitting & _tags_of(wheel.stem):
             left.append(f"{wheel.name}: made for another Python or system")
             continue
@@ -34,6 +38,11 @@ def unpack(folder: Path, target: Path) -> Tuple[List[str], List[str]]:
             continue
         taken.append(wheel.name)
     return taken, left
+
+
+def _plain(name: str) -> str:
+    """A package's name, as names are compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _tags() -> Set[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 
@@ -17,7 +18,7 @@ if os.name == "nt":
     pytest.skip("process groups as POSIX has them", allow_module_level=True)
 
 from benchmarks.gpu import __main__ as command  # noqa: E402
-from benchmarks.gpu import plan, report, runner, wheels  # noqa: E402
+from benchmarks.gpu import archive, plan, report, runner, wheels  # noqa: E402
 from benchmarks.gpu.record import Record  # noqa: E402
 from benchmarks.gpu.runner import Result  # noqa: E402
 
@@ -130,6 +131,16 @@ def test_the_report_names_the_card_and_shows_every_step(tmp_path):
     assert "- float16: nothing fires" in text
 
 
+def test_an_archive_has_the_tree_and_the_wheels(tmp_path):
+    (tmp_path / "some-1.0-py3-none-any.whl").write_text("a wheel")
+    archive.write(tmp_path / "all.tar", tmp_path)
+    with tarfile.open(tmp_path / "all.tar") as made:
+        names = set(made.getnames())
+    assert {f"spikecore/{name}" for name in ("Makefile", "benchmarks/gpu/plan.py", "spikecore/__init__.pyi")} <= names
+    assert "spikecore/.whl/some-1.0-py3-none-any.whl" in names
+    assert not any(name.startswith("spikecore/.venv") for name in names)
+
+
 def test_a_rehearsal_has_no_times_no_card_and_another_name(tmp_path):
     facts = {**CARD, "rehearsal": True, "card": None}
     paths = report.write(tmp_path, facts, RESULTS)
@@ -143,7 +154,8 @@ def test_a_rehearsal_has_no_times_no_card_and_another_name(tmp_path):
 
 
 def test_wheels_that_fit_are_unpacked_and_others_named(tmp_path):
-    for name in ("good-1.0-py3-none-any.whl", "other-1.0-cp27-cp27m-win32.whl"):
+    names = "good-1.0-py3-none-any.whl", "other-1.0-cp27-cp27m-win32.whl", "PyTest-0.1-py3-none-any.whl"  # installed
+    for name in names:
         with zipfile.ZipFile(tmp_path / name, "w") as wheel:
             wheel.writestr(f"{name.partition('-')[0]}.py", "x = 1\n")
     (tmp_path / "broken-1.0-py3-none-any.whl").write_text("no zip")

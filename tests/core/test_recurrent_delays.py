@@ -7,7 +7,6 @@ import pytest
 
 import spikecore as sc
 from spikecore.base import Key
-from tests.export.c_rig import assert_same, in_c, needs_compiler
 
 RNG = np.random.default_rng(0)
 X = (RNG.random((14, 4, 5)) < 0.5).astype("float32")
@@ -79,13 +78,6 @@ def test_streams_parts_and_files_are_the_sequence(tmp_path):
     again = sc.load(tmp_path / "loops.safetensors", engine="numpy")
     assert again.network == net.network
     np.testing.assert_array_equal(again(X).spikes, whole.spikes)
-
-
-@needs_compiler
-def test_c_gives_the_same(tmp_path):
-    nets = {"dense": model(), "each": model(connection=CONNECTIONS[1])}
-    for name, program in in_c(nets, tmp_path).items():
-        assert_same(program, nets[name], X, exact=False)
 
 
 def test_rounding_reaches_the_loop():

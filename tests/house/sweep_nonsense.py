@@ -115,7 +115,7 @@ ANNOTATIONS = {
     "Record": "record",
     **{name: "callable" for name in ("Encoder", "Schedule", "Reader")},
     "Callbacks": "callbacks",
-    **{"Plasticity": "model", "Connection": "layer"},
+    **{"Plasticity": "model", "Connection": "layer", "Union[Stateless, Delayed]": "layer"},
     "Mapping[str, Union[Entry, Sequence[Entry]]]": "mapping",
     "Initialiser": "initialiser",
     "Sequence[Group]": "groups",

@@ -89,6 +89,17 @@ def works(device: Any) -> bool:
     return True
 
 
+def has_doubles(device: Any) -> bool:
+    """Whether a device computes in float64; MPS and some XPUs do not. CPUs and CUDA do, and are not asked."""
+    if torch.device(device).type in ("cpu", "cuda", "ipu"):
+        return True
+    try:
+        torch.ones(1, dtype=torch.float64, device=device).add(1.0)
+    except (RuntimeError, TypeError):  # the second is MPS's
+        return False
+    return True
+
+
 def available() -> List[str]:
     """The kinds of devices that can be used, e.g. ["cpu", "cuda"]."""
     return ["cpu", *(kind for kind in KINDS if works(kind))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any, Callable, ContextManager, Literal, Optional, Tuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncating
 from spikecore.arguments import real
 from spikecore.engines.stages import Scans
-from spikecore.engines.torch.devices import check_device, on_device
+from spikecore.engines.torch.devices import check_device, has_doubles, on_device
 from spikecore.engines.torch.extras import EXTRAS
 from spikecore.engines.torch.fusing import ScanOptions, fused_scan, may_multiply_in_kernel, may_run_under_dynamo
 from spikecore.engines.torch.layout import FEW_BYTES
@@ -89,6 +90,10 @@ class TorchEngine(Scans, Engine):
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         check_device(device)
         check_precision(precision, dtype, device)
+        if not has_doubles(device):
+            self.lacks = MappingProxyType({**self.lacks, "float64": f"{device} computes in float32"})
+            if dtype == "float64":
+                raise ValueError(f"dtype='float64': {device} computes in float32 alone; use dtype='float32' there")
         for name, number, unit in (
             ("checkpoint_every", checkpoint_every, "steps"),
             ("checkpoint_layers", checkpoint_layers, "layers"),
