@@ -44,7 +44,7 @@ def mixed():
 
 def trained(engine):
     net = sc.Sequential(
-        *(sc.Linear(6, 8), sc.BatchNorm1d(8), sc.Leaky(beta=sc.learn(0.9), threshold=0.3), sc.Dropout(0.2)),
+        *(sc.Linear(6, 8, bias=False), sc.BatchNorm1d(8), sc.Leaky(beta=sc.learn(0.9), threshold=0.3), sc.Dropout(0.2)),
         *(
             sc.Linear(8, 8),
             sc.RLeaky(beta=0.8, linear_features=8, threshold=0.2),
