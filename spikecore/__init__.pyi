@@ -43,6 +43,8 @@ from spikecore.api.layers.containers import Sequential as Sequential
 from spikecore.api.layers.count_pool import CountMaxPool1d as CountMaxPool1d
 from spikecore.api.layers.count_pool import CountMaxPool2d as CountMaxPool2d
 from spikecore.api.layers.delays import Delay as Delay
+from spikecore.api.layers.delays import DelayedConv1d as DelayedConv1d
+from spikecore.api.layers.delays import DelayedConv2d as DelayedConv2d
 from spikecore.api.layers.delays import DelayedLinear as DelayedLinear
 from spikecore.api.layers.drop_connect import DropConnect as DropConnect
 from spikecore.api.layers.joins import Add as Add

@@ -48,6 +48,7 @@ SURROGATES = [
 # ---- neurons -------------------------------------------------------------------------------------------------------
 
 GRADUAL = np.linspace(0.5, 0.95, 5)
+FRACTIONS = np.array([0.3, 1.6, 2.5, 3.2, 0.8])  # delays
 RESETS = [(reset, delayed) for reset in ("subtract", "zero", "none") for delayed in (True, False)]
 LEARNED = {
     "beta": sc.learn(0.8, per="neuron"),
@@ -121,6 +122,13 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("RLeaky-maps", sc.RLeaky(conv2d_channels=2, kernel_size=3, threshold=0.5), (2, 3, 3)),
     Case("RSynaptic", sc.RSynaptic(alpha=sc.learn(0.5), beta=0.7, linear_features=5, reset_mechanism="zero")),
     Case("Recurrent", sc.Recurrent(sc.ALIF(threshold=0.5), sc.OneToOne())),
+    Case("Recurrent-delays", sc.Recurrent(sc.Leaky(beta=sc.learn(0.7), threshold=0.4), sc.DelayedLinear(5, 5, 3))),
+    Case("Recurrent-own-delay", sc.Recurrent(sc.Synaptic(alpha=0.5, beta=0.7, threshold=0.4), sc.Delay(FRACTIONS))),
+    Case(
+        "Recurrent-delayed-maps",
+        sc.Recurrent(sc.Leaky(threshold=0.5), sc.DelayedConv2d(2, 2, 3, 2, padding=1, kernel="gaussian")),
+        (2, 3, 3),
+    ),
     Case("Refractory", sc.Refractory(sc.Leaky(beta=sc.learn(0.9), threshold=0.3), period=2)),
     Case("SLSTM", sc.SLSTM(input_size=5, hidden_size=4, threshold=sc.learn(0.1), reset_mechanism="subtract")),
     Case(
@@ -280,7 +288,6 @@ LAYERS = [
     ),
     Case("Quantized-graded", sc.Quantized(sc.GradedSpikes(3), ScaledInteger(4, scale=0.25)), (3, 2)),
 ]
-FRACTIONS = np.array([0.3, 1.6, 2.5, 3.2, 0.8])
 DELAYS = [  # layers with a state; their oracle is in test_delays.py
     Case("Delay", sc.Delay(2)),
     Case("Delay-fractions", sc.Delay(FRACTIONS)),
@@ -290,6 +297,8 @@ DELAYS = [  # layers with a state; their oracle is in test_delays.py
     Case("DelayedLinear", sc.DelayedLinear(5, 3, 4)),
     Case("DelayedLinear-longer-than-the-sequence", sc.DelayedLinear(5, 3, 11, bias=False)),
     Case("DelayedLinear-gaussian", sc.DelayedLinear(5, 3, 4, kernel="gaussian", sigma=1.2)),
+    Case("DelayedConv1d", sc.DelayedConv1d(4, 2, 2, 3, stride=2, padding=1, dilation=2, groups=2), (4, 5)),
+    Case("DelayedConv2d", sc.DelayedConv2d(2, 3, (2, 1), 2, padding=(1, 0), kernel="gaussian", sigma=0.8), (2, 2, 3)),
     Case("DelayedLinear-annealed", sc.DelayedLinear(5, 3, 4, kernel="gaussian", sigma_start=3.0, anneal=4)),
 ]
 DENSE = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(4, 3), sc.Leaky(threshold=sc.learn(0.5)))

@@ -56,8 +56,28 @@ def linear_oracle(layer, params, x, batches=0):
     return y
 
 
+def conv_oracle(layer, params, x, batches=0):
+    """Each weight of the kernel multiplies the inputs at its own place and time; padded zeros are written out."""
+    space, stride, dilation = x.ndim - 3, layer.stride, layer.dilation
+    x = np.pad(x, ((0, 0),) * 3 + tuple((p, p) for p in layer.padding))
+    sizes = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[3:], layer.kernel_size, stride, dilation)]
+    y = np.zeros((*x.shape[:2], layer.out_channels, *sizes))
+    y += params.get("bias", np.zeros(layer.out_channels)).reshape(-1, *(1,) * space)
+    ins, outs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+    for out, i, *place in np.ndindex(*params["weight"].shape):
+        corner = [p * d for p, d in zip(place, dilation)]
+        window = tuple(slice(c, c + s * (n - 1) + 1, s) for c, s, n in zip(corner, stride, sizes))
+        seen = x[(slice(None), slice(None), out // outs * ins + i, *window)]
+        for k in range(min(len(x) - 1, layer.longest) + 1):
+            weight = params["weight"][(out, i, *place)] * tap(layer, k, params["delay"][(out, i, *place)], batches)
+            y[k:, :, out] += weight * seen[: len(x) - k]
+    return y
+
+
 def oracle(layer, *arguments):
-    return (linear_oracle if isinstance(layer, sc.DelayedLinear) else delay_oracle)(layer, *arguments)
+    if isinstance(layer, sc.Delay):
+        return delay_oracle(layer, *arguments)
+    return (linear_oracle if isinstance(layer, sc.DelayedLinear) else conv_oracle)(layer, *arguments)
 
 
 def first(case):

@@ -41,6 +41,7 @@ REMEDIES = {  # for common layers that NIR does not have
         ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Upsample"), "use a Linear, or train without it"
     ),
     "DelayedLinear": "its delays are those of inputs: use a Delay before a Linear",
+    **dict.fromkeys(("DelayedConv1d", "DelayedConv2d"), "use a Delay before a convolution"),
     **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), "use the padding of the convolution behind it"),
     "Torch": "take a layer of spikecore's in its place",
     "Concat": "add the branches (Residual), which NIR can express",

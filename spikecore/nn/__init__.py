@@ -16,6 +16,7 @@ from spikecore.on_use import imported as _imported
 
 _FILES = {  # of engines/torch/nn, and the names that are public here
     "convert": "from_torch to_torch",
+    "delay": "SynapticDelay",
     "lapicque": "Lapicque",
     "layers": "BatchNormTT1d BatchNormTT2d GlobalAvgPool GradedSpikes Residual",
     "leaky": "Alpha DeltaLeaky Leaky Synaptic",

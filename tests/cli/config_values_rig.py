@@ -95,6 +95,9 @@ NEEDED = {  # what a class cannot do without
     "Linear": {"in_features": 4, "out_features": 3},
     "LinearLeaky": {"in_features": 4, "out_features": 3},
     "DelayedLinear": {"in_features": 4, "out_features": 3, "max_delay": 3},
+    **dict.fromkeys(
+        ("DelayedConv1d", "DelayedConv2d"), {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "max_delay": 2}
+    ),
     **dict.fromkeys(("RLeaky", "RSynaptic"), {"linear_features": 4}),
     **dict.fromkeys(("Quantized", "WeightStandardized", "DropConnect"), {"layer": LINEAR}),
     "QuantizedNeuron": {"neuron": "Leaky"},

@@ -57,6 +57,42 @@ def test_dcls(engine, version, options):
     np.testing.assert_allclose(grads["x"], inputs.grad.numpy(), atol=1e-6)
 
 
+@ENGINES
+@pytest.mark.parametrize(("version", "options"), [("v1", {}), ("gauss", {"kernel": "gaussian", "sigma": 0.9})])
+@pytest.mark.parametrize("space", [1, 2])
+def test_dcls_of_convolutions(engine, version, options, space):
+    """A learned place in time for each weight of a kernel over space: their ``Dcls3_1d``, whose last axis is time."""
+    modules = pytest.importorskip("DCLS.construct.modules", reason="dcls 0.1.1 is not installed: extra 'peers'")
+    kernel, stride, padding, maps = (2, 3), (1, 2), (1, 0), (2, 5)
+    ours = [kernel, stride, padding] if space == 2 else [sizes[1] for sizes in (kernel, stride, padding)]
+    wide = (kernel, stride, padding, maps) if space == 2 else ((1, 3), (1, 2), (0, 0), (1, 5))
+    theirs = modules.Dcls3_1d(
+        INS, 2, 1, (*wide[1], 1), (*wide[2], 0), wide[0], LONGEST + 1, groups=2, version=version
+    ).double()
+    shape = (2, INS // 2, *wide[0])
+    weight, delay, bias = drawn(*shape, low=-1.0), drawn(*shape, 1, high=LONGEST)[..., 0], drawn(2)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor(weight)[..., None])
+        theirs.bias.copy_(torch.tensor(bias))
+        theirs.P.copy_(torch.tensor(LONGEST / 2.0 - delay)[None, ..., None])
+        if version == "gauss":
+            theirs.SIG.fill_(options["sigma"] - 0.27)
+    x = drawn(STEPS, BATCH, INS, *wide[3])
+    inputs = torch.tensor(x, requires_grad=True)
+    y = theirs(torch.nn.functional.pad(inputs.permute(1, 2, 3, 4, 0), (LONGEST, 0))).permute(4, 0, 1, 2, 3)
+    cotangent = drawn(*y.shape, low=-1.0)
+    (y * torch.tensor(cotangent)).sum().backward()
+
+    kind, flat = (sc.DelayedConv2d, lambda a: a) if space == 2 else (sc.DelayedConv1d, lambda a: a.squeeze(-2))
+    layer = kind(INS, 2, ours[0], LONGEST, *ours[1:], groups=2, **options)
+    params = {"weight": flat(weight), "delay": flat(delay), "bias": bias}
+    found, grads = outputs_and_gradients(engine, layer, flat(x), params, flat(cotangent))
+    np.testing.assert_allclose(found, flat(y.detach().numpy()), atol=1e-6)
+    np.testing.assert_allclose(grads["weight"], flat(theirs.weight.grad[..., 0].numpy()), atol=1e-6)
+    np.testing.assert_allclose(grads["delay"], flat(-theirs.P.grad[0, ..., 0].numpy()), atol=1e-6)
+    np.testing.assert_allclose(grads["x"], flat(inputs.grad.numpy()), atol=1e-6)
+
+
 def as_snntorch_defines(x, delay, kernel, sigma):
     """Lag weights per channel, normalised, and the sum over lags; as its documentation states them (after 1.0)."""
     lags = torch.arange(LONGEST + 1, dtype=torch.float64)
@@ -80,3 +116,24 @@ def test_snntorchs_definition(engine, kernel, sigma):
     np.testing.assert_allclose(found, y.detach().numpy(), rtol=0, atol=1e-12)
     np.testing.assert_allclose(grads["delay"], place.grad.numpy(), rtol=0, atol=1e-12)
     np.testing.assert_allclose(grads["x"], inputs.grad.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "sigma"), [("linear", 1.0), ("gaussian", 1.0), ("gaussian", 2.5)])
+@pytest.mark.parametrize("step_mode", [True, False])
+def test_a_module_by_snntorchs_name(kernel, sigma, step_mode):
+    """Its signature, its ``state_dict``, its values and gradients; ``reset_delay`` begins again."""
+    from spikecore import nn as snn
+
+    place = torch.tensor(drawn(INS, 1, high=LONGEST)[..., 0], dtype=torch.float32)
+    delay = snn.SynapticDelay(LONGEST, place, INS, True, kernel, sigma, step_mode).double()
+    assert list(delay.state_dict()) == ["delay"]
+    x, cotangent = torch.tensor(drawn(STEPS, BATCH, INS)), torch.tensor(drawn(STEPS, BATCH, INS, low=-1.0))
+    wanted = torch.tensor(place.double().numpy(), requires_grad=True)
+    expected = as_snntorch_defines(x, wanted, kernel, sigma)
+    for _ in range(2):
+        found = torch.stack([delay(step) for step in x]) if step_mode else delay(x)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        delay.reset_delay()
+    (found * cotangent).sum().backward()
+    (expected * cotangent).sum().backward()
+    torch.testing.assert_close(delay.delay.grad, wanted.grad, rtol=0, atol=1e-12)

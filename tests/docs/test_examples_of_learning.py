@@ -30,6 +30,19 @@ def test_an_example_learns_to_recall(engine):
     assert main(["--quick", "--engine", engine]) > 0.6  # by chance 0.5
 
 
+def test_an_example_of_delays_runs():
+    main = runpy.run_path(str(EXAMPLES / "recurrent_delays.py"))["main"]
+    assert 0.3 < main(["--quick", "--engine", "numpy"]) <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("connection", "least", "most"), [("delayed", 0.95, 1.0), ("forward", 0.4, 0.6)])
+def test_delays_in_loops_hold_what_delays_between_layers_lose(connection, least, most):
+    pytest.importorskip("torch", reason="it takes torch")
+    main = runpy.run_path(str(EXAMPLES / "recurrent_delays.py"))["main"]
+    assert least <= main(["--connection", connection]) <= most
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--learning", "bptt"]], ids=["eprop", "bptt"])
 def test_eprop_and_bptt_solve_delay_recall(arguments):

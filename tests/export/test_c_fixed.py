@@ -58,10 +58,11 @@ FUNCTIONS = "SLSTM SConv2dLSTM AssociativeLeaky CLIF LIAF EIF AdEx SigmaDelta EI
 QUOTIENTS = "ILIF ILIF-delayed AvgPool2d-overlapping AvgPool1d LayerNorm LayerNorm-plain GroupNorm GroupNorm-plain"
 STATISTICS = "InstanceNorm1d InstanceNorm2d AdaptiveAvgPool1d Upsample-linear BatchNorm3d BatchNorm1d-length"
 UNFOLDED = "BatchNorm1d BatchNorm1d-plain BatchNorm2d ThresholdDependentBatchNorm1d ThresholdDependentBatchNorm2d"
-WIDE = "Izhikevich BalancedResonateAndFire TsodyksMarkram LIAF-membrane count-pool Delay-fractions Delay-gaussian"
+WIDE = "Izhikevich BalancedResonateAndFire TsodyksMarkram LIAF-membrane count-pool Delay-fractions Delay-gaussian "
+WIDE += "Recurrent-own-delay"
 UNQUANTISED = "DropConnect WeightStandardized WeightStandardized-1d WeightStandardized-2d WeightStandardized-3d"
 #: Connections that ``quantize`` refuses.
-DELAYED = {case.name for case in CASES.values() if case.name.startswith("DelayedLinear")} | {"delays"}
+DELAYED = {case.name for case in CASES.values() if case.name.startswith(("Delayed", "Recurrent-delay"))} | {"delays"}
 REFUSED = {name for line in (FUNCTIONS, QUOTIENTS, STATISTICS, UNFOLDED, WIDE, UNQUANTISED) for name in line.split()}
 
 

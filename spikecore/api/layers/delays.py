@@ -1,4 +1,4 @@
-"""Layers that delay their input: ``Delay``, by neurons or channels, and ``DelayedLinear``, by synapses.
+"""Layers that delay their input: ``Delay``, by neurons or channels; ``DelayedLinear`` and others, by synapses.
 
 Over a sequence the sum of taps (``taps.py``) is a convolution in time, for a single step a matrix product with the
 inputs that the state has kept.
@@ -7,7 +7,7 @@ inputs that the state has kept.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine
@@ -17,8 +17,9 @@ from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.parameters import Learn, Param, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import at_least_one
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d, check_convolution, convolved
 from spikecore.api.layers.taps import Delayed, TapKernel, taps
-from spikecore.arguments import Size
+from spikecore.arguments import Size, Sizes
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,61 @@ class Delay(Delayed):
         return replace(self._without_width(), delay=whole if whole.ndim else float(whole)), params
 
 
+class DelayedConnection(Delayed):
+    """A connection with one more axis of weights: how many steps old the input is.
+
+    What a synapse weighs is spread over its taps, so a sequence needs one convolution whose first axis is time. A
+    single step needs the connection itself, with the inputs that are kept as further channels.
+    """
+
+    connections: ClassVar[Tuple[str, ...]] = ("weight",)
+
+    max_delay: Size
+    bias: bool
+    delay_init: Optional[Initialiser]
+
+    def without_delays(self) -> Any:
+        """The connection as it would be if all delays were zero."""
+        raise NotImplementedError
+
+    def _sizes(self) -> Tuple[Any, Any, Any, int]:
+        """Stride, padding and dilation over the axes of space, and the groups."""
+        return (), (), (), 1
+
+    @property
+    def longest(self) -> int:
+        return self.max_delay
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        params, _, out = self.without_delays().init(key, shape)
+        how = uniform(0.0, float(self.max_delay)) if self.delay_init is None else self.delay_init
+        first = drawn(how, key, "delay", params.weight.shape)
+        check_drawn(self, "delay_init", first, key)
+        return Init(params.replace(delay=first), self._counter(key), out)
+
+    def with_taps(self, engine: Engine, params: Params, sigma: Any) -> Params:
+        xp, space = engine.xp, range(2, params.weight.ndim)
+        ages = range(self.longest, -1, -1)  # the oldest first, as the line has them
+        weights = xp.expand_dims(params.weight, axis=-1) * taps(engine, params.delay, ages, self.longest, sigma)
+        return params.replace(taps=xp.permute_dims(weights, (0, 1, weights.ndim - 1, *space)))
+
+    def delayed(self, engine: Engine, params: Params, line: Any) -> Any:
+        xp, bias, space = engine.xp, params.bias if self.bias else None, range(3, line.ndim)
+        line = xp.permute_dims(line, (1, 2, 0, *space))  # (batch, channels, time, *space)
+        stride, padding, dilation, groups = self._sizes()
+        if line.shape[2] > self.longest + 1:
+            y = xp.conv(line, params.taps, bias, (1, *stride), (0, *padding), (1, *dilation), groups)
+            return xp.permute_dims(y, (2, 0, 1, *space))
+        window, kernel = (
+            xp.reshape(x, (x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])) for x in (line, params.taps)
+        )
+        sizes = (stride, padding, dilation, groups)
+        y = xp.conv(window, kernel, bias, *sizes) if stride else xp.linear(window, kernel, bias)
+        return xp.expand_dims(y, axis=0)
+
+
 @dataclass(frozen=True)
-class DelayedLinear(Delayed):
+class DelayedLinear(DelayedConnection):
     """Dense connection in which each synapse has a delay of its own, which is learned like its weight.
 
         y_o[t] = b_o + sum_i w_oi sum_k h_oi[k] x_i[t - k],   k = 0 ... max_delay
@@ -170,8 +224,6 @@ class DelayedLinear(Delayed):
     bias_init: Optional[Initialiser] = None
     delay_init: Optional[Initialiser] = None
 
-    connections: ClassVar[Tuple[str, ...]] = ("weight",)
-
     def __post_init__(self) -> None:
         self._check_taps()
         at_least_one(self, max_delay=self.max_delay)
@@ -185,31 +237,118 @@ class DelayedLinear(Delayed):
     def input_shape(self) -> Optional[Shape]:
         return (self.in_features,)
 
-    @property
-    def longest(self) -> int:
-        return self.max_delay
-
     def init(self, key: Key, shape: Shape) -> Init:
         if shape != (self.in_features,):
             raise ShapeError(f"DelayedLinear: samples of shape {shape}, expected ({self.in_features},)")
-        params = self.without_delays().init(key, shape).params
-        how = uniform(0.0, float(self.max_delay)) if self.delay_init is None else self.delay_init
-        first = drawn(how, key, "delay", (self.out_features, self.in_features))
-        check_drawn(self, "delay_init", first, key)
-        return Init(params.replace(delay=first), self._counter(key), (self.out_features,))
+        return super().init(key, shape)
 
-    def with_taps(self, engine: Engine, params: Params, sigma: Any) -> Params:
-        ages = range(self.longest, -1, -1)  # the oldest first, as the line has them
-        weights = taps(engine, params.delay, ages, self.longest, sigma)
-        return params.replace(taps=engine.xp.expand_dims(params.weight, axis=-1) * weights)
 
-    def delayed(self, engine: Engine, params: Params, line: Any) -> Any:
-        xp, bias = engine.xp, params.bias if self.bias else None
-        by_neuron = xp.permute_dims(line, (1, 2, 0))  # (batch, in_features, time)
-        if line.shape[0] > self.longest + 1:
-            return xp.permute_dims(xp.conv(by_neuron, params.taps, bias, (1,), (0,), (1,), 1), (2, 0, 1))
-        window, kernel = (xp.reshape(x, (x.shape[0], -1)) for x in (by_neuron, params.taps))
-        return xp.expand_dims(xp.linear(window, kernel, bias), axis=0)  # a single step is a matrix product
+@dataclass(frozen=True)
+class _DelayedConv(DelayedConnection):
+    """Base of ``DelayedConv1d`` and ``DelayedConv2d``."""
+
+    in_channels: Size
+    out_channels: Size
+    kernel_size: Sizes
+    max_delay: Size
+    stride: Sizes = 1
+    padding: Sizes = 0
+    dilation: Sizes = 1
+    groups: Size = 1
+    bias: bool = True
+    kernel: TapKernel = "linear"
+    sigma: float = 0.5
+    sigma_start: Optional[float] = None
+    anneal: Optional[Size] = None
+    weight_init: Optional[Initialiser] = None
+    bias_init: Optional[Initialiser] = None
+    delay_init: Optional[Initialiser] = None
+
+    space: ClassVar[int] = 0
+    undelayed: ClassVar[Any]  # the convolution that it would be if all delays were zero
+
+    def __post_init__(self) -> None:
+        self._check_taps()
+        at_least_one(self, max_delay=self.max_delay)
+        check_convolution(self)
+
+    def without_delays(self) -> Any:
+        names = (f.name for f in fields(self.undelayed))
+        return self.undelayed(**{name: getattr(self, name) for name in names})
+
+    def _written(self, name: str) -> Any:
+        plain = self.without_delays()
+        return plain._written(name) if hasattr(plain, name) else super()._written(name)
+
+    def _sizes(self) -> Tuple[Any, Any, Any, int]:
+        return self.stride, self.padding, self.dilation, self.groups
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        convolved(self, shape)  # whose messages name this class
+        return super().init(key, shape)
+
+
+@dataclass(frozen=True)
+class DelayedConv1d(_DelayedConv):
+    """One-dimensional convolution in which each weight of the kernel has a delay of its own, see ``DelayedConv2d``.
+
+    Args:
+        in_channels, out_channels, max_delay, groups, bias, kernel, sigma, sigma_start, anneal, weight_init, bias_init,
+            delay_init: as in ``DelayedConv2d``.
+        kernel_size, stride, padding, dilation: an int, as in ``Conv1d``.
+
+    Shapes: x (time, batch, in_channels, length), ``weight`` and ``delay`` (out_channels, in_channels / groups,
+    kernel_size), ``bias`` (out_channels,); state ``past`` (batch, max_delay, in_channels, length).
+
+    Raises:
+        ValueError: an argument is out of range; a width for linear taps.
+        ShapeError: samples of another shape.
+
+    Example:
+        >>> layer = sc.DelayedConv1d(1, 8, kernel_size=5, max_delay=10, padding=2)
+    """
+
+    space: ClassVar[int] = 1
+    undelayed: ClassVar[Any] = Conv1d
+
+
+@dataclass(frozen=True)
+class DelayedConv2d(_DelayedConv):
+    """Two-dimensional convolution in which each weight of the kernel has a delay of its own, which is learned.
+
+        y_o[t, p] = b_o + sum over i, q of w_oi[q] sum_k h_oi[q, k] x_i[t - k, p + q],   k = 0 ... max_delay
+
+    p is a place in the map, and q one in the kernel. The taps h_oi[q, k] are those of the delay d_oi[q], see
+    ``DelayedLinear``. So a neuron answers to what moves over its field: it sees the places of a kernel at different
+    times. Inputs before the first step are zero.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: an int, or one int per axis of space.
+        max_delay: the longest possible delay in time steps, an int >= 1, as in ``DelayedLinear``.
+        stride, padding, dilation, groups, bias: over space, as in ``Conv2d``; defaults 1, 0, 1, 1, True.
+        kernel, sigma, sigma_start, anneal: the taps, as in ``DelayedLinear``.
+        weight_init, bias_init: how to draw ``weight`` and ``bias``, as in ``Conv2d``.
+        delay_init: how to draw the delays, in steps, of ``sc.init``; None, the default: uniform in [0, max_delay).
+
+    Shapes: x (time, batch, in_channels, height, width), ``weight`` and ``delay`` (out_channels, in_channels / groups,
+    *kernel_size), ``bias`` (out_channels,); state ``past`` (batch, max_delay, in_channels, height, width), the last
+    inputs, the oldest first. Buffer: ``batches``, how many training batches there were, if the width is annealed.
+
+    Raises:
+        ValueError: an argument is out of range; a width for linear taps.
+        ShapeError: samples of another shape.
+
+    Source: Khalfaoui-Hassani, Pellegrini & Masquelier, Dilated convolution with learnable spacings: beyond bilinear
+    interpolation, 2023, with time as the axis that has learned positions (``Dcls3_1d`` of their library).
+
+    Example:
+        >>> layer = sc.DelayedConv2d(2, 16, kernel_size=3, max_delay=8, padding=1)
+    """
+
+    space: ClassVar[int] = 2
+    undelayed: ClassVar[Any] = Conv2d
 
 
 def check_drawn(layer: Any, name: str, delays: Any, key: Key) -> None:

@@ -61,6 +61,30 @@ def check_maps(layer: Any, shape: Shape) -> None:
     raise ShapeError(f"{layer_name(layer)}: samples of shape {shape}, expected {expected}{remedy}")
 
 
+def check_convolution(layer: Any) -> None:
+    """Write a convolution's sizes as tuples, and refuse those that are out of range.
+
+    Raises:
+        ValueError: names the layer, the argument and the value.
+    """
+    for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+        sizes = spread(layer_name(layer), field, getattr(layer, field), layer.space, least)
+        object.__setattr__(layer, field, sizes)
+    check_groups(layer)
+    check_bias_init(layer)
+
+
+def convolved(layer: Any, shape: Shape) -> Shape:
+    """The shape of one sample behind a convolution.
+
+    Raises:
+        ShapeError: samples of ``shape`` are no maps of its channels, or too small for the kernel.
+    """
+    check_maps(layer, shape)
+    sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return (layer.out_channels, *window_shape(layer_name(layer), shape[1:], *sizes))
+
+
 class Spatial(Stateless):
     """A layer over maps; it computes every time step of every sample independently."""
 
@@ -96,16 +120,10 @@ class _Conv(Spatial):
     connections: ClassVar[Tuple[str, ...]] = ("weight",)
 
     def __post_init__(self) -> None:
-        name = layer_name(self)
-        for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
-            object.__setattr__(self, field, spread(name, field, getattr(self, field), self.space, least))
-        check_groups(self)
-        check_bias_init(self)
+        check_convolution(self)
 
     def out_shape(self, shape: Shape) -> Shape:
-        check_maps(self, shape)
-        sizes = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return (self.out_channels, *window_shape(layer_name(self), shape[1:], *sizes))
+        return convolved(self, shape)
 
     def init(self, key: Key, shape: Shape) -> Init:
         out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)

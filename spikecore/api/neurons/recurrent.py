@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.initialisers import Initialiser
@@ -13,6 +13,7 @@ from spikecore.api.core.sizes import spread
 from spikecore.api.core.words import Array
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv2d
+from spikecore.api.layers.taps import Delayed
 from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper
@@ -57,30 +58,36 @@ class OneToOne(Stateless):
 class Recurrent(Stepper):
     """A neuron that receives its own spikes one step later: its input is I[t] + connection(S[t-1]).
 
-    S is the neuron's output, after grading and inhibition. Gradients flow through the recurrence.
+    S is the neuron's output, after grading and inhibition. Gradients flow through the recurrence. If the connection has
+    delays, a spike returns after one step and the delay: S[t-1-d].
 
     Args:
         neuron: the neuron; its parameters are named "neuron.…".
-        connection: a stateless layer that keeps the shape, e.g. ``Linear(n, n)``, ``Conv2d(c, c, 3, padding=1)``,
-            ``OneToOne()``; its parameters are named "connection.…".
+        connection: a layer that keeps the shape, stateless, e.g. ``Linear(n, n)``, ``Conv2d(c, c, 3, padding=1)``,
+            ``OneToOne()``, or with delays, e.g. ``DelayedLinear(n, n, max_delay=20)``; its parameters are named
+            "connection.…".
+
+    State: ``spk``, the neuron's states, and, with delays, ``past`` (batch, max_delay, *neurons), the spikes before
+    ``spk``, the oldest first.
 
     Raises:
         TypeError: neuron or connection is something else.
         ValueError: the neuron has ``parallel=True``; the connection is ``Dropout``; or, with the first data, it keeps
-            statistics.
+            statistics, or the number of training batches for an annealed width.
         ShapeError: the connection changes the shape.
     """
 
     recurs: ClassVar[bool] = True
     neuron: Stepper
-    connection: Stateless
+    connection: Union[Stateless, Delayed]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.neuron, Stepper) or not isinstance(self.connection, Stateless):
+        if not isinstance(self.neuron, Stepper) or not isinstance(self.connection, (Stateless, Delayed)):
             raise TypeError(
-                f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
+                f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless "
+                "layer, or one with delays such as sc.DelayedLinear"
             )
-        if self.connection.drops:
+        if getattr(self.connection, "drops", False):
             raise ValueError(
                 f"Recurrent: connection={self.connection!r} would drop nothing: its masks are for whole sequences, "
                 "and a connection runs step by step. Take sc.Identity(), and put Dropout before or behind Recurrent"
@@ -89,7 +96,7 @@ class Recurrent(Stepper):
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
-        return ("spk", *self.neuron.state)
+        return ("spk", *self.neuron.state, *self.connection.state)
 
     @property
     def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
@@ -110,8 +117,12 @@ class Recurrent(Stepper):
         weights, buffers, back = self.connection.init(key.child("connection"), out)
         if len(buffers):
             raise ValueError(
-                f"Recurrent: connection={self.connection!r} keeps statistics, which need whole sequences: leave it "
-                "out, or put it before the neuron"
+                f"Recurrent: connection={self.connection!r} "
+                + (
+                    "has an annealed width, but steps do not count batches: leave out sigma_start and anneal"
+                    if isinstance(self.connection, Delayed)
+                    else "keeps statistics, which need whole sequences: leave it out, or put it before the neuron"
+                )
             )
         if back != shape:
             raise ShapeError(f"Recurrent: the connection turns {out} into {back}, but the neuron takes {shape}")
@@ -124,13 +135,15 @@ class Recurrent(Stepper):
         )
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        return State({"spk": engine.xp.zeros_like(x), **self.neuron.rest(engine, params.neuron, x)})
+        silent = engine.xp.zeros_like(x)
+        kept = self.connection.rest(engine, params.connection, silent)
+        return State({"spk": silent, **self.neuron.rest(engine, params.neuron, x), **kept})
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-        fed_back, _ = self.connection.step(engine, params.connection, EMPTY, state.spk)
-        inner = State({name: state[name] for name in self.neuron.state})
+        inner, kept = (State({name: state[name] for name in part.state}) for part in (self.neuron, self.connection))
+        fed_back, kept = self.connection.step(engine, params.connection, kept, state.spk)
         spikes, after = self.neuron.step(engine, params.neuron, inner, x + fed_back)
-        return spikes, State({"spk": spikes, **after})
+        return spikes, State({"spk": spikes, **after, **kept})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from spikecore.api.core.host import host
 from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, shapes_of
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Container, flow
-from spikecore.api.layers.delays import DelayedLinear
+from spikecore.api.layers.delays import DelayedConnection
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.quantized import Quantized
@@ -85,7 +85,7 @@ def products_met(engine: Any, layer: Layer, params: Params, x: Any) -> Optional[
 def _plain(layer: Any) -> Any:
     """The connection without few bits and without delays, in which each weight is one."""
     layer = layer.layer if isinstance(layer, Quantized) else layer
-    return layer.without_delays() if isinstance(layer, DelayedLinear) else layer
+    return layer.without_delays() if isinstance(layer, DelayedConnection) else layer
 
 
 def fan_in(layer: Any, exists: Any, shape: Shape) -> Any:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Sequence, Tuple,
 
 from spikecore.api.core.host import float64, host, to_numpy
 from spikecore.api.core.initialisers import Initialiser
-from spikecore.api.core.layer import EMPTY, Layer, Params
+from spikecore.api.core.layer import EMPTY, Layer, Params, layer_name
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.functional.quantisers import FixedPoint, Grid, Per, ScaledInteger
 from spikecore.api.layers.containers import Container, walk, with_children
-from spikecore.api.layers.delays import DelayedLinear
+from spikecore.api.layers.delays import DelayedConnection
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.quantized import SCALE, Quantized
 from spikecore.api.layers.transposed import KERNELS
@@ -198,17 +198,19 @@ class Chooser:
             return layer, params
         if isinstance(layer, Stepper):
             return self.stepper(path, layer, params)
-        if isinstance(layer, DelayedLinear) and self.weights is not None:
-            raise ValueError(
-                f"quantize: layer {path} (DelayedLinear): weights with delays have no grid: leave it as it is, "
-                f"skip=[{path!r}], or write it as a Delay and a Linear"
-            )
         return self.connection(path, layer, params)
 
     # ---- connections ----
 
     def connection(self, path: str, layer: Any, params: Optional[Params]) -> Tuple[Layer, Any]:
         """A connection on its grids; what is none, or is on grids already, stays."""
+        if isinstance(layer, DelayedConnection) and self.weights is not None:
+            whole, recurrent, _ = path.partition(".connection")
+            also = "" if recurrent else f", or write it as a Delay and a {layer_name(layer.without_delays())}"
+            raise ValueError(
+                f"quantize: layer {path} ({layer_name(layer)}): weights with delays have no grid: leave it as it is, "
+                f"skip=[{whole!r}]{also}"
+            )
         if self.weights is None or not isinstance(layer, CONNECTIONS):
             return layer, params
         entering = self._input(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Layer, Params, Tree, layer_name
 from spikecore.api.layers.containers import Container, with_children
-from spikecore.api.layers.delays import Delay, DelayedLinear
+from spikecore.api.layers.taps import Delayed
+from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.training.batching import Encoder, Feed, check_feeds
 from spikecore.api.training.rebuilding import with_network
 from spikecore.api.training.visitor import weights_of
@@ -69,7 +70,8 @@ def round_delays(
     learned stay parameters: to train on with these, freeze them, ``groups=(sc.Group("*.delay", frozen=True),)``.
 
     Args:
-        model: a ``Model`` with ``Delay`` or ``DelayedLinear`` layers. It does not change.
+        model: a ``Model`` with layers such as ``Delay`` or ``DelayedLinear``, also within ``Recurrent``. It does not
+            change.
         x: a batch on which outputs before and after are compared; None, the default: delays only.
         num_steps, encoder: for ``x``, as in ``Model.fit``.
 
@@ -91,7 +93,8 @@ def round_delays(
     rows: List[RoundedLayer] = []
     network, params, buffers = _rounded("", model.network, params, buffers, rows)
     if not rows:
-        raise ValueError("round_delays: no layer of the network has delays; those that do are Delay and DelayedLinear")
+        kinds = "Delay, DelayedLinear, DelayedConv1d, DelayedConv2d, and Recurrent around one"
+        raise ValueError(f"round_delays: no layer of the network has delays; those that do are {kinds}")
     after = with_network(model, network, params, buffers)
     error = changed = float("nan")
     if x is not None:
@@ -112,11 +115,15 @@ def _rounded(
     path: str, layer: Layer, params: Params, buffers: Tree, rows: List[RoundedLayer]
 ) -> Tuple[Layer, Params, Tree]:
     """A layer with rounded delays, its parameters and its buffers; what moved is added to ``rows``."""
-    if isinstance(layer, (Delay, DelayedLinear)):
+    if isinstance(layer, Delayed):
         whole, after = layer.rounded(params)
         shift = abs(layer.delays(params) - whole.delays(after))
         rows.append(RoundedLayer(path, layer_name(layer), shift.size, float(shift.mean()), float(shift.max())))
         return whole, after, Tree()
+    if isinstance(layer, Recurrent):
+        below = f"{path}.connection" if path else "connection"
+        connection, after, _ = _rounded(below, layer.connection, params.connection, Tree(), rows)
+        return replace(layer, connection=connection), params.replace(connection=after), buffers
     if not isinstance(layer, Container):
         return layer, params, buffers
     layers: Dict[str, Layer] = {}

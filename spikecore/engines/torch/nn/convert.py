@@ -19,11 +19,12 @@ from spikecore.api.core.tree import flatten, unflatten
 from spikecore.api.layers import containers, joins
 from spikecore.api.layers.arrangement import Reshape
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
-from spikecore.api.layers.delays import Delay, DelayedLinear
+from spikecore.api.layers.delays import Delay, DelayedConv1d, DelayedConv2d, DelayedLinear
 from spikecore.api.layers.merges import Merge
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import checked, shown
+from spikecore.engines.torch.nn.delay import SynapticDelay
 from spikecore.engines.torch.nn.described import GraphModule, StatelessModule
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.free_forward import Found, Weights, read_free
@@ -47,8 +48,9 @@ if TYPE_CHECKING:  # what comes with it takes a quarter of the time to import sp
 Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
 WHOLE = (StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky)  # they take a whole sequence
-NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule)
-REMEMBERING = (CountMaxPool1d, CountMaxPool2d, Delay, DelayedLinear)  # with states, and without a module of torch's
+NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule, SynapticDelay)
+# with states, and without a module of torch's
+REMEMBERING = (CountMaxPool1d, CountMaxPool2d, Delay, DelayedConv1d, DelayedConv2d, DelayedLinear)
 _TO_LAYER = {pair.module: pair for pair in PAIRS if pair.both_ways}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
