@@ -115,7 +115,12 @@ ANNOTATIONS = {
     "Record": "record",
     **{name: "callable" for name in ("Encoder", "Schedule", "Reader")},
     "Callbacks": "callbacks",
-    **{"Plasticity": "model", "Connection": "layer", "Union[Stateless, Delayed]": "layer"},
+    **{
+        "Plasticity": "model",
+        "Connection": "layer",
+        "Union[Stateless, Delayed]": "layer",
+        "Union[Numbers, torch.Tensor]": "param",
+    },
     "Mapping[str, Union[Entry, Sequence[Entry]]]": "mapping",
     "Initialiser": "initialiser",
     "Sequence[Group]": "groups",
