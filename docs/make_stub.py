@@ -30,6 +30,7 @@ from spikecore import spikegen as spikegen
 from spikecore import spikeplot as spikeplot
 from spikecore import surrogate as surrogate
 from spikecore import utils as utils
+from spikecore.api.layers.taps import TapKernel
 from spikecore.arguments import Count, Size
 from spikecore.engines.torch.nn.face import Kernel, Reset, SpikeGrad, StateQuant, Value
 from spikecore.engines.torch.nn.neuron import SpikingNeuron as _SpikingNeuron

@@ -61,7 +61,7 @@ def learn(net, target, optimizer, memory):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="A spiking network that balances a pole, by deep Q-learning.")
     parser.add_argument("--seed", type=int, default=0, help="of weights, actions and environments")
-    parser.add_argument("--steps", type=int, default=10000, help="steps of 8 environments")
+    parser.add_argument("--steps", type=int, default=15000, help="steps of 8 environments")
     parser.add_argument("--lr", type=float, default=5e-4, help="learning rate of the first step; it falls to 0")
     parser.add_argument("--quick", action="store_true", help="500 steps, which take seconds")
     args = parser.parse_args(arguments)

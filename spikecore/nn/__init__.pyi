@@ -13,6 +13,7 @@ from spikecore import spikegen as spikegen
 from spikecore import spikeplot as spikeplot
 from spikecore import surrogate as surrogate
 from spikecore import utils as utils
+from spikecore.api.layers.taps import TapKernel
 from spikecore.arguments import Count, Size
 from spikecore.engines.torch.nn.face import Kernel, Reset, SpikeGrad, StateQuant, Value
 from spikecore.engines.torch.nn.neuron import SpikingNeuron as _SpikingNeuron
@@ -92,7 +93,7 @@ class StateLeaky(LIF):
     def __call__(self, input_: Any) -> Any: ...
 
 class SynapticDelay(SpikingNeuron):
-    def __init__(self, max_delay: Size, delay: Union[Value, torch.Tensor] = 0.0, channels: Optional[Size] = None, learn_delay: bool = False, kernel: TapKernel = 'linear', sigma: float = 1.0, step_mode: bool = True) -> None: ...
+    def __init__(self, max_delay: Size, delay: Value = 0.0, channels: Optional[Size] = None, learn_delay: bool = False, kernel: TapKernel = 'linear', sigma: float = 1.0, step_mode: bool = True) -> None: ...
     def forward(self, input_: Any, *states: Any) -> Any: ...
     def __call__(self, input_: Any, *states: Any) -> Any: ...
 

@@ -119,7 +119,6 @@ ANNOTATIONS = {
         "Plasticity": "model",
         "Connection": "layer",
         "Union[Stateless, Delayed]": "layer",
-        "Union[Numbers, torch.Tensor]": "param",
     },
     "Mapping[str, Union[Entry, Sequence[Entry]]]": "mapping",
     "Initialiser": "initialiser",

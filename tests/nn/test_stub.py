@@ -34,7 +34,9 @@ def parameters(function):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_signatures_are_those_of_snntorch(kind):
-    theirs = getattr(snntorch(), kind.__name__)
+    theirs = getattr(snntorch(), kind.__name__, None)
+    if theirs is None and kind is snn.SynapticDelay:
+        pytest.skip("no released snnTorch has SynapticDelay, its main branch has")
     expected, ours = parameters(theirs), parameters(kind)
     assert [(name, how) for name, how, _ in ours] == [(name, how) for name, how, _ in expected]
     required = [name for name, _, default in expected if default is inspect.Parameter.empty]

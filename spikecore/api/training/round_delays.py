@@ -123,7 +123,8 @@ def _rounded(
     if isinstance(layer, Recurrent):
         below = f"{path}.connection" if path else "connection"
         connection, after, _ = _rounded(below, layer.connection, params.connection, Tree(), rows)
-        return replace(layer, connection=connection), params.replace(connection=after), buffers
+        inner: Any = connection  # of the same class
+        return replace(layer, connection=inner), params.replace(connection=after), buffers
     if not isinstance(layer, Container):
         return layer, params, buffers
     layers: Dict[str, Layer] = {}

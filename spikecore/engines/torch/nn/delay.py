@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional
 
 import torch
 from torch import nn
@@ -45,7 +45,7 @@ class SynapticDelay(NeuronModule):
     def __init__(
         self,
         max_delay: Size,
-        delay: Union[Numbers, torch.Tensor] = 0.0,
+        delay: Numbers = 0.0,
         channels: Optional[Size] = None,
         learn_delay: bool = False,
         kernel: TapKernel = "linear",
@@ -60,7 +60,9 @@ class SynapticDelay(NeuronModule):
                 f"SynapticDelay: delay of shape {tuple(first.shape)} must be one number, or one for each of "
                 f"channels={channels!r}"
             )
-        self._width = {"sigma": sigma} if kernel == "gaussian" else {}
+        if not sigma > 0.0:
+            raise ValueError(f"SynapticDelay: sigma={sigma!r} must be > 0")
+        self._width: Dict[str, Any] = {"sigma": sigma} if kernel == "gaussian" else {}
         try:
             layer = Delay(learn(first.numpy()), max_delay, kernel, **self._width)
         except ValueError as error:
