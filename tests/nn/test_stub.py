@@ -18,7 +18,7 @@ import spikecore.nn as snn  # noqa: E402
 from spikecore.engines.torch.nn.face import Faced  # noqa: E402
 
 SCRIPT = ROOT / "docs" / "make_stub.py"
-PUBLIC = [getattr(snn, name) for name in dir(snn)]
+PUBLIC = [getattr(snn, name) for name in dir(snn) if name not in ("export_nir", "import_nir")]  # rooms of their own
 KINDS = [kind for kind in PUBLIC if isinstance(kind, type) and issubclass(kind, Faced)]
 
 

@@ -373,7 +373,7 @@ def test_what_is_no_launcher_of_several_processes():
 
 
 def test_parallel_is_a_word():
-    with pytest.raises(ValueError, match="unknown parallel 'ddp'. Known: data, fsdp, none"):
+    with pytest.raises(ValueError, match="unknown parallel 'ddp'. Known: data, data-bf16, fsdp, none"):
         model(dense()).fit(X, Y, num_steps=2, compute=sc.Compute(parallel="ddp"))
     with pytest.raises(ValueError, match="unknown parallel 'ddp'"):
         model(dense()).evaluate(X, Y, num_steps=2, parallel="ddp")
