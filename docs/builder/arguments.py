@@ -58,9 +58,10 @@ def methods_of_other_files(pkg: griffe.Module) -> None:
 
 def docstrings_of_modules(pkg: griffe.Module) -> None:
     """``nn/__init__.pyi`` has the signatures of modules; their docstrings stand where they are written."""
-    written = pkg["engines.torch.nn"].members
+    files = pkg["engines.torch.nn"].modules.values()
+    written = {n: each for file in files for n, each in file.members.items() if not each.is_alias and each.is_class}
     for name, stub in pkg["nn"].members.items():
-        target = final(written[name]) if name in written else None
+        target = written.get(name)
         if not stub.is_alias and stub.is_class and stub.docstring is None and target is not None:
             stub.docstring = griffe.Docstring(target.docstring.value, parent=stub) if target.docstring else None
             stub.bases = []

@@ -226,7 +226,8 @@ def _type(hint: Any, default: Any) -> Any:
     """
     if get_args(hint)[1:] == (type(None),):  # Optional
         hint, default = get_args(hint)[0], None
-    layer = isinstance(hint, type) and issubclass(hint, Layer)
+    kinds = get_args(hint) if get_origin(hint) is Union else (hint,)
+    layer = all(isinstance(kind, type) and issubclass(kind, Layer) for kind in kinds)
     other = "AnyLayer" if layer else str if get_origin(hint) is Literal else Any
     known = TYPES.get(hint, other)
     return Optional[known] if default is None else known

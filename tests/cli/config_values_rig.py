@@ -37,13 +37,13 @@ GROUPS = {
 # ---- values --------------------------------------------------------------------------------------------------------
 
 SHAPES = {  # of one sample, where a layer does not take any
-    **dict.fromkeys(("Conv1d", "AvgPool1d", "MaxPool1d", "CountMaxPool1d"), CHANNELS),
+    **dict.fromkeys(("Conv1d", "AvgPool1d", "MaxPool1d", "CountMaxPool1d", "DelayedConv1d"), CHANNELS),
     **dict.fromkeys(
         ("AdaptiveAvgPool1d", "AdaptiveMaxPool1d", "ConvTranspose1d", "InstanceNorm1d", "ZeroPad1d"), CHANNELS
     ),
     **dict.fromkeys(("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "ConvTranspose2d", "InstanceNorm2d", "ZeroPad2d"), MAP),
     **dict.fromkeys((f"{kind}BatchNorm2d" for kind in ("TemporalEffective", "ThresholdDependent")), MAP),
-    **dict.fromkeys(("CountMaxPool2d", "GlobalAvgPool", "Upsample"), MAP),
+    **dict.fromkeys(("CountMaxPool2d", "DelayedConv2d", "GlobalAvgPool", "Upsample"), MAP),
     **dict.fromkeys(("BatchNorm3d", "Conv3d", "ConvTranspose3d", "AvgPool3d", "MaxPool3d"), CUBE),
     **dict.fromkeys(("SpikingSelfAttention", "SoftmaxAttention", "HeadGate", "HeadSum", "PositionSum"), CHANNELS),
     **dict.fromkeys(("Conv2d", "AvgPool2d", "MaxPool2d", "BatchNorm2d", "BatchNormTT2d", "SConv2dLSTM"), MAP),
@@ -112,6 +112,10 @@ NEEDED = {  # what a class cannot do without
 LINES, SIZES = [{"stride": [2]}, {"kernel_size": [3]}], [{"stride": 1}, {"padding": 1}]
 PLANES = [{"stride": [2, 1]}, {"padding": [1, 0]}, {"kernel_size": [2, 3]}]
 CONNECTED = [{"dilation": 2}, {"groups": 2}, {"bias": False}]
+TAPS = [
+    {"kernel": "gaussian", "sigma": 0.3, "sigma_start": 2.0, "anneal": 3},
+    {"delay_init": {"kind": "constant", "value": 1.5}},
+]
 RECURRENT = [
     {"linear_features": None, "all_to_all": False, "V": 0.5},
     {"linear_features": None, "all_to_all": False, "V": [0.1, 0.2, 0.3, 0.4]},
@@ -145,10 +149,8 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
         {"delay": {"learn": 1.5, "per": "neuron"}, "max_delay": 3}, {"delay": [0, 1.5, 3, 1]},
         {"kernel": "gaussian", "sigma": 0.3, "sigma_start": 2.0, "anneal": 3},
     ],
-    "DelayedLinear": [
-        {"bias": False}, {"kernel": "gaussian", "sigma": 0.3, "sigma_start": 2.0, "anneal": 3},
-        {"delay_init": {"kind": "constant", "value": 1.5}},
-    ],
+    "DelayedLinear": [{"bias": False}, *TAPS],
+    **dict.fromkeys(("DelayedConv1d", "DelayedConv2d"), SIZES + CONNECTED + TAPS),
     "EarlyStopping": [{"patience": 1}, {"monitor": "accuracy"}, {"min_delta": 0.1}, {"restore_best": False}],
     "BalancedResonateAndFire": [{"dt": 0.25, "omega": 2.0}],
     "GLIF": [{"time_steps": 3}],

@@ -16,7 +16,7 @@ from spikecore import datasets
 from spikecore.datasets import Cached, DataError, DataFileError, Events, Loader, cache, from_tonic, to_structured
 from spikecore.datasets.cache import decoded, encoded
 from spikecore.datasets.fingerprint import fingerprint
-from spikecore.datasets.nmnist import Files
+from spikecore.datasets.recording_files import RecordingFiles
 from spikecore.datasets.transforms import Compose, CountImage, Denoise, Shift, ToFrames
 from tests import ROOT
 from tests.datasets.event_files import damaged, dataset_of, nmnist_bytes, some_events, write_nmnist
@@ -31,8 +31,8 @@ def train(tmp_path):
 @pytest.fixture
 def reads(monkeypatch):
     """The rows that are read from N-MNIST's own files."""
-    seen, read = [], Files.read
-    monkeypatch.setattr(Files, "read", lambda self, row: seen.append(row) or read(self, row))
+    seen, read = [], RecordingFiles.read
+    monkeypatch.setattr(RecordingFiles, "read", lambda self, row: seen.append(row) or read(self, row))
     return seen
 
 

@@ -60,9 +60,11 @@ STATISTICS = "InstanceNorm1d InstanceNorm2d AdaptiveAvgPool1d Upsample-linear Ba
 UNFOLDED = "BatchNorm1d BatchNorm1d-plain BatchNorm2d ThresholdDependentBatchNorm1d ThresholdDependentBatchNorm2d"
 WIDE = "Izhikevich BalancedResonateAndFire TsodyksMarkram LIAF-membrane count-pool Delay-fractions Delay-gaussian "
 WIDE += "Recurrent-own-delay"
-UNQUANTISED = "DropConnect WeightStandardized WeightStandardized-1d WeightStandardized-2d WeightStandardized-3d"
+UNQUANTISED = "DropConnect WeightStandardized WeightStandardized-2d WeightStandardized-3d"
 #: Connections that ``quantize`` refuses.
-DELAYED = {case.name for case in CASES.values() if case.name.startswith(("Delayed", "Recurrent-delay"))} | {"delays"}
+DELAYED = {
+    case.name for case in CASES.values() if case.name.startswith(("Delayed", "Recurrent-delays", "Recurrent-maps"))
+} | {"delays"}
 REFUSED = {name for line in (FUNCTIONS, QUOTIENTS, STATISTICS, UNFOLDED, WIDE, UNQUANTISED) for name in line.split()}
 
 
