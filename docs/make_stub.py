@@ -39,7 +39,7 @@ from spikecore.engines.torch.nn.neuron import SpikingNeuron as _SpikingNeuron
 
 def stub() -> str:
     """The text of the file."""
-    public = {name: getattr(snn, name) for name in dir(snn)}
+    public = {name: getattr(snn, name) for name in dir(snn) if f" as {name}\n" not in HEAD}
     ours = {n: thing for n, thing in public.items() if getattr(thing, "__module__", "").startswith("spikecore.engines")}
     classes = [thing for thing in ours.values() if isinstance(thing, type) and issubclass(thing, Faced)]
     plain = sorted(name for name in ours if ours[name] not in classes)

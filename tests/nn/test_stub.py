@@ -18,7 +18,8 @@ import spikecore.nn as snn  # noqa: E402
 from spikecore.engines.torch.nn.face import Faced  # noqa: E402
 
 SCRIPT = ROOT / "docs" / "make_stub.py"
-PUBLIC = [getattr(snn, name) for name in dir(snn) if name not in ("export_nir", "import_nir")]  # rooms of their own
+ROOMS = ("export_nir", "import_nir", "spikeplot")  # which a tree of the core alone does not have
+PUBLIC = [getattr(snn, name) for name in dir(snn) if name not in ROOMS]
 KINDS = [kind for kind in PUBLIC if isinstance(kind, type) and issubclass(kind, Faced)]
 
 
