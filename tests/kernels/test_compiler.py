@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("numba", reason="numba is not installed")
 
 from spikecore.kernels.emit import SPELLING  # noqa: E402
-from spikecore.kernels.runtime import build, compiler, machine_code, modules  # noqa: E402
+from spikecore.kernels.runtime import build, compiler, functions, instructions, machine_code, modules  # noqa: E402
 from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
 from spikecore.kernels.sparse import ready  # noqa: E402
 from tests import ROOT  # noqa: E402
@@ -178,6 +179,7 @@ def test_options_of_numba_are_left_to_numba(monkeypatch):
 def test_a_neuron_of_ones_own_is_compiled_without_numba(tmp_path):
     program = """
 import sys
+from pathlib import Path
 import numpy as np
 import spikecore as sc
 from spikecore.base import Membrane, State
@@ -196,3 +198,9 @@ print(model(np.ones((2, 3), np.float32), num_steps=4).spikes.sum(), "numba" in s
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
     assert done.stdout.split() == ["18.0", "False"]
+
+
+def test_kernels_on_disk_are_those_of_this_compiler():
+    """A change of the compiler's files is a change of every kernel that it has made."""
+    for file in (compiler, instructions, functions):
+        assert Path(file.__file__).read_text(encoding="utf-8") in machine_code.code_around(), file.__name__

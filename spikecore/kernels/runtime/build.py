@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from typing import Dict, Iterable, List, NamedTuple, Optional, Set
 
@@ -155,11 +155,12 @@ def _compiled(recipe: KernelRecipe) -> CFunction:
     """The function of a recipe: by LLVM alone where that is possible, by Numba otherwise."""
     from spikecore.kernels.runtime import compiler
 
-    try:
-        return machine_code.keep(entry_of(recipe), recipe.name, compiler.object_of(*recipe))
-    except (compiler.Unspoken, RuntimeError):  # the second: the kernel needs what is not in this process
-        function: CFunction = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
-        return function
+    with suppress(compiler.Unspoken):
+        code = compiler.object_of(*recipe)
+        with suppress(RuntimeError):  # of the linker: the kernel needs what is not in this process
+            return machine_code.keep(entry_of(recipe), recipe.name, code)
+    function: CFunction = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
+    return function
 
 
 def _left(seconds: Optional[float] = None) -> str:

@@ -86,9 +86,7 @@ def entry(module: str, function: str) -> str:
 @lru_cache(maxsize=None)
 def code_around() -> str:
     """The files whose functions are compiled into kernels, or say how they are compiled: kernels depend on them."""
-    files = (
-        pkgutil.get_data("spikecore.kernels.runtime", name) for name in ("launch.py", "numba_cache.py", "compiler.py")
-    )
+    files = (pkgutil.get_data("spikecore.kernels.runtime", name) for name in CODE)
     return "".join(data.decode() for data in files if data is not None)
 
 
