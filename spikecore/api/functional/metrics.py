@@ -75,7 +75,7 @@ class Decided:
 
     def sums(self, out: Any, targets: Any, lengths: Any = None) -> Sums:
         """The sums over a batch from which the measure is computed; those of several batches can be added."""
-        engine = engine_of(self.loss.read(out))  # of the torch engine, making one takes a tenth of a small step
+        engine = engine_of(self.loss.read(out))  # one for all: making it can take a tenth of a small step
         arrays, count = self.asked(out, targets, lengths, engine)
         return count(*map(engine.to_numpy, arrays))  # type: ignore[no-any-return]
 

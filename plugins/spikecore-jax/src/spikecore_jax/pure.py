@@ -53,9 +53,9 @@ class PureNetwork:
             raise ValueError(f"num_steps={num_steps!r} must be a number of steps, at least 1, or None")
         self.network, self.sample_shape, self.num_steps = network, tuple(sample_shape), num_steps
         self.engine = JaxEngine(dtype).traced()
-        blank = initialised(network, Key(("shapes",), blank=True), self.sample_shape)
-        self.output_shape = blank.shape
-        self._like, self._like_buffers = (map_leaves(np.shape, tree) for tree in (blank.params, blank.buffers))
+        drawn = initialised(network, Key((0, "init")), self.sample_shape)
+        self.output_shape, self._buffers = drawn.shape, drawn.buffers
+        self._like, self._like_buffers = (map_leaves(np.shape, tree) for tree in (drawn.params, drawn.buffers))
 
     def __repr__(self) -> str:
         return f"PureNetwork({self.network!r}, {self.sample_shape}, num_steps={self.num_steps})"
@@ -81,8 +81,7 @@ class PureNetwork:
 
     def buffers(self) -> dict[str, jax.Array]:
         """The initial running statistics by name, as batch normalisation has them; {} for a network without."""
-        found = initialised(self.network, Key(("buffers",)), self.sample_shape).buffers
-        return {name: jnp.asarray(x, self.engine.dtype) for name, x in leaves(found)}
+        return {name: jnp.asarray(x, self.engine.dtype) for name, x in leaves(self._buffers)}
 
     def rest(self, params: Arrays, batch: int, buffers: Arrays | None = None) -> Tree:
         """The states before the first step, with which ``lax.scan`` begins: a pytree.
