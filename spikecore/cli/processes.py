@@ -59,6 +59,10 @@ def joined() -> Iterator[Ranks]:
     try:
         import torch
         import torch.distributed as dist
+
+        # Defaults of its functions hold the group that is there when it is imported, which torch's optimisers do. The
+        # group's threads would then outlive it, and could end the process by SIGABRT while Python ends.
+        import torch.distributed.nn.functional
     except ModuleNotFoundError:
         raise ConfigError(
             [f"{os.environ['WORLD_SIZE']} processes train together with torch.distributed only: {to_install('torch')}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -91,6 +92,20 @@ def evaluate():
     main(["evaluate", "two"])
 
 
+def joined_only():
+    """A group that ends, in a process into which torch's own module of collectives comes late, as in a fresh one."""
+    from spikecore.cli.processes import joined
+
+    for name in ("torch.distributed.nn.functional", "torch.distributed.nn"):
+        sys.modules.pop(name, None)
+    before = len(os.listdir("/proc/self/task"))
+    with joined() as ranks:
+        importlib.import_module("torch.distributed.nn.functional")
+        ranks.sums([1.0])
+        during = len(os.listdir("/proc/self/task"))
+    print(f"threads: {before} {during} {len(os.listdir('/proc/self/task'))}")
+
+
 def stopped_by_sigterm(size, folder, name):
     """A world that has been asked to end within its second epoch or later."""
     history = Path(folder, name, "history.jsonl")
@@ -120,6 +135,8 @@ def scenarios(folder):
     worlds = {name: finished(2, run, folder, name) for name, run in runs.items()}
     worlds["restarts"] = finished(2, train(None), folder, "restarts", TORCHELASTIC_MAX_RESTARTS=3)
     worlds["evaluate"] = finished(2, evaluate, folder, "evaluate")
+    if sys.platform.startswith("linux"):
+        worlds["joined"] = finished(2, joined_only, folder, "joined")
 
     # SIGTERM to both, as torchrun passes it on; then what torchrun starts again, which continues
     worlds["stopped"], epochs = stopped_by_sigterm(2, folder, "stopped")
@@ -248,6 +265,16 @@ def test_rank_0_evaluates_alone(done):
     assert found["evaluate"]["codes"] == [0, 0]
     assert "test_loss" in found["evaluate"]["said"][0]
     assert not found["evaluate"]["said"][1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux lists the threads of a process")
+def test_no_thread_outlives_the_group(done):
+    """One that does can end the process by SIGABRT after a finished training."""
+    found = done[1]["joined"]
+    assert found["codes"] == [0, 0]
+    for said in found["said"]:
+        before, during, after = (int(n) for n in said.split("threads: ")[1].split())
+        assert before == after < during
 
 
 def test_sigterm_saves_after_the_step_and_a_restart_continues(done):
