@@ -105,7 +105,7 @@ BOXED = [
 
 
 @pytest.mark.parametrize("neuron", BOXED, ids=repr)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10_000), bias=st.sampled_from([0.0, -0.1, 0.05]))
 def test_from_a_quiet_box_no_neuron_fires(neuron, seed, bias):
     """A law: whatever states of the box a neuron starts from, it stays there and is silent while nothing arrives."""

@@ -111,7 +111,7 @@ def test_pieces_of_a_rollout_run_as_it_was_acted(cartpole):
     assert float((wrong - before[at])[mask].detach().abs().max()) > 1e-2
 
 
-@pytest.mark.parametrize("name", ["cartpole_ppo", "cartpole_dqn"])
+@pytest.mark.parametrize("name", ["cartpole_ppo", pytest.param("cartpole_dqn", marks=pytest.mark.slow)])
 def test_a_network_begins_to_balance(cartpole, name, capsys):
     assert cartpole(name)["main"](["--quick"]) > (60 if name == "cartpole_ppo" else 0)  # by chance about 22
     assert "20 new episodes last" in capsys.readouterr().out

@@ -21,18 +21,27 @@ def modules(package):
     return names
 
 
+def statements(tree):
+    """All statements below a node but those for a type checker; an expression has none."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        if not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
+            yield node
+            for part in ("body", "orelse", "handlers", "finalbody"):
+                below = getattr(node, part, ())
+                left += below if isinstance(below, list) else ()  # that of a lambda is an expression
+
+
 def imported(tree, names):
     """Modules among ``names`` that a syntax tree imports anywhere but for a type checker."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            continue
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "imports are absolute"
             full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
             yield from (full[name] if full[name] in names else node.module for name in full)
-        yield from imported(node, names)
 
 
 def circle(graph):
