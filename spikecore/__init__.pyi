@@ -129,6 +129,7 @@ from spikecore.api.neurons import RSynaptic as RSynaptic
 from spikecore.api.neurons import SConv2dLSTM as SConv2dLSTM
 from spikecore.api.neurons import SigmaDelta as SigmaDelta
 from spikecore.api.neurons import SlidingPSN as SlidingPSN
+from spikecore.api.neurons import SpikingGRU as SpikingGRU
 from spikecore.api.neurons import StateLeaky as StateLeaky
 from spikecore.api.neurons import StateSpace as StateSpace
 from spikecore.api.neurons import Synaptic as Synaptic

@@ -127,11 +127,8 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("Recurrent-maps", sc.Recurrent(sc.Leaky(threshold=0.5), sc.DelayedConv2d(2, 2, 3, 2, padding=1)), (2, 3, 3)),
     Case("Refractory", sc.Refractory(sc.Leaky(beta=sc.learn(0.9), threshold=0.3), period=2)),
     Case("SLSTM", sc.SLSTM(input_size=5, hidden_size=4, threshold=sc.learn(0.1), reset_mechanism="subtract")),
-    Case(
-        "SConv2dLSTM",
-        sc.SConv2dLSTM(in_channels=2, out_channels=2, kernel_size=3, max_pool=2, threshold=0.1),
-        (2, 4, 4),
-    ),
+    Case("SpikingGRU", sc.SpikingGRU(input_size=5, hidden_size=4, graded_spikes_factor=sc.learn(1.5))),
+    Case("SConv2dLSTM", sc.SConv2dLSTM(in_channels=2, out_channels=2, max_pool=2, threshold=0.1), (2, 4, 4)),
     Case("StateLeaky", sc.StateLeaky(beta=sc.learn(0.8, per="channel"), threshold=0.5)),
     Case("StateLeaky-tau", sc.StateLeaky(beta=sc.learn_tau(4.0, per="neuron"), threshold=0.5)),
     Case("LinearLeaky", sc.LinearLeaky(beta=sc.learn(0.8), in_features=5, out_features=4, threshold=0.3)),

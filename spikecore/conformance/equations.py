@@ -197,6 +197,17 @@ def slstm(x, w):
     return loop(x, step, np.zeros((x.shape[1], 4)), np.zeros((x.shape[1], 4)))
 
 
+def spiking_gru(x, w):
+    def step(i, h):
+        see, stay, content = np.split(i @ w["weight_ih"].T + w["bias_ih"], 3, axis=1)
+        see_back, stay_back, content_back = np.split(h @ w["weight_hh"].T + w["bias_hh"], 3, axis=1)
+        mem = content + above(see + see_back, 0.1) * content_back
+        h = np.where(stay + stay_back > 0.1, h, above(mem, 0.1))
+        return h, h
+
+    return loop(x, step, np.zeros((x.shape[1], 4)))
+
+
 def sconv2dlstm(x, w):
     import torch
 
@@ -237,7 +248,9 @@ CASES = [
     (sc.AssociativeLeaky(in_dim=5, d_value=2, d_key=3, threshold=0.1, parallel=False), associative, (5,), 1.0,
      ("decay * state.mem + write", "state.mem + write")),
     (sc.SLSTM(input_size=5, hidden_size=4, threshold=0.1, reset_mechanism="subtract"), slstm, (5,), 2.0,
-     ("range(4)", "(1, 0, 2, 3)")),
+     ("self.gates_of(gates)", "self.gates_of(gates)[::-1]")),
+    (sc.SpikingGRU(input_size=5, hidden_size=4, threshold=0.1), spiking_gru, (5,), 2.0,
+     ("(1.0 - stays) *", "")),
     (sc.SConv2dLSTM(in_channels=2, out_channels=2, threshold=0.1), sconv2dlstm, (2, 4, 4), 2.0,
      ("enter, forget, leave, content", "enter, forget, content, leave")),
     (sc.PLIF(beta=sc.learn(0.75), threshold=0.2), plif, (5,), 1.0, ("self.decay_input", "False")),

@@ -43,7 +43,7 @@ def assert_equal_to_bptt(found, expected, layers=None, limit=1e-10):
 # ---- eligibility: exact for the last layer of neurons --------------------------------------------------------------
 
 RECURRENT_LAYERS = ("RLeaky", "RLeaky-maps", "RSynaptic", "Recurrent-delays", "Recurrent-own-delay", "Recurrent-maps")
-COUPLED = ("SLSTM", "SConv2dLSTM", "LinearLeaky", "LeakyParallel",
+COUPLED = ("SLSTM", "SpikingGRU", "SConv2dLSTM", "LinearLeaky", "LeakyParallel",
            "LeakyParallel-tau", "LeakyParallel-dense", "AssociativeLeaky", "MaskedPSN", "StateSpace",
            *(case.name for case in cases.WHOLE))  # fmt: skip
 SOME = ("Leaky-subtract-immediate", "Leaky-zero-delayed", "Synaptic", "ALIF", "Izhikevich")

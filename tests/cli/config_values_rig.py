@@ -106,6 +106,7 @@ NEEDED = {  # what a class cannot do without
     "Residual": {"body": "Leaky"},
     "SConv2dLSTM": {"in_channels": 2, "out_channels": 2},
     "SLSTM": {"input_size": 4, "hidden_size": 3},
+    "SpikingGRU": {"input_size": 4, "hidden_size": 3},
     "Sequential": {"layers": [LINEAR, "Leaky"]},
     "step": {"every": 2},
 }

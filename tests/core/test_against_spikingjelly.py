@@ -14,6 +14,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional as F
+from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree
 
@@ -104,3 +105,35 @@ def test_temporal_efficient_training_is_theirs_without_the_pull():
     outputs, labels = np.random.default_rng(0).normal(size=(7, 5, 4)), np.array([0, 1, 1, 3, 0])
     expected = functional.temporal_efficient_training_cross_entropy(torch.tensor(outputs), torch.tensor(labels))
     torch.testing.assert_close(F.tet_loss(Lambda=0)(torch.tensor(outputs), labels), expected)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_gated_unit_is_theirs(engine):
+    """Spikes and the gradients of all weights; biases keep sums off the threshold, where theirs fires."""
+    from spikingjelly.activation_based import rnn
+
+    x, w = np.random.default_rng(0).normal(size=(9, 3, 5)), np.random.default_rng(1).random((9, 3, 4))
+    model = sc.Model(sc.SpikingGRU(input_size=5, hidden_size=4), engine=engine, dtype="float64", seed=0)
+    params = {name: np.asarray(value) for name, value in model.state()["params"].items()}
+    unit = rnn.SpikingGRU(5, 4, 1, surrogate_function1=surrogate.ATan(2.0)).double()
+    names = {"weight_ih": "linear_ih.weight", "weight_hh": "linear_hh.weight"}
+    names.update(bias_ih="linear_ih.bias", bias_hh="linear_hh.bias")
+    (cell,) = unit.cells
+    held = dict(cell.named_parameters())
+    with torch.no_grad():
+        for own, their in names.items():
+            held[their].copy_(torch.as_tensor(params[own]))
+    expected, _ = unit(torch.as_tensor(x))
+    (expected * torch.as_tensor(w)).sum().backward()
+
+    def function(own, y):
+        out = model.network.run(Pass(model.engine), own.params, Tree(), None, y)
+        return model.engine.xp.sum(out.outputs * model.engine.asarray(w)), out.outputs
+
+    own = Tree(params=Params({name: model.engine.asarray(value) for name, value in params.items()}))
+    _, spikes, grads = model.engine.value_and_grad(function, own, model.engine.asarray(x))
+    spikes = to_numpy(spikes)
+    np.testing.assert_array_equal(spikes, expected.detach().numpy())
+    assert 0.1 < spikes.mean() < 0.9
+    for name, their in names.items():
+        np.testing.assert_allclose(np.asarray(grads.params[name]), held[their].grad.numpy(), rtol=0, atol=1e-12)

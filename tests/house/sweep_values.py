@@ -276,7 +276,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.functional.label_error_rate": {"targets": [[1], [2], [-1]]},
     "spikecore.RLeaky": {"linear_features": 3},
     "spikecore.RSynaptic": {"linear_features": 3},
-    "spikecore.SLSTM": {"input_size": 5, "hidden_size": 4},
+    **dict.fromkeys(("spikecore.SLSTM", "spikecore.SpikingGRU"), {"input_size": 5, "hidden_size": 4}),
     "spikecore.SConv2dLSTM": {"in_channels": 1, "out_channels": 2},
     "spikecore.LeakyParallel": {"input_size": 5, "hidden_size": 4},
     "spikecore.LinearLeaky": {"in_features": 5, "out_features": 4},

@@ -90,6 +90,7 @@ NEURONS = {
     "RLeaky-graded": sc.RLeaky(beta=0.9, graded_spikes_factor=0.7, all_to_all=False, V=L(0.4)),
     "RSynaptic": sc.RSynaptic(alpha=0.7, beta=L(0.8), all_to_all=False, V=0.3),
     "SLSTM": sc.SLSTM(input_size=N, hidden_size=3, threshold=L(0.02)),
+    "SpikingGRU": sc.SpikingGRU(input_size=N, hidden_size=3, threshold=L(0.05)),
     "SConv2dLSTM": sc.SConv2dLSTM(in_channels=2, out_channels=2, kernel_size=3, stride=2, threshold=L(0.01)),
     "StateLeaky": sc.StateLeaky(beta=L(0.8), channels=N),
     "LinearLeaky": sc.LinearLeaky(beta=0.8, in_features=N, out_features=3, threshold=L(0.3)),

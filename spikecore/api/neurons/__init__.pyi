@@ -7,6 +7,7 @@ from spikecore.api.neurons.base import Neuron as Neuron
 from spikecore.api.neurons.complementary import CLIF as CLIF
 from spikecore.api.neurons.delta import DeltaLeaky as DeltaLeaky
 from spikecore.api.neurons.gated import GLIF as GLIF
+from spikecore.api.neurons.gru import SpikingGRU as SpikingGRU
 from spikecore.api.neurons.izhikevich import Izhikevich as Izhikevich
 from spikecore.api.neurons.lapicque import Lapicque as Lapicque
 from spikecore.api.neurons.leaky import IF as IF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
@@ -13,6 +13,7 @@ from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.sizes import at_least_one, spread
 from spikecore.api.core.windows import window_counts
 from spikecore.api.core.words import Array
+from spikecore.api.neurons.cells import DenseGates
 from spikecore.api.neurons.membrane import Membrane, Reset
 from spikecore.arguments import Count, Sizes
 
@@ -37,7 +38,7 @@ class _Gated(Membrane):
 
 
 @dataclass(frozen=True)
-class SLSTM(_Gated):
+class SLSTM(DenseGates, _Gated):
     """Spiking LSTM (snnTorch ``SLSTM``).
 
         i, f, g, o = W_ih x[t] + b_ih + W_hh mem[t-1] + b_hh
@@ -60,46 +61,16 @@ class SLSTM(_Gated):
     Source: Hochreiter & Schmidhuber, Long short-term memory, 1997; Eshraghian et al., 2023.
     """
 
-    input_size: int = 0
-    hidden_size: int = 0
-    bias: bool = True
-
-    connections: ClassVar[Tuple[str, ...]] = ("weight_ih", "weight_hh")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, input_size=self.input_size, hidden_size=self.hidden_size)
-
-    @property
-    def input_shape(self) -> Optional[Shape]:
-        return (self.input_size,)
-
-    def init(self, key: Key, shape: Shape) -> Init:
-        if shape != (self.input_size,):
-            raise ShapeError(f"SLSTM: samples of shape {shape}, expected ({self.input_size},)")
-        inherited = super().init(key, (self.hidden_size,)).params
-        rows, bound = 4 * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)
-        sizes: Dict[str, Shape] = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
-        if self.bias:
-            sizes.update(bias_ih=(rows,), bias_hh=(rows,))
-        weights = {name: uniform_weight(key, name, size, bound) for name, size in sizes.items()}
-        return Init(inherited.replace(**weights), EMPTY, (self.hidden_size,))
-
-    def prepare(self, engine: Engine, params: Params) -> Params:
-        weights = {name: params[name] for name in params if name.startswith(("weight", "bias"))}
-        return super().prepare(engine, params).replace(**weights)
+    gate_count: ClassVar[int] = 4
 
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
         return linear(engine.xp, x, params.weight_ih, params.bias_ih + params.bias_hh if self.bias else None)
 
-    def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        return super().rest(engine, params, x[..., : self.hidden_size])
-
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         before = self.reset_before(params, state.mem, reset)
-        gates, n = x + before @ engine.xp.permute_dims(params.weight_hh, (1, 0)), self.hidden_size
-        return self.behind(engine, params, state, tuple(gates[..., i * n : (i + 1) * n] for i in range(4)), reset)
+        gates = x + before @ engine.xp.permute_dims(params.weight_hh, (1, 0))
+        return self.behind(engine, params, state, self.gates_of(gates), reset)
 
     def behind(
         self, engine: Engine, params: Params, state: State, gates: Tuple[Any, ...], reset: Optional[Array]
