@@ -136,7 +136,7 @@ ELSEWHERE: Dict[str, Tuple[str, str]] = {  # the argument that takes it, and the
     "update_every": ("learning", "learning=sc.BPTT(update_every={0}), or so in another, sc.EProp(update_every={0})"),
     **{
         name: ("compute", f"compute=sc.Compute({name}={{}})")
-        for name in ("parallel", "memory", "accumulate", "compile", "check_finite")
+        for name in ("parallel", "memory", "accumulate", "compile", "check_finite", "cuda_graph")
     },
     "shuffle": ("optimizer", "spikecore.datasets.Loader(x, y, shuffle={})"),
     "time_axis": ("record", "model(np.moveaxis(x, {}, 0)): a call takes (time, batch, *features)"),

@@ -13,19 +13,24 @@ from typing import Any, List, Optional
 import spikecore as sc
 from benchmarks.gpu.launches import Clock, Launch, caught, torch_device
 from benchmarks.gpu.record import Record
+from spikecore.kernels.sequence_gpu import GpuSource, block_of
 
 SHAPES = ((100, 64, 1024), (500, 16, 4096), (100, 64, 8192))
 TINY = ((5, 2, 40),)
-BLOCKS = ((256, 4), (128, 4), (128, 2), (64, 2), (512, 4), (1024, 4))  # neurons per program, warps
-STAGES = (None, 2, 4, 8)  # of the loop over time; None: Triton's own loop
-LOOP = "in range(steps):"
+BLOCKS = ((128, 4), (64, 2), (32, 1), (128, 2), (256, 4), (512, 4))  # neurons per program, warps
+STAGES = (None, 2, 4, 8)  # that Triton makes of the loop over time; None: the loop as it is written
+LOOP = re.compile(r"in tl\.range\(steps, \w+=\d+\):")
 
 
 def variants(record: Record) -> None:
     """A row for each size, kernel and shape."""
     device = torch_device(record)
     clock = Clock(device, record.rehearse, rounds=5)
-    record.note(f"The kernels of Leaky. Today they have {BLOCKS[0][0]} neurons per program and no stages.")
+    sizes = ", ".join(str(block_of(batch * neurons)) for _, batch, neurons in record.size(SHAPES, TINY))
+    record.note(
+        f"The kernels of Leaky. By themselves they have {sizes} neurons per program here, a warp for each 32, and "
+        "read their rows some steps ahead in an unrolled loop."
+    )
     for shape in record.size(SHAPES, TINY):
         forward, backward, _ = caught(device, sc.Leaky(beta=0.9), shape)
         for launch in (forward, backward):
@@ -56,10 +61,7 @@ def starter(launch: Launch, block: int, warps: int, stages: Optional[int]) -> An
     from spikecore.kernels.runtime.modules import load
     from spikecore.kernels.triton import HEAD, OPTIONS
 
-    source = launch.kernel.source
-    if stages is not None:
-        assert LOOP in source, source  # or the table would show the same kernel again and again
-        source = source.replace(LOOP, f"in tl.range(0, steps, num_stages={stages}):")
+    source = launch.kernel.source if stages is None else staged(launch.kernel, stages)
     function = getattr(load(HEAD + source), launch.kernel.name)
     grid = (triton.cdiv(launch.neurons, block),)
 
@@ -68,6 +70,18 @@ def starter(launch: Launch, block: int, warps: int, stages: Optional[int]) -> An
             function[grid](*launch.arrays, *launch.numbers, BLOCK=block, num_warps=warps, **OPTIONS)
 
     return start
+
+
+def staged(kernel: GpuSource, stages: int) -> str:
+    """The source of a kernel with so many stages of its loop over time.
+
+    Raises:
+        ValueError: it has no such loop. The table would show the same kernel again and again.
+    """
+    source, loops = LOOP.subn(f"in tl.range(steps, num_stages={stages}):", kernel.source)
+    if not loops:
+        raise ValueError(f"the {kernel.name} kernel has no loop like {LOOP.pattern!r}:\n{kernel.source}")
+    return source
 
 
 def computes(launch: Launch, start: Any, expected: List[Any]) -> bool:

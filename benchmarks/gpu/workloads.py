@@ -10,7 +10,7 @@ from benchmarks.gpu.record import Record
 from benchmarks.plan import Group, Settings
 from benchmarks.report import Row
 
-PEERS = ("snntorch", "spikingjelly")
+PEERS = ("snntorch", "spikingjelly", "norse")
 SIZES = (4096, 8192, 16384)
 
 
@@ -29,6 +29,15 @@ def tutorials(record: Record) -> None:
         wanted = (group for group in module.groups(some) if any(some.wants(side) for side in group.sides))
         groups = record.size(wanted, _first(wanted))
         measure(record, module.WORKLOAD.title, groups, some, 10)
+
+
+def recurrent(record: Record) -> None:
+    """The dense recurrence alone, forward and backward."""
+    from benchmarks.workloads import recurrent as module
+
+    _begin(record)
+    some = settings(record)
+    measure(record, module.WORKLOAD.title, module.groups(some), some, 5)
 
 
 def open_neuromorphic(record: Record) -> None:
@@ -112,6 +121,7 @@ def add(record: Record, title: str, row: Row) -> None:
         low=record.time(min(row.figures)) if row.figures else None,
         high=record.time(max(row.figures)) if row.figures else None,
         relative=record.time(row.relative),
+        MB=record.time(row.memory),
         parity=str(row.parity) if row.parity is not None else row.note,
     )
 

@@ -14,8 +14,8 @@ from spikecore.cli.origins import leaves
 # keys of a run file that may change when a run is resumed
 FREE = tuple(
     "engine device train.epochs train.schedule train.early_stopping train.pruning train.rewiring "
-    "train.compute.parallel train.compute.compile train.save_within track data.path data.test_path data.download "
-    "data.workers data.prefetch data.in_memory data.cache".split()
+    "train.compute.parallel train.compute.compile train.compute.cuda_graph train.save_within track data.path "
+    "data.test_path data.download data.workers data.prefetch data.in_memory data.cache".split()
 )
 
 

@@ -82,6 +82,8 @@ def check_training(run: TrainingRun, model: Model) -> None:
         way.check(model.engine, model.trainer.executor, run.loss, compute, processes)
         if compute.compile:
             extra(model.engine, TrainingOptions).check_compile(model.engine)
+        if compute.cuda_graph:
+            extra(model.engine, TrainingOptions).check_graph(model.engine)
         assert model.input_shape is not None  # the model is built
         with model.engine.isolated():
             way.check_network(model.trainer.executor, run.loss, model.input_shape)

@@ -110,7 +110,7 @@ class Train(Section):
             )
         given = [name for name in ("optimizer", "regularisers") if getattr(self, name)]
         usual, compute = Compute(), self.computing
-        for name in ("memory", "compile", "accumulate"):
+        for name in ("memory", "compile", "accumulate", "cuda_graph"):
             given += [f"compute.{name}"] * (getattr(compute, name) != getattr(usual, name))
         if given:
             keys = "the key" if len(given) == 1 else "these keys"

@@ -29,12 +29,28 @@ def draw(out, count, key, first, blocks, BLOCK: tl.constexpr):
     tl.store(out + 4 * n + 3, (d >> 8).to(kind) * unit, n < count)
 """
 KERNEL = GpuSource("draw", DRAW, ("out",), ("count", "key", "first", "blocks"))
+FROM_MEMORY = DRAW.replace("draw(out, count, key, first, blocks,", "draw_from(named, out, count, blocks,").replace(
+    "    n = ", "    key, first = tl.load(named), tl.load(named + 1)\n    n = ", 1
+)
+KERNEL_FROM_MEMORY = GpuSource("draw_from", FROM_MEMORY, ("named", "out"), ("count", "blocks"))
+
+
+def signed(key: Tuple[int, int]) -> int:
+    """The two words of a key as one number of 64 bits, the first one for the sign."""
+    low, high = key
+    return (high - (1 << 32) if high >> 31 else high) << 32 | low
 
 
 def draw(out: Any, layout: Layout, key: Tuple[int, int]) -> None:
     """Write all draws of a layout into a tensor (samples * blocks, 4); ``layout`` and ``key`` as for ``fill``."""
-    low, high = key
-    signed = (high - (1 << 32) if high >> 31 else high) << 32 | low  # 64 bits, the first one for the sign
     if len(out):
-        numbers = [len(out), signed, layout.first, layout.blocks]
+        numbers = [len(out), signed(key), layout.first, layout.blocks]
         SequenceTriton.start(None, KERNEL, [out], numbers, out, len(out))  # type: ignore[arg-type]  # of no neuron
+
+
+def draw_from(out: Any, layout: Layout, named: Any) -> None:
+    """``draw`` with a key and a first sample from memory: two numbers of 64 bits, ``signed(key)`` and the other one."""
+    if len(out):
+        numbers = [len(out), layout.blocks]
+        start = SequenceTriton.start
+        start(None, KERNEL_FROM_MEMORY, [named, out], numbers, out, len(out))  # type: ignore[arg-type]  # of no neuron

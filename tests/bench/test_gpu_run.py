@@ -185,7 +185,23 @@ def test_what_is_missing_and_unknown_steps_are_named(monkeypatch, capsys, tmp_pa
     assert command.main(["--out", str(tmp_path)]) == 2
     assert "pip download --no-deps -d .whl array-api-compat torch" in capsys.readouterr().err
     assert command.main(["bandwith"]) == 2
-    assert "no step 'bandwith'; there are bandwidth, variants" in capsys.readouterr().err
+    assert "no step 'bandwith'; there are triton, bandwidth, " in capsys.readouterr().err
+
+
+def test_kernels_whose_loop_cannot_be_staged_are_named():
+    """The step compares shapes of one kernel; a loop that it does not find would be the same shape in every row."""
+    pytest.importorskip("torch")
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from benchmarks.gpu.variants import staged
+    from spikecore.kernels.device import backward_of, forward_of
+    from spikecore.kernels.triton import SequenceTriton
+    from tests.kernels.kernel_rig import CASES, Problem
+
+    kernels = Problem(CASES["Leaky"]).kernels(SequenceTriton.of)
+    for kernel in (forward_of(kernels, True, False), backward_of(kernels, True, (), False, False)):
+        assert "in tl.range(steps, num_stages=4):" in staged(kernel, 4)
+    with pytest.raises(ValueError, match="the forward kernel has no loop like"):
+        staged(kernel._replace(name="forward", source="pass"), 4)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ array-api-compat takes it for CuPy, and so does the engine. As with CuPy
 
 - an array becomes one of NumPy by ``get`` alone, and comes from the host by ``asarray`` and ``array``;
 - an operation with a NumPy array raises TypeError, whichever comes first; numbers and NumPy's scalars may take part;
+- an operation with an object whose ``__array_ufunc__`` is None is that object's own (NEP 13);
 - reductions return arrays without axes, not scalars; NumPy's own functions and ufuncs go to those of this module.
 
 CuPy takes a NumPy array as index, and uploads it, for which the host waits: here it is refused. Kernels (``RawKernel``)
@@ -117,6 +118,8 @@ def _operator(name):
     function = getattr(np.ndarray, name)
 
     def apply(self, *others):
+        if any(getattr(x, "__array_ufunc__", 0) is None for x in others):
+            return NotImplemented
         if any(not isinstance(x, (ndarray, int, float, complex, np.generic)) for x in others):
             raise TypeError(f"Unsupported type {type(others[0])}")
         made = function(self.host, *map(_down, others))

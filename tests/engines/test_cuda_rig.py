@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 
-from tests import ROOT
 from tests.engines.cuda_rig.build import absent
+from tests.engines.processes import passed, ran
 
 pytestmark = pytest.mark.skipif(bool(absent()), reason=absent() or "")
 
 NETWORKS = ("leaky", "synaptic", "learned", "recurrent", "maps", "residual")
 #: Launches of a training step on 25 time steps; the dense recurrence takes four for each of them.
-LAUNCHES = {"leaky": 62, "synaptic": 64, "learned": 79, "recurrent": 180, "maps": 63, "residual": 84}
-
-
-def ran(*command, **environment):
-    """The output of a process that has the pretended device."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SPIKECORE_BACKGROUND": "0", **environment}
-    made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", *command], env=environment, capture_output=True, text=True, cwd=ROOT
-    )
-    assert made.returncode == 0, made.stdout[-4000:] + made.stderr[-4000:]
-    return made.stdout
+LAUNCHES = {"leaky": 58, "synaptic": 60, "learned": 73, "recurrent": 172, "maps": 59, "residual": 76}
 
 
 @pytest.fixture(scope="module")
@@ -124,33 +111,24 @@ def test_a_training_whose_values_are_read_late_is_that_of_the_cpu(worked, case):
 
 # ---- the contract of engines ---------------------------------------------------------------------------------------
 
-SUITE = ("pytest", "-p", "tests.engines.cuda_rig.device", "-p", "no:cacheprovider", "-q", "--pyargs")
-
-
-def passed(*arguments):
-    """How many cases of the conformance suite have passed; those that fail fail this test. There is no GPU for Triton:
-    what an array's own engine does by kernels, such as draws, is interpreted.
-    """
-    out = ran(*SUITE, "spikecore.conformance", *arguments, TRITON_INTERPRET="1")
-    return int(out.rsplit(" passed", 1)[0].split()[-1])
+DEVICE = "tests.engines.cuda_rig.device"
 
 
 def test_a_part_of_the_conformance_suite():
     """The contract itself, words, and executors of one network: with loops, whose operators are torch's own."""
     chosen = "test_engine_contract or test_words and matmul"
-    assert passed("--engine", "torch:device=cuda,fused=false", "-k", chosen) > 15
+    assert passed([DEVICE], "--engine", "torch:device=cuda,fused=false", "-k", chosen, TRITON_INTERPRET="1") > 15
 
 
 @pytest.mark.slow
 def test_the_whole_conformance_suite_in_loops():
-    assert passed("--engine", "torch:device=cuda,fused=false") > 2000
+    """Draws have a kernel in any case, so Triton is interpreted here, too."""
+    assert passed([DEVICE], "--engine", "torch:device=cuda,fused=false", TRITON_INTERPRET="1") > 2000
 
 
 @pytest.mark.slow
 def test_the_whole_conformance_suite_through_kernels():
-    """In Triton's interpreter; any neuron that can takes them, at any size. Four neurons round, or take a tanh, by
-    functions of libdevice, which the interpreter does not have.
-    """
+    """In Triton's interpreter; any neuron that can takes them, at any size."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    others = "not (CLIF or LIAF or ILIF or SigmaDelta)"
-    assert passed("--engine", "torch:device=cuda", "-k", others) > 2000
+    plugins = [DEVICE, "tests.kernels.libdevice"]
+    assert passed(plugins, "--engine", "torch:device=cuda", TRITON_INTERPRET="1") > 2000

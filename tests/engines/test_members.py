@@ -55,7 +55,7 @@ def test_the_kinds_of_extras_are_these():
         "Variants": 4,
         "UserProgram": 2,
         "Processes": 3,
-        "TrainingOptions": 4,
+        "TrainingOptions": 5,
     }
 
 

@@ -31,6 +31,7 @@ def compiled(kernel, dtype, given, target=90, lengths="i32", block=128):
     sizes = {n for n in kernel.numbers if n == "count" or n.startswith("step_")}
     kind = {"aligned": "i32"}.get(lengths, lengths)
     types = {a: "*" + TYPES[given if a in INPUT_TYPED else dtype] for a in kernel.arrays}
+    types.update({"named": "*i64"} if "named" in types else {})
     types.update({n: kind if n in sizes else "i64" if n == "key" else "i32" for n in kernel.numbers})
     constants = {n: 1 for n, its_kind in types.items() if its_kind == "constexpr"}
     aligned = [n for n in types if lengths == "aligned" and (n in sizes or n in kernel.arrays)]

@@ -93,6 +93,7 @@ def test_constant_inputs_and_windows_compile_for_all_sizes(target, lengths):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_draws_compile_for_every_machine(target, dtype):
     pytest.importorskip("torch")
-    from spikecore.kernels.draws import KERNEL
+    from spikecore.kernels.draws import KERNEL, KERNEL_FROM_MEMORY
 
-    assert spills(compiled(KERNEL, dtype, dtype, target)) == 0
+    for kernel in (KERNEL, KERNEL_FROM_MEMORY):
+        assert spills(compiled(kernel, dtype, dtype, target)) == 0

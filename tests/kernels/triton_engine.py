@@ -12,9 +12,11 @@ import torch
 
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.random import arrange, plan, stream
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.torch import draws, operators
 from spikecore.kernels import select
+from spikecore.kernels.draws import draw_from, signed
 from tests.kernels import libdevice  # noqa: F401  # for what it puts in Triton
 
 select.KINDS["cpu"] = select.KINDS["cuda"]
@@ -48,6 +50,10 @@ def drawn(shape, axis, first, dtype, path):
     host, engine = sc.get_engine("numpy", dtype=dtype), sc.get_engine("torch", dtype=dtype)
     engine.device, draws.can_draw = "cpu:0", lambda x: True  # the same device, taken for another one
     mine, other = (each.uniform(path, shape, sample_axis=axis, first=first) for each in (engine, host))
+    layout, named = plan(shape, axis, 0), torch.tensor([signed(stream(path)), first])  # as in a CUDA graph
+    out = torch.empty(layout.samples * layout.blocks, 4, dtype=getattr(torch, dtype))
+    draw_from(out, layout, named)
+    assert torch.equal(arrange(engine.xp, layout, out), mine)
     return mine.numpy(), other
 
 

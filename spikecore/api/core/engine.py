@@ -202,5 +202,6 @@ class Engine(abc.ABC):
             **options: ``window`` of truncated BPTT; ``record``, if a metric needs states; ``ranks``, if several
                 processes train. If the user asks for them: ``memory`` (a budget in bytes), with ``accumulates`` (an
                 update adds up the gradients of several batches); ``divides`` (each rank holds a part of the weights);
-                ``compiles`` (a training step goes through the library's own compiler).
+                ``compiles`` (a training step goes through the library's own compiler); ``graphs`` (what a step launches
+                is recorded).
         """

@@ -191,6 +191,17 @@ class TrainingOptions(Extra):
             "out"
         )
 
+    def check_graph(self, engine: Engine) -> None:
+        """Refuse ``cuda_graph=True`` where the engine records no training step.
+
+        Raises:
+            NotImplementedError: says why.
+        """
+        raise NotImplementedError(
+            f"cuda_graph=True records what a CUDA device is given, and this is engine {engine.name!r}: use "
+            "get_engine('torch', device='cuda'), or leave cuda_graph out"
+        )
+
     def near(self, engine: Engine) -> Engine:
         """An engine of the same types for checks of what the program holds, where they make no device wait."""
         return engine

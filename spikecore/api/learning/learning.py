@@ -149,6 +149,11 @@ class Learning(Concise, Checked):
                 f"engine {engine.name!r} keeps gradients on the device, so accumulate={compute.accumulate} is not for "
                 "it: use engine_options gradient_accumulation, or train on numpy or torch"
             )
+        if compute.cuda_graph and not self.whole:
+            raise ValueError(
+                f"cuda_graph=True records the training step of a whole batch, but learning={self!r} learns within a "
+                "batch: use BPTT() without update_every, or leave cuda_graph out"
+            )
         goes_on = executor.gradients is not None or (self.backward and executor.resting is not None)
         if not self.whole and not goes_on:
             raise NotImplementedError(

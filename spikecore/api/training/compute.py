@@ -37,6 +37,10 @@ class Compute(Concise, Checked):
             For the torch engine with a C++ compiler; see docs/memory.md.
         check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
             training; default True.
+        cuda_graph: whether forward and backward pass of a training step are recorded as a CUDA graph, which is then one
+            launch; default False, since nobody has measured it on a GPU. It takes the memory of a step for each shape
+            of a batch. A loss of your own is called while a step is recorded, and no more. For the torch engine on
+            device="cuda"; see docs/kernels.md.
 
     Raises:
         ValueError: an option is something else, or two options exclude each other.
@@ -50,6 +54,7 @@ class Compute(Concise, Checked):
     accumulate: Size = 1
     compile: bool = False
     check_finite: bool = True
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         if self.parallel not in get_args(Parallel):
@@ -62,12 +67,17 @@ class Compute(Concise, Checked):
                 f"memory={self.memory!r} is planned for whole weights, and parallel='fsdp' divides them among "
                 "processes: leave memory out and take smaller batches with accumulate, or train with parallel='data'"
             )
-        for said, excluded in (
-            (f"memory={self.memory!r}", self.memory is not None),
-            ("parallel='fsdp'", self.parallel == "fsdp"),
-        ):
-            if self.compile and excluded:
-                raise ValueError(f"compile=True and {said} exclude each other: leave one of them out")
+        given = {
+            f"memory={self.memory!r}": self.memory is not None,
+            "parallel='fsdp'": self.parallel == "fsdp",
+            "compile=True": self.compile,
+            f"accumulate={self.accumulate}": self.accumulate > 1 and self.cuda_graph,
+            "cuda_graph=True": self.cuda_graph,
+        }
+        for option in ("compile=True", "cuda_graph=True"):
+            for other in given:
+                if given[option] and given[other] and option != other:
+                    raise ValueError(f"{option} and {other} exclude each other: leave one of them out")
 
 
 argument_kind(Compute, "a sc.Compute, e.g. sc.Compute(parallel='none')")

@@ -144,10 +144,13 @@ def fit(
     way.check(self.engine, self.trainer.executor, reported, compute, ranks.size)
     if compute.compile:
         extra(self.engine, TrainingOptions).check_compile(self.engine)
+    if compute.cuda_graph:
+        extra(self.engine, TrainingOptions).check_graph(self.engine)
     options: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
     options.update({"ranks": ranks} if ranks.size > 1 else {})
     options.update({"divides": True} if ranks.size > 1 and compute.parallel == "fsdp" else {})
     options.update({"compiles": True} if compute.compile else {})
+    options.update({"graphs": True} if compute.cuda_graph else {})
     options.update(budget_of(self.engine, way, compute))
     with at_work(lambda seconds: f"spikecore: preparing the training, {seconds:.0f} s", progress):
         trainer.compile(self, loss, optimizer, resume, window=way.window, **options)

@@ -289,6 +289,10 @@ class TorchEngine(Scans, Engine):
             engine = copy.copy(self)
             engine.functions = Functions()
             return engine.compile(network, params, buffers, loss, optimizer, **options)
+        if options.pop("graphs", False):
+            from spikecore.engines.torch.graphs import GraphedExecutor
+
+            return GraphedExecutor(self, network, params, buffers, loss, optimizer, **options)
         if options.pop("divides", False):
             if not can_divide():
                 raise NotImplementedError(

@@ -258,7 +258,7 @@ class TorchExecutor(NetworkExecutor):
         for x in self.leaves:
             if x.grad is None:  # the loss does not depend on it; weight decay still applies
                 x.grad = torch.zeros_like(x)
-        return torch.stack([torch.linalg.vector_norm(x.grad) for x in self.leaves])
+        return torch.stack(torch._foreach_norm([x.grad for x in self.leaves]))  # by one launch, not by one for each
 
     def change(self) -> None:
         """Change the weights by their gradients."""

@@ -101,6 +101,13 @@ class TorchOptions(TrainingOptions):
 
         check(engine.device)
 
+    def check_graph(self, engine: Any) -> None:
+        if not engine.device.startswith("cuda"):
+            raise NotImplementedError(
+                f"cuda_graph=True records what a CUDA device is given, and this is device={engine.device!r}: use "
+                "get_engine('torch', device='cuda'), or leave cuda_graph out"
+            )
+
     def near(self, engine: Any) -> Any:
         if not engine.device.startswith("cuda"):
             return engine

@@ -92,10 +92,12 @@ def _tensor(a: Any) -> Any:
 
 
 def _apart(tensors: List[Any]) -> List[Any]:
-    """Results with copies in place of views: tensors that an operator returns must not share memory."""
+    """Results with copies in place of views: tensors that an operator returns must not share memory, and begin where
+    their memory does, as the fake ones do.
+    """
     apart: List[Any] = []
     for x in tensors:
-        apart.append(x.clone() if any(overlap(x, other) for other in apart) else x)
+        apart.append(x.clone() if x.storage_offset() or any(overlap(x, other) for other in apart) else x)
     return apart
 
 

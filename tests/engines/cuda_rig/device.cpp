@@ -27,11 +27,14 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <unordered_map>
 
 namespace {
 
@@ -51,6 +54,37 @@ void note(const std::string& line) {
 }
 
 // ---- memory ----
+
+// As CUDA's allocator does, takes of the free blocks of a size the one of lowest address: like steps get like memory.
+struct Blocks final : c10::Allocator {
+  static constexpr size_t ALIGNED = 512;
+  static inline std::mutex mutex;
+  static inline std::map<size_t, std::set<void*>> free;
+  static inline std::unordered_map<void*, size_t> sizes;
+
+  static void give_back(void* start) {
+    const std::lock_guard<std::mutex> held(mutex);
+    if (start) free[sizes.at(start)].insert(start);
+  }
+  c10::DataPtr allocate(size_t bytes) override {
+    const size_t size = (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+    if (!size) return {nullptr, HOST};
+    const std::lock_guard<std::mutex> held(mutex);
+    auto& there = free[size];
+    void* start;
+    if (there.empty()) {
+      start = std::aligned_alloc(ALIGNED, size);
+      TORCH_CHECK(start, "no memory left for ", size, " bytes");
+      sizes[start] = size;
+    } else {
+      start = *there.begin();
+      there.erase(there.begin());
+    }
+    return {start, start, &give_back, HOST};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &give_back; }
+  void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+} blocks;
 
 std::mutex pinned_mutex;
 std::set<const void*> pinned;
@@ -323,7 +357,10 @@ at::Tensor& set_tensor(at::Tensor& self, const at::Tensor& source) {
 }
 
 struct Ready {
-  Ready() { c10::SetAllocator(c10::kCUDA, &device_memory, 1); }
+  Ready() {
+    c10::SetCPUAllocator(&blocks, 1);  // the CPU's kernels allocate what is on the device
+    c10::SetAllocator(c10::kCUDA, &device_memory, 1);
+  }
 } ready;
 
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)

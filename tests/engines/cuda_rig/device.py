@@ -65,6 +65,17 @@ class Log:
 
 
 @contextlib.contextmanager
+def one_launch(name):
+    """A block that is one launch on a real device, whatever it does here."""
+    note(f"launch {name}")
+    note("begins")
+    try:
+        yield
+    finally:
+        note("ends")
+
+
+@contextlib.contextmanager
 def logged():
     """A block whose events are in the log that it gives."""
     log = Log()
@@ -74,7 +85,11 @@ def logged():
     finally:
         lines = DEVICE.pretended_logged().decode().splitlines()
         DEVICE.pretended_log(False)
-        log.events = [(kind, *(rest.partition(" ")[::2])) for kind, _, rest in (line.partition(" ") for line in lines)]
+        depth = 0
+        for kind, _, rest in (line.partition(" ") for line in lines):
+            depth += {"begins": 1, "ends": -1}.get(kind, 0)
+            if not depth and kind != "ends":
+                log.events.append((kind, *rest.partition(" ")[::2]))
 
 
 class Event:
