@@ -50,6 +50,11 @@ class Progress:
         }
         self.bar = make(total=total, **options) if make is not None else None
 
+    @property
+    def visible(self) -> bool:
+        """Whether there is a bar; without one, nobody has to make figures for it."""
+        return self.bar is not None
+
     def say(self, title: str, *, at_once: bool = False) -> None:
         """Replace the title, on the screen with the next batch or ``at_once``."""
         if self.bar is not None:

@@ -183,9 +183,14 @@ def is_host(x: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=None)
+def plain_engine(name: str, **options: Any) -> Engine:
+    """An engine, always the same one for a name and options: nothing in it changes, and making one takes a while."""
+    return get_engine(name, **options)
+
+
 def on_host(dtype: str) -> Engine:
-    """The NumPy engine, always the same one for a dtype: nothing in it changes, and making one takes a while."""
-    return get_engine("numpy", dtype=dtype)
+    """The NumPy engine for a dtype."""
+    return plain_engine("numpy", dtype=dtype)
 
 
 def engine_of(x: Any) -> Engine:
@@ -200,7 +205,7 @@ def engine_of(x: Any) -> Engine:
     if is_host(x):
         return on_host(_float_name(x))
     if root == "torch":
-        return get_engine("torch", device=x.device, dtype=_float_name(x))
+        return plain_engine("torch", device=x.device, dtype=_float_name(x))
     if root == "cupy":
         return get_engine("cupy", dtype=_float_name(x))
     if root == "array_api_strict":

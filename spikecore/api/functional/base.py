@@ -303,6 +303,8 @@ def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
     """
     if isinstance(loss, WeightedSum):
         return loss.terms
+    if isinstance(loss, Loss):  # the usual case first: it is asked several times for a batch
+        return ((1.0, loss),)
     if not callable(loss):
         raise TypeError(f"{loss!r} is not a loss: expected a callable (out, targets) -> scalar")
     remedy = of_arrays(loss)

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, ContextManager, Dict, Iterator, List
 
 ONCE = 2.0  # seconds: of one Ctrl-C a process hears from the terminal, and then from torchrun
 _noted: List[int] = []  # signals that wait for the end of a step; they are for the whole process
@@ -23,30 +23,58 @@ class Terminated(SystemExit):
         return "terminated after a training step (SIGTERM)"
 
 
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C until the block has ended, so that the block is not interrupted.
+class Uninterrupted:
+    """Blocks that Ctrl-C does not interrupt: it takes effect when the block has ended.
 
-    A second Ctrl-C interrupts the block at once, for users who do not want to wait.
+    A second Ctrl-C interrupts the block at once, for users who do not want to wait. The object is the handler of SIGINT
+    from ``uninterrupted`` on, since to set one takes as long as a tenth of a small training step.
+
+    Args:
+        handler: the handler that takes effect.
     """
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        self.handler, self.inside = handler, False
+        self.interrupts: List[Any] = []
+
+    def __call__(self, *signal_and_frame: Any) -> None:
+        if self.inside:
+            self.interrupts.append(signal_and_frame)
+        if len(self.interrupts) != 1:
+            self.handler(*signal_and_frame)
+
+    def __enter__(self) -> None:
+        self.inside = True
+
+    def __exit__(self, *_: Any) -> None:
+        self.inside = False
+        if self.interrupts:
+            interrupts, self.interrupts = self.interrupts, []
+            if len(interrupts) == 1:
+                self.handler(*interrupts[0])
+
+
+@contextlib.contextmanager
+def delaying() -> Iterator[ContextManager[None]]:
+    """A context whose value is entered, again and again, for blocks that Ctrl-C shall not interrupt."""
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():  # no KeyboardInterrupt here
-        yield
+        yield contextlib.nullcontext()
         return
-    interrupts: List[Any] = []
-
-    def later(*signal_and_frame: Any) -> None:
-        interrupts.append(signal_and_frame)
-        if len(interrupts) > 1:
-            handler(*signal_and_frame)
-
-    signal.signal(signal.SIGINT, later)
+    blocks = Uninterrupted(handler)
+    signal.signal(signal.SIGINT, blocks)
     try:
-        yield
+        yield blocks
     finally:
-        signal.signal(signal.SIGINT, handler)
-        if len(interrupts) == 1:
-            handler(*interrupts[0])
+        if signal.getsignal(signal.SIGINT) is blocks:  # a callback may have set another one
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay Ctrl-C until the block has ended, so that the block is not interrupted; see ``Uninterrupted``."""
+    with delaying() as block, block:
+        yield
 
 
 @contextlib.contextmanager

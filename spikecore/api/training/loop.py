@@ -7,7 +7,7 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Generator, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, ContextManager, Generator, Iterator, List, NamedTuple, Optional
 
 from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
@@ -24,7 +24,7 @@ from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches,
 from spikecore.api.training.diagnosis import APART, Diagnosis, broken
 from spikecore.api.training.evaluate import Average, mean_over, shown_row
 from spikecore.api.training.history import History, Row
-from spikecore.api.training.interrupt import noted, noting, obey, uninterrupted
+from spikecore.api.training.interrupt import delaying, noted, noting, obey
 from spikecore.api.training.shards import RankPart, parts, unequal
 from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, at_work, length
@@ -64,6 +64,7 @@ class Training:
     given: Optional[Generator[RankPart, None, None]] = field(
         default=None, init=False, repr=False
     )  # parts of this epoch
+    uninterrupted: ContextManager[None] = field(init=False, repr=False)  # a block that Ctrl-C does not interrupt
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
@@ -101,7 +102,8 @@ class Training:
         if self.model.epochs_done >= self.epochs:
             history: History = self.model.history
             return history
-        with noting(signal.SIGTERM, *((signal.SIGINT,) if self.ranks.size > 1 else ())):
+        noted_here = (signal.SIGTERM, *((signal.SIGINT,) if self.ranks.size > 1 else ()))
+        with noting(*noted_here), delaying() as self.uninterrupted:
             return self._run()
 
     def _run(self) -> History:
@@ -136,7 +138,7 @@ class Training:
                     self.validated = self._validated()
                     row.update(self.validated)
                 self.bar.note(**shown_row(row))
-                with uninterrupted():
+                with self.uninterrupted:
                     history.append(row)
                     model.epochs_done += 1
                     model.trainer.unfinished = None
@@ -225,16 +227,17 @@ class Training:
             if self.each_step and not self.pending.batches:
                 self._set_lr(epoch + mean.batches / per_epoch)
             before = mean.batches
-            with uninterrupted():  # an update and what callbacks make of it
+            with self.uninterrupted:  # an update and what callbacks make of it
                 self._step(epoch, mean, batch)
                 if self.pending.batches == self.accumulate:
                     self._update(epoch, mean)
                 mean.seconds = time.perf_counter() - begun
-                self.bar.update(**mean.shown(), **shown_row(self.validated))
+                if self.bar.visible:
+                    self.bar.update(**mean.shown(), **shown_row(self.validated))
                 if mean.batches != before and self._stopped(epoch, mean):
                     return None
         if self.pending.batches:
-            with uninterrupted():
+            with self.uninterrupted:
                 self._update(epoch, mean)
                 if self._stopped(epoch, mean):
                     return None

@@ -20,7 +20,7 @@ from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.sparse import maps as sparse
 from spikecore.kernels.sparse import taps
-from spikecore.kernels.sparse.product import GUESSED, keeps_zeros
+from spikecore.kernels.sparse.product import GUESSED, keeping, keeps_zeros, kept_weights
 
 VECTOR = 16  # float32 in the widest vector of a processor
 CONV: Dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -135,7 +135,7 @@ class SpikeConvFunction(torch.autograd.Function):
         else:
             out = maps.convolved(filters, start)
         ctx.save_for_backward(weight, *([] if maps.values is None else [x]))
-        ctx.maps, ctx.options = maps.with_values(None), options
+        ctx.maps, ctx.options, ctx.kept = maps.with_values(None), options, kept_weights()
         made = torch.from_numpy(out)  # no view of torch's: it may be edited
         return made if last else fresh(out.shape, x.dtype).copy_(made)
 
@@ -149,10 +149,11 @@ class SpikeConvFunction(torch.autograd.Function):
         if by_weight and lists:
             use_threads(torch.get_num_threads())
             filters = weight.detach().numpy()
-            if keeps_zeros(filters):
-                from spikecore.kernels.sparse.kept_taps import by_kept_taps
+            with keeping(ctx.kept):
+                if keeps_zeros(filters):
+                    from spikecore.kernels.sparse.kept_taps import by_kept_taps
 
-                found = by_kept_taps(maps, filters, g.numpy())
+                    found = by_kept_taps(maps, filters, g.numpy())
             found = maps.by_weight(g.numpy()) if found is None else found
         sizes = (maps.shape, maps.geometry.last)
         of_x = _by_input(g, *sizes, weight, ctx.options, maps.geometry.groups) if by_x and lists else None

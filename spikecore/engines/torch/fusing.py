@@ -20,6 +20,7 @@ from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least_neuron_steps
+from spikecore.kernels.sparse.product import keeping, kept_weights
 
 
 def may_run_under_dynamo(stepper: Any) -> bool:
@@ -133,6 +134,7 @@ class FusedScanFunction(torch.autograd.Function):
             tensors = torch.ops.spikecore.scan(inputs, list(operands), number_of(kernels), steps, keep)
         count = 1 + len(kernels.record) + len(kernels.states)
         ctx.kernels, ctx.steps, ctx.window, ctx.count = kernels, steps, window, len(operands)
+        ctx.kept = kept_weights()
         saved, shared = tensors[count:], []
         if kernels.shares and has_data(inputs):  # what is saved and given out is saved as both: torch sees its edits
             shared = [x for x in tensors[:count] if any(overlap(x, own) for own in saved)]
@@ -151,7 +153,7 @@ class FusedScanFunction(torch.autograd.Function):
         before = 4 + len(kernels.states)
         by_params = [i for i in range(len(kernels.params)) if wanted[before + i]]
         options = ctx.steps, wanted[3], by_params, ctx.window
-        with torch.no_grad():
+        with torch.no_grad(), keeping(ctx.kept):
             if has_data(inputs):
                 use_threads(torch.get_num_threads())
                 gradients = run_back(kernels, inputs, operands, saved, grads, *options)

@@ -145,7 +145,7 @@ class ByRight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, product: Any, a: Any, b: Any, spikes: Any) -> Any:
         ctx.spikes, ctx.constant = spikes, not ctx.needs_input_grad[1]
-        ctx.left, ctx.kept = spikes is None or spikes.values is not None, sparse.keeps_zeros()
+        ctx.left, ctx.kept = spikes is None or spikes.values is not None, sparse.kept_weights()
         ctx.save_for_backward(*([a] if ctx.left else []), *([b] if ctx.kept else []))
         ctx.by_columns = b.stride(0) == 1 and b.stride(1) == b.shape[0]  # a transposed weight
         ctx.mark_dirty(product)  # the same tensor, which may be edited in place, as a view may not
@@ -162,7 +162,8 @@ class ByRight(torch.autograd.Function):
 
             use_threads(torch.get_num_threads())
             x = saved[0].detach().numpy() if ctx.left else None
-            by_entries = by_kept_weight(saved[-1].detach().numpy().T, g.detach().numpy(), x, ctx.spikes)
+            with sparse.keeping(ctx.kept):
+                by_entries = by_kept_weight(saved[-1].detach().numpy().T, g.detach().numpy(), x, ctx.spikes)
             if by_entries is not None:
                 return g, None, torch.from_numpy(by_entries).t(), None
         if ctx.spikes is not None and first:

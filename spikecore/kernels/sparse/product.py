@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ContextManager, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, ContextManager, FrozenSet, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -101,16 +101,21 @@ def is_worth(multiplications: int) -> bool:
 @contextmanager
 def keeping(addresses: Iterable[int]) -> Iterator[None]:
     """A block in which nobody reads the gradients by weights that begin at these addresses, where they are zero."""
-    before, _own.kept = getattr(_own, "kept", ()), frozenset(addresses)
+    before, _own.kept = kept_weights(), frozenset(addresses)
     try:
         yield
     finally:
         _own.kept = before
 
 
+def kept_weights() -> FrozenSet[int]:
+    """The addresses of ``keeping``, for a backward pass that comes after its block."""
+    return getattr(_own, "kept", frozenset())
+
+
 def keeps_zeros(weight: Any = None) -> bool:
     """Whether nobody reads the gradient by a weight where it is zero; without a weight: whether this is so of any."""
-    kept = getattr(_own, "kept", ())
+    kept = kept_weights()
     return bool(kept) and (weight is None or weight.ctypes.data in kept)
 
 

@@ -33,7 +33,7 @@ def _is_product(layer: Any) -> bool:
     """Whether a layer is a Linear that does what torch's does, with a weight of plain numbers."""
     if type(layer) is not nn.Linear or nn.Linear.forward is not _FORWARD:
         return False
-    return type(layer.weight) is nn.Parameter and layer.weight.layout is torch.strided
+    return type(layer.weight) in (nn.Parameter, torch.Tensor) and layer.weight.layout is torch.strided
 
 
 def _is_plain(neuron: Any) -> bool:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any, Iterable, Iterator, List
+
+import numpy as np
 from torch import nn
 
+from spikecore.arguments import is_instance
+from spikecore.engines.torch.modes import has_data
+
 _OWN = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_MASKING = "_forward_pre_hooks"
 _OF_ALL = tuple(f"_global{name}" for name in _OWN)
 _EVERYWHERE = vars(nn.modules.module)
 
@@ -20,3 +28,42 @@ def heard(*modules: nn.Module) -> bool:
             if own.get(name):
                 return True
     return False
+
+
+def only_masks(modules: Iterable[nn.Module]) -> bool:
+    """Whether all that listens to calls are the hooks by which ``torch.nn.utils.prune`` masks parameters."""
+    others = [name for name in _OWN if name != _MASKING]
+    if any(_EVERYWHERE.get(name) for name in _OF_ALL) or any(vars(m).get(n) for m in modules for n in others):
+        return False
+    return all(_is_mask(hook) for module in modules for hook in getattr(module, _MASKING).values())
+
+
+@contextlib.contextmanager
+def masked(modules: Iterable[nn.Module]) -> Iterator[List[int]]:
+    """A block in which pruned parameters are masked once, and no hook masks them at each call.
+
+    Its value are the addresses of those whose gradients nobody reads where they are zero, since the mask is.
+    """
+    away = [(module, dict(getattr(module, _MASKING))) for module in modules if getattr(module, _MASKING)]
+    kept = []
+    try:
+        for module, hooks in away:
+            for hook in hooks.values():
+                hook(module, ())
+                weight, mask = (getattr(module, f"{hook._tensor_name}{part}") for part in ("", "_mask"))
+                plain = has_data(weight) and weight.is_cpu
+                if plain and _count(weight) == _count(mask):  # else one is zero that may learn
+                    kept.append(weight.data_ptr())
+            getattr(module, _MASKING).clear()
+        yield kept
+    finally:
+        for module, hooks in away:
+            getattr(module, _MASKING).update(hooks)
+
+
+def _count(x: Any) -> int:
+    return int(np.count_nonzero(x.detach().numpy() != 0))  # some times as fast as torch's
+
+
+def _is_mask(hook: Any) -> bool:
+    return is_instance(hook, "torch.nn.utils.prune", "BasePruningMethod")

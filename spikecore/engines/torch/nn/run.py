@@ -16,13 +16,14 @@ from spikecore.arguments import Size, checked
 from spikecore.engines.torch.modes import hooked, unread, written_down
 from spikecore.engines.torch.nn.chain import chain_of, run_chain
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.hooks import heard
+from spikecore.engines.torch.nn.hooks import heard, masked, only_masks
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.over_time import StepByStep
 from spikecore.engines.torch.nn.self_check import DIFFERS, Differs, Unchecked, cannot_check, check
 from spikecore.engines.torch.nn.state import check_state, module_of
 from spikecore.engines.torch.nn.two_ways import at_once, by_steps
 from spikecore.engines.torch.nn.verdicts import verdict_on
+from spikecore.kernels.sparse.product import keeping
 
 FORGETS = (
     "run: forward of {} gives layer {!r} the same state at every step, so nothing is remembered from step to step. If "
@@ -127,6 +128,10 @@ def run(
         if out is not None:
             return out
     modules = dict(module_of(net).named_modules())
+    listens = heard(*modules.values())
+    if listens and only_masks(modules.values()):
+        with masked(modules.values()) as addresses, keeping(addresses):
+            return run(net, x, num_steps, state, explain, record, fused)  # type: ignore[call-overload]
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise KeyError(f"record: no layer {unknown[0]!r} in the network; it has {', '.join(filter(None, modules))}")
@@ -139,7 +144,7 @@ def run(
     try:
         if written_down() is not None:  # a tracer cannot follow stand-ins
             raise StepByStep("torch.export or torch.jit writes down every call")
-        if heard(*modules.values()):
+        if listens:
             raise StepByStep("hooks are to see every call")
         verdict = verdict_on(net, modules, data, fused)
         with _told_of_pairs(net):
