@@ -212,6 +212,12 @@ class Chooser:
                 f"skip=[{whole!r}]{also}"
             )
         if self.weights is None or not isinstance(layer, CONNECTIONS):
+            made = isinstance(getattr(layer, "layer", None), CONNECTIONS) and not isinstance(layer, Quantized)
+            if made and self.weights is not None:  # WeightStandardized, DropConnect
+                raise ValueError(
+                    f"quantize: layer {path or WHOLE} ({layer_name(layer)}): it computes with weights that it makes of "
+                    f"its own, and those have no grid: leave it as it is, skip=[{path!r}]"
+                )
             return layer, params
         entering = self._input(path)
         bias = self.biases if getattr(layer, "bias", False) else None
