@@ -80,7 +80,7 @@ hosts-long: .venv/extras-test  ## each fault of hosts and links 20 times
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
 	$(PYTEST) tests/core/test_against_snntorch.py tests/core/test_against_spikingjelly.py tests/nir/test_peers.py \
-	  tests/core/test_layers_normalisation.py tests/convert tests/docs/test_trainers.py tests/neurobench
+	  tests/nir/test_readers.py tests/core/test_layers_normalisation.py tests/convert tests/docs/test_trainers.py tests/neurobench
 	$(BIN)/spikecore bench neurons tutorial5
 
 # With a CUDA device there may be no network, so that this takes $(PYTHON) as it is, and wheels in .whl/; so does a

@@ -2,7 +2,8 @@
 
 The commands are in files of their own, by what they do: ``command_file.py`` (init, config), ``command_train.py``
 (train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_submit.py`` (submit), ``command_check.py`` (verify,
-check), ``command_export.py`` (export), ``command_zoo.py`` (zoo), ``command_machine.py`` (engines, warm, bench).
+check), ``command_export.py`` (export), ``command_nir.py`` (nir check, nir convert), ``command_zoo.py`` (zoo),
+``command_machine.py`` (engines, warm, bench).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ try:
             command_export,
             command_file,
             command_machine,
+            command_nir,
             command_submit,
             command_sweep,
             command_train,
@@ -107,8 +109,11 @@ def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-for _command in COMMANDS:
-    app.command(cls=PlainCommand, epilog=_command.ending)(_interruptible(_command))
+nir = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=command_nir.HELP, epilog=command_nir.ENDING)
+for _group, _commands in ((app, COMMANDS), (nir, command_nir.COMMANDS)):
+    for _command in _commands:
+        _group.command(cls=PlainCommand, epilog=_command.ending)(_interruptible(_command))
+app.add_typer(nir, name="nir")
 
 
 def _version(asked: bool) -> None:
@@ -180,7 +185,7 @@ def _hints(said: str, context: Any) -> Iterator[str]:
     """Advice for words that a command does not take."""
     word = re.search(r"No such command '([^']*)'", said)
     if word:
-        yield unknown("command", word[1], [command.__name__ for command in COMMANDS])
+        yield unknown("command", word[1], [*(command.__name__ for command in COMMANDS), "nir"])
     if "unexpected extra argument" in said and context is not None:
         if context.info_name == "init":
             yield "your own data are named by --path, e.g. spikecore init csv --path FILE.csv"

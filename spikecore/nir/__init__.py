@@ -7,7 +7,7 @@ Needs the extra ``nir``; torch only for torch modules.
 Of the core it uses the classes and parameters of layers and neurons, containers and, for modules, the torch face.
 
 Begin with ``export.py`` and ``write_neurons.py`` for one way, with ``imports.py`` and ``read_neurons.py`` for the
-other.
+other. ``dialects.py`` has the rules of other readers, ``prediction.py`` runs them.
 """
 
 from spikecore.installing import to_install as _to_install
@@ -30,4 +30,6 @@ from spikecore.nir.notes import NirError as NirError
 from spikecore.nir.notes import NirLoss as NirLoss
 from spikecore.nir.offset import OffsetLeaky as OffsetLeaky
 from spikecore.nir.offset import OffsetSynaptic as OffsetSynaptic
+from spikecore.nir.prediction import predict as predict
 from spikecore.nir.torch_import import import_from_nir as import_from_nir
+from spikecore.nir.translation import translate as translate

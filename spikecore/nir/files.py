@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import tempfile
 from functools import lru_cache
-from typing import Any, Union
+from pathlib import Path
+from typing import Any, List, Union
 
 import nir
 
@@ -54,3 +56,35 @@ def _read(path: Any, max_bytes: int) -> Any:
 @lru_cache(maxsize=None)
 def _reader() -> Hdf5Reader:
     return Hdf5Reader()
+
+
+def written(graph: nir.NIRGraph, v_reset: bool = True) -> bytes:
+    """The contents of a graph's file.
+
+    Args:
+        graph: the graph.
+        v_reset: whether neurons have the field ``v_reset``; default True. False: for readers with nir before 1.0.6,
+            which do not know it; their neurons reset to 0.
+
+    Raises:
+        NirError: a neuron resets to another value than 0, and ``v_reset`` is False.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "net.nir")
+        nir.write(file, graph)
+        if not v_reset:
+            _leave_out_resets(file)
+        return file.read_bytes()
+
+
+def _leave_out_resets(path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        fields: List[str] = []
+        file.visit(lambda name: fields.append(name) if name.endswith("/v_reset") else None)
+        for name in fields:
+            if file[name][()].any():
+                node = name.rsplit("/", 2)[1]
+                raise NirError(f"v_reset=False, but node {node} resets to another value than 0: leave v_reset out")
+            del file[name]

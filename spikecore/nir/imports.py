@@ -96,7 +96,7 @@ def network_from_nir(
     flat = Flat(graph)
     order, outputs = units_in_order(flat)
     first: Optional[Exception] = None
-    for shape in _input_shapes(flat, order, input_shape):
+    for shape in input_shapes(flat, input_shape):
         try:
             return _network(order, outputs, shape, units, resets, max_bytes)
         except ShapeError as error:
@@ -144,7 +144,7 @@ def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int 
     return Model.from_state(network, engine, whole_number("seed", seed), shape, state)
 
 
-def _input_shapes(flat: Flat, order: List[Unit], given: Optional[Shape]) -> List[Shape]:
+def input_shapes(flat: Flat, given: Optional[Shape]) -> List[Shape]:
     """Possible shapes of one sample, the most likely first: some libraries include the batch axis in the shape."""
     if given is not None:
         return [tuple(given)]
@@ -174,8 +174,8 @@ def _network(
         layers = _read(unit, now, units, resets)
         subgraph = unit.name.rpartition(".")[0] if unit.recurrent else ""  # a loop is usually a subgraph: "rnn.lif"
         for left, (layer, params) in enumerate(layers, start=1 - len(layers)):
-            name = _unique(f"{subgraph or unit.name}{'_before' if left else ''}", rows)
-            now = _checked_shape(unit, layer, params, now)
+            name = unique_name(f"{subgraph or unit.name}{'_before' if left else ''}", rows)
+            now = checked_shape(unit, layer, params, now)
             rows.append((name, layer, params, sources))
             sources = (name,)
         sender[unit.name], shapes[unit.name] = sources[0], now
@@ -186,7 +186,7 @@ def _network(
     return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
 
 
-def _checked_shape(unit: Unit, layer: Layer, params: Params, shape: Shape) -> Shape:
+def checked_shape(unit: Unit, layer: Layer, params: Params, shape: Shape) -> Shape:
     """Shape of one sample of a layer's output. Raises if the layer does not take its input or has wrong weights."""
     try:
         like = shapes_of(layer, shape)
@@ -220,7 +220,7 @@ def _layers_of(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[R
     return [READERS[type(unit.node)](unit.node, unit.place, shape, units)]
 
 
-def _unique(name: str, rows: List[Any]) -> str:
+def unique_name(name: str, rows: List[Any]) -> str:
     """A unique name without dots, because a dot separates the names of nested layers."""
     plain, taken, count = name.replace(".", "_"), {INPUT, *(row[0] for row in rows)}, 1
     unique = plain

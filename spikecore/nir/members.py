@@ -38,9 +38,14 @@ class Unit:
     sources: Tuple[str, ...] = ()
 
     @property
+    def kind(self) -> str:
+        """The kind of the node, e.g. "LIF"."""
+        return type(self.node).__name__
+
+    @property
     def place(self) -> str:
         """Name and kind of the node, for messages."""
-        return f"node {self.name} ({type(self.node).__name__})"
+        return f"node {self.name} ({self.kind})"
 
 
 def _only(names: List[str]) -> str:

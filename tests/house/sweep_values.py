@@ -255,6 +255,8 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.nn.Alpha": {"alpha": 0.9, "beta": 0.8},
     "spikecore.nn.DeltaLeaky": {"beta": 0.9},
     "spikecore.nir.export_to_nir": {"module": model},
+    "spikecore.nir.predict": {"reader": "norse", "inputs": np.zeros((4, 5))},
+    "spikecore.nir.translate": {"source": "snntorch", "target": "norse"},
     "spikecore.convert.convert": {"ann": lambda: rectified(), "data": [(X[0], LABELS)], "input_shape": 5},
     "spikecore.convert.QCFS": {"levels": 4},
     "spikecore.spikeplot.gradient_agreement": {"reports": lambda: sc.verify(model(), X, LABELS, learning="bptt")},
