@@ -225,3 +225,42 @@ def test_a_scaler_that_is_none_is_refused():
             scaler.load(bad)
     scaler.load({"scale": 8.0, "steps": 3, "skipped": 2})
     assert scaler.state() == {"scale": 8.0, "steps": 3, "skipped": 2}
+
+
+def test_half_precision_between_layers_changes_no_bit(monkeypatch):
+    """As on a GPU, where kernels read and write it; on the CPU neurons convert by themselves."""
+    from spikecore.engines.torch.extras import TorchStages
+    from spikecore.engines.torch.halves import Halves, halved
+
+    leaky = sc.Leaky(beta=sc.learn(0.9), threshold=0.3)
+    net = sc.Sequential(
+        *(
+            sc.Conv2d(1, 4, 3),
+            sc.MaxPool2d(2),
+            leaky,
+            sc.Flatten(),
+            sc.Linear(64, 12),
+            sc.Synaptic(alpha=0.8, beta=0.9),
+        ),
+        *(sc.Linear(12, 8), sc.Dropout(0.1), leaky, sc.Linear(8, 4), leaky),
+    )
+    rng = np.random.default_rng(0)
+    x, y = rng.random((8, 1, 10, 10), dtype=np.float32), rng.integers(0, 4, 8)
+    plain, made = TorchStages.lower_chain, []
+
+    def lower(self, engine, chain):
+        made.append(halved(plain(self, engine, chain)))
+        return made[-1]
+
+    found = []
+    for some in (plain, lower):
+        monkeypatch.setattr(TorchStages, "lower_chain", some)
+        model = sc.Model(net, engine=sc.get_engine("torch", precision="bf16", fused=False), seed=0)
+        model.fit(x, y, num_steps=4, batch_size=4, epochs=2, progress=False)
+        found.append((model.history[-1]["loss"], model.params(), np.asarray(model(x, num_steps=4).spikes)))
+    assert [stage.covers for stage in made[0] if isinstance(stage, Halves)] == [tuple("0123456")]
+    assert found[0][0] == found[1][0]
+    assert all(np.array_equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+    assert found[1][2].dtype == np.float32
+    assert np.array_equal(found[0][2], found[1][2])
+    assert found[1][2].mean() > 0.0

@@ -107,6 +107,7 @@ class TorchEngine(Scans, Engine):
         self.xp = words(self.device, dtype, lean=True, look=fused is not False and precision == FULL)
         self.xp.spike = truncating(self.xp.spike, self.sparse_backward)
         if precision != FULL:
+            self.halves = narrow(self.xp, precision, back=False)
             self.xp = narrow(self.xp, precision)
             self.full = remade(self, precision=FULL)  # runs the steps of neurons, which stay in float32
 

@@ -34,6 +34,10 @@ class TorchStages(Neighbours):
                 for stage in stages
             ]
             stages = tuple(stage for some in alone for stage in some)
+            if engine.device.startswith("cuda") and engine.fused is not False and engine.functions is None:
+                from spikecore.engines.torch.halves import halved
+
+                stages = halved(stages)
         elif engine.fused is not False and engine.functions is None:
             stages = normalised(stages, chain)
         if engine.functions is not None:

@@ -43,14 +43,15 @@ def check_precision(precision: Any, dtype: str, device: Any) -> None:
         )
 
 
-def narrow(xp: Vocabulary, precision: str) -> Vocabulary:
-    """The words of a float32 engine with products and convolutions in half precision."""
+def narrow(xp: Vocabulary, precision: str, back: bool = True) -> Vocabulary:
+    """The words of a float32 engine with products and convolutions in half precision; ``back``: they return float32."""
     half = HALF[precision]
+    result = torch.float32 if back else half
 
     def rounded(word: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(word)
         def call(*operands: Any, **options: Any) -> Any:
-            return word(*(_to(half, x) for x in operands), **options).to(torch.float32)
+            return word(*(_to(half, x) for x in operands), **options).to(result)
 
         return call
 

@@ -8,6 +8,8 @@ python -m tests.engines.cuda_rig.ready compiled    # torch.compile, and the oper
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 
 from tests.engines.cuda_rig.device import logged
@@ -27,6 +29,7 @@ from tests.engines.cuda_rig.graphs import NOT_IN_GRAPHS
 from tests.engines.cuda_rig.networks import kernels_that_are_only_counted
 
 CUDA = sc.get_engine("torch", device="cuda")
+HALF = sc.get_engine("torch", device="cuda", precision="bf16")
 LEAKY, FAST = sc.Leaky(beta=0.95), sc.Leaky(beta=0.5, surrogate=sc.surrogate.fast_sigmoid(25.0))
 FIRES = sc.IF(reset_mechanism="zero")
 
@@ -68,13 +71,13 @@ NETWORKS = {
 BATCH = 4
 
 
-def trained(name, count, **compute):
+def trained(name, count, engine=CUDA, **compute):
     """The logs of so many training steps on one batch, as ``fit`` makes them; what it reads is read between them."""
     shape, steps, network = NETWORKS[name]
-    model, rng = sc.Model(network, engine=CUDA, seed=0), np.random.default_rng(0)
+    model, rng = sc.Model(network, engine=engine, seed=0), np.random.default_rng(0)
     x, y = rng.random((BATCH, *shape), dtype=np.float32), rng.integers(0, 10, BATCH)
     model.fit(x, y, epochs=1, num_steps=steps, batch_size=BATCH, progress=False, compute=sc.Compute(**compute))
-    executor, queue = model.trainer.executor, extra(CUDA, TrainingOptions).queue(CUDA)
+    executor, queue = model.trainer.executor, extra(engine, TrainingOptions).queue(engine)
     queue.defer(executor, True)
     x, y = torch.as_tensor(x)[None].cuda(), torch.as_tensor(y).cuda()
     logs = []
@@ -85,6 +88,16 @@ def trained(name, count, **compute):
         del report, out
         logs.append(log)
     return logs
+
+
+def converted(log):
+    """How many numbers are converted between float32 and bfloat16."""
+    found = 0
+    for kind, name, tensors in log.events:
+        types, shapes = zip(*re.findall(r"(\w+)\[([\d,]*)\]", tensors)) if "[" in tensors else ((), ())
+        if (kind, name) == ("launch", "copy_") and {*types} == {"Float", "BFloat16"}:
+            found += math.prod(int(extent) for extent in shapes[0].split(",") if extent)
+    return found
 
 
 def steps():
@@ -102,6 +115,7 @@ def steps():
             "launches with a graph": graphed.count("launch"),
             "waits and copies with a graph": graphed.count(*NOT_IN_GRAPHS),
         }
+    found["tutorial 6"]["converted in bf16"] = converted(trained("tutorial 6", 4, engine=HALF)[-1])
     return found
 
 
