@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Dict, Optional, Sequence, Tuple
 
@@ -128,7 +129,16 @@ class Events(Checked):
     def __getitem__(self, index: Any) -> Events:
         if isinstance(index, (int, np.integer)):
             raise DataError(f"events[{index}]: a single event is events[{index} : {index + 1}], which gives Events")
-        return self.with_arrays(**{name: array[index] for name, array in self.columns().items()})
+        columns = {name: array[index] for name, array in self.columns().items()}
+        in_order = isinstance(index, slice) and (index.step or 1) > 0
+        is_mask = isinstance(index, np.ndarray) and index.dtype.kind == "b"
+        if not (in_order or is_mask):
+            return self.with_arrays(**columns)
+        part = copy.copy(self)  # some of the same events in the same order: there is nothing to check
+        for name, array in columns.items():
+            array.flags.writeable = False
+            object.__setattr__(part, name, array)
+        return part
 
     def between(self, start: int, stop: int) -> Events:
         """The events with start ≤ t < stop, in microseconds."""

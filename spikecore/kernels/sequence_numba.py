@@ -60,8 +60,9 @@ class _Run(Source):
         params = (f"p_{p}" for p in self.trace.params)
         for i, array in enumerate(("x", *params, "constants", *arrays, *sink.behind(back))):
             at = len(numbers) + 2 * i
-            self.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
-        self.add(1, *(f"{p} = row({p})[0]" for p in step.scalars))
+            place = f"at_{array}" if array in step.scalars else array  # a name has one type, so that LLVM compiles it
+            self.add(1, f"{place}, step_{array} = table[{at}], table[{at + 1}]")
+        self.add(1, *(f"{p} = row(at_{p})[0]" for p in step.scalars))
         self.add(1, "fixed = row(constants)", *constant_lines(self.trace.graph, "fixed"))
         self.add(1, "chunks = (count + chunk - 1) // chunk")
         first, first_of_next = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))

@@ -26,6 +26,20 @@ def test_arrays_get_their_dtypes_and_cannot_be_written_to():
     assert (len(events), events.duration, events.polarities, events.shape) == (4, 9, 2, (2, 4, 4))
 
 
+@pytest.mark.parametrize("index", [slice(1, 3), slice(None, None, 2), np.array([True, False, False, True])])
+def test_parts_are_like_streams_of_their_own(index):
+    events = stream()
+    part = events[index]
+    assert part == stream(**{name: array[index] for name, array in events.columns().items()})
+    assert (part.sensor, len(events)) == (events.sensor, 4)
+    with pytest.raises(ValueError, match="read-only"):
+        part.x[0] = 3
+    with pytest.raises(DataError, match="is before"):
+        events[::-1]
+    with pytest.raises(DataError, match="is before"):
+        events[np.array([3, 0])]
+
+
 def test_the_array_given_stays_writable():
     t = np.arange(4)
     stream(t=t)

@@ -35,6 +35,7 @@ REFUSED = {
     "text labels": (X, np.array(["cat", "dog"] * 20), {}, r"number classes that have names: np.unique"),
     "text in a list": (X, ["cat", "dog"] * 20, {}, r"number classes that have names: np.unique"),
     "NaN in the inputs": (np.where(HOLE[:, None], np.nan, X), Y, {}, r"is nan: the input must be finite .*isfinite"),
+    "minus infinity": (np.where(HOLE[:, None], -np.inf, X), Y, {}, r"is -inf: the input must be finite"),
     "NaN in values": (X, np.where(HOLE, np.nan, VALUES), REGRESSION, r"is nan: targets must be finite; .*isfinite"),
     "NaN in labels": (X, np.where(HOLE, np.nan, Y), {}, "expected integer class indices"),
     "a target too few": (X, Y[:39], {}, "40 inputs but 39 targets"),
