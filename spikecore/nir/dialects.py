@@ -129,7 +129,8 @@ class Dialect:
         dt: the step that it takes by itself.
         fixed: why another step cannot be chosen; None: its reader has an argument for it.
         delay, own: steps that a spike takes through a connection, and from there to the neuron.
-        refuses: by kind of node: why it does not read it, where there is more to say.
+        refuses: by kind of node: why it does not read it or is not predicted, where there is more to say.
+        feedback: whether a neuron's spikes may return to it through a connection.
         limits: "chain": one node after the other, between "input" and "output"; "one": one neuron per node; "no bias":
             of connections; "last IF": an IF only at the end; "spikes": inputs are 0 or 1; "connected": a neuron's input
             comes through a connection.
@@ -149,6 +150,7 @@ class Dialect:
     limits: Tuple[str, ...] = ()
     resets: bool = True
     compared: bool = True
+    feedback: bool = False
 
 
 _IF = NodeRule(decay="1", gain="r dt", leak="0", start="v_reset")
@@ -172,6 +174,7 @@ _NO_LEAK = ("v_leak", ("0",))
 _EULER = "1 - dt / tau"
 _CLIPPED = "1 - dt / tau, from 0 to 1"
 _SYN_CLIPPED = "1 - dt / tau_syn, from 0 to 1"
+_BATCH_AXIS = {"Flatten": "counts the batch among the axes of a Flatten, which NIR does not"}
 _SPACE = ("Affine", "Linear", "Conv1d", "Conv2d", "AvgPool2d", "Flatten")
 _PAPER = "Pedersen et al., Nature Communications 2024; repository neuromorphs/NIR, paper/01_lif/"
 
@@ -188,8 +191,10 @@ DIALECTS: Dict[str, Dialect] = {
                 syn_start="v_leak", **_ZERO,
             ),
         },
-        passes=("Affine", "Linear", "Conv2d"),
+        passes=("Affine", "Linear", "Conv2d", "SumPool2d"),
         dt=1e-3,
+        refuses=_BATCH_AXIS,
+        feedback=True,
     ),
     "sinabs": Dialect(
         "Sinabs 3.1.3",
@@ -199,7 +204,7 @@ DIALECTS: Dict[str, Dialect] = {
             "LIF": NodeRule(dt="1", gain="1", needs=(_NO_LEAK,), **_COUNTS),
             "IF": NodeRule(dt="1", decay="1", gain="1", floor="-v_threshold", **_COUNTS),
         },
-        passes=("Affine", "Conv2d", "Flatten"),
+        passes=("Affine", "Conv2d", "SumPool2d", "Flatten"),
         dt=1.0,
         fixed="it takes time constants in steps",
         resets=False,
@@ -224,6 +229,7 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         passes=("Affine", "Linear", "Conv2d", "AvgPool2d"),
+        refuses=_BATCH_AXIS,
         fixed="its reader has dt = 0.0001 written in",
         limits=("last IF",),
     ),
@@ -258,6 +264,7 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         passes=_SPACE,
+        feedback=True,
     ),
     "lava": Dialect(
         "Lava 0.10.0, floating point",
@@ -299,7 +306,7 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         fixed="it takes the smallest tau_mem / (1 + r) of a node for dt",
-        refuses={"LIF": "its reader asks a LIF for tau_mem, which only a CubaLIF has (rockpool-paper has a LIF)"},
+        refuses={"LIF": "asks a LIF for tau_mem, which only a CubaLIF has; rockpool-paper has a LIF"},
         resets=False,
     ),
     "spinnaker2": Dialect(
@@ -312,7 +319,7 @@ DIALECTS: Dict[str, Dialect] = {
         },
         dt=1.0,
         delay=1,
-        refuses={"CubaLIF": "in which order its current and its membrane move is not in the source that could be read"},
+        refuses={"CubaLIF": "moves current and membrane in an order that is not in the source that could be read"},
         limits=("connected", "spikes"),
         compared=False,
     ),

@@ -95,14 +95,21 @@ class ReadingPlan:
         """
         limits, reads = dialect.limits, (*dialect.passes, *dialect.rules)
         for unit in self.order:
-            why = dialect.refuses.get(unit.kind, "")
-            parts = (unit.node, unit.threshold, unit.graded)
-            extra = [type(part).__name__ for part in parts[1:] if part is not None]
+            extra = [type(part).__name__ for part in (unit.threshold, unit.graded) if part is not None]
             if unit.kind not in reads or extra:
-                kind, why = (unit.kind if unit.kind not in reads else extra[0]), f": {why}" if why else ""
-                raise NirError(f"{unit.place}: {dialect.title} does not read {kind}{why}; it reads {', '.join(reads)}")
-            if unit.recurrent:
-                raise NirError(f"{unit.place}: feedback is not predicted for readers; cut the loop at this node")
+                kind = extra[0] if unit.kind in reads else unit.kind
+                why = dialect.refuses.get(kind, f"does not read {kind}, or is not predicted for it")
+                raise NirError(f"{unit.place}: {dialect.title} {why}; predicted are {', '.join(reads)}")
+            if unit.kind == "SumPool2d" and np.asarray(unit.node.padding).any():
+                raise NirError(f"{unit.place}: {dialect.title} leaves the padding of a SumPool2d out; set it 0")
+            if unit.recurrent and not dialect.feedback:
+                raise NirError(
+                    f"{unit.place}: feedback is not predicted for {dialect.title}; cut the loop at this node"
+                )
+            if unit.recurrent and np.asarray(getattr(unit.connection, "bias", 0.0)).any():
+                raise NirError(
+                    f"{unit.place}: {dialect.title} leaves the bias of feedback out of the first step; set it 0"
+                )
             if getattr(unit.node, "groups", 1) != 1:
                 raise NirError(f"{unit.place}: groups={unit.node.groups}: {dialect.title} reads groups=1 only")
             if "no bias" in limits and unit.kind == "Affine" and np.asarray(unit.node.bias).any():
