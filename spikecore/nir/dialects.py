@@ -72,7 +72,6 @@ PARTS: Dict[str, Tuple[str, ...]] = {
     "lowest": ("floor",),
     "spike": ("size",),
     "binary": ("binary",),
-    "within": ("within",),
 }
 
 
@@ -130,7 +129,9 @@ class Dialect:
         fixed: why another step cannot be chosen; None: its reader has an argument for it.
         delay, own: steps that a spike takes through a connection, and from there to the neuron.
         refuses: by kind of node: why it does not read it or is not predicted, where there is more to say.
-        feedback: whether a neuron's spikes may return to it through a connection.
+        feedback: how spikes return to their neuron through a connection: "plain"; "through": the input passes through
+            the connection, too; "": it is not predicted.
+        looped: by kind of node, rules of a neuron with feedback, where they are not the same.
         limits: "chain": one node after the other, between "input" and "output"; "one": one neuron per node; "no bias":
             of connections; "last IF": an IF only at the end; "spikes": inputs are 0 or 1; "connected": a neuron's input
             comes through a connection.
@@ -150,7 +151,12 @@ class Dialect:
     limits: Tuple[str, ...] = ()
     resets: bool = True
     compared: bool = True
-    feedback: bool = False
+    feedback: str = ""
+    looped: Mapping[str, Optional[NodeRule]] = field(default_factory=dict)
+
+    def rule(self, kind: str, recurrent: bool) -> Optional[NodeRule]:
+        """The rule of a neuron; None if it does not read this kind."""
+        return self.looped[kind] if recurrent and kind in self.looped else self.rules.get(kind)
 
 
 _IF = NodeRule(decay="1", gain="r dt", leak="0", start="v_reset")
@@ -194,7 +200,7 @@ DIALECTS: Dict[str, Dialect] = {
         passes=("Affine", "Linear", "Conv2d", "SumPool2d"),
         dt=1e-3,
         refuses=_BATCH_AXIS,
-        feedback=True,
+        feedback="plain",
     ),
     "sinabs": Dialect(
         "Sinabs 3.1.3",
@@ -230,6 +236,14 @@ DIALECTS: Dict[str, Dialect] = {
         },
         passes=("Affine", "Linear", "Conv2d", "AvgPool2d"),
         refuses=_BATCH_AXIS,
+        feedback="through",
+        looped={
+            "IF": None,
+            "LIF": NodeRule(
+                dt="0.0001", decay=_CLIPPED, gain="1", leak="0", start="0",
+                needs=(_NO_LEAK, ("r", ("tau / dt",))), uniform=("v_threshold",), **_ZERO,
+            ),
+        },
         fixed="its reader has dt = 0.0001 written in",
         limits=("last IF",),
     ),
@@ -264,7 +278,7 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         passes=_SPACE,
-        feedback=True,
+        feedback="plain",
     ),
     "lava": Dialect(
         "Lava 0.10.0, floating point",

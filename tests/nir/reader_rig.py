@@ -27,7 +27,7 @@ NEEDS = {
     "norse": "norse.torch", "sinabs": "sinabs.nir", "snntorch": "snntorch.import_nir", "spyx": "spyx.nir",
     "spikingjelly": "spikingjelly.activation_based.nir_exchange", "rockpool": "rockpool.nn.modules.torch.nir",
     "nengo": "nengo", "lava": "lava.proc.lif.process", "norse-loop": "norse.torch",
-    "spikingjelly-loop": "spikingjelly.activation_based.nir_exchange",
+    "spikingjelly-loop": "spikingjelly.activation_based.nir_exchange", "snntorch-loop": "snntorch.import_nir",
 }  # fmt: skip
 
 
@@ -45,11 +45,16 @@ def draw(reader, seed):
         bias = (rng.normal(size=out) * 0.1 * (reader != "lava")).astype(np.float32)
         plain = rng.random() < 0.5 and reader not in ("sinabs", "lava")
         nodes[f"w{i}"] = nir.Linear(weight=weight) if plain else nir.Affine(weight=weight, bias=bias)
-        kinds = [k for k in KINDS.get(reader, ["LIF", "IF", "CubaLIF"]) if (reader, k, i) != ("snntorch", "IF", 0)]
+        kinds = KINDS.get(reader, ["LIF", "IF", "CubaLIF"])
+        if reader == "snntorch" and (i == 0 or loop):
+            kinds = ["LIF", "CubaLIF"]
         nodes[f"n{i}"] = neuron(rng, reader, str(rng.choice(kinds)), out, dt)
         edges += [(last, f"w{i}"), (f"w{i}", f"n{i}")]
         last = f"n{i}"
     if loop:
+        if reader == "snntorch" and hasattr(nodes[last], "tau"):  # which it needs in a loop
+            nodes[last].r = nodes[last].tau / np.float32(dt)
+            nodes[last].v_threshold = nodes[last].v_threshold * 6
         nodes["w_rec"] = nir.Linear(weight=(rng.normal(size=(sizes[-1],) * 2) * 0.5).astype(np.float32))
         edges += [(last, "w_rec"), ("w_rec", last)]
     nodes["output"] = nir.Output(output_type=np.array([sizes[-1]]))

@@ -311,3 +311,16 @@ def test_the_example(capsys):
     assert said[0].split() == ["NIR", "460", "510", "710", "760"]
     assert [line for line in said if line.startswith("rockpool ") and "asks a LIF for tau_mem" in line]
     assert said[-1].split()[-4:] == ["460", "510", "710", "760"]
+
+
+def test_feedback_in_snntorch_takes_the_input_through_its_weights():
+    graph, x, _ = rig.draw("snntorch-loop", 1)
+    said = predict(graph, "snntorch", x)
+    found = {each.part: each for each in said.departures if each.node.startswith("node n1 ")}
+    assert found["feedback"].first is not None
+    with pytest.raises(NirError, match=r"node n1 \(.*\): Nengo 4.1.0 is not predicted with feedback"):
+        predict(rig.draw("norse-loop", 1)[0], "nengo", x)
+    made = translate(rig.draw("norse-loop", 1)[0], "norse", "nir")
+    assert not [note for note in made.notes if "feedback" in note]
+    with pytest.raises(NirError, match="feedback is not predicted for the target"):
+        translate(graph, "snntorch", "spyx")
