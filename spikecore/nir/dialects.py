@@ -72,7 +72,6 @@ PARTS: Dict[str, Tuple[str, ...]] = {
     "lowest": ("floor",),
     "spike": ("size",),
     "binary": ("binary",),
-    "within": ("within",),
 }
 
 
@@ -129,7 +128,10 @@ class Dialect:
         dt: the step that it takes by itself.
         fixed: why another step cannot be chosen; None: its reader has an argument for it.
         delay, own: steps that a spike takes through a connection, and from there to the neuron.
-        refuses: by kind of node: why it does not read it, where there is more to say.
+        refuses: by kind of node: why it does not read it or is not predicted, where there is more to say.
+        feedback: how spikes return to their neuron through a connection: "plain"; "through": the input passes through
+            the connection, too; "": it is not predicted.
+        looped: by kind of node, rules of a neuron with feedback, where they are not the same.
         limits: "chain": one node after the other, between "input" and "output"; "one": one neuron per node; "no bias":
             of connections; "last IF": an IF only at the end; "spikes": inputs are 0 or 1; "connected": a neuron's input
             comes through a connection.
@@ -149,6 +151,12 @@ class Dialect:
     limits: Tuple[str, ...] = ()
     resets: bool = True
     compared: bool = True
+    feedback: str = ""
+    looped: Mapping[str, Optional[NodeRule]] = field(default_factory=dict)
+
+    def rule(self, kind: str, recurrent: bool) -> Optional[NodeRule]:
+        """The rule of a neuron; None if it does not read this kind."""
+        return self.looped[kind] if recurrent and kind in self.looped else self.rules.get(kind)
 
 
 _IF = NodeRule(decay="1", gain="r dt", leak="0", start="v_reset")
@@ -172,6 +180,7 @@ _NO_LEAK = ("v_leak", ("0",))
 _EULER = "1 - dt / tau"
 _CLIPPED = "1 - dt / tau, from 0 to 1"
 _SYN_CLIPPED = "1 - dt / tau_syn, from 0 to 1"
+_BATCH_AXIS = {"Flatten": "counts the batch among the axes of a Flatten, which NIR does not"}
 _SPACE = ("Affine", "Linear", "Conv1d", "Conv2d", "AvgPool2d", "Flatten")
 _PAPER = "Pedersen et al., Nature Communications 2024; repository neuromorphs/NIR, paper/01_lif/"
 
@@ -188,8 +197,10 @@ DIALECTS: Dict[str, Dialect] = {
                 syn_start="v_leak", **_ZERO,
             ),
         },
-        passes=("Affine", "Linear", "Conv2d"),
+        passes=("Affine", "Linear", "Conv2d", "SumPool2d"),
         dt=1e-3,
+        refuses=_BATCH_AXIS,
+        feedback="plain",
     ),
     "sinabs": Dialect(
         "Sinabs 3.1.3",
@@ -199,7 +210,7 @@ DIALECTS: Dict[str, Dialect] = {
             "LIF": NodeRule(dt="1", gain="1", needs=(_NO_LEAK,), **_COUNTS),
             "IF": NodeRule(dt="1", decay="1", gain="1", floor="-v_threshold", **_COUNTS),
         },
-        passes=("Affine", "Conv2d", "Flatten"),
+        passes=("Affine", "Conv2d", "SumPool2d", "Flatten"),
         dt=1.0,
         fixed="it takes time constants in steps",
         resets=False,
@@ -224,6 +235,15 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         passes=("Affine", "Linear", "Conv2d", "AvgPool2d"),
+        refuses=_BATCH_AXIS,
+        feedback="through",
+        looped={
+            "IF": None,
+            "LIF": NodeRule(
+                dt="0.0001", decay=_CLIPPED, gain="1", leak="0", start="0",
+                needs=(_NO_LEAK, ("r", ("tau / dt",))), uniform=("v_threshold",), **_ZERO,
+            ),
+        },
         fixed="its reader has dt = 0.0001 written in",
         limits=("last IF",),
     ),
@@ -258,6 +278,7 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         passes=_SPACE,
+        feedback="plain",
     ),
     "lava": Dialect(
         "Lava 0.10.0, floating point",
@@ -299,7 +320,7 @@ DIALECTS: Dict[str, Dialect] = {
             ),
         },
         fixed="it takes the smallest tau_mem / (1 + r) of a node for dt",
-        refuses={"LIF": "its reader asks a LIF for tau_mem, which only a CubaLIF has (rockpool-paper has a LIF)"},
+        refuses={"LIF": "asks a LIF for tau_mem, which only a CubaLIF has; rockpool-paper has a LIF"},
         resets=False,
     ),
     "spinnaker2": Dialect(
@@ -312,7 +333,7 @@ DIALECTS: Dict[str, Dialect] = {
         },
         dt=1.0,
         delay=1,
-        refuses={"CubaLIF": "in which order its current and its membrane move is not in the source that could be read"},
+        refuses={"CubaLIF": "moves current and membrane in an order that is not in the source that could be read"},
         limits=("connected", "spikes"),
         compared=False,
     ),

@@ -84,9 +84,9 @@ def predict(
     dialect = DIALECTS[reader]
     graph = opened(graph)
     step = step_of(dialect, dt, graph.metadata)
-    plan = ReadingPlan(Flat(graph), np.asarray(inputs, dtype=np.float64))
+    plan = ReadingPlan(graph, np.asarray(inputs, dtype=np.float64))
     plan.refuse(dialect)
-    theirs = plan.run(lambda unit: (dialect.rules.get(unit.kind), dialect), step, "float32")
+    theirs = plan.run(lambda unit: (dialect.rule(unit.kind, unit.recurrent), dialect), step, "float32")
     return Prediction(dialect, step, plan, theirs, plan.run(lambda unit: (NIR.get(unit.kind), None), step))
 
 

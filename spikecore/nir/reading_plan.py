@@ -19,7 +19,6 @@ from spikecore.nir.imports import checked_shape, input_shapes, loaded, unique_na
 from spikecore.nir.members import Unit
 from spikecore.nir.notes import NirError
 from spikecore.nir.read_layers import READERS, Read, connection
-from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.rules import equal, neuron_of, numbers_of, same_reset, told
 from spikecore.nir.units import Units
 from spikecore.nir.wiring import START, units_in_order
@@ -65,18 +64,18 @@ class ReadingPlan:
     """The layers of a graph in order, and an input: what it takes to run them by any rules.
 
     Args:
-        flat: the graph.
+        graph: the graph.
         inputs: (time, *features).
 
     Raises:
         NirError, ShapeError: the graph cannot be run, or the inputs do not fit it.
     """
 
-    def __init__(self, flat: Flat, inputs: np.ndarray) -> None:
-        self.flat = flat
-        self.order, self.outputs = units_in_order(flat)
+    def __init__(self, graph: nir.NIRGraph, inputs: np.ndarray) -> None:
+        self.flat, self.outer = Flat(graph), set(graph.nodes)
+        self.order, self.outputs = units_in_order(self.flat)
         given = tuple(inputs.shape[1:])
-        shapes = input_shapes(flat, None)
+        shapes = input_shapes(self.flat, None)
         fitting_shapes = [shape for shape in shapes if given == shape or (given == () and int(np.prod(shape)) == 1)]
         if not fitting_shapes or not len(inputs):
             wanted = " or ".join(f"(time, {', '.join(map(str, shape))})" for shape in shapes)
@@ -95,25 +94,34 @@ class ReadingPlan:
         """
         limits, reads = dialect.limits, (*dialect.passes, *dialect.rules)
         for unit in self.order:
-            why = dialect.refuses.get(unit.kind, "")
-            parts = (unit.node, unit.threshold, unit.graded)
-            extra = [type(part).__name__ for part in parts[1:] if part is not None]
-            if unit.kind not in reads or extra:
-                kind, why = (unit.kind if unit.kind not in reads else extra[0]), f": {why}" if why else ""
-                raise NirError(f"{unit.place}: {dialect.title} does not read {kind}{why}; it reads {', '.join(reads)}")
-            if unit.recurrent:
-                raise NirError(f"{unit.place}: feedback is not predicted for readers; cut the loop at this node")
-            if getattr(unit.node, "groups", 1) != 1:
-                raise NirError(f"{unit.place}: groups={unit.node.groups}: {dialect.title} reads groups=1 only")
-            if "no bias" in limits and unit.kind == "Affine" and np.asarray(unit.node.bias).any():
-                raise NirError(f"{unit.place}: {dialect.title} takes connections without bias")
-            if "last IF" in limits and unit.kind == "IF" and unit.name not in self.outputs:
-                raise NirError(f"{unit.place}: {dialect.title} fails at an IF that other nodes follow")
-            if "one" in limits and unit.kind in dialect.rules and np.asarray(unit.node.v_threshold).size > 1:
-                raise NirError(f"{unit.place}: {dialect.title} takes one neuron in a node")
-            before = [self.flat.nodes.get(source) for source in unit.sources]
-            if "connected" in limits and unit.kind in dialect.rules and type(before[0]).__name__ not in dialect.passes:
-                raise NirError(f"{unit.place}: {dialect.title} takes a neuron behind an Affine or Linear node only")
+            fires = unit.kind in dialect.rules
+            extra = [type(part).__name__ for part in (unit.threshold, unit.graded) if part is not None]
+            odd = next(iter(extra if unit.kind in reads else [unit.kind]), "")
+            why = dialect.refuses.get(odd, f"does not read {odd}, or is not predicted for it")
+            inner = unit.name not in self.outer and dialect.feedback == "through"
+            biased = unit.recurrent and np.asarray(getattr(unit.connection, "bias", 0.0)).any()
+            before = [type(self.flat.nodes.get(source)).__name__ for source in unit.sources]
+            objections = {
+                f"{why}; predicted are {', '.join(reads)}": bool(odd),
+                "leaves the padding of a SumPool2d out; set it 0": unit.kind == "SumPool2d"
+                and np.any(unit.node.padding),
+                f"does not take feedback of {unit.kind}": fires and dialect.rule(unit.kind, unit.recurrent) is None,
+                "is not predicted with feedback; cut the loop at this node": unit.recurrent and not dialect.feedback,
+                "is not predicted with feedback in a subgraph; put its nodes into the graph": unit.recurrent and inner,
+                "leaves the bias of feedback out of the first step; set it 0": biased and dialect.feedback == "plain",
+                "reads groups=1 only": getattr(unit.node, "groups", 1) != 1,
+                "takes connections without bias": "no bias" in limits and np.any(getattr(unit.node, "bias", 0.0)),
+                "fails at an IF that other nodes follow": unit.kind == "IF"
+                and "last IF" in limits
+                and unit.name not in self.outputs,
+                "takes one neuron in a node": fires and "one" in limits and np.size(unit.node.v_threshold) > 1,
+                "takes a neuron behind an Affine or Linear node only": fires
+                and "connected" in limits
+                and not set(before) <= set(dialect.passes),
+            }
+            for objection, applies in objections.items():
+                if applies:
+                    raise NirError(f"{unit.place}: {dialect.title} {objection}")
         chain = [START, *(unit.name for unit in self.order)]
         linked = all(unit.sources == (before,) for before, unit in zip(chain, self.order))
         if "chain" in limits and not (linked and {"input", "output"} <= set(self.flat.nodes)):
@@ -155,19 +163,20 @@ class ReadingPlan:
     ) -> List[Read]:
         waits = (dialect.delay, dialect.own) if dialect is not None else (0, 0)
         if rule is None:
-            units = Units(dt=dt, exponential=True)
-            if hasattr(unit.node, "v_leak") or isinstance(unit.node, (nir.I, nir.Threshold)):
-                return read_neuron(unit, shape, units, Resets())
-            if type(unit.node) not in READERS:
-                raise NirError(f"{unit.place}: there is no such layer")
-            return [*_waiting(waits[0]), READERS[type(unit.node)](unit.node, unit.place, shape, units)]
+            read = READERS[type(unit.node)](unit.node, unit.place, shape, Units(dt=dt))
+            return [*_waiting(waits[0]), read]
         neuron: Any = neuron_of(numbers_of(rule, unit, shape, dt))
         params = Params()
+        before: List[Read] = []
         if unit.recurrent:
             back: Any
             back, weights = connection(unit.connection, unit.place, shape, np.ones(shape), Units(dt=dt))
+            if dialect is not None and dialect.feedback == "through":
+                before = [(back, weights)]
+                if "bias" in weights:
+                    back, weights = replace(back, bias=False), Params(weight=weights.weight)
             neuron, params = Recurrent(neuron, back), Params(neuron=params, connection=weights)
-        return [*_waiting(waits[1]), (neuron, params)]
+        return [*_waiting(waits[1]), *before, (neuron, params)]
 
     def all_departures(self, dialect: Dialect, dt: float, solved: Mapping[str, NodeTrace]) -> Tuple[Departure, ...]:
         """The rules of a reader that are not NIR's; ``solved`` is what NIR's equations give."""
@@ -179,34 +188,34 @@ class ReadingPlan:
         self, unit: Unit, dialect: Dialect, dt: float, solved: Mapping[str, NodeTrace], plain: Mapping[str, NodeTrace]
     ) -> List[Departure]:
         """The rules of a reader for one node that are not NIR's, each with the first step that it alone changes."""
-        own, ideal = dialect.rules[unit.kind], replace(NIR[unit.kind], within=False)
+        own: Any = dialect.rule(unit.kind, unit.recurrent)
+        ideal = replace(NIR[unit.kind], within=False)
         shape = self.shapes[unit.sources[0]]
         found = []
+
+        def depart(part: str, reader: str, nir_says: str, first: Optional[int]) -> None:
+            found.append(Departure(unit.place, part, reader, nir_says, first))
+
+        def alone(rule: Optional[NodeRule], own: Optional[Dialect] = None) -> Optional[int]:
+            """The first step that changes if only this node has a rule, or a dialect."""
+            now = self.run(lambda other: (rule, own) if other is unit else (_stepped(other), None), dt)
+            return first_of(now, plain)
+
         for part, names in PARTS.items():
-            if part == "within":
-                if NIR[unit.kind].within:
-                    first = first_apart(plain[unit.name].spikes, solved[unit.name].spikes)
-                    found.append(
-                        Departure(unit.place, part, "at the end of the step", "at the moment of the spike", first)
-                    )
-                continue
             rule = replace(ideal, **{name: getattr(own, name) for name in names})
             theirs, ours = (numbers_of(each, unit, shape, dt) for each in (rule, ideal))
-            if all(equal(theirs[name], ours[name]) for name in names) or (part == "reset" and same_reset(theirs, ours)):
-                continue
-
-            def only(other: Unit, rule: NodeRule = rule) -> Any:
-                return (rule if other is unit else _stepped(other)), None
-
-            first = first_of(self.run(only, dt), plain)
             changed = [name for name in names if not equal(theirs[name], ours[name])]
-            found.append(Departure(unit.place, part, told(rule, theirs, changed), told(ideal, ours, changed), first))
+            if changed and not (part == "reset" and same_reset(theirs, ours)):
+                depart(part, told(rule, theirs, changed), told(ideal, ours, changed), alone(rule))
+        if NIR[unit.kind].within:
+            first = first_apart(plain[unit.name].spikes, solved[unit.name].spikes)
+            depart("within", "at the end of the step", "at the moment of the spike", first)
+        if unit.recurrent and dialect.feedback == "through":
+            depart("feedback", "the input passes through its weights, too", "it does not", alone(ideal, dialect))
         waits = dialect.own + dialect.delay * bool(unit.sources != (START,))
         if waits:
-            first = next(iter(plain[unit.name].steps()), None)
-            found.append(
-                Departure(unit.place, "delay", f"the spike takes {waits} step{'s' * (waits > 1)}", "at once", first)
-            )
+            late = f"the spike takes {waits} step{'s' * (waits > 1)}"
+            depart("delay", late, "at once", next(iter(plain[unit.name].steps()), None))
         return found
 
 

@@ -91,8 +91,10 @@ def translate(
         if hasattr(unit.node, "v_threshold"):
             before = [other for other in order if other.name in unit.sources]
             own = all(isinstance(each.node, WEIGHTED) and len(flat.after[each.name]) == 1 for each in before)
-            own = own and bool(before) and START not in unit.sources
+            own = own and bool(before) and START not in unit.sources and not unit.recurrent
             node, said = _neuron(unit, shape, _rules(ours), _rules(theirs), step, to, before if own else [])
+            if unit.recurrent:
+                notes += _of_feedback(unit, ours, theirs)
             new[id(unit.node)] = node
             notes += said
         elif type(unit.node) in READERS:
@@ -106,6 +108,8 @@ def translate(
             raise NirError(f"{unit.place}: cannot be translated; known are connections, LIF, IF and CubaLIF")
         shapes[unit.name] = shape
     notes += _of_connections(ours, theirs)
+    if ours is None and theirs is not None:
+        notes.append("within a step: NIR's resets and currents act at once, the target's at its end")
     _replaced(graph, new)
     graph.metadata = {**graph.metadata, "dt": to}
     return Translation(graph, tuple(notes))
@@ -241,6 +245,20 @@ def _of_connections(source: Optional[Dialect], target: Optional[Dialect]) -> Lis
     )
 
 
+def _of_feedback(unit: Unit, source: Optional[Dialect], target: Optional[Dialect]) -> List[str]:
+    """A note where the two lead spikes back in different ways.
+
+    Raises:
+        NirError: one of them does not, as far as is known.
+    """
+    ways = ["plain" if each is None else each.feedback for each in (source, target)]
+    if not all(ways):
+        raise NirError(f"{unit.place}: feedback is not predicted for the {'source' if not ways[0] else 'target'}")
+    return (
+        [] if ways[0] == ways[1] else [f"{unit.place}: one of the two leads its input through the feedback's weights"]
+    )
+
+
 def _replaced(graph: Any, new: Dict[int, Any]) -> None:
     """Put new nodes in the places of old ones, in subgraphs, too."""
     for name, node in graph.nodes.items():
@@ -248,6 +266,6 @@ def _replaced(graph: Any, new: Dict[int, Any]) -> None:
             _replaced(node, new)
         elif id(node) in new:
             made = new[id(node)]
-            made.metadata = {}
+            made.metadata = node.metadata if type(made) is type(node) else {}
             made.input_type, made.output_type = node.input_type, node.output_type
             graph.nodes[name] = made

@@ -82,7 +82,11 @@ MISTAKES = {
     "a target": (("nir", "convert", "lif.nir", "o.nir", "--from", "norse", "--to", "sinab"), 2, "'sinabs'"),
     "a file": (("nir", "check", "no.nir", "--as", "norse"), 3, "no.nir: no such file"),
     "not NIR": (("nir", "check", "pulses.npy", "--as", "norse"), 1, "pulses.npy"),
-    "a node": (("nir", "check", "lif.nir", "--as", "rockpool"), 1, r"node 1 \(LIF\): Rockpool .* does not read LIF"),
+    "a node": (
+        ("nir", "check", "lif.nir", "--as", "rockpool"),
+        1,
+        r"node 1 \(LIF\): Rockpool .* asks a LIF for tau_mem",
+    ),
     "an input": (("nir", "check", "lif.nir", "--as", "norse", "--input", "ramp"), 2, "--input ramp: must be"),
     "a current": (("nir", "check", "lif.nir", "--as", "norse", "--input", "step:x"), 2, "'x' is no number"),
     "a picture": (("nir", "check", "lif.nir", "--as", "norse", "--picture", "a.txt"), 2, "must end in .png"),

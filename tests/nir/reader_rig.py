@@ -22,11 +22,12 @@ GRAPHS, STEPS = 20, 80
 STEP = {"norse": 1e-3, "nengo": 1e-3, "sinabs": 1.0, "spyx": 1.0, "lava": 1e-4, "spikingjelly": 1e-4}
 FIXED = {"snntorch": 1e-4, "rockpool": 1e-3, "sinabs": 1.0}  # these take no dt
 KINDS = {"sinabs": ["LIF", "IF"], "rockpool": ["CubaLIF"], "lava": ["LIF"]}
-#: Modules without which a reader is not here.
+#: Modules without which a reader is not here. With "-loop", its graphs end with feedback.
 NEEDS = {
     "norse": "norse.torch", "sinabs": "sinabs.nir", "snntorch": "snntorch.import_nir", "spyx": "spyx.nir",
     "spikingjelly": "spikingjelly.activation_based.nir_exchange", "rockpool": "rockpool.nn.modules.torch.nir",
-    "nengo": "nengo", "lava": "lava.proc.lif.process",
+    "nengo": "nengo", "lava": "lava.proc.lif.process", "norse-loop": "norse.torch",
+    "spikingjelly-loop": "spikingjelly.activation_based.nir_exchange", "snntorch-loop": "snntorch.import_nir",
 }  # fmt: skip
 
 
@@ -35,6 +36,7 @@ def draw(reader, seed):
     import nir
 
     rng = np.random.default_rng(seed)
+    loop, reader = reader.endswith("-loop"), reader.partition("-")[0]
     dt = FIXED[reader] if reader in FIXED else STEP[reader] * float(rng.choice([0.5, 1.0, 2.0]))
     sizes = [3, 1, 1] if reader == "lava" else [3, 5, 4]
     nodes, edges, last = {"input": nir.Input(input_type=np.array([3]))}, [], "input"
@@ -43,10 +45,18 @@ def draw(reader, seed):
         bias = (rng.normal(size=out) * 0.1 * (reader != "lava")).astype(np.float32)
         plain = rng.random() < 0.5 and reader not in ("sinabs", "lava")
         nodes[f"w{i}"] = nir.Linear(weight=weight) if plain else nir.Affine(weight=weight, bias=bias)
-        kinds = [k for k in KINDS.get(reader, ["LIF", "IF", "CubaLIF"]) if (reader, k, i) != ("snntorch", "IF", 0)]
+        kinds = KINDS.get(reader, ["LIF", "IF", "CubaLIF"])
+        if reader == "snntorch" and (i == 0 or loop):
+            kinds = ["LIF", "CubaLIF"]
         nodes[f"n{i}"] = neuron(rng, reader, str(rng.choice(kinds)), out, dt)
         edges += [(last, f"w{i}"), (f"w{i}", f"n{i}")]
         last = f"n{i}"
+    if loop:
+        if reader == "snntorch" and hasattr(nodes[last], "tau"):  # which it needs in a loop
+            nodes[last].r = nodes[last].tau / np.float32(dt)
+            nodes[last].v_threshold = nodes[last].v_threshold * 6
+        nodes["w_rec"] = nir.Linear(weight=(rng.normal(size=(sizes[-1],) * 2) * 0.5).astype(np.float32))
+        edges += [(last, "w_rec"), ("w_rec", last)]
     nodes["output"] = nir.Output(output_type=np.array([sizes[-1]]))
     x = rng.random((STEPS, 3)) * 1.5 * (rng.random((STEPS, 3)) < 0.6)
     x = (x > 0.4).astype(np.float32) if reader == "lava" else x.astype(np.float32)
@@ -221,7 +231,7 @@ def computed(reader, graph, x, dt):
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            return np.asarray(globals()[reader](graph, x, dt))
+            return np.asarray(globals()[reader.partition("-")[0]](graph, x, dt))
     finally:
         logging.disable(logging.NOTSET)
 

@@ -26,7 +26,7 @@ READERS = sorted(rig.NEEDS)
 
 def predicted(reader, seed):
     graph, x, dt = rig.draw(reader, seed)
-    said = predict(graph, reader, x, dt=None if reader in rig.FIXED else dt)
+    said = predict(graph, reader.replace("-loop", ""), x, dt=None if reader in rig.FIXED else dt)
     return said.reader["n1"].spikes, (graph, x, dt)
 
 
@@ -40,10 +40,13 @@ def test_predictions_are_what_readers_have_computed(reader):
         np.testing.assert_array_equal(predicted(reader, seed)[0], theirs, err_msg=f"seed {seed}")
 
 
+@pytest.mark.filterwarnings("ignore")  # the readers warn of their own affairs
 @pytest.mark.parametrize("reader", READERS)
 def test_predictions_are_what_readers_compute_here(reader):
     pytest.importorskip(
-        rig.NEEDS[reader], reason=f"{DIALECTS[reader].title} is not installed (extra 'peers')", exc_type=ImportError
+        rig.NEEDS[reader],
+        reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed (extra 'peers')",
+        exc_type=ImportError,
     )
     for seed in range(rig.GRAPHS):
         ours, drawn = predicted(reader, seed)
@@ -186,7 +189,7 @@ def test_numbers_that_agree_are_no_departure():
 
 REFUSED = {
     "a reader": ("brian", lambda g: g, r"unknown reader 'brian'"),
-    "a node": ("rockpool", lambda g: g, r"node 1 \(LIF\): Rockpool 3.1.0 does not read LIF: its reader asks"),
+    "a node": ("rockpool", lambda g: g, r"node 1 \(LIF\): Rockpool 3.1.0 asks a LIF for tau_mem"),
     "a value": ("nengo", lambda g: with_lif(g, r=one(2)), r"node 1 \(LIF\): r=2: this reader needs r = 1"),
     "a leak": ("snntorch", lambda g: with_lif(g, v_leak=one(0.1)), r"v_leak=0.1: this reader needs v_leak = 0"),
     "a reset": ("norse", lambda g: with_lif(g, v_reset=one(0.2)), r"v_reset=0.2 must lie below v_threshold"),
@@ -306,5 +309,18 @@ def test_the_example(capsys):
     runpy.run_path(str(ROOT / "examples" / "nir_readers.py"))["main"]([])
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["NIR", "460", "510", "710", "760"]
-    assert [line for line in said if line.startswith("rockpool ") and "does not read LIF" in line]
+    assert [line for line in said if line.startswith("rockpool ") and "asks a LIF for tau_mem" in line]
     assert said[-1].split()[-4:] == ["460", "510", "710", "760"]
+
+
+def test_feedback_in_snntorch_takes_the_input_through_its_weights():
+    graph, x, _ = rig.draw("snntorch-loop", 1)
+    said = predict(graph, "snntorch", x)
+    found = {each.part: each for each in said.departures if each.node.startswith("node n1 ")}
+    assert found["feedback"].first is not None
+    with pytest.raises(NirError, match=r"node n1 \(.*\): Nengo 4.1.0 is not predicted with feedback"):
+        predict(rig.draw("norse-loop", 1)[0], "nengo", x)
+    made = translate(rig.draw("norse-loop", 1)[0], "norse", "nir")
+    assert not [note for note in made.notes if "feedback" in note]
+    with pytest.raises(NirError, match="feedback is not predicted for the target"):
+        translate(graph, "snntorch", "spyx")
