@@ -119,6 +119,7 @@ from spikecore.api.neurons import Leaky as Leaky
 from spikecore.api.neurons import LeakyParallel as LeakyParallel
 from spikecore.api.neurons import LinearLeaky as LinearLeaky
 from spikecore.api.neurons import MaskedPSN as MaskedPSN
+from spikecore.api.neurons import Noisy as Noisy
 from spikecore.api.neurons import OneToOne as OneToOne
 from spikecore.api.neurons import QuantizedNeuron as QuantizedNeuron
 from spikecore.api.neurons import Recurrent as Recurrent

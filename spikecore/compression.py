@@ -1,4 +1,5 @@
-"""Smaller networks: numbers of a few bits, fewer connections; see docs/quantization.md and docs/pruning.md.
+"""Networks for smaller machines: numbers of a few bits, fewer connections, neurons that deviate from each other; see
+docs/quantization.md, docs/pruning.md and docs/noise.md.
 
 from spikecore import compression
 

@@ -3,6 +3,7 @@
 from spikecore.api.functional.quantisers import FixedPoint as FixedPoint
 from spikecore.api.functional.quantisers import ScaledInteger as ScaledInteger
 from spikecore.api.training.fold import fold_batch_norm as fold_batch_norm
+from spikecore.api.training.mismatch import mismatch as mismatch
 from spikecore.api.training.pruning import Pruning as Pruning
 from spikecore.api.training.pruning import prune as prune
 from spikecore.api.training.quantization_report import integers as integers

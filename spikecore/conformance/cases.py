@@ -50,11 +50,8 @@ SURROGATES = [
 GRADUAL = np.linspace(0.5, 0.95, 5)
 FRACTIONS = np.array([0.3, 1.6, 2.5, 3.2, 0.8])  # delays
 RESETS = [(reset, delayed) for reset in ("subtract", "zero", "none") for delayed in (True, False)]
-LEARNED = {
-    "beta": sc.learn(0.8, per="neuron"),
-    "threshold": sc.learn(0.7),
-    "graded_spikes_factor": sc.learn(1.5, per="neuron"),
-}
+EACH = {name: sc.learn(value, per="neuron") for name, value in (("beta", 0.8), ("graded_spikes_factor", 1.5))}
+LEARNED = {**EACH, "threshold": sc.learn(0.7)}
 LEAKY = [  # their oracle is a loop in reference.py
     *(
         Case(
@@ -95,7 +92,7 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case(
         "ResonateAndFire-zero",
         sc.ResonateAndFire(
-            beta=sc.learn_tau(8.0),
+            beta=sc.learn_tau(8),
             omega=sc.learn(1.2),
             threshold=sc.learn(0.4),
             reset_mechanism="zero",
@@ -126,6 +123,8 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("Recurrent-own-delay", sc.Recurrent(sc.Synaptic(alpha=0.5, beta=0.7, threshold=0.4), sc.Delay(FRACTIONS))),
     Case("Recurrent-maps", sc.Recurrent(sc.Leaky(threshold=0.5), sc.DelayedConv2d(2, 2, 3, 2, padding=1)), (2, 3, 3)),
     Case("Refractory", sc.Refractory(sc.Leaky(beta=sc.learn(0.9), threshold=0.3), period=2)),
+    Case("Noisy", sc.Noisy(sc.Leaky(beta=sc.learn(0.8), threshold=0.5), sc.learn(0.3, per="neuron"), sc.learn(0.2))),
+    Case("Noisy-inside", sc.Recurrent(sc.Noisy(sc.Synaptic(threshold=0.5), 0.2, 0.1, "logistic"), sc.OneToOne())),
     Case("SLSTM", sc.SLSTM(input_size=5, hidden_size=4, threshold=sc.learn(0.1), reset_mechanism="subtract")),
     Case("SpikingGRU", sc.SpikingGRU(input_size=5, hidden_size=4, graded_spikes_factor=sc.learn(1.5))),
     Case("SConv2dLSTM", sc.SConv2dLSTM(in_channels=2, out_channels=2, max_pool=2, threshold=0.1), (2, 4, 4)),
@@ -146,7 +145,7 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("AdEx", sc.AdEx(beta=sc.learn(0.4), rho=sc.learn(0.8), a=sc.learn(0.2), b=sc.learn(0.3), threshold=0.8)),
     Case("ILIF", sc.ILIF(beta=sc.learn(0.6), threshold=sc.learn(0.3), max_spikes=3)),
     Case(
-        "TernaryLeaky", sc.TernaryLeaky(beta=sc.learn(0.7), threshold=sc.learn(0.8), graded_spikes_factor=sc.learn(2.0))
+        "TernaryLeaky", sc.TernaryLeaky(beta=sc.learn(0.7), threshold=sc.learn(0.8), graded_spikes_factor=sc.learn(2))
     ),
     Case(
         "QuantizedNeuron",
@@ -176,6 +175,7 @@ VARIANTS = [  # other options of these, against NumPy and finite differences alo
     Case("SigmaDelta-output", sc.SigmaDelta(bias=sc.learn(0.1), encode=False)),
 ]
 NEURONS = [*LEAKY, *FAMILY]
+NOISE = [case for case in FAMILY if "draw_1" in case.layer.state]
 WHOLE = [case for case in FAMILY if not case.layer.by_steps]  # these need all steps of a sequence at once
 
 # ---- layers and networks -------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ COUPLED = ("SLSTM", "SpikingGRU", "SConv2dLSTM", "LinearLeaky", "LeakyParallel",
            "LeakyParallel-tau", "LeakyParallel-dense", "AssociativeLeaky", "MaskedPSN", "StateSpace",
            *(case.name for case in cases.WHOLE))  # fmt: skip
 SOME = ("Leaky-subtract-immediate", "Leaky-zero-delayed", "Synaptic", "ALIF", "Izhikevich")
-ELEMENTWISE = [case for case in (*cases.LEAKY[:6], *cases.FAMILY) if case.name not in (*COUPLED, *RECURRENT_LAYERS)]
+ELEMENTWISE = [case for case in (*cases.LEAKY[:6], *cases.FAMILY) if case.name not in (*COUPLED, *RECURRENT_LAYERS)
+               and case not in cases.NOISE]  # fmt: skip
 
 
 def check_last_layer(engine, case, trace="exact", loss=RATE):

@@ -20,7 +20,7 @@ PARTS = ("outputs", "recorded", "state")
 
 def with_surrogate(layer, one):
     """The same neuron with another surrogate; a wrapper around one likewise."""
-    if isinstance(layer, (sc.Recurrent, sc.Refractory, sc.QuantizedNeuron)):
+    if isinstance(layer, (sc.Recurrent, sc.Refractory, sc.Noisy, sc.QuantizedNeuron)):
         return replace(layer, neuron=with_surrogate(layer.neuron, one))
     return replace(layer, surrogate=one)
 

@@ -19,7 +19,7 @@ ENGINE = "torch" if find_spec("torch") else "numpy"
 EXAMPLES = ROOT / "examples"
 # Run below, in test_examples_of_learning.py, and in tests of datasets, nir, nn, eventprop and learning.
 OTHERS = set("diehl_cook nmnist lightning_fit accelerate_fit beside_snntorch yin_yang delay_recall same_seed".split())
-OTHERS |= {"cartpole_ppo", "cartpole_dqn", "recurrent_delays", "nir_readers"}
+OTHERS |= {"cartpole_ppo", "cartpole_dqn", "recurrent_delays", "nir_readers", "noise"}
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not part of this tree")
 

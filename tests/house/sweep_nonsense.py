@@ -72,7 +72,8 @@ ANNOTATIONS = {
         for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel TapKernel".split()
     },
     **{kind: "word" for kind in "Join Over Pattern Per Reduction Reset Stem".split()},
-    **{kind: "word" for kind in "Criterion Scope".split()},
+    **{kind: "word" for kind in "Criterion Distribution Scope".split()},
+    "Mapping[str, float]": "mapping",
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",

@@ -247,6 +247,8 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.datasets.windows": {"series": np.random.default_rng(0).random((60, 2)), "look_back": 4},
     "spikecore.functional.accuracy_step": {"targets": np.zeros((4, 3), int)},
     "spikecore.recipe": {"x": np.random.default_rng(0).random((40, 5)), "y": np.arange(40) % 3},
+    "spikecore.compression.mismatch": {"sizes": {"weight": 0.1}},
+    "spikecore.Noisy": {"input_noise": 0.1},
     "spikecore.compression.integers": {"model": lambda: sc.compression.quantize(model())},
     "spikecore.Group": {"match": "*", "lr": 0.1},
     "spikecore.Torch": {"module": lambda: convolution(2)},

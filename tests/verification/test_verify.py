@@ -323,6 +323,8 @@ def test_a_stochastic_surrogate_draws_the_same_noise_on_every_engine():
         sc.Leaky(beta=sc.learn(0.8), threshold=0.5, surrogate=sc.surrogate.SSO()),
         sc.ALIF(threshold=0.4, surrogate=sc.surrogate.SSO()),
         sc.DeltaLeaky(delta_threshold=0.3, surrogate=sc.surrogate.SSO()),
+        sc.Recurrent(sc.Leaky(threshold=0.5, surrogate=sc.surrogate.SSO()), sc.Linear(9, 9)),
+        sc.Noisy(sc.Refractory(sc.Leaky(threshold=0.4, surrogate=sc.surrogate.SSO())), input_noise=0.2),
     ):
         network = sc.Sequential(sc.Linear(12, 9), neuron, sc.Linear(9, 5), sc.Leaky())
         report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=7)

@@ -24,6 +24,24 @@ from spikecore import functional
 from spikecore.api.core.variants import with_dtype
 from spikecore.conformance.rig import assert_close, assert_trees_close, differentiate, normal, run
 
+# ---- noise ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "logistic"])
+def test_draws_in_a_step_have_the_bits_of_numpy(distribution):
+    """XLA contracts products and sums; a draw has none that this changes."""
+    noisy = sc.Noisy(sc.Leaky(beta=sc.learn(0.8), threshold=0.5), 0.3, 0.1, distribution)
+    net = sc.Sequential(sc.Linear(6, 8), noisy, sc.Linear(8, 3), sc.Recurrent(noisy, sc.Linear(3, 3)))
+    one, other = (sc.Model(net, engine=name, seed=2)(X, record=True).states for name in ("jax", "numpy"))
+    for layer in ("1", "3"):
+        for state in ("draw_1", "draw_2", "draw_3"):
+            np.testing.assert_array_equal(np.asarray(one[layer][state]), other[layer][state])
+    alone = sc.Noisy(sc.LI(beta=0.0), 1.0, distribution=distribution)
+    x = np.zeros((30, 40, 50), "float32")
+    a, b = (run(sc.get_engine(name), alone, x).outputs for name in ("jax", "numpy"))
+    np.testing.assert_array_equal(a, b)
+
+
 # ---- 64 bits -------------------------------------------------------------------------------------------------------
 
 

@@ -130,7 +130,7 @@ def check_stepwise(network: Layer, buffers: Tree, engine: Any) -> None:
     """Refuse networks that cannot be trained step by step.
 
     Raises:
-        ValueError: the network has running statistics, dropout or a stochastic surrogate.
+        ValueError: the network has running statistics, dropout, a stochastic surrogate or noise.
         TypeError: a surrogate has no derivative.
     """
     if len(buffers):
@@ -144,6 +144,8 @@ def check_stepwise(network: Layer, buffers: Tree, engine: Any) -> None:
             )
         if isinstance(layer, Stepper) and layer.core[0].surrogate.stochastic:
             raise ValueError(f"{where}: a stochastic surrogate draws noise for whole sequences: train by BPTT")
+        if "draw_1" in layer.state:
+            raise ValueError(f"{where}: forward in time, each batch would have the same noise: train by BPTT")
         if isinstance(layer, Stepper) and isinstance(layer.core[0].surrogate, custom_surrogate):
             layer.core[0].surrogate.check_linear(engine, f"learning forward in time, {where},")
         if not isinstance(layer, (Stateless, Stepper)):

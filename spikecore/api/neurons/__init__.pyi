@@ -22,6 +22,7 @@ from spikecore.api.neurons.lstm import SConv2dLSTM as SConv2dLSTM
 from spikecore.api.neurons.membrane import Membrane as Membrane
 from spikecore.api.neurons.multilevel import ILIF as ILIF
 from spikecore.api.neurons.multilevel import TernaryLeaky as TernaryLeaky
+from spikecore.api.neurons.noise import Noisy as Noisy
 from spikecore.api.neurons.nonlinear import EIF as EIF
 from spikecore.api.neurons.nonlinear import QIF as QIF
 from spikecore.api.neurons.nonlinear import AdEx as AdEx

@@ -156,12 +156,9 @@ class Neuron(ByKeyword, Stepper):
         """Theta(mem - threshold), differentiated by the surrogate."""
         return self.spike(engine, params, mem - params.threshold)
 
-    @property
-    def stochastic(self) -> bool:
-        return self.surrogate.stochastic
-
     def spike(self, engine: Engine, params: Params, u: Array) -> Any:
-        """Theta(u), differentiated by the surrogate, with its noise if it has any."""
+        """Theta(u), differentiated by the surrogate, with its draw if it takes one, and the threshold's noise."""
+        u = u + params["shift"] if "shift" in params else u
         return self.surrogate.fire(engine, u, params["noise"]) if "noise" in params else engine.spike(u, self.surrogate)
 
     def graded(self, params: Params, fired: Array) -> Any:

@@ -87,6 +87,8 @@ class Membrane(Neuron):
         """R[t] of a delayed reset, without gradient; None if the reset is "none" or not delayed."""
         if self.reset_mechanism == "none" or not self.reset_delay:
             return None
+        if "last_shift" in params:  # noise on the threshold: as ``spike`` computed it, so that they agree
+            return cast(engine, before - params.threshold + params["last_shift"] > 0.0)
         return cast(engine, before > params.threshold)
 
     def reset_before(self, params: Params, before: Array, reset: Optional[Array]) -> Any:

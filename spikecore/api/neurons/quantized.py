@@ -63,10 +63,6 @@ class QuantizedNeuron(Stepper):
         return self.neuron.spiking
 
     @property
-    def stochastic(self) -> bool:
-        return self.neuron.stochastic
-
-    @property
     def core(self) -> Tuple[Neuron, str]:
         return self.neuron.core
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.layer import EMPTY, Layer, Params, Pass, Result, State, Tree
+from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, State, Tree
 from spikecore.api.core.words import Array
 from spikecore.arguments import argument_kind
 
@@ -39,7 +39,7 @@ class Stepper(Layer):
     @property
     def stochastic(self) -> bool:
         """Whether the derivative of its spikes is drawn in training; the spikes themselves are not."""
-        return False
+        return type(self).core is not Stepper.core and self.core[0].surrogate.stochastic
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -92,6 +92,7 @@ class Stepper(Layer):
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)  # what it integrates: x, or x times weights of its own
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
+        resting = with_draws(run.engine, resting, run.path, run.key)
         start = self.before_first(run, state, resting)
         noise = run.train and self.stochastic
         return RunStart(prepared, start, current, resting, not (noise or self.parallel))
@@ -103,12 +104,24 @@ class Stepper(Layer):
         if self.parallel:
             spikes, recorded, final = self.at_once(engine, begun.params, begun.state, current, **option)
         else:
-            stepper: Any = self
-            if not begun.plain:
-                stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
+            stepper, start = (self, begun.state) if begun.plain else drawing(self, run, begun)
             option["repeating"] = run.repeating
-            spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
+            spikes, recorded, final = engine.scan(stepper, begun.params, start, current, **option)
+            if not begun.plain:
+                final = State({name: final[name] for name in self.state})
         return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
+
+
+def with_draws(engine: Engine, resting: Any, path: str = "", key: Optional[Key] = None) -> Any:
+    """States at rest as a sequence begins with them: generators of draws begin elsewhere for each layer and key.
+
+    Whoever begins a sequence with the result of ``rest`` calls this once; arguments as for ``draws.restarted``.
+    """
+    if "draw_1" not in resting:
+        return resting
+    from spikecore.api.core.draws import restarted
+
+    return restarted(engine, resting, path, key)
 
 
 argument_kind(Stepper, "a neuron such as sc.Leaky(beta=0.9)")
@@ -129,7 +142,7 @@ def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Array) 
     return result[0], after if tuple(after) == names else State({name: after[name] for name in names})
 
 
-# ---- noise of stochastic surrogates: drawn before the loop over time, sent through it beside the input -------------
+# ---- wrappers of a step ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -164,31 +177,51 @@ def writes_into(stepper: Any, what: str) -> str:
 
 
 @dataclass(frozen=True)
-class Noisy(InputWrapper):
-    """A neuron whose input carries, on a last axis, the current and the noise of each step.
+class Drawing(InputWrapper):
+    """A neuron whose surrogate takes a draw at each step; the generator's states follow the neuron's.
 
     Args:
-        neuron: the neuron; its ``spike`` finds the noise among the parameters.
+        neuron: the neuron; its ``spike`` finds the draw among the parameters.
     """
 
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return (*self.neuron.state, *SLOPES)
+
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-        return self.neuron.step(engine, params.replace(noise=x[..., 1]), state, x[..., 0])
+        from spikecore.api.core.draws import draw
+
+        noise, draws = draw(engine, tuple(state[name] for name in SLOPES), None)
+        own = State({name: state[name] for name in self.neuron.state})
+        drawn = placed(params, self.neuron.core[1], noise=noise)
+        spikes, after = self.neuron.step(engine, drawn, own, x)
+        return spikes, State({**after, **dict(zip(SLOPES, draws))})
 
 
-def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
-    """A neuron with drawn noise: the wrapped stepper, its input with the noise, and the ``steps`` of ``Engine.scan``,
-    which are None, since an input with noise has a row for every step.
+SLOPES = ("slope_1", "slope_2", "slope_3")  # the states of a ``Drawing``'s generator
+
+
+def placed(params: Params, prefix: str, **values: Any) -> Params:
+    """Prepared parameters with further ones for the neuron whose names begin with ``prefix``, see ``Stepper.core``."""
+    if not prefix:
+        return params.replace(**values)
+    name, _, rest = prefix.partition(".")
+    return params.replace(**{name: placed(params[name], rest, **values)})
+
+
+def drawing(neuron: Any, run: Pass, begun: RunStart) -> Tuple[Drawing, State]:
+    """A neuron whose surrogate takes draws, as a ``Drawing``, and the state before its first step.
 
     Raises:
         ValueError: no random key, or a neuron whose membrane is not shaped like its input.
     """
+    from spikecore.api.core.draws import first_draws
+
     if run.key is None:
         kind = type(neuron.core[0].surrogate).__name__
         raise ValueError(f"{kind}: training without a random key; pass key=Key((seed,))")
-    if any(tuple(state.shape) != tuple(current.shape[1:]) for state in resting.values()):
+    shape = tuple(begun.inputs.shape[1:])
+    if any(tuple(state.shape) != shape for state in begun.resting.values()):
         raise ValueError(f"{type(neuron).__name__}: no stochastic surrogate, its states are not shaped like its input")
-    engine, xp = run.engine, run.engine.xp
-    shape = (current.shape[0] if run.steps is None else run.steps, *current.shape[1:])
-    path = run.key.child(run.path, "surrogate").path
-    noise = engine.uniform(path, shape, sample_axis=1, first=run.key.first)
-    return Noisy(neuron), xp.stack([xp.broadcast_to(current, shape), noise], axis=-1), None
+    draws = first_draws(run.engine, run.key.child(run.path, "surrogate").path, shape, run.key.first)
+    return Drawing(neuron), State({**begun.state, **dict(zip(SLOPES, draws))})

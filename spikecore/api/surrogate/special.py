@@ -131,9 +131,9 @@ class SSO(Surrogate):
         derivative      1 for u > 0,  else (noise - 1/2 + mean) variance,  noise uniform in [0, 1)
         as an operator  Theta(u) + h (u - stop_gradient(u)),  h the derivative
 
-    The noise is an input, drawn before the loop over time by ``engine.uniform`` (see ``neurons/noise.py``). A number
-    drawn during the backward pass would differ between engines, and no gradient could be verified. So SSO works only
-    through ``fire``, and ``derivative`` raises.
+    The noise is an input of the spike, drawn in the step (see ``Drawing`` in ``neurons/stepper.py``). A number drawn
+    during the backward pass would differ between engines, and no gradient could be verified. So SSO works only through
+    ``fire``, and ``derivative`` raises.
 
     Args:
         mean: added to the noise; default 0.

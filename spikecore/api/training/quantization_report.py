@@ -13,6 +13,7 @@ from spikecore.api.core.variants import exact
 from spikecore.api.functional.quantisers import NUMBERS, FixedPoint, Grid
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.layers.quantized import SCALE, Quantized
+from spikecore.api.neurons.noise import Noisy
 from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.neurons.refractory import Refractory
@@ -173,7 +174,7 @@ def _parts(layer: Layer, path: str, params: Any) -> Iterator[Tuple[str, Layer, A
         inside = dict(layer.children())
     elif isinstance(spelled, Recurrent):
         inside = {"neuron": spelled.neuron, "connection": spelled.connection}
-    elif isinstance(spelled, Refractory):
+    elif isinstance(spelled, (Refractory, Noisy)):
         inside = {"neuron": spelled.neuron}
     if not inside:
         yield path, layer, params

@@ -20,6 +20,7 @@ from spikecore.api.layers.transposed import KERNELS
 from spikecore.api.neurons.base import Neuron
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.noise import Noisy
 from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent
 from spikecore.api.neurons.refractory import Refractory
@@ -255,7 +256,7 @@ class Chooser:
     def stepper(self, path: str, layer: Any, params: Optional[Params]) -> Tuple[Layer, Any]:
         """A neuron, or a wrapper around one, on its grids."""
         spelled = _spelled(path, layer) if hasattr(layer, "recurrent") else layer
-        if isinstance(spelled, (Recurrent, Refractory)):
+        if isinstance(spelled, (Recurrent, Refractory, Noisy)):
             within = {f.name: getattr(spelled, f.name) for f in fields(spelled)}
             below: Dict[str, Any] = dict(params.items()) if params is not None else {}
             for name, part in within.items():

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 import torch
 
 from spikecore.api.core.tree import Params, State, flatten, leaves
-from spikecore.api.neurons.stepper import Noisy, Stepper
+from spikecore.api.neurons.stepper import Drawing, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
@@ -26,7 +26,7 @@ from spikecore.kernels.sparse.product import keeping, kept_weights
 def may_run_under_dynamo(stepper: Any) -> bool:
     """Whether a neuron may run in kernels while Dynamo traces: torch is 2.7 or newer, the neuron not made per call."""
     recent = hasattr(torch._dynamo, "nonstrict_trace")  # 2.7
-    return recent and isinstance(stepper, Stepper) and not isinstance(stepper, Noisy)
+    return recent and isinstance(stepper, Stepper) and not isinstance(stepper, Drawing)
 
 
 class ScanOptions(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.tree import flatten
 from spikecore.api.functional.quantisers import FixedPoint
+from spikecore.api.neurons.stepper import with_draws
 from spikecore.kernels.recurrence import WEIGHT, Recurrence
 from spikecore.kernels.runtime.build import build_by_address
 from spikecore.kernels.select import Terms, kernels_or_reason
@@ -146,7 +147,7 @@ class StreamPlan:
             raise NoKernel(f"{where} computes more than a step from its input")
         shape, whole, dtype = given.shape, given.value.shape, self.engine.dtype
         prepared = spelled.prepare(self.engine, params)
-        rest = spelled.rest(self.engine, prepared, np.zeros(whole, dtype))
+        rest = with_draws(self.engine, spelled.rest(self.engine, prepared, np.zeros(whole, dtype)), path)
         flat = flatten(prepared)
         kernels = kernels_or_reason(Terms(self.engine.fused, dtype), spelled, flat, rest, (1, *whole))
         if isinstance(kernels, str):

@@ -16,7 +16,7 @@ from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import Tree
 from spikecore.api.neurons.base import Neuron
 from spikecore.api.neurons.recurrent import Recurrent
-from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.neurons.stepper import Stepper, with_draws
 from spikecore.arguments import checked, shown
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
@@ -105,7 +105,14 @@ class NeuronModule(SpikingNeuron):
 
     def _resting(self, engine: Any, params: Params, current: Any, before: Dict[str, Any]) -> Any:
         same = all(value.shape == current.shape for value in before.values())
-        return before if same else self._neuron.rest(engine, params, current)
+        return before if same else self._at_rest(engine, params, current)
+
+    def _at_rest(self, engine: Any, params: Params, current: Any) -> Any:
+        """The state at rest; noise begins anew with each sequence, and follows ``torch.manual_seed``."""
+        rest = self._neuron.rest(engine, params, current)
+        if "draw_1" not in self.states:
+            return rest
+        return with_draws(engine, rest, key=Key((int(torch.randint(1 << 31, ())),)))
 
     def _noted(self, start: Any) -> Tuple[Tuple[str, Any], ...]:
         return ()  # this module has no property ``reset``
