@@ -128,15 +128,14 @@ class SolvedNeuron(Neuron):
     def _leaky(self, xp: Any, params: Params, mem: Array, driven: Array) -> Tuple[Any, Any]:
         """With exp(-s / tau) for time s, of which log decay is a step: times add, so these factors multiply."""
         theta, rho, goal = params.threshold, params.rho, params.leak + driven
-        end = goal + (mem - goal) * params.decay
+        end, one = goal + (mem - goal) * params.decay, 1.0 + 0.0 * goal
         above, at_once = goal > theta, mem > theta
+        crosses = xp.logical_and(above, xp.logical_not(at_once))
         fires = xp.logical_or(at_once, xp.logical_and(above, end > theta))
-        gap = xp.where(above, goal - theta, 1.0 + 0.0 * goal)  # 1 where it is not asked for
-        first = xp.where(
-            xp.logical_and(above, xp.logical_not(at_once)), gap / xp.where(above, goal - mem, gap), 1.0 + 0.0 * gap
-        )
+        first = xp.where(crosses, goal - theta, one) / xp.where(crosses, goal - mem, one)
         left = params.decay / first
-        period = gap / xp.where(above, goal - rho, gap * 2.0)
-        later = xp.where(above, xp.floor(xp.log(left) / xp.log(period)), 0.0 * gap)
-        after = goal + (rho - goal) * left * xp.exp(-later * xp.log(period))
-        return xp.where(fires, 1.0 + later, 0.0 * gap), xp.where(fires, after, end)
+        part = xp.where(above, theta - rho, 0.5 * one) / xp.where(above, goal - rho, one)
+        period = xp.where(part < 1e-8, -part, xp.log(1.0 - xp.minimum(part, 0.5 + 0.5 * part)))  # log(1 - part)
+        later = xp.where(above, xp.floor(xp.log(left) / period), 0.0 * one)
+        after = xp.minimum(goal + (rho - goal) * left * xp.exp(-later * period), theta * one)  # rounding
+        return xp.where(fires, 1.0 + later, 0.0 * one), xp.where(fires, after, end)

@@ -81,7 +81,7 @@ MISTAKES = {
     "a reader": (("nir", "check", "lif.nir", "--as", "brian"), 2, "unknown reader 'brian'"),
     "a target": (("nir", "convert", "lif.nir", "o.nir", "--from", "norse", "--to", "sinab"), 2, "'sinabs'"),
     "a file": (("nir", "check", "no.nir", "--as", "norse"), 3, "no.nir: no such file"),
-    "not NIR": (("nir", "check", "pulses.npy", "--as", "norse"), 1, "pulses.npy"),
+    "not NIR": (("nir", "check", "pulses.npy", "--as", "norse"), 3, "pulses.npy"),
     "a node": (
         ("nir", "check", "lif.nir", "--as", "rockpool"),
         1,
