@@ -38,7 +38,8 @@ AS = typer.Option(
     metavar="READER",
     autocompletion=reader_names,
     help="norse, sinabs, snntorch, spyx, spikingjelly, lava, nengo, rockpool or spinnaker2: its current release. With "
-    "-paper (sinabs-paper ...): as the authors of the NIR paper ran it, with what they changed by hand.",
+    "-paper (sinabs-paper ...): as the authors of the NIR paper ran it, with what they changed by hand. lava-fixed: "
+    "with integers.",
 )
 INPUT = typer.Option(
     "step",

@@ -44,7 +44,7 @@ def numbers_of(rule: NodeRule, unit: Unit, shape: Shape, dt: float) -> Dict[str,
         if f.name not in ("needs", "uniform", "longer", *WORDED):
             found[f.name] = FORMULAS[getattr(rule, f.name)](n)
     _check(rule, unit, n)
-    return {**found, "threshold": n.v_threshold, **{name: getattr(rule, name) for name in WORDED}}
+    return {**found, **{name: getattr(rule, name) for name in WORDED}}
 
 
 def _check(rule: NodeRule, unit: Unit, n: Any) -> None:
@@ -85,7 +85,8 @@ def neuron_of(numbers: Dict[str, Any]) -> Any:
     return ReaderNeuron(
         beta=value["decay"], gain=value["gain"], carry=value["carry"], direct=value["direct"], bias=value["leak"],
         alpha=value["syn"], received=value["received"], current=value["current"], rho=value["rho"],
-        floor=value["floor"], start=value["start"], syn_start=value["syn_start"], threshold=value["threshold"],
+        floor=value["floor"], grain=value["grain"], start=value["start"], syn_start=value["syn_start"],
+        threshold=value["threshold"],
         graded_spikes_factor=value["size"], fires_at=plain["fires_at"], resets=plain["reset"], late=plain["late"],
         binary=plain["binary"],
     )  # fmt: skip

@@ -31,6 +31,7 @@ class ReaderNeuron(Neuron):
         beta, gain, carry, direct, bias: of the membrane.
         rho, floor: the membrane after a spike, and its lowest value.
         start, syn_start: membrane and current before the first step.
+        grain: of what is left after the decay, that membrane is cut to a whole number of these; 0: it is not.
         threshold, graded_spikes_factor: theta, and the size of a spike.
     """
 
@@ -46,6 +47,7 @@ class ReaderNeuron(Neuron):
     floor: Param = -1e30
     start: Param = 0.0
     syn_start: Param = 0.0
+    grain: Param = 0.0
     fires_at: str = ">"
     resets: str = "value"
     late: bool = False
@@ -64,7 +66,13 @@ class ReaderNeuron(Neuron):
         if self.late and self.resets == "subtract_decayed":
             before = before - fired * theta
         syn = params.alpha * state.syn + params.received * x + params.current
-        mem = params.beta * before + params.carry * state.syn + params.gain * syn + params.direct * x + params.bias
+        mem = (
+            self._cut(engine, params, params.beta * before)
+            + params.carry * state.syn
+            + params.gain * syn
+            + params.direct * x
+            + params.bias
+        )
         if self.late:
             mem = mem - fired * theta if self.resets == "subtract" else mem
         elif self.resets == "subtract_once":
@@ -76,6 +84,12 @@ class ReaderNeuron(Neuron):
             to_rho = cast(engine, fired > 0.0) * (mem - params.rho)
             mem = mem - (to_rho if self.resets == "value" else fired * theta)
         return self.graded(params, fired), State(mem=engine.xp.maximum(mem, params.floor + 0.0 * mem), syn=syn)
+
+    def _cut(self, engine: Engine, params: Params, left: Array) -> Any:
+        """What is left after the decay, towards 0 on a grid, as integers have it."""
+        if isinstance(self.grain, float) and self.grain == 0.0:
+            return left
+        return engine.xp.sign(left) * engine.xp.floor(engine.xp.abs(left) / params.grain) * params.grain
 
     def _count(self, engine: Engine, params: Params, mem: Array) -> Any:
         """How often the membrane fires."""

@@ -45,9 +45,10 @@ def test_predictions_are_what_readers_have_computed(reader):
 @pytest.mark.filterwarnings("ignore")  # the readers warn of their own affairs
 @pytest.mark.parametrize("reader", READERS)
 def test_predictions_are_what_readers_compute_here(reader):
+    where = "in no extra" if reader in ("lava", "lava-fixed", "nengo", "rockpool", "sinabs") else "extra 'peers'"
     pytest.importorskip(
         rig.NEEDS[reader],
-        reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed (extra 'peers')",
+        reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed ({where})",
         exc_type=ImportError,
     )
     for seed in range(rig.GRAPHS):
@@ -94,6 +95,7 @@ def paper_lif():
         "spyx-paper": [461, 511, 711, 761],
         "lava-paper": [461, 511, 711, 761],
         "lava": [462, 512, 712, 762],
+        "lava-fixed": [462, 512, 712, 762],
     }.items(),
 )
 def test_the_lif_of_the_paper(reader, steps):
