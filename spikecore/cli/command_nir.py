@@ -38,7 +38,8 @@ AS = typer.Option(
     metavar="READER",
     autocompletion=reader_names,
     help="norse, sinabs, snntorch, spyx, spikingjelly, lava, nengo, rockpool or spinnaker2: its current release. With "
-    "-paper (sinabs-paper ...): as the authors of the NIR paper ran it, with what they changed by hand.",
+    "-paper (sinabs-paper ...): as the authors of the NIR paper ran it, with what they changed by hand. lava-fixed: "
+    "with integers.",
 )
 INPUT = typer.Option(
     "step",
@@ -97,7 +98,8 @@ def check(
         raise ConfigError([f"--picture {picture}: must end in .{', .'.join(ENDINGS)}"])
     nir_room = _room()
     try:
-        said = nir_room.predict(_existing(file), reader, _inputs(file, given, steps), dt=dt)
+        graph = _graph(file, nir_room)
+        said = nir_room.predict(graph, reader, _inputs(graph, given, steps), dt=dt)
     except (nir_room.NirError, ShapeError) as error:
         raise _refused(error) from None
     differs = {name: said.first(name) for name in said.reader}
@@ -141,7 +143,7 @@ def convert(
     from spikecore.nir.files import written
 
     try:
-        made = nir_room.translate(_existing(file), source, target, dt=dt, target_dt=to_dt)
+        made = nir_room.translate(_graph(file, nir_room), source, target, dt=dt, target_dt=to_dt)
         resets = DIALECTS[target].resets if target in DIALECTS else True
         content = written(made.graph, not old if old is not None else resets)
     except (nir_room.NirError, ShapeError) as error:
@@ -179,13 +181,23 @@ def _refused(error: Exception) -> typer.Exit:
     return typer.Exit(NOT_VERIFIED)
 
 
-def _existing(file: Path) -> Path:
+def _graph(file: Path, room: Any) -> Any:
+    """The graph of a file.
+
+    Raises:
+        FileNotFoundError, DataError: there is no such file, or it is damaged or no file of NIR.
+    """
+    from spikecore.nir.files import opened
+
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; `spikecore export RUN --to nir` writes one")
-    return file
+    try:
+        return opened(file)
+    except room.NirError as error:
+        raise DataError(str(error)) from None
 
 
-def _inputs(file: Path, given: str, steps: int) -> Any:
+def _inputs(graph: Any, given: str, steps: int) -> Any:
     """The input over time.
 
     Raises:
@@ -201,7 +213,7 @@ def _inputs(file: Path, given: str, steps: int) -> Any:
         over_time = np.where(np.arange(steps) < begins, 0.0, value)
         from spikecore.nir.prediction import shape_of
 
-        shape = shape_of(_existing(file))
+        shape = shape_of(graph)
         return np.broadcast_to(over_time.reshape(-1, *(1,) * len(shape)), (steps, *shape))
     if not given.endswith(".npy"):
         raise ConfigError([f"--input {given}: must be constant:CURRENT, step:CURRENT or a .npy file"])

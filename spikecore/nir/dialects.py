@@ -30,10 +30,11 @@ FORMULAS: Dict[str, Callable[[Any], Any]] = {
     "dt": lambda n: n.dt,
     "1 / dt": lambda n: 1.0 / n.dt,
     "smallest tau_mem / (1 + r)": lambda n: (n.tau / (1.0 + n.r)).min(),
-    "exp(-dt / tau)": lambda n: np.exp(-n.dt / n.tau),
+    "exp(-dt / tau)": lambda n: np.maximum(np.exp(-n.dt / n.tau), 1e-300),
     "exp(-dt / tau[0])": lambda n: np.exp(-n.dt / n.tau.reshape(-1)[0]),
     "1 - dt / tau": lambda n: 1.0 - n.dt / n.tau,
     "1 - dt / tau, from 0 to 1": lambda n: np.clip(1.0 - n.dt / n.tau, 0.0, 1.0),
+    "(4096 - int(4095 dt / tau)) / 4096": lambda n: (4096.0 - np.floor(4095.0 * n.dt / n.tau)) / 4096.0,
     "exp(-dt / tau_syn)": lambda n: np.exp(-n.dt / n.tau_syn),
     "1 - dt / tau_syn": lambda n: 1.0 - n.dt / n.tau_syn,
     "1 - dt / tau_syn, from 0 to 1": lambda n: np.clip(1.0 - n.dt / n.tau_syn, 0.0, 1.0),
@@ -42,10 +43,10 @@ FORMULAS: Dict[str, Callable[[Any], Any]] = {
     "r (1 - decay)": lambda n: n.r * (1.0 - n.decay),
     "1 - decay": lambda n: 1.0 - n.decay,
     "dt / tau": lambda n: n.dt / n.tau,
+    "int(256 dt / tau) / 256": lambda n: np.floor(256.0 * n.dt / n.tau) / 256.0,
     "smallest r dt / tau": lambda n: (n.r * n.dt / n.tau).min(),
     "tau / dt": lambda n: n.tau / n.dt,
     "tau_syn / dt": lambda n: n.tau_syn / n.dt,
-    "w_in": lambda n: n.w_in,
     "w_in (1 - syn)": lambda n: n.w_in * (1.0 - n.syn),
     "w_in dt / tau_syn": lambda n: n.w_in * n.dt / n.tau_syn,
     "syn": lambda n: n.syn,
@@ -53,6 +54,9 @@ FORMULAS: Dict[str, Callable[[Any], Any]] = {
     "v_leak (1 - decay)": lambda n: n.v_leak * (1.0 - n.decay),
     "v_leak dt / tau_syn": lambda n: n.v_leak * n.dt / n.tau_syn,
     "v_reset": lambda n: n.v_reset,
+    "v_threshold": lambda n: n.v_threshold,
+    "int(int(131071 v_threshold) / 512) / 256": lambda n: np.floor(np.trunc(131071.0 * n.v_threshold) / 512.0) / 256.0,
+    "1 / 16384": lambda n: 1.0 / 16384.0,
     "-v_threshold": lambda n: -n.v_threshold,
     "none": lambda n: -1e30,
     "solved current": _transfer,
@@ -72,6 +76,7 @@ PARTS: Dict[str, Tuple[str, ...]] = {
     "lowest": ("floor",),
     "spike": ("size",),
     "binary": ("binary",),
+    "integers": ("threshold", "grain"),
 }
 
 
@@ -86,6 +91,7 @@ class NodeRule:
         fires_at, late, binary: as in ``ReaderNeuron``.
         reset: "value", to ``rho``, or one that subtracts.
         rho, floor, size, start: the membrane after a spike, its lowest value, the value of a spike, the first membrane.
+        threshold, grain: the threshold, and the grid of the membrane.
         within: whether resets happen within a step, at the moment of the spike.
         needs: a field of the node, and the formulas of which it must equal one; others are refused.
         uniform: fields that must be equal for all neurons of the node.
@@ -108,6 +114,8 @@ class NodeRule:
     floor: str = "none"
     size: str = "1"
     start: str = "v_leak"
+    threshold: str = "v_threshold"
+    grain: str = "0"
     late: bool = False
     binary: bool = False
     within: bool = True
@@ -134,7 +142,7 @@ class Dialect:
         looped: by kind of node, rules of a neuron with feedback, where they are not the same.
         limits: "chain": one node after the other, between "input" and "output"; "one": one neuron per node; "no bias":
             of connections; "last IF": an IF only at the end; "spikes": inputs are 0 or 1; "connected": a neuron's input
-            comes through a connection.
+            comes through a connection; "strong": each weight alone makes a spike, and there is one to a node.
         resets: whether its files have the field v_reset: it takes nir 1.0.6 or later.
         compared: whether the rules were compared with the package itself, step by step.
     """
@@ -290,6 +298,21 @@ DIALECTS: Dict[str, Dialect] = {
         delay=1,
         own=1,
         limits=("one", "no bias", "spikes"),
+    ),
+    "lava-fixed": Dialect(
+        "Lava 0.10.0, fixed point",
+        "as for lava, with fixed_pt=True, which is its default; lava.proc.lif.models.PyLifModelBitAcc. Integers are "
+        "shown as parts of 16384",
+        {
+            "LIF": NodeRule(
+                decay="(4096 - int(4095 dt / tau)) / 4096", gain="int(256 dt / tau) / 256", leak="0", start="0",
+                threshold="int(int(131071 v_threshold) / 512) / 256", grain="1 / 16384", binary=True, **_ZERO,
+            ),
+        },
+        passes=("Affine",),
+        delay=1,
+        own=1,
+        limits=("one", "no bias", "spikes", "strong"),
     ),
     "nengo": Dialect(
         "Nengo 4.1.0",

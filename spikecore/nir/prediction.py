@@ -66,7 +66,8 @@ def predict(
     Args:
         graph: a ``nir.NIRGraph``, one node, or the path of a file.
         reader: "norse", "sinabs", "snntorch", "spyx", "spikingjelly", "lava", "nengo", "rockpool" or "spinnaker2": what
-            its current release reads; with "-paper", what the authors of the NIR paper ran.
+            its current release reads; with "-paper", what the authors of the NIR paper ran; "lava-fixed", Lava with
+            integers.
         inputs: (time, *features), a number for each step and feature.
         dt: duration of a step in the graph's unit of time, > 0. Default: that of the graph, else the reader's own.
 
@@ -125,7 +126,11 @@ def prediction_text(said: Prediction) -> str:
             rows.append((each.node, each.part, each.reader, each.nir, first_alone))
         lines += ["", "Where the reader departs from NIR's equations:", columns(rows, left=5)]
     compared = "compared with the package, step by step" if said.dialect.compared else "not compared with the package"
-    return "\n".join([*lines, "", f"Rules read in: {said.dialect.source}", f"They were {compared}."])
+    lines += ["", f"Rules read in: {said.dialect.source}", f"They were {compared}."]
+    paper = "".join(f"{name}-paper" for name, row in DIALECTS.items() if row is said.dialect)
+    if paper in DIALECTS:
+        lines.append(f"As the authors of the NIR paper ran it, with what they changed by hand: {paper}")
+    return "\n".join(lines)
 
 
 def _told_steps(trace: NodeTrace) -> str:

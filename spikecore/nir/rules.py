@@ -44,14 +44,15 @@ def numbers_of(rule: NodeRule, unit: Unit, shape: Shape, dt: float) -> Dict[str,
         if f.name not in ("needs", "uniform", "longer", *WORDED):
             found[f.name] = FORMULAS[getattr(rule, f.name)](n)
     _check(rule, unit, n)
-    return {**found, "threshold": n.v_threshold, **{name: getattr(rule, name) for name in WORDED}}
+    return {**found, **{name: getattr(rule, name) for name in WORDED}}
 
 
 def _check(rule: NodeRule, unit: Unit, n: Any) -> None:
     for name in ("tau", "tau_syn") if rule.longer else ():
-        if bool((getattr(n, name, n.tau) <= n.dt).any()):
-            shown = f"{unit.place}: {name}={shown_range(getattr(n, name))}"
-            raise NirError(f"{shown}: this reader needs time constants longer than a step, dt={n.dt:g}")
+        value = getattr(n, name, n.tau)
+        if bool((value <= n.dt if unit.kind == "LIF" else value < n.dt).any()):
+            shown = f"{unit.place}: {name}={shown_range(value)}"
+            raise NirError(f"{shown}: this reader needs longer time constants than a step, dt={n.dt:g}")
     if rule.fires_at == "count" and not bool((n.v_threshold > 0).all()):
         raise NirError(
             f"{unit.place}: v_threshold={shown_range(n.v_threshold)}: this reader divides by it; it must be > 0"
@@ -84,7 +85,8 @@ def neuron_of(numbers: Dict[str, Any]) -> Any:
     return ReaderNeuron(
         beta=value["decay"], gain=value["gain"], carry=value["carry"], direct=value["direct"], bias=value["leak"],
         alpha=value["syn"], received=value["received"], current=value["current"], rho=value["rho"],
-        floor=value["floor"], start=value["start"], syn_start=value["syn_start"], threshold=value["threshold"],
+        floor=value["floor"], grain=value["grain"], start=value["start"], syn_start=value["syn_start"],
+        threshold=value["threshold"],
         graded_spikes_factor=value["size"], fires_at=plain["fires_at"], resets=plain["reset"], late=plain["late"],
         binary=plain["binary"],
     )  # fmt: skip
@@ -122,6 +124,8 @@ def _phrase(name: str, formula: Any, value: Any) -> str:
         return _PHRASES[name][formula]
     called = {"syn": "decay of the current", "leak": "offset", "rho": "to", "floor": "lowest", "carry": "past current"}
     number = shown_range(value)
+    if name == "dt":
+        return f"dt = {number}"
     return f"{called.get(name, name)} {formula}{'' if formula == number else f' = {number}'}"
 
 

@@ -31,6 +31,7 @@ class ReaderNeuron(Neuron):
         beta, gain, carry, direct, bias: of the membrane.
         rho, floor: the membrane after a spike, and its lowest value.
         start, syn_start: membrane and current before the first step.
+        grain: of what is left after the decay, that membrane is cut to a whole number of these; 0: it is not.
         threshold, graded_spikes_factor: theta, and the size of a spike.
     """
 
@@ -46,6 +47,7 @@ class ReaderNeuron(Neuron):
     floor: Param = -1e30
     start: Param = 0.0
     syn_start: Param = 0.0
+    grain: Param = 0.0
     fires_at: str = ">"
     resets: str = "value"
     late: bool = False
@@ -64,7 +66,13 @@ class ReaderNeuron(Neuron):
         if self.late and self.resets == "subtract_decayed":
             before = before - fired * theta
         syn = params.alpha * state.syn + params.received * x + params.current
-        mem = params.beta * before + params.carry * state.syn + params.gain * syn + params.direct * x + params.bias
+        mem = (
+            self._cut(engine, params, params.beta * before)
+            + params.carry * state.syn
+            + params.gain * syn
+            + params.direct * x
+            + params.bias
+        )
         if self.late:
             mem = mem - fired * theta if self.resets == "subtract" else mem
         elif self.resets == "subtract_once":
@@ -76,6 +84,12 @@ class ReaderNeuron(Neuron):
             to_rho = cast(engine, fired > 0.0) * (mem - params.rho)
             mem = mem - (to_rho if self.resets == "value" else fired * theta)
         return self.graded(params, fired), State(mem=engine.xp.maximum(mem, params.floor + 0.0 * mem), syn=syn)
+
+    def _cut(self, engine: Engine, params: Params, left: Array) -> Any:
+        """What is left after the decay, towards 0 on a grid, as integers have it."""
+        if isinstance(self.grain, float) and self.grain == 0.0:
+            return left
+        return engine.xp.sign(left) * engine.xp.floor(engine.xp.abs(left) / params.grain) * params.grain
 
     def _count(self, engine: Engine, params: Params, mem: Array) -> Any:
         """How often the membrane fires."""
@@ -128,15 +142,14 @@ class SolvedNeuron(Neuron):
     def _leaky(self, xp: Any, params: Params, mem: Array, driven: Array) -> Tuple[Any, Any]:
         """With exp(-s / tau) for time s, of which log decay is a step: times add, so these factors multiply."""
         theta, rho, goal = params.threshold, params.rho, params.leak + driven
-        end = goal + (mem - goal) * params.decay
+        end, one = goal + (mem - goal) * params.decay, 1.0 + 0.0 * goal
         above, at_once = goal > theta, mem > theta
+        crosses = xp.logical_and(above, xp.logical_not(at_once))
         fires = xp.logical_or(at_once, xp.logical_and(above, end > theta))
-        gap = xp.where(above, goal - theta, 1.0 + 0.0 * goal)  # 1 where it is not asked for
-        first = xp.where(
-            xp.logical_and(above, xp.logical_not(at_once)), gap / xp.where(above, goal - mem, gap), 1.0 + 0.0 * gap
-        )
+        first = xp.where(crosses, goal - theta, one) / xp.where(crosses, goal - mem, one)
         left = params.decay / first
-        period = gap / xp.where(above, goal - rho, gap * 2.0)
-        later = xp.where(above, xp.floor(xp.log(left) / xp.log(period)), 0.0 * gap)
-        after = goal + (rho - goal) * left * xp.exp(-later * xp.log(period))
-        return xp.where(fires, 1.0 + later, 0.0 * gap), xp.where(fires, after, end)
+        part = xp.where(above, theta - rho, 0.5 * one) / xp.where(above, goal - rho, one)
+        period = xp.where(part < 1e-8, -part, xp.log(1.0 - xp.minimum(part, 0.5 + 0.5 * part)))  # log(1 - part)
+        later = xp.where(above, xp.floor(xp.log(left) / period), 0.0 * one)
+        after = xp.minimum(goal + (rho - goal) * left * xp.exp(-later * period), theta * one)  # rounding
+        return xp.where(fires, 1.0 + later, 0.0 * one), xp.where(fires, after, end)

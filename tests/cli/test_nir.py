@@ -36,6 +36,8 @@ def test_check_shows_both_spike_trains_and_the_rules(spikecore, lif):
     assert "node 1: the first step that differs is 450" in said
     assert re.search(r"node 1 \(LIF\) +input +gain dt / tau = 0.04 +gain r \(1 - decay\) = 0.0392106 +step 450", said)
     assert "lif_sim_sinabs.ipynb" in said
+    assert "hand: " not in said
+    assert spikecore("nir", "check", *lif, "--as", "sinabs")[1].endswith("by hand: sinabs-paper\n")
 
 
 def test_check_as_json_and_as_a_picture(spikecore, lif):
@@ -81,7 +83,7 @@ MISTAKES = {
     "a reader": (("nir", "check", "lif.nir", "--as", "brian"), 2, "unknown reader 'brian'"),
     "a target": (("nir", "convert", "lif.nir", "o.nir", "--from", "norse", "--to", "sinab"), 2, "'sinabs'"),
     "a file": (("nir", "check", "no.nir", "--as", "norse"), 3, "no.nir: no such file"),
-    "not NIR": (("nir", "check", "pulses.npy", "--as", "norse"), 1, "pulses.npy"),
+    "not NIR": (("nir", "check", "pulses.npy", "--as", "norse"), 3, "pulses.npy"),
     "a node": (
         ("nir", "check", "lif.nir", "--as", "rockpool"),
         1,

@@ -28,6 +28,7 @@ NEEDS = {
     "spikingjelly": "spikingjelly.activation_based.nir_exchange", "rockpool": "rockpool.nn.modules.torch.nir",
     "nengo": "nengo", "lava": "lava.proc.lif.process", "norse-loop": "norse.torch",
     "spikingjelly-loop": "spikingjelly.activation_based.nir_exchange", "snntorch-loop": "snntorch.import_nir",
+    "lava-fixed": "lava.proc.lif.process",
 }  # fmt: skip
 
 
@@ -36,10 +37,10 @@ def draw(reader, seed):
     import nir
 
     rng = np.random.default_rng(seed)
-    loop, reader = reader.endswith("-loop"), reader.partition("-")[0]
+    loop, single, reader = reader.endswith("-loop"), reader.endswith("-fixed"), reader.partition("-")[0]
     dt = FIXED[reader] if reader in FIXED else STEP[reader] * float(rng.choice([0.5, 1.0, 2.0]))
-    sizes = [3, 1, 1] if reader == "lava" else [3, 5, 4]
-    nodes, edges, last = {"input": nir.Input(input_type=np.array([3]))}, [], "input"
+    sizes = [1 if single else 3, 1, 1] if reader == "lava" else [3, 5, 4]
+    nodes, edges, last = {"input": nir.Input(input_type=np.array(sizes[:1]))}, [], "input"
     for i, (into, out) in enumerate(zip(sizes, sizes[1:])):
         weight = (rng.normal(size=(out, into)) * 0.8 + 0.3).astype(np.float32)
         bias = (rng.normal(size=out) * 0.1 * (reader != "lava")).astype(np.float32)
@@ -58,7 +59,7 @@ def draw(reader, seed):
         nodes["w_rec"] = nir.Linear(weight=(rng.normal(size=(sizes[-1],) * 2) * 0.5).astype(np.float32))
         edges += [(last, "w_rec"), ("w_rec", last)]
     nodes["output"] = nir.Output(output_type=np.array([sizes[-1]]))
-    x = rng.random((STEPS, 3)) * 1.5 * (rng.random((STEPS, 3)) < 0.6)
+    x = rng.random((STEPS, sizes[0])) * 1.5 * (rng.random((STEPS, sizes[0])) < 0.6)
     x = (x > 0.4).astype(np.float32) if reader == "lava" else x.astype(np.float32)
     return nir.NIRGraph(nodes=nodes, edges=[*edges, (last, "output")]), x, dt
 
@@ -198,7 +199,7 @@ def nengo(graph, x, dt):
     return (simulator.data[probe] > 0).astype(float)
 
 
-def lava(graph, x, dt):
+def lava(graph, x, dt, fixed=False):
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
     from lava.proc.dense.process import Dense
@@ -206,20 +207,27 @@ def lava(graph, x, dt):
     from lava.proc.lif.process import LIF
     from lava.proc.monitor.process import Monitor
 
-    port, kept = RingBuffer(data=x.T.astype(float)).s_out, []
+    port, kept = RingBuffer(data=x.T.astype(int if fixed else float)).s_out, []
     for i in range(2):
         weight, node = graph.nodes[f"w{i}"].weight, graph.nodes[f"n{i}"]
         rate = float(dt / node.tau[0])
-        for one in (Dense(weights=weight.astype(float)), Dense(weights=np.full((1, 1), rate))):
+        both = [weight.astype(float), np.full((1, 1), rate)]
+        theta, decays = float(node.v_threshold[0]), {"du": 1.0, "dv": rate}
+        if fixed:
+            both = [(256 * each).astype(np.int32) for each in both]
+            theta, decays = int(theta * 131071) >> 9, {"du": 4095, "dv": int(rate * 4095)}
+        for one in (Dense(weights=each) for each in both):
             port.connect(one.s_in)
             port = one.a_out
             kept.append(one)
-        lif = LIF(shape=(1,), du=1.0, dv=rate, vth=float(node.v_threshold[0]), bias_mant=0, bias_exp=0)
+        lif = LIF(shape=(1,), vth=theta, bias_mant=0, bias_exp=0, **decays)
         port.connect(lif.a_in)
         port = lif.s_out
     monitor = Monitor()
     monitor.probe(lif.s_out, len(x))
-    lif.run(condition=RunSteps(num_steps=len(x)), run_cfg=Loihi2SimCfg(select_tag="floating_pt"))
+    lif.run(
+        condition=RunSteps(num_steps=len(x)), run_cfg=Loihi2SimCfg(select_tag="fixed_pt" if fixed else "floating_pt")
+    )
     data = monitor.get_data()
     lif.stop()
     return next(iter(next(iter(data.values())).values()))
@@ -231,7 +239,8 @@ def computed(reader, graph, x, dt):
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            return np.asarray(globals()[reader.partition("-")[0]](graph, x, dt))
+            options = {"fixed": True} if reader.endswith("-fixed") else {}
+            return np.asarray(globals()[reader.partition("-")[0]](graph, x, dt, **options))
     finally:
         logging.disable(logging.NOTSET)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ if "v_reset" not in nir.LIF.__dataclass_fields__:
 
 from spikecore.errors import ShapeError  # noqa: E402
 from spikecore.nir import NirError, predict, translate  # noqa: E402
-from spikecore.nir.dialects import DIALECTS  # noqa: E402
+from spikecore.nir.dialects import DIALECTS, FORMULAS, NIR  # noqa: E402
 from spikecore.nir.files import written  # noqa: E402
+from spikecore.nir.rules import WORDED  # noqa: E402
 from tests import ROOT  # noqa: E402
 from tests.nir import reader_rig as rig  # noqa: E402
 
@@ -43,9 +45,10 @@ def test_predictions_are_what_readers_have_computed(reader):
 @pytest.mark.filterwarnings("ignore")  # the readers warn of their own affairs
 @pytest.mark.parametrize("reader", READERS)
 def test_predictions_are_what_readers_compute_here(reader):
+    where = "in no extra" if reader in ("lava", "lava-fixed", "nengo", "rockpool", "sinabs") else "extra 'peers'"
     pytest.importorskip(
         rig.NEEDS[reader],
-        reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed (extra 'peers')",
+        reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed ({where})",
         exc_type=ImportError,
     )
     for seed in range(rig.GRAPHS):
@@ -92,6 +95,7 @@ def paper_lif():
         "spyx-paper": [461, 511, 711, 761],
         "lava-paper": [461, 511, 711, 761],
         "lava": [462, 512, 712, 762],
+        "lava-fixed": [462, 512, 712, 762],
     }.items(),
 )
 def test_the_lif_of_the_paper(reader, steps):
@@ -173,7 +177,7 @@ def test_departures_name_the_node_the_rule_and_the_step():
     found = {each.part: each for each in said.departures}
     assert {each.node for each in said.departures} == {"node 1 (LIF)"}
     assert set(found) == {"dt", "input", "firing", "reset", "within"}
-    assert (found["dt"].reader, found["dt"].first) == ("dt 1", 60)
+    assert (found["dt"].reader, found["dt"].first) == ("dt = 1", 60)
     assert found["input"].nir == "gain r (1 - decay) = 0.0392106"
     assert "first step that differs is 60" in str(said)
     assert "60(10)" in str(said)
@@ -324,3 +328,29 @@ def test_feedback_in_snntorch_takes_the_input_through_its_weights():
     assert not [note for note in made.notes if "feedback" in note]
     with pytest.raises(NirError, match="feedback is not predicted for the target"):
         translate(graph, "snntorch", "spyx")
+
+
+def test_each_row_has_formulas_that_exist_and_each_formula_is_in_a_row():
+    rules = [rule for each in DIALECTS.values() for rule in (*each.rules.values(), *each.looped.values()) if rule]
+    named = set()
+    for rule in (*rules, *NIR.values()):
+        formulas = {f.name: getattr(rule, f.name) for f in fields(rule) if f.type == "str" and f.name not in WORDED}
+        assert set(formulas.values()) <= set(FORMULAS), rule
+        named |= {*formulas.values(), *(formula for _, several in rule.needs for formula in several)}
+    assert named == set(FORMULAS)
+
+
+@pytest.mark.parametrize("reader", [name for name in DIALECTS if "chain" not in DIALECTS[name].limits])
+def test_each_kind_that_a_row_names_runs(reader):
+    dt = 1e-4 if reader == "snntorch" else 1.0
+    n = {"v_leak": one(0), "v_threshold": one(0.5)}
+    nodes = {
+        "LIF": nir.LIF(tau=one(20 * dt), r=one(1), **n), "IF": nir.IF(r=one(1), v_threshold=one(0.5)),
+        "CubaLIF": nir.CubaLIF(tau_syn=one(5 * dt), tau_mem=one(20 * dt), r=one(20), w_in=one(5), **n),
+    }  # fmt: skip
+    for kind in DIALECTS[reader].rules:
+        weights = nir.Affine(weight=np.ones((1, 1), np.float32), bias=one(0))
+        said = predict(chain(weights, nodes[kind]), reader, np.ones((40, 1)), dt=dt)
+        assert len(said.reader) == 1
+        assert all(len(trace.steps()) > 1 for trace in said.reader.values())
+        assert said.departures
