@@ -175,14 +175,7 @@ _CUBA = NodeRule(
 NIR: Dict[str, NodeRule] = {"LIF": NodeRule(), "IF": _IF, "CubaLIF": _CUBA}
 
 _ZERO: Dict[str, Any] = {"within": False, "rho": "0"}
-_COUNTS: Dict[str, Any] = {
-    "within": False,
-    "rho": "0",
-    "start": "0",
-    "leak": "0",
-    "fires_at": "count",
-    "reset": "subtract",
-}
+_COUNTS: Dict[str, Any] = {**_ZERO, "start": "0", "leak": "0", "fires_at": "count", "reset": "subtract"}
 _LATE: Dict[str, Any] = {"within": False, "rho": "0", "start": "0", "leak": "0", "reset": "subtract", "late": True}
 _NO_LEAK = ("v_leak", ("0",))
 _EULER = "1 - dt / tau"
