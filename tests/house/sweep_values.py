@@ -268,10 +268,8 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.plasticity.Normalize": {"total": 1.0},
     "spikecore.plasticity.vote": {"counts": np.ones((3, 4)), "labels": [0, 1, 1, 0], "num_classes": 2},
     "spikecore.plasticity.weighted_vote": {"counts": np.ones((3, 4)), "shares": np.ones((4, 2))},
-    **dict.fromkeys(
-        ("spikecore.plasticity.neuron_shares", "spikecore.plasticity.neuron_labels"),
-        {"counts": np.ones((3, 4)), "targets": [0, 1, 1], "num_classes": 2},
-    ),
+    "spikecore.plasticity.neuron_shares": {"counts": np.ones((3, 4)), "targets": [0, 1, 1], "num_classes": 2},
+    "spikecore.plasticity.neuron_labels": {"counts": np.ones((3, 4)), "targets": [0, 1, 1], "num_classes": 2},
     "spikecore.plasticity.Votes": {"labels": [0, 1, 1, 0], "shares": np.ones((4, 2))},
     "spikecore.plasticity.votes_of": {"model": model, "data": [(X, LABELS)]},
     "spikecore.functional.stdp_learner.stdp_conv1d_single_step": maps(1),
