@@ -160,6 +160,8 @@ def gone(hosts, seconds):
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         if not any(host.pids() for host in hosts):
+            for process in (process for host in hosts for process in host.processes):
+                process.wait(20)  # it may have ended since it was asked
             return time.monotonic() - begun
         time.sleep(0.1)
     return None
