@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(bool(absent()), reason=absent() or "")
 
 NETWORKS = ("leaky", "synaptic", "learned", "recurrent", "maps", "residual")
 #: Launches of a training step on 25 time steps; the dense recurrence takes four for each of them.
-LAUNCHES = {"leaky": 58, "synaptic": 60, "learned": 73, "recurrent": 172, "maps": 59, "residual": 76}
+LAUNCHES = {"leaky": 58, "synaptic": 60, "learned": 70, "recurrent": 172, "maps": 59, "residual": 76}
 
 
 @pytest.fixture(scope="module")

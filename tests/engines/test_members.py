@@ -54,6 +54,7 @@ def test_the_kinds_of_extras_are_these():
         "StepwiseLearning": 4,
         "Variants": 4,
         "UserProgram": 2,
+        "ComparedDraws": 2,
         "Processes": 3,
         "TrainingOptions": 5,
     }

@@ -32,7 +32,9 @@ def compiled(kernel, dtype, given, target=90, lengths="i32", block=128):
     kind = {"aligned": "i32"}.get(lengths, lengths)
     types = {a: "*" + TYPES[given if a in INPUT_TYPED else dtype] for a in kernel.arrays}
     types.update({"named": "*i64"} if "named" in types else {})
-    types.update({n: kind if n in sizes else "i64" if n == "key" else "i32" for n in kernel.numbers})
+    types.update(
+        {n: kind if n in sizes else {"key": "i64", "p": "fp32", "scale": "fp32"}.get(n, "i32") for n in kernel.numbers}
+    )
     constants = {n: 1 for n, its_kind in types.items() if its_kind == "constexpr"}
     aligned = [n for n in types if lengths == "aligned" and (n in sizes or n in kernel.arrays)]
     places = {(function.arg_names.index(n),): [["tt.divisibility", 16]] for n in aligned}

@@ -93,7 +93,8 @@ def test_constant_inputs_and_windows_compile_for_all_sizes(target, lengths):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_draws_compile_for_every_machine(target, dtype):
     pytest.importorskip("torch")
-    from spikecore.kernels.draws import KERNEL, KERNEL_FROM_MEMORY
+    from spikecore.kernels import draws
 
-    for kernel in (KERNEL, KERNEL_FROM_MEMORY):
+    compared = (draws.KERNEL_BELOW, draws.KERNEL_MASK) if dtype == "float32" else ()
+    for kernel in (draws.KERNEL, draws.KERNEL_FROM_MEMORY, *compared):
         assert spills(compiled(kernel, dtype, dtype, target)) == 0

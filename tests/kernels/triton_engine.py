@@ -15,6 +15,7 @@ from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.random import arrange, plan, stream
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.torch import draws, operators
+from spikecore.engines.torch.draws import TorchComparedDraws
 from spikecore.kernels import select
 from spikecore.kernels.draws import draw_from, signed
 from tests.kernels import libdevice  # noqa: F401  # for what it puts in Triton
@@ -54,6 +55,13 @@ def drawn(shape, axis, first, dtype, path):
     out = torch.empty(layout.samples * layout.blocks, 4, dtype=getattr(torch, dtype))
     draw_from(out, layout, named)
     assert torch.equal(arrange(engine.xp, layout, out), mine)
+    if dtype == "float32":
+        chance = torch.linspace(0.0, 1.0, max(1, shape[-1]))[: shape[-1]]
+        spikes = TorchComparedDraws().spikes(engine, path, shape, chance, axis, first)
+        assert torch.equal(spikes, (mine < chance).float())
+        if axis == 0:
+            mask = TorchComparedDraws().mask(engine, path, shape, 0.3, first)
+            assert torch.equal(mask, (mine >= 0.3).float() * (1.0 / 0.7))
     return mine.numpy(), other
 
 

@@ -133,6 +133,26 @@ class Variants(Extra):
         raise NotImplementedError(f"engine {engine.name!r} has no smooth mode")
 
 
+class ComparedDraws(Extra):
+    """Random numbers that are compared at once with what they decide."""
+
+    def spikes(
+        self, engine: Engine, key: Any, shape: Tuple[int, ...], chance: Array, sample_axis: Optional[int], first: int
+    ) -> Any:
+        """One where a draw is below ``chance``, which broadcasts to ``shape``, else zero.
+
+        Args:
+            key, shape, sample_axis, first: as for ``Engine.uniform``, which gives the draws.
+        """
+        draws = engine.uniform(key, shape, sample_axis=sample_axis, first=first)
+        return engine.xp.astype(draws < chance, engine.dtype)
+
+    def mask(self, engine: Engine, key: Any, shape: Tuple[int, ...], p: float, first: int) -> Any:
+        """Zero with probability ``p``, else 1 / (1 - p); the first axis counts samples."""
+        draws = engine.uniform(key, shape, sample_axis=0, first=first)
+        return engine.xp.astype(draws >= p, engine.dtype) * (1.0 / (1.0 - p))
+
+
 class UserProgram(Extra):
     """Settings of the user's program in the array library, and the program's expectations of it."""
 

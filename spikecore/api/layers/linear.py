@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.extras import ComparedDraws, extra
 from spikecore.api.core.host import full_weight, uniform_weight
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
@@ -127,9 +128,8 @@ class Dropout(Stateless):
             return x, buffers
         if key is None:
             raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to Pass")
-        draws = engine.uniform(key.child("dropout").path, tuple(x.shape[1:]), sample_axis=0, first=key.first)
-        mask = engine.xp.astype(draws >= self.p, engine.dtype)
-        return x * (mask * (1.0 / (1.0 - self.p))), buffers
+        path, shape = key.child("dropout").path, tuple(x.shape[1:])
+        return x * extra(engine, ComparedDraws).mask(engine, path, shape, self.p, key.first), buffers
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
+from spikecore.api.core.extras import ComparedDraws, extra
 from spikecore.api.core.tree import Params, State
 from spikecore.api.spikegen.checks import said_if_clipped, steps_of, stream_of, taken, whole
 from spikecore.arguments import ArrayLike, Seed, Size, checked
@@ -59,8 +60,8 @@ def rate(
     if gain == 1.0 and offset == 0.0:
         said_if_clipped("rate", engine, chance)
     probability = engine.xp.clip(chance, 0.0, 1.0)
-    draws = engine.uniform(stream_of(engine, seed), shape, sample_axis=1 if len(shape) > 1 else None, first=first)
-    spikes = engine.xp.astype(draws < probability, engine.dtype)
+    axis = 1 if len(shape) > 1 else None
+    spikes = extra(engine, ComparedDraws).spikes(engine, stream_of(engine, seed), shape, probability, axis, first)
     if first_spike_time:
         silent = engine.xp.zeros_like(spikes[:first_spike_time, ...])
         spikes = engine.xp.concat([silent, spikes[first_spike_time:, ...]], axis=0)
@@ -87,8 +88,8 @@ def rate_conv(data: ArrayLike, *, seed: Optional[Seed] = None, first: int = 0, s
     engine, x = taken("rate_conv", data)
     chance = _chance("rate_conv", data, engine, x)
     said_if_clipped("rate_conv", engine, chance)
-    draws = engine.uniform(stream_of(engine, seed), tuple(x.shape), sample_axis=sample_axis, first=first)
-    return engine.xp.astype(draws < engine.xp.clip(chance, 0.0, 1.0), engine.dtype)
+    chance, shape = engine.xp.clip(chance, 0.0, 1.0), tuple(x.shape)
+    return extra(engine, ComparedDraws).spikes(engine, stream_of(engine, seed), shape, chance, sample_axis, first)
 
 
 def _chance(name: str, data: ArrayLike, engine: Any, probability: Any) -> Any:
@@ -160,8 +161,7 @@ def poisson(
     x = xp.clip(x, 0.0, 1.0)
     if compensate:
         x = xp.where(x * (refractory + 1) < 1.0, x / xp.clip(1.0 - refractory * x, 1e-7, 1.0), xp.ones_like(x))
-    draws = engine.uniform(stream_of(engine, seed), (steps, *x.shape), sample_axis=1, first=first)
-    spikes = xp.astype(draws < x, engine.dtype)
+    spikes = extra(engine, ComparedDraws).spikes(engine, stream_of(engine, seed), (steps, *x.shape), x, 1, first)
     if not refractory:
         return spikes
     spaced, _, _ = engine.scan(_Refractory(refractory), Params(), State(wait=xp.zeros_like(x)), spikes, steps=steps)

@@ -14,6 +14,7 @@ from spikecore.api.core.ranks import Ranks
 from spikecore.api.layers.containers import Chain
 from spikecore.engines.single_steps import StepDerivatives
 from spikecore.engines.stages import Neighbours, Readout
+from spikecore.engines.torch.draws import TorchComparedDraws
 from spikecore.engines.torch.modes import transformed
 from spikecore.engines.torch.normalised import normalised
 from spikecore.engines.torch.precision import FULL
@@ -129,6 +130,7 @@ class TorchOptions(TrainingOptions):
 
 EXTRAS: Tuple[Extra, ...] = (
     TorchStages(),
+    TorchComparedDraws(),
     TorchSteps(),
     TorchVariants(),
     TorchProgram(),
