@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from statistics import median
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -112,7 +112,8 @@ def main() -> None:
         hand, weights = by_modules(model.params())
     else:
         hand, weights = by_executor(model.engine, model.params())
-    turns, metric = InTurns(batches, hand), None if args.metric == "default" else {}
+    turns = InTurns(batches, hand)
+    metric: Optional[Dict[str, Any]] = None if args.metric == "default" else {}
     model.fit(
         turns,
         loss=sc.functional.ce_rate_loss(),

@@ -318,7 +318,12 @@ def real(array: Any) -> Any:
 
 def of_numbers(dtype: Any) -> bool:
     """Whether entries of this type are real numbers."""
-    return getattr(dtype, "kind", None) in NUMBERS or re.search("float|int|bool", str(dtype)) is not None
+    return getattr(dtype, "kind", None) in NUMBERS or _names_numbers(str(dtype))
+
+
+@functools.lru_cache(maxsize=256)
+def _names_numbers(dtype: str) -> bool:
+    return re.search("float|int|bool", dtype) is not None
 
 
 def _are_numbers(value: Any) -> bool:
