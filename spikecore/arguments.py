@@ -73,7 +73,7 @@ else:  # what says more than a type of Python's is a class of its own here, for 
         type(name, (), {}) for name in "PathLike Size Count Sizes Record ArrayLike Numbers Seed Weighted Colour".split()
     )
     HostArray = NumpyArray = ArrayLike
-NUMBERS = frozenset("biuf")  # NumPy's kinds of real numbers, whose names it takes long to spell
+NUMBERS, NUMBER_TYPES = frozenset("biuf"), re.compile("float|int|bool")  # NumPy's kinds, whose names it spells slowly
 Refusal = Optional[typing.Type[Exception]]
 Anything = typing.TypeVar("Anything", bound=Callable[..., Any])
 
@@ -318,7 +318,7 @@ def real(array: Any) -> Any:
 
 def of_numbers(dtype: Any) -> bool:
     """Whether entries of this type are real numbers."""
-    return getattr(dtype, "kind", None) in NUMBERS or re.search("float|int|bool", str(dtype)) is not None
+    return getattr(dtype, "kind", None) in NUMBERS or NUMBER_TYPES.search(str(dtype)) is not None
 
 
 def _are_numbers(value: Any) -> bool:

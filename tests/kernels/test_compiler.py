@@ -13,6 +13,9 @@ import pytest
 
 pytest.importorskip("numba", reason="numba is not installed")
 
+import spikecore as sc  # noqa: E402
+from spikecore.kernels import select  # noqa: E402
+from spikecore.kernels.base import Wanted  # noqa: E402
 from spikecore.kernels.emit import SPELLING  # noqa: E402
 from spikecore.kernels.runtime import build, compiler, functions, instructions, machine_code, modules  # noqa: E402
 from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
@@ -134,6 +137,16 @@ def test_what_is_no_part_of_kernels_is_left_to_numba(line):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_with_spikes_are_not_left_to_numba(dtype):
     for _, recipe in ready.recipes(dtype):
+        assert f"@{recipe.name}(" in compiler.llvm_of(*recipe)
+
+
+def test_neurons_with_learned_numbers_are_not_left_to_numba():
+    """Parameters that are arrays of one number, as modules have them, forwards and backwards."""
+    neuron, number = sc.Leaky(beta=sc.learn(0.9), threshold=sc.learn(1.0)), np.ones((), np.float32)
+    params = {"beta": number, "threshold": number, "graded_spikes_factor": 1.0}
+    recipes = select.recipes_of(neuron, params, (), Wanted(True, ("beta",)), False)
+    assert [recipe.name for recipe in recipes] == ["forward", "backward"]
+    for recipe in recipes:
         assert f"@{recipe.name}(" in compiler.llvm_of(*recipe)
 
 

@@ -224,7 +224,11 @@ def default_engine(name: Any = None) -> Engine:
 
 
 def _float_name(x: Any) -> str:
-    return "float64" if str(getattr(x, "dtype", "")).rpartition(".")[2] == "float64" else "float32"
+    dtype = getattr(x, "dtype", None)
+    kind = getattr(dtype, "kind", None)  # str() of NumPy's dtypes is slow; dtypes of other libraries have no kind
+    if kind is not None:
+        return "float64" if kind == "f" and dtype.itemsize == 8 else "float32"  # type: ignore[union-attr]
+    return "float64" if str(dtype).rpartition(".")[2] == "float64" else "float32"
 
 
 def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:

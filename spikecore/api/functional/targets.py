@@ -12,10 +12,12 @@ from spikecore.api.core.layer import Shape, ShapeError
 
 def target_dtype(targets: Any) -> Optional[str]:
     """The dtype name for targets on an engine: "int64" for whole numbers; None, the engine's own dtype, for floats."""
-    dtype = targets.dtype if hasattr(targets, "dtype") else to_numpy(targets).dtype
+    return None if _is_float(targets.dtype if hasattr(targets, "dtype") else to_numpy(targets).dtype) else "int64"
+
+
+def _is_float(dtype: Any) -> bool:
     kind = getattr(dtype, "kind", "V")  # str() of NumPy's dtypes is slow; dtypes of other libraries have no kind
-    floats = kind == "f" if kind in "biuf" else "float" in str(dtype)
-    return None if floats else "int64"
+    return kind == "f" if kind in "biuf" else "float" in str(dtype)
 
 
 def targets_on(engine: Engine, targets: Any) -> Any:
@@ -75,9 +77,10 @@ def check_labels(
     wrong = (labels < 0) if classes is None else (labels < 0) | (labels >= classes)
     if ignore_index is not None:
         wrong = wrong & (labels != ignore_index)
-    if not wrong.any():
+    places = wrong.nonzero()
+    if not len(places[0]):
         return
-    index = tuple(int(where[0]) for where in wrong.nonzero())
+    index = tuple(int(where[0]) for where in places)
     told = f"targets[{', '.join(map(str, index))}] = {labels[index]}"
     if classes is None:
         raise ValueError(f"{told} must be >= 0: a class index")
@@ -192,7 +195,7 @@ def value_hint(found: Shape, wanted: Shape) -> str:
 
 def as_numbers(engine: Engine, values: Any) -> Any:
     """Spikes in the engine's floating-point type; sums of bools or small integers could overflow."""
-    return values if "float" in str(getattr(values, "dtype", "float")) else engine.asarray(values)
+    return values if _is_float(getattr(values, "dtype", "float")) else engine.asarray(values)
 
 
 def check_sequence(name: str, values: Any) -> None:

@@ -87,7 +87,7 @@ def macro_f1(sums: Sums) -> float:
 
 
 def _right(predicted: Any, wanted: Any, outputs: int) -> Sums:
-    return [float((predicted == wanted).sum()), float(wanted.size)]
+    return [float(len((predicted == wanted).nonzero()[0])), float(wanted.size)]  # half as long as their sum
 
 
 def _errors(power: int) -> Callable[[Any, Any, int], Sums]:

@@ -254,7 +254,8 @@ def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> DeviceB
     """
     inputs, targets, lengths = batch
     x, steps = feed(model.engine, inputs, model.input_shape, key.child("encoder"))
-    model.build(tuple(x.shape[2:]))
+    if not model.built:
+        model.build(tuple(x.shape[2:]))
     targets = feed.targets(extra(model.engine, TrainingOptions).near(model.engine), loss, targets)
     counted = lengths_of(model.engine, lengths, x, steps)
     check_targets(model.engine, loss, x, steps, targets, model.classes, counted)

@@ -319,8 +319,11 @@ class Training:
                 self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
                 self.diagnosis.of_gradients(epoch + 1, mean.batches + 1, loss)
             check_output(model.output_shape, out)
-            targets = targets_on(model.engine, targets)
-            figures = measured(self.metrics, detached(model.engine, out), targets, lengths)
+            figures = {}
+            if self.metrics:
+                figures = measured(
+                    self.metrics, detached(model.engine, out), targets_on(model.engine, targets), lengths
+                )
             (pending if self.together else mean).add(count, loss, figures)
             self.waiting += batch.whole if self.together else 0
             self.told = math.nan if loss is None else loss, averaged(figures)  # of an update, for callbacks

@@ -142,7 +142,7 @@ class TorchExecutor(NetworkExecutor):
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         buffers = self.buffers if self.moved is None else self.moved
-        with torch.enable_grad(), keeping(addresses(self.existing)):
+        with torch.enable_grad(), keeping(addresses(self.existing)) if self.existing else nullcontext():
             run = self.training_pass(steps, key)
             training, parts = TrainingStep(self.network, self.loss, run, self.used(), buffers, x, y, state, lengths), 1
             if self.memory is not None:
@@ -264,7 +264,7 @@ class TorchExecutor(NetworkExecutor):
         """Change the weights by their gradients."""
         self.steps_done += 1  # before the update: an interrupted one may have changed weights
         if self.torch_optimizer is not None:
-            with keeping_zeros(self.existing, self.torch_optimizer):
+            with keeping_zeros(self.existing, self.torch_optimizer) if self.existing else nullcontext():
                 if self.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
                 self._check_slots()

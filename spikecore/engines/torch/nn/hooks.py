@@ -35,16 +35,16 @@ def only_masks(modules: Iterable[nn.Module]) -> bool:
     others = [name for name in _OWN if name != _MASKING]
     if any(_EVERYWHERE.get(name) for name in _OF_ALL) or any(vars(m).get(n) for m in modules for n in others):
         return False
-    return all(_is_mask(hook) for module in modules for hook in getattr(module, _MASKING).values())
+    return all(_is_mask(hook) for module in modules for hook in (vars(module).get(_MASKING) or {}).values())
 
 
 @contextlib.contextmanager
 def masked(modules: Iterable[nn.Module]) -> Iterator[List[int]]:
     """A block in which pruned parameters are masked once, and no hook masks them at each call.
 
-    Its value are the addresses of those whose gradients nobody reads where they are zero, since the mask is.
+    Its value is a list of the addresses of those whose gradients nobody reads where they are zero, since the mask is.
     """
-    away = [(module, dict(getattr(module, _MASKING))) for module in modules if getattr(module, _MASKING)]
+    away = [(module, dict(vars(module)[_MASKING])) for module in modules if vars(module).get(_MASKING)]
     kept = []
     try:
         for module, hooks in away:
@@ -54,11 +54,11 @@ def masked(modules: Iterable[nn.Module]) -> Iterator[List[int]]:
                 plain = has_data(weight) and weight.is_cpu
                 if plain and _count(weight) == _count(mask):  # else one is zero that may learn
                     kept.append(weight.data_ptr())
-            getattr(module, _MASKING).clear()
+            vars(module)[_MASKING].clear()
         yield kept
     finally:
         for module, hooks in away:
-            getattr(module, _MASKING).update(hooks)
+            vars(module)[_MASKING].update(hooks)
 
 
 def _count(x: Any) -> int:
