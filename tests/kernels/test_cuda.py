@@ -26,7 +26,7 @@ from tests.kernels.kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, UNITS,
 
 QUICK = [
     "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
-    "Leaky-triangular", "Leaky-SFS", "Alpha-subtract", "Recurrent", "Refractory", LIBRARY.name,
+    "Leaky-triangular", "Leaky-SFS", "Alpha-subtract", "Recurrent", "Refractory", "Noisy", LIBRARY.name,
 ]  # fmt: skip
 OPTIONS = [
     {},

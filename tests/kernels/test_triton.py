@@ -57,7 +57,7 @@ NAMES = [*(case.name for case in ELEMENTWISE), WORDS.name, LIBRARY.name]
 SEVERAL = [
     "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
     "Leaky-multi_gaussian", "Leaky-triangular", "Leaky-SFS", "Synaptic-immediate", "Alpha-subtract", "Izhikevich",
-    "Recurrent", "Refractory", WORDS.name, LIBRARY.name,
+    "Recurrent", "Refractory", "Noisy", WORDS.name, LIBRARY.name,
 ]  # fmt: skip
 QUICK = [*((name, "plain") for name in SEVERAL), *(("ALIF", option) for option in OPTIONS)]
 QUICK += [("Leaky-border", "at-threshold"), *DENSE]
