@@ -294,8 +294,7 @@ DIALECTS: Dict[str, Dialect] = {
     ),
     "lava-fixed": Dialect(
         "Lava 0.10.0, fixed point",
-        "as for lava, with fixed_pt=True, which is its default; lava.proc.lif.models.PyLifModelBitAcc. Integers are "
-        "shown as parts of 16384",
+        "as for lava, with fixed_pt=True, its default; lava.proc.lif.models.PyLifModelBitAcc, in parts of 16384",
         {
             "LIF": NodeRule(
                 decay="(4096 - int(4095 dt / tau)) / 4096", gain="int(256 dt / tau) / 256", leak="0", start="0",

@@ -86,7 +86,7 @@ class ReaderNeuron(Neuron):
         return self.graded(params, fired), State(mem=engine.xp.maximum(mem, params.floor + 0.0 * mem), syn=syn)
 
     def _cut(self, engine: Engine, params: Params, left: Array) -> Any:
-        """What is left after the decay, towards 0 on a grid, as integers have it."""
+        """The membrane after the decay, cut towards 0 to a grid, as integers are."""
         if isinstance(self.grain, float) and self.grain == 0.0:
             return left
         return engine.xp.sign(left) * engine.xp.floor(engine.xp.abs(left) / params.grain) * params.grain
