@@ -77,15 +77,28 @@ class GraphedExecutor(TorchExecutor):
         return step.loss, step.out
 
     def recorded(self, x: Any, y: Any, steps: Optional[int], key: Optional[Key]) -> RecordedStep:
-        """Record a training step on batches of the shape of this one. Nothing is computed."""
+        """Record a training step on batches of the shape of this one. Nothing is computed.
+
+        Raises:
+            RuntimeError: the step waits for the device, or copies from the host.
+        """
         x, y, buffers = x.clone(), None if y is None else y.clone(), copied(self.buffers)
         draws = DrawsByMemory(key, x.device)
         run = self.training_pass(steps, key)
         run = replace(run, engine=draws.engine(run.engine))
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(x.device), torch.enable_grad(), torch.cuda.graph(graph):
-            loss, (out, moved) = objective(self.network, self.loss, run, self.used(), buffers, x, y)
-            grads = torch.autograd.grad(loss, self.leaves, allow_unused=True)
+        try:
+            with torch.cuda.device(x.device), torch.enable_grad(), torch.cuda.graph(graph):
+                loss, (out, moved) = objective(self.network, self.loss, run, self.used(), buffers, x, y)
+                grads = torch.autograd.grad(loss, self.leaves, allow_unused=True)
+        except NotImplementedError:
+            raise
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"cuda_graph=True: this training step cannot be recorded ({error}). Look in loss and layers of your "
+                "own for what waits for a value (float(x), x.item(), if x: ...) or copies one to the device, or leave "
+                "cuda_graph out"
+            ) from error
         loss, moved = loss.detach(), map_leaves(torch.Tensor.detach, moved)
         return RecordedStep(graph, x, y, buffers, draws, loss, out, moved, grads)
 

@@ -115,8 +115,27 @@ def steps():
             "launches with a graph": graphed.count("launch"),
             "waits and copies with a graph": graphed.count(*NOT_IN_GRAPHS),
         }
+    found["refused"] = refused()
     found["tutorial 6"]["converted in bf16"] = converted(trained("tutorial 6", 4, engine=HALF)[-1])
     return found
+
+
+def refused():
+    """What is said of a loss that waits for its value at each step."""
+    loss = sc.functional.ce_rate_loss()
+
+    def waits(out, targets):
+        value = loss(out, targets)
+        return value if float(value) > 0.0 else 2.0 * value
+
+    model, x = sc.Model(sc.Sequential(sc.Linear(3, 2), LEAKY), engine=CUDA, seed=0), np.ones((10, 3), np.float32)
+    try:
+        model.fit(
+            x, [0, 1] * 5, num_steps=2, batch_size=2, loss=waits, progress=False, compute=sc.Compute(cuda_graph=True)
+        )
+    except RuntimeError as error:
+        return str(error)
+    return "nothing"
 
 
 def graphs():
