@@ -134,7 +134,11 @@ class Events(Checked):
         is_mask = isinstance(index, np.ndarray) and index.dtype.kind == "b"
         if not (in_order or is_mask):
             return self.with_arrays(**columns)
-        part = copy.copy(self)  # some of the same events in the same order: there is nothing to check
+        return self.unchecked(**columns)  # some of the same events in the same order
+
+    def unchecked(self, **columns: np.ndarray) -> Events:
+        """A copy with other t, x, y or p that need no check: of their types, in order, and within the sensor."""
+        part = copy.copy(self)
         for name, array in columns.items():
             array.flags.writeable = False
             object.__setattr__(part, name, array)
