@@ -59,7 +59,7 @@ ELEMENTWISE = {
 }
 OTHERS = (  # no kernels, or only through others of this table
     sc.AssociativeLeaky, sc.LeakyParallel, sc.LinearLeaky, sc.SConv2dLSTM, sc.SLSTM, sc.RLeaky, sc.RSynaptic,
-    sc.Recurrent, sc.Refractory, sc.PSN, sc.MaskedPSN, sc.StateSpace,
+    sc.Recurrent, sc.Refractory, sc.Noisy, sc.SpikingGRU, sc.PSN, sc.MaskedPSN, sc.StateSpace,
 )  # fmt: skip
 LIBRARY = (sc.CLIF, sc.EIF, sc.AdEx, sc.SigmaDelta)  # exp and tanh in their step: no two libraries have the same
 WRAPPERS = {

@@ -193,6 +193,21 @@ def test_layers_passes_samples_and_seeds_have_noise_of_their_own():
     np.testing.assert_array_equal(np.concatenate([out.outputs, rest.outputs]), base)
 
 
+def test_noise_of_two_seeds_layers_or_keys_is_not_correlated_at_any_step():
+    """Over the neurons of a step: over time, what a constant parts looks independent."""
+    x = np.zeros((3, 20, 300), "float32")
+    ways = [{"seed": n} for n in range(6)] + [{"path": "2"}, {"key": Key((1,))}, {"key": Key((2,))}]
+
+    def shown(seed=0, **options):
+        layer = sc.Noisy(sc.LI(beta=0.0), input_noise=1.0, distribution="uniform", seed=seed)
+        return layer.run(Pass(HOST, **options), Params(neuron=Params()), EMPTY, None, x).outputs
+
+    found = [shown(**way) for way in ways]
+    for step in range(len(x)):
+        r = np.corrcoef([one[step].ravel() for one in found]) - np.eye(len(ways))
+        assert abs(r).max() < 5 / x[0].size ** 0.5
+
+
 def test_noise_on_the_input_is_that_of_the_equation():
     """A membrane without leak sums it up: its variance grows by that of the noise at each step."""
     layer = sc.Noisy(sc.LI(beta=1.0), input_noise=0.5)

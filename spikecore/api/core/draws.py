@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any, Dict, Literal, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.random import Key, stream
+from spikecore.api.core.random import Key
 from spikecore.api.core.tree import State
 
 Distribution = Literal["normal", "uniform", "logistic"]
@@ -54,12 +54,6 @@ QUANTILES: Dict[str, Tuple[float, Tuple[Tuple[float, float], ...]]] = {
 }
 
 
-def of_seed(seed: int) -> Tuple[int, ...]:
-    """States of a generator that a seed names, of which ``restarted`` makes others for each neuron and sample."""
-    word, _ = stream(("noise", seed))
-    return tuple(1 + word % (m - 1) for _, m in GENERATOR)
-
-
 def first_draws(engine: Engine, path: Tuple[Any, ...], shape: Tuple[int, ...], first: int = 0) -> Tuple[Any, ...]:
     """States of generators before the first step, (batch, ...): whole numbers from 1 to m - 1.
 
@@ -82,23 +76,21 @@ def first_draws(engine: Engine, path: Tuple[Any, ...], shape: Tuple[int, ...], f
     return tuple(_wrapped(xp, whole[..., i], m - 1) + 1.0 for i, (_, m) in enumerate(GENERATOR))
 
 
-def restarted(engine: Engine, resting: State, path: str = "", key: Optional[Key] = None) -> State:
-    """States at rest whose generator begins elsewhere for each layer, each key and each sample.
+def restarted(engine: Engine, resting: State, seed: int, path: str = "", key: Optional[Key] = None) -> State:
+    """States at rest whose generator begins elsewhere for each seed, layer, key, sample and neuron.
+
+    All of them name the draws of Philox: two generators that a constant parts would stay that near to each other.
 
     Args:
         engine: the engine.
         resting: the states of a layer at rest.
+        seed: that of the noise.
         path: dotted name of the layer.
         key: of the pass; None: all such passes draw the same.
     """
     names, first = ((), 0) if key is None else (key.path, key.first)
-    more = first_draws(engine, (*names, "noise", path), tuple(resting[DRAWS[0]].shape), first)
-    return resting.replace(
-        **{
-            name: _wrapped(engine.xp, resting[name] + one - 2.0, m - 1) + 1.0
-            for name, one, (_, m) in zip(DRAWS, more, GENERATOR)
-        }
-    )
+    begun = first_draws(engine, (*names, "noise", seed, path), tuple(resting[DRAWS[0]].shape), first)
+    return resting.replace(**dict(zip(DRAWS, begun)))
 
 
 def _wrapped(xp: Any, whole: Any, count: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
-from spikecore.api.core.draws import DRAWS, QUANTILES, Distribution, draw, of_seed
+from spikecore.api.core.draws import DRAWS, QUANTILES, Distribution, draw
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, State
 from spikecore.api.core.messages import unknown
@@ -142,9 +142,8 @@ class Noisy(Stepper):
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         inner = self.neuron.rest(engine, params.neuron, x)
-        zero = engine.xp.zeros_like(x)  # ``with_draws`` makes those of neurons and samples differ
-        first = [zero + float(one) for one in of_seed(self.seed)]
-        return State({**inner, **dict(zip(DRAWS, first)), **({SHIFT: zero} if self._has(SIZES[1]) else {})})
+        zero = engine.xp.zeros_like(x)  # ``with_draws`` says where generators begin
+        return State({**inner, **dict.fromkeys(DRAWS, zero + 1.0), **({SHIFT: zero} if self._has(SIZES[1]) else {})})
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         draws, inner, last = tuple(state[name] for name in DRAWS), params.neuron, {}

@@ -92,7 +92,7 @@ class Stepper(Layer):
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)  # what it integrates: x, or x times weights of its own
         resting: Any = self.rest(run.engine, prepared, current[0, ...])
-        resting = with_draws(run.engine, resting, run.path, run.key)
+        resting = with_draws(run.engine, self, resting, run.path, run.key)
         start = self.before_first(run, state, resting)
         noise = run.train and self.stochastic
         return RunStart(prepared, start, current, resting, not (noise or self.parallel))
@@ -112,16 +112,18 @@ class Stepper(Layer):
         return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
 
 
-def with_draws(engine: Engine, resting: Any, path: str = "", key: Optional[Key] = None) -> Any:
+def with_draws(engine: Engine, stepper: Any, resting: Any, path: str = "", key: Optional[Key] = None) -> Any:
     """States at rest as a sequence begins with them: generators of draws begin elsewhere for each layer and key.
 
-    Whoever begins a sequence with the result of ``rest`` calls this once; arguments as for ``draws.restarted``.
+    Whoever begins a sequence with the result of ``stepper.rest`` calls this once; others as for ``draws.restarted``.
     """
     if "draw_1" not in resting:
         return resting
     from spikecore.api.core.draws import restarted
 
-    return restarted(engine, resting, path, key)
+    while not hasattr(stepper, "seed"):  # a wrapper around ``Noisy``
+        stepper = stepper.neuron
+    return restarted(engine, resting, stepper.seed, path, key)
 
 
 argument_kind(Stepper, "a neuron such as sc.Leaky(beta=0.9)")

@@ -147,7 +147,7 @@ class StreamPlan:
             raise NoKernel(f"{where} computes more than a step from its input")
         shape, whole, dtype = given.shape, given.value.shape, self.engine.dtype
         prepared = spelled.prepare(self.engine, params)
-        rest = with_draws(self.engine, spelled.rest(self.engine, prepared, np.zeros(whole, dtype)), path)
+        rest = with_draws(self.engine, spelled, spelled.rest(self.engine, prepared, np.zeros(whole, dtype)), path)
         flat = flatten(prepared)
         kernels = kernels_or_reason(Terms(self.engine.fused, dtype), spelled, flat, rest, (1, *whole))
         if isinstance(kernels, str):

@@ -112,7 +112,7 @@ class NeuronModule(SpikingNeuron):
         rest = self._neuron.rest(engine, params, current)
         if "draw_1" not in self.states:
             return rest
-        return with_draws(engine, rest, key=Key((int(torch.randint(1 << 31, ())),)))
+        return with_draws(engine, self._neuron, rest, key=Key((int(torch.randint(1 << 31, ())),)))
 
     def _noted(self, start: Any) -> Tuple[Tuple[str, Any], ...]:
         return ()  # this module has no property ``reset``
