@@ -17,8 +17,9 @@ from spikecore.nir.flat import Flat
 from spikecore.nir.imports import checked_shape, input_shapes
 from spikecore.nir.members import Unit
 from spikecore.nir.notes import NirError, checked
-from spikecore.nir.prediction import step_of
+from spikecore.nir.prediction import shape_of, step_of
 from spikecore.nir.read_layers import READERS
+from spikecore.nir.reading_plan import ReadingPlan
 from spikecore.nir.rules import equal, numbers_of, told
 from spikecore.nir.units import Units
 from spikecore.nir.wiring import START, units_in_order
@@ -72,7 +73,8 @@ def translate(
         ``Translation``: the new graph, and notes.
 
     Raises:
-        NirError: there is no such reader, a node cannot be read, or no numbers of it give the target the same steps.
+        NirError: there is no such reader, source or target refuses a node, or no numbers of it give the target the same
+            steps.
     """
     for name in (source, target):
         if name != EQUATIONS and name not in DIALECTS:
@@ -81,6 +83,7 @@ def translate(
     graph = copy.deepcopy(opened(graph))
     step = step_of(ours, dt, graph.metadata)
     to = step_of(theirs, target_dt, {} if theirs is not None and theirs.fixed else {"dt": step})
+    _accepted(ours, graph)
     flat = Flat(graph)
     order, _ = units_in_order(flat)
     notes: List[str] = []
@@ -112,7 +115,14 @@ def translate(
         notes.append("within a step: NIR's resets and currents act at once, the target's at its end")
     _replaced(graph, new)
     graph.metadata = {**graph.metadata, "dt": to}
+    _accepted(theirs, graph)
     return Translation(graph, tuple(notes))
+
+
+def _accepted(dialect: Optional[Dialect], graph: nir.NIRGraph) -> None:
+    """Refuse a graph that a reader refuses."""
+    if dialect is not None:
+        ReadingPlan(graph, np.zeros((1, *shape_of(graph)))).refuse(dialect)
 
 
 def _rules(dialect: Optional[Dialect]) -> Any:

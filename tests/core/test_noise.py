@@ -284,3 +284,18 @@ def test_learning_forward_in_time_refuses_noise():
     model = sc.Model(network(NOISES[0]), engine="numpy")
     with pytest.raises(ValueError, match=r"layer 1 \(Noisy\): forward in time, each batch would have the same noise"):
         model.fit(np.moveaxis(X, 1, 0), Y, epochs=1, time_axis=1, learning=sc.EProp(), progress=False)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda neuron: sc.Refractory(neuron, 2),
+        lambda neuron: sc.Recurrent(neuron, sc.OneToOne()),
+        lambda neuron: sc.Noisy(neuron, input_noise=0.1),
+    ],
+    ids=["Refractory", "Recurrent", "Noisy"],
+)
+@pytest.mark.parametrize("cell", [sc.SLSTM, sc.SpikingGRU])
+def test_wrappers_refuse_cells_by_name(wrap, cell):
+    with pytest.raises(ValueError, match=f"{cell.__name__} has weights for its input, and this takes neurons without"):
+        wrap(cell(input_size=3, hidden_size=3))

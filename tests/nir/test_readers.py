@@ -286,6 +286,10 @@ def test_what_cannot_be_carried_over_is_said_or_refused():
         translate(integrator, "norse", "snntorch")
     with pytest.raises(NirError, match="unknown reader 'brian'"):
         translate(graph, "norse", "brian")
+    three = nir.LIF(tau=one(0.002, 3), r=one(1, 3), v_leak=one(0, 3), v_threshold=one(0.1, 3))
+    for source, target in (("nir", "lava"), ("lava", "nir")):
+        with pytest.raises(NirError, match=r"\(LIF\): Lava 0.10.0, floating point takes one neuron in a node"):
+            translate(chain(three), source, target, dt=1e-4)
 
 
 def test_delays_keep_their_steps_and_old_files_have_no_reset(tmp_path):

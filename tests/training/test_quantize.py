@@ -187,6 +187,10 @@ def test_ternary_weights_have_three_values():
             lambda: sc.compression.quantize(sc.Sequential(sc.WeightStandardized(sc.Linear(4, 2)), sc.Leaky())),
             r"layer 0 \(WeightStandardized\): it computes with weights that it makes .* skip=\['0'\]",
         ),
+        (
+            lambda: sc.compression.quantize(sc.Sequential(sc.SLSTM(input_size=4, hidden_size=2), sc.Linear(2, 2))),
+            r"layer 0 \(SLSTM\): its own weights have no grid: .* parameters=8, or leave it as it is, skip=\['0'\]",
+        ),
         (lambda: sc.compression.quantize(sc.DropConnect(sc.Linear(4, 2))), r"layer \(the network\) \(DropConnect\)"),
         (lambda: sc.compression.integers(sc.Model(sc.Linear(2, 2))), "nothing in the model is quantised"),
         (lambda: sc.compression.quantization_report(sc.Model(sc.Linear(2, 2)), num_steps=3), "need x"),

@@ -192,6 +192,19 @@ def refuse_parallel(owner: Any, neuron: Any) -> None:
         )
 
 
+def refuse_weights(owner: Any, neuron: Any) -> None:
+    """Refuse a neuron whose input goes through weights of its own, where its ``owner`` takes part in that input.
+
+    Raises:
+        ValueError: names the owner.
+    """
+    if neuron.projects:
+        raise ValueError(
+            f"{type(owner).__name__}: {type(neuron).__name__} has weights for its input, and this takes neurons "
+            "without: put a Linear before it, and e.g. Leaky inside"
+        )
+
+
 def refuse_state(owner: Any, neuron: Any, name: str) -> None:
     """Refuse a neuron that has a state of the name that its ``owner`` gives to a state of its own.
 

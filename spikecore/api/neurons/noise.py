@@ -20,7 +20,7 @@ from spikecore.api.core.parameters import (
     values_of,
 )
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Neuron, refuse_parallel, refuse_state
+from spikecore.api.neurons.base import Neuron, refuse_parallel, refuse_state, refuse_weights
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper, placed
 
@@ -80,10 +80,7 @@ class Noisy(Stepper):
         refuse_parallel(self, self.neuron)
         for name in (*DRAWS, SHIFT):
             refuse_state(self, self.neuron, name)
-        if self.neuron.projects:
-            raise ValueError(
-                f"Noisy: {type(self.neuron).__name__} has weights for its input, and noise would pass them"
-            )
+        refuse_weights(self, self.neuron)
         if self.distribution not in QUANTILES:
             raise ValueError(f"Noisy: {unknown('distribution', self.distribution, tuple(QUANTILES))}")
         for name in SIZES:

@@ -14,7 +14,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv2d
 from spikecore.api.layers.taps import Delayed
-from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
+from spikecore.api.neurons.base import Neuron, Param, refuse_parallel, refuse_weights
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.neurons.synaptic import Synaptic
@@ -93,6 +93,7 @@ class Recurrent(Stepper):
                 "and a connection runs step by step. Take sc.Identity(), and put Dropout before or behind Recurrent"
             )
         refuse_parallel(self, self.neuron)
+        refuse_weights(self, self.neuron)
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]

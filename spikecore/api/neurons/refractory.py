@@ -8,7 +8,7 @@ from typing import Any, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Neuron, cast, refuse_parallel, refuse_state
+from spikecore.api.neurons.base import Neuron, cast, refuse_parallel, refuse_state, refuse_weights
 from spikecore.api.neurons.stepper import Stepper
 
 
@@ -37,6 +37,7 @@ class Refractory(Stepper):
         if not isinstance(self.neuron, Stepper):
             raise TypeError(f"Refractory: neuron={self.neuron!r} is not a neuron")
         refuse_parallel(self, self.neuron)
+        refuse_weights(self, self.neuron)
         refuse_state(self, self.neuron, "wait")
         if not isinstance(self.period, int) or self.period < 1:
             raise ValueError(f"Refractory: period={self.period!r} must be an int >= 1")

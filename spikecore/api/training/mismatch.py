@@ -53,8 +53,10 @@ def mismatch(model: Model, sizes: Mapping[str, float], seed: int = 0) -> Model:
     """
     if model.input_shape is None:
         raise ValueError("mismatch: the model has no weights yet: call it on data, or pass input_shape=")
+    if not sizes:
+        raise ValueError('mismatch: sizes={} changes nothing: give a size by name, e.g. {"threshold": 0.1}')
     for name, size in sizes.items():
-        if not 0.0 <= size < float("inf"):
+        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0.0 <= size < float("inf"):
             raise ValueError(f"mismatch: sizes[{name!r}]={size!r} must be finite and >= 0")
     params, buffers = weights_of(model, host())
     deviate = _Deviate(sizes, seed)

@@ -272,6 +272,11 @@ class Chooser:
     def neuron(self, path: str, neuron: Any, params: Optional[Params]) -> Layer:
         """A neuron on its grids; one that needs whole sequences stays."""
         grid: Optional[Grid] = self.parameters
+        if neuron.connections and self.weights is not None and grid is None:
+            raise ValueError(
+                f"quantize: layer {path or WHOLE} ({layer_name(neuron)}): its own weights have no grid: quantise them "
+                f"as its parameters, parameters=8, or leave it as it is, skip=[{path!r}]"
+            )
         states = self._states(path, neuron, params)
         if not neuron.by_steps or (grid is None and states is None):
             return cast(Layer, neuron)
