@@ -57,8 +57,9 @@ def test_every_neuron_with_a_reset_has_a_case_of_its_resets():
 
 
 def test_every_neuron_has_a_case_here():
-    """Leaky's mutants are in mutants.py; OneToOne and Recurrent run in the recurrent neurons. The equations of Noisy are in
-    tests/core/test_noise.py, since no oracle repeats its draws.
+    """Leaky's mutants are in mutants.py; OneToOne and Recurrent run in the recurrent neurons.
+
+    The equations of Noisy are in tests/core/test_noise.py, since no oracle repeats its draws.
     """
     every = {type(case.layer) for case in cases.NEURONS}
     assert every - {type(case[0]) for case in equations.CASES} == {sc.Leaky, sc.Recurrent, sc.Noisy}
