@@ -126,6 +126,6 @@ def test_noise_shows_a_weak_signal_and_a_chip_learns(capsys):
     pytest.importorskip("sklearn")
     correlation, accuracy = runpy.run_path(str(EXAMPLES / "noise.py"))["main"](["--quick", "--engine", "numpy"])
     assert correlation[0.02] < 0.1
-    assert correlation[0.2] > 1.5 * correlation[2.0] > 0.1
+    assert correlation[0.2] > 1.5 * max(correlation[0.02], correlation[2.0])
     assert accuracy["on a chip"] + 0.1 < accuracy["trained there"]
     assert "correlation with the signal" in capsys.readouterr().out

@@ -20,8 +20,9 @@ from spikecore.api.core.parameters import (
     values_of,
 )
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Neuron, refuse_parallel, refuse_state, refuse_weights
+from spikecore.api.neurons.base import Neuron
 from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.refusals import refuse_parallel, refuse_state, refuse_weights
 from spikecore.api.neurons.stepper import Stepper, placed
 
 SIZES = ("input_noise", "threshold_noise")

@@ -9,7 +9,8 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.words import Array
 from spikecore.api.functional.quantisers import FixedPoint, Grid
-from spikecore.api.neurons.base import Neuron, refuse_parallel
+from spikecore.api.neurons.base import Neuron
+from spikecore.api.neurons.refusals import refuse_parallel
 from spikecore.api.neurons.stepper import Stepper
 
 

@@ -14,8 +14,9 @@ from spikecore.api.core.words import Array
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv2d
 from spikecore.api.layers.taps import Delayed
-from spikecore.api.neurons.base import Neuron, Param, refuse_parallel, refuse_weights
+from spikecore.api.neurons.base import Neuron, Param
 from spikecore.api.neurons.leaky import Leaky
+from spikecore.api.neurons.refusals import refuse_parallel, refuse_weights
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.arguments import Size, Sizes

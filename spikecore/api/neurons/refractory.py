@@ -8,7 +8,8 @@ from typing import Any, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Neuron, cast, refuse_parallel, refuse_state, refuse_weights
+from spikecore.api.neurons.base import Neuron, cast
+from spikecore.api.neurons.refusals import refuse_parallel, refuse_state, refuse_weights
 from spikecore.api.neurons.stepper import Stepper
 
 

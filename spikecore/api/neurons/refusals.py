@@ -1,0 +1,46 @@
+"""Refusals of wrappers: neurons that cannot run step by step, that have weights, or a state of a wrapper's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def refuse_parallel(owner: Any, neuron: Any) -> None:
+    """Refuse a neuron that cannot run step by step, as its ``owner`` runs it, or was asked not to.
+
+    Raises:
+        ValueError: names the owner.
+    """
+    if not neuron.by_steps:
+        raise ValueError(
+            f"{type(owner).__name__}: {type(neuron).__name__} needs whole sequences, and this runs its neuron step by "
+            "step; take SlidingPSN"
+        )
+    if neuron.parallel and not type(neuron).parallel:  # the user's choice, not a property of the class
+        raise ValueError(
+            f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"
+        )
+
+
+def refuse_weights(owner: Any, neuron: Any) -> None:
+    """Refuse a neuron whose input goes through weights of its own, where its ``owner`` takes part in that input.
+
+    Raises:
+        ValueError: names the owner.
+    """
+    if neuron.projects:
+        raise ValueError(
+            f"{type(owner).__name__}: {type(neuron).__name__} has weights for its input, and this takes neurons "
+            "without: put a Linear before it, and e.g. Leaky inside"
+        )
+
+
+def refuse_state(owner: Any, neuron: Any, name: str) -> None:
+    """Refuse a neuron that has a state of the name that its ``owner`` gives to a state of its own.
+
+    Raises:
+        ValueError: names the owner and the state.
+    """
+    if name in neuron.state:
+        kind = type(owner).__name__
+        raise ValueError(f"{kind}: neuron={neuron!r} has a state {name!r} already, and {kind} adds one of that name")
