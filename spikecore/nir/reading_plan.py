@@ -115,7 +115,7 @@ class ReadingPlan:
                 and "last IF" in limits
                 and unit.name not in self.outputs,
                 "takes one weight of at least 1/128 in a node": "strong" in limits
-                and not fires
+                and hasattr(unit.node, "weight")
                 and (np.size(unit.node.weight) > 1 or np.abs(unit.node.weight).min() < 1 / 128),
                 "takes one neuron in a node": fires and "one" in limits and np.size(unit.node.v_threshold) > 1,
                 "takes a neuron behind an Affine or Linear node only": fires

@@ -80,6 +80,8 @@ def translate(
         if name != EQUATIONS and name not in DIALECTS:
             raise NirError(unknown("reader", name, (EQUATIONS, *DIALECTS)))
     ours, theirs = DIALECTS.get(source), DIALECTS.get(target)
+    if theirs is not None and theirs.fixed and target_dt is not None:
+        raise NirError(f"target_dt={target_dt!r} is not for {theirs.title}: {theirs.fixed}; leave it out")
     graph = copy.deepcopy(opened(graph))
     step = step_of(ours, dt, graph.metadata)
     to = step_of(theirs, target_dt, {} if theirs is not None and theirs.fixed else {"dt": step})

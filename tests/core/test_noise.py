@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,6 +13,7 @@ from spikecore import nn as snn
 from spikecore.api.core import draws
 from spikecore.api.core.layer import EMPTY, Key, Params, Pass
 from spikecore.api.core.random import Key as StreamKey
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.conformance.rig import differentiate, run
 
 HOST = sc.get_engine("numpy", fused=False)
@@ -284,6 +287,55 @@ def test_learning_forward_in_time_refuses_noise():
     model = sc.Model(network(NOISES[0]), engine="numpy")
     with pytest.raises(ValueError, match=r"layer 1 \(Noisy\): forward in time, each batch would have the same noise"):
         model.fit(np.moveaxis(X, 1, 0), Y, epochs=1, time_axis=1, learning=sc.EProp(), progress=False)
+
+
+@dataclass(frozen=True)
+class Named(sc.base.Neuron):
+    """A neuron of a user's own that has states of these names, and a field ``seed``."""
+
+    seed: int = 0
+    state = ("mem", "draw_1")
+
+    def step(self, engine, params, state, x):
+        return self.graded(params, self.fires(engine, params, x)), sc.base.State(mem=x, draw_1=state.draw_1 + 1.0)
+
+
+@dataclass(frozen=True)
+class Around(Stepper):
+    """A wrapper of a user's own around any neuron."""
+
+    inner: Stepper
+    seed: int = 0
+
+    @property
+    def state(self):
+        return self.inner.state
+
+    @property
+    def core(self):
+        return self.inner.core
+
+    def init(self, key, shape):
+        return self.inner.init(key, shape)
+
+    def prepare(self, engine, params):
+        return self.inner.prepare(engine, params)
+
+    def rest(self, engine, params, x):
+        return self.inner.rest(engine, params, x)
+
+    def step(self, engine, params, state, x):
+        return self.inner.step(engine, params, state, x)
+
+
+def test_neurons_and_wrappers_of_ones_own_have_what_names_they_like():
+    out = Named().run(Pass(HOST), Params(), EMPTY, None, X)
+    assert (np.asarray(out.state.draw_1) == len(X)).all()
+    noise = [sc.Noisy(sc.LI(), input_noise=0.1, seed=seed) for seed in (1, 2)]
+    wanted, found = ([n.run(Pass(HOST), Params(neuron=Params()), EMPTY, None, X).outputs for n in ns]
+                     for ns in (noise, [Around(n, seed=5) for n in noise]))  # fmt: skip
+    np.testing.assert_array_equal(found, wanted)
+    assert not np.array_equal(*found)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_the_engine_of_host_data_is_made_once(monkeypatch):
     """Functions on arrays ask for it at each call, and so does each draw of weights."""
     made, whole = [], NumpyEngine.__init__
     monkeypatch.setattr(NumpyEngine, "__init__", lambda self, *a, **k: made.append(self) or whole(self, *a, **k))
-    core.plain_engine.cache_clear()
+    core._plain.clear()
     for seed in range(3):
         sc.spikegen.rate(np.full((2, 3), 0.5), 4, seed=seed)
         sc.Sequential(sc.Linear(3, 4), sc.Leaky(beta=0.9)).init(Key((seed,)), (3,))

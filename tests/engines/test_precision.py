@@ -242,7 +242,8 @@ def test_half_precision_between_layers_changes_no_bit(monkeypatch):
             sc.Linear(64, 12),
             sc.Synaptic(alpha=0.8, beta=0.9),
         ),
-        *(sc.Linear(12, 8), sc.Dropout(0.1), leaky, sc.Linear(8, 4), leaky),
+        *(sc.Linear(12, 8), sc.Leaky(beta=0.8, reset_mechanism="none", parallel=True), sc.Linear(8, 8)),
+        *(sc.Dropout(0.1), leaky, sc.Linear(8, 4), leaky),
     )
     rng = np.random.default_rng(0)
     x, y = rng.random((8, 1, 10, 10), dtype=np.float32), rng.integers(0, 4, 8)

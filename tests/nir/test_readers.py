@@ -286,6 +286,10 @@ def test_what_cannot_be_carried_over_is_said_or_refused():
         translate(integrator, "norse", "snntorch")
     with pytest.raises(NirError, match="unknown reader 'brian'"):
         translate(graph, "norse", "brian")
+    with pytest.raises(NirError, match="target_dt=0.01 is not for snnTorch 1.0.0: its reader has dt = 0.0001"):
+        translate(graph, "norse", "snntorch", dt=1e-4, target_dt=0.01)
+    with pytest.raises(NirError, match="does not read IF"):
+        predict(integrator, "lava-fixed", np.zeros((3, 1)), dt=1e-4)
     three = nir.LIF(tau=one(0.002, 3), r=one(1, 3), v_leak=one(0, 3), v_threshold=one(0.1, 3))
     for source, target in (("nir", "lava"), ("lava", "nir")):
         with pytest.raises(NirError, match=r"\(LIF\): Lava 0.10.0, floating point takes one neuron in a node"):

@@ -89,3 +89,33 @@ def test_gradients_of_kept_zeros_are_left_out_only_where_a_mask_is_zero():
     with masked(net.modules()) as addresses:
         assert addresses[:2] == [net[0].weight.data_ptr(), net[0].bias.data_ptr()]
         assert net[2].weight.data_ptr() not in addresses
+
+
+class StraightThrough(prune.BasePruningMethod):
+    """A way of pruning of a user's own, whose masked weights learn on."""
+
+    PRUNING_TYPE = "unstructured"
+
+    def compute_mask(self, t, default_mask):
+        return default_mask * (t.abs() > t.abs().median())
+
+    def apply_mask(self, module):
+        weight, mask = getattr(module, self._tensor_name + "_orig"), getattr(module, self._tensor_name + "_mask")
+        return weight + (weight * mask - weight).detach()
+
+
+def test_a_way_of_masking_of_ones_own_runs_step_by_step():
+    torch.manual_seed(0)
+    net, x = chain()
+    StraightThrough.apply(net[0], "weight")
+    snn.run(net, x).sum().backward()
+    assert (net[0].weight_orig.grad[net[0].weight_mask == 0] != 0).any()
+
+
+def test_masks_of_half_precision():
+    net, x = pruned(chain)
+    net, x = net.bfloat16(), x.bfloat16()
+    reset(net)
+    spikes = snn.run(net, x)
+    reset(net)
+    torch.testing.assert_close(spikes, torch.stack([net(step) for step in x]))

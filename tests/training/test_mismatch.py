@@ -83,3 +83,11 @@ def test_bad_sizes_are_refused_by_name(sizes, message):
 def test_a_model_without_weights_is_refused():
     with pytest.raises(ValueError, match="mismatch: the model has no weights yet"):
         sc.compression.mismatch(sc.Model(sc.Sequential(sc.Leaky())), {"beta": 0.1})
+
+
+def test_what_must_be_positive_stays_so_in_float32():
+    model = sc.Model(sc.Lapicque(R=1.0, C=2.0, threshold=0.3), engine="numpy", input_shape=(4000,))
+    chip = sc.compression.mismatch(model, {"C": 0.4})
+    out = chip(np.ones((3, 1, 4000), "float32"), record=True)
+    assert np.isfinite(out.spikes).all()
+    assert np.asarray(chip.network.C.data).min() == pytest.approx(2e-3)

@@ -5,7 +5,6 @@ Other packages add engines through the entry-point group ``spikecore.engines``.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -182,10 +181,16 @@ def is_host(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] in ("builtins", "numpy")
 
 
-@functools.lru_cache(maxsize=None)
+_plain: Dict[Any, Engine] = {}  # a dict: torch.compile looks through no cache of functools, and says so
+
+
 def plain_engine(name: str, **options: Any) -> Engine:
     """An engine, always the same one for a name and options: nothing in it changes, and making one takes a while."""
-    return get_engine(name, **options)
+    key = (name, *options.items())
+    found = _plain.get(key)
+    if found is None:
+        found = _plain[key] = get_engine(name, **options)
+    return found
 
 
 def on_host(dtype: str) -> Engine:

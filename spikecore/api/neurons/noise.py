@@ -107,6 +107,11 @@ class Noisy(Stepper):
         return (*self.neuron.state, *DRAWS, *([SHIFT] if self._has(SIZES[1]) else []))
 
     @property
+    def noise_seed(self) -> int:
+        """``seed``, by a name that no other neuron has."""
+        return self.seed
+
+    @property
     def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
         return self.neuron.spiking
 

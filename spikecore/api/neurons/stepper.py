@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
@@ -117,13 +117,22 @@ def with_draws(engine: Engine, stepper: Any, resting: Any, path: str = "", key: 
 
     Whoever begins a sequence with the result of ``stepper.rest`` calls this once; others as for ``draws.restarted``.
     """
-    if "draw_1" not in resting:
+    seed = noise_seed(stepper) if "draw_1" in resting else None
+    if seed is None:
         return resting
     from spikecore.api.core.draws import restarted
 
-    while not hasattr(stepper, "seed"):  # a wrapper around ``Noisy``
-        stepper = stepper.neuron
-    return restarted(engine, resting, stepper.seed, path, key)
+    return restarted(engine, resting, seed, path, key)
+
+
+def noise_seed(stepper: Any) -> Optional[int]:
+    """The seed of the ``Noisy`` that a neuron is, or that it wraps; None if there is none."""
+    own = getattr(stepper, "noise_seed", None)
+    if own is not None or not is_dataclass(stepper):
+        return own
+    parts = [getattr(stepper, field.name) for field in fields(stepper)]
+    found = (noise_seed(part) for part in parts if isinstance(part, Stepper))
+    return next((seed for seed in found if seed is not None), None)
 
 
 argument_kind(Stepper, "a neuron such as sc.Leaky(beta=0.9)")

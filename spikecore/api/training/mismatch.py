@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
 WEIGHT = "weight"
+SMALLEST = 1e-3  # of its value: what must be above zero keeps so much
 
 
 @checked
@@ -38,7 +39,8 @@ def mismatch(model: Model, sizes: Mapping[str, float], seed: int = 0) -> Model:
         seed: of the deviations, an int; default 0.
 
     Returns:
-        a ``Model`` on the same engine. Decays and other parameters with bounds stay within them.
+        a ``Model`` on the same engine. Decays and other parameters with bounds stay within them; what must be positive
+        keeps a thousandth of its value at least.
 
     Raises:
         TypeError: an argument is something else.
@@ -129,7 +131,8 @@ class _Deviate:
             if name in self.sizes:
                 low, high = layer.bounds.get(name, (-float("inf"), float("inf")))
                 whole = host().xp.broadcast_to(float64(ready[name]), neurons)
-                changed[name] = self.deviating(path, name, name, whole).clip(low, high)
+                smallest = to_numpy(SMALLEST * abs(whole)) if low > 0.0 else low  # float32 has no 1e-300
+                changed[name] = self.deviating(path, name, name, whole).clip(smallest, high)
         kept = Params({name: value for name, value in params.items() if name not in changed})
         return (replace(layer, **changed) if changed else layer), kept
 

@@ -96,8 +96,8 @@ def quantize(
 
     Raises:
         ValueError: states or inputs are to be calibrated and there is no ``x``, or the other way round; "mse" without
-            weights; an unknown name in ``skip``; an option is out of range; or ``states`` has too few bits to reach the
-            threshold.
+            weights; an unknown name in ``skip``; an option is out of range; ``states`` has too few bits to reach the
+            threshold; or a layer has weights without a grid: with delays, of a cell, ``WeightStandardized``.
         TypeError: ``model`` is something else.
 
     Source: Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
@@ -267,16 +267,15 @@ class Chooser:
             if all(part is getattr(spelled, name) for name, part in within.items()):
                 return layer, params
             return type(spelled)(**within), None if params is None else Params(below)
+        if isinstance(spelled, QuantizedNeuron) and spelled.param_quant is None:
+            self._own_weights(path, spelled.neuron)
         return (self.neuron(path, spelled, params) if isinstance(spelled, Neuron) else layer), params
 
     def neuron(self, path: str, neuron: Any, params: Optional[Params]) -> Layer:
         """A neuron on its grids; one that needs whole sequences stays."""
         grid: Optional[Grid] = self.parameters
-        if neuron.connections and self.weights is not None and grid is None:
-            raise ValueError(
-                f"quantize: layer {path or WHOLE} ({layer_name(neuron)}): its own weights have no grid: quantise them "
-                f"as its parameters, parameters=8, or leave it as it is, skip=[{path!r}]"
-            )
+        if grid is None:
+            self._own_weights(path, neuron)
         states = self._states(path, neuron, params)
         if not neuron.by_steps or (grid is None and states is None):
             return cast(Layer, neuron)
@@ -285,6 +284,14 @@ class Chooser:
         if isinstance(neuron, Membrane) and states is not None:
             neuron, states = replace(neuron, state_quant=states), None
         return QuantizedNeuron(neuron, grid, states) if grid is not None or states is not None else neuron
+
+    def _own_weights(self, path: str, neuron: Any) -> None:
+        """Refuse a cell, whose weights are none of a connection."""
+        if neuron.connections and self.weights is not None:
+            raise ValueError(
+                f"quantize: layer {path or WHOLE} ({layer_name(neuron)}): its own weights have no grid: quantise them "
+                f"as its parameters, parameters=8, or leave it as it is, skip=[{path!r}]"
+            )
 
     def _states(self, path: str, neuron: Any, params: Optional[Params]) -> Optional[FixedPoint]:
         if not isinstance(self.states, int):

@@ -81,5 +81,5 @@ def exact(layer: Any) -> bool:
     if type(layer) in POOLS:
         return layer.stride is None or layer.stride == layer.kernel_size
     if isinstance(layer, Stepper):
-        return layer.scans and not layer.projects
+        return layer.scans and not layer.parallel and not layer.projects
     return type(layer) in (*PRODUCTS, Flatten)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import Any, Iterable, Iterator, List
 
 import numpy as np
+import torch
 from torch import nn
 
-from spikecore.arguments import is_instance
 from spikecore.engines.torch.modes import has_data
 
 _OWN = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -51,7 +52,7 @@ def masked(modules: Iterable[nn.Module]) -> Iterator[List[int]]:
             for hook in hooks.values():
                 hook(module, ())
                 weight, mask = (getattr(module, f"{hook._tensor_name}{part}") for part in ("", "_mask"))
-                plain = has_data(weight) and weight.is_cpu
+                plain = has_data(weight) and weight.is_cpu and weight.dtype in (torch.float32, torch.float64)
                 if plain and _count(weight) == _count(mask):  # else one is zero that may learn
                     kept.append(weight.data_ptr())
             vars(module)[_MASKING].clear()
@@ -66,4 +67,8 @@ def _count(x: Any) -> int:
 
 
 def _is_mask(hook: Any) -> bool:
-    return is_instance(hook, "torch.nn.utils.prune", "BasePruningMethod")
+    """Whether a hook does no more than torch's own do: it multiplies a parameter by its mask."""
+    base = getattr(sys.modules.get("torch.nn.utils.prune"), "BasePruningMethod", None)
+    if base is None or not isinstance(hook, base):
+        return False
+    return (type(hook).__call__, type(hook).apply_mask) == (base.__call__, base.apply_mask)
