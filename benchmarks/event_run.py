@@ -21,11 +21,12 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import spikecore as sc
 from benchmarks import machine
+from benchmarks.feeding import SENSOR, recordings
 from spikecore import functional
-from spikecore.datasets import EventDataset, Loader, digits, event_npz, saccades
+from spikecore.datasets import EventDataset, Loader
 from spikecore.datasets.transforms import Denoise, DropEvents, Shift, ToFrames
 
-SENSOR, RECORDINGS, BATCH = (34, 34), 200, 30
+BATCH = 30
 INSIDE = (  # parts of the names of functions, of which pooling.py keeps the places of maxima
     *("conv", "max_pool", "linear", "addmm", "built-in method torch.mm", "matmul", "einsum", "run_backward"),
     *("kernel.py:start", "torch._ops.aten", "torch/pooling.py"),
@@ -63,11 +64,11 @@ class Turns:
             self.profile.enable()
 
 
-def epochs(recordings: EventDataset, engine: str, rounds: int) -> Turns:
+def epochs(data: EventDataset, engine: str, rounds: int) -> Turns:
     """Train for one epoch, and for so many more of each kind."""
     model = sc.Model(network(), engine=engine, seed=0, input_shape=(2, *SENSOR))
     turns, loss = Turns(), functional.mse_count_loss(correct_rate=0.8, incorrect_rate=0.2)
-    batches = Loader(recordings, batch_size=BATCH, seed=0)
+    batches = Loader(data, batch_size=BATCH, seed=0)
     options: Dict[str, Any] = {"loss": loss, "optimizer": sc.Adam(lr=2e-2), "progress": False}
     model.fit(batches, epochs=1 + 2 * rounds, callbacks=(turns,), **options)
     return turns
@@ -80,7 +81,7 @@ def is_inside(name: str) -> bool:
 
 def rows(stats: pstats.Stats) -> List[Tuple[str, float]]:
     """Each function of a profile with its caller, and the seconds that it took without those that it called."""
-    table: Dict[Any, Any] = stats.stats  # type: ignore[attr-defined]
+    table: Dict[Any, Any] = stats.stats  # type: ignore[attr-defined]  # typeshed does not have it
     return [
         (f"{called(function)} < {called(caller)}", own)
         for function, (*_, callers) in table.items()
@@ -102,22 +103,17 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=12, help="functions to print (default 12)")
     parser.add_argument("--rounds", type=int, default=3, help="how many epochs of each kind (default 3)")
     args = parser.parse_args()
-    if args.archive:
-        events, _ = event_npz(args.archive, SENSOR).split(RECORDINGS)
-    else:
-        images, _ = digits(image=True)
-        events = saccades(images.inputs[:RECORDINGS], images.targets[:RECORDINGS], name="digits", sensor=SENSOR)
-    held = events.map(Denoise(window=10_000)).in_memory(progress=False)
-    recordings = held.map(Shift(2), DropEvents(0.1), ToFrames(window=5_000, steps=60))
+    held = recordings(args.archive).map(Denoise(window=10_000)).in_memory(progress=False)
+    frames = held.map(Shift(2), DropEvents(0.1), ToFrames(window=5_000, steps=60))
     if args.engine == "torch":
         import torch
 
         torch.set_num_threads(1)
-    turns = epochs(recordings, args.engine, args.rounds)
+    turns = epochs(frames, args.engine, args.rounds)
     tables = [rows(profile) for profile in turns.profiles]
     inside = median(sum(own for name, own in table if is_inside(name)) for table in tables)
     total = median(turns.seconds)
-    print(f"{events.name}, {len(events)} recordings; {machine.sentence(machine.describe('cpu'))}")
+    print(f"{held.name}, {len(held)} recordings; {machine.sentence(machine.describe('cpu'))}")
     print(f"an epoch: {total:.2f} s, of it outside of kernels and products {100 * (1 - inside / total):.1f} %")
     for name, own in sorted(tables[-1], key=lambda row: -row[1])[: args.most]:
         print(f"{100 * own / total:5.1f} %  {'inside ' if is_inside(name) else 'outside'}  {name[:110]}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from statistics import median
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -53,17 +53,22 @@ def training(recordings: EventDataset, workers: int, hidden: int = 256) -> Tuple
     return history[-1]["seconds"], model.params()["1.weight"]
 
 
+def recordings(archive: Optional[str]) -> EventDataset:
+    """The recordings of an archive, or simulated ones of digits."""
+    if archive:
+        events, _ = event_npz(archive, SENSOR).split(RECORDINGS)
+        return events
+    images, _ = digits(image=True)
+    return saccades(images.inputs[:RECORDINGS], images.targets[:RECORDINGS], name="digits", sensor=SENSOR)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", nargs="?", help="recordings as save_event_npz writes them; default: simulated ones")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     args = parser.parse_args()
-    if args.archive:
-        events, _ = event_npz(args.archive, SENSOR).split(RECORDINGS)
-    else:
-        images, _ = digits(image=True)
-        events = saccades(images.inputs[:RECORDINGS], images.targets[:RECORDINGS], name="digits", sensor=SENSOR)
+    events = recordings(args.archive)
     events = events.in_memory(progress=False)  # the events; their transforms are what is measured
     print(f"{events.name}, {len(events)} recordings; {machine.sentence(machine.describe('cpu'))}\n")
     print("| transforms | workers | recordings per second | processor time here, per recording |\n|---|---|---|---|")

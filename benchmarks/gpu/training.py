@@ -71,7 +71,7 @@ def training(record: Record) -> None:
                 what = f"{name}, {precision}{', graph' if graph else ''}"
                 try:
                     loss, row = measured(record, task, precision, graph)
-                except Exception as error:
+                except Exception as error:  # a failure of the report, which does not stop the others
                     record.check(what, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
                     continue
                 plain = loss if plain is None else plain

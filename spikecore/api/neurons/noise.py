@@ -22,15 +22,15 @@ from spikecore.api.core.parameters import (
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Neuron
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.neurons.refusals import refuse_parallel, refuse_state, refuse_weights
-from spikecore.api.neurons.stepper import Stepper, placed
+from spikecore.api.neurons.stepper import placed
+from spikecore.api.neurons.wrapper import NeuronWrapper, refuse_parallel, refuse_state, refuse_weights
 
 SIZES = ("input_noise", "threshold_noise")
 SHIFT = "shift"
 
 
 @dataclass(frozen=True)
-class Noisy(Stepper):
+class Noisy(NeuronWrapper):
     """A neuron with noise on its input, on its threshold, or both, drawn anew at every step.
 
         I'[t] = I[t] + input_noise xi[t]
@@ -69,7 +69,6 @@ class Noisy(Stepper):
         >>> net = sc.Sequential(sc.Linear(64, 10), sc.Noisy(sc.Leaky(beta=0.9), input_noise=0.1))
     """
 
-    neuron: Stepper
     input_noise: Param = 0.0
     threshold_noise: Param = 0.0
     distribution: Distribution = "normal"
@@ -110,19 +109,6 @@ class Noisy(Stepper):
     def noise_seed(self) -> int:
         """``seed``, by a name that no other neuron has."""
         return self.seed
-
-    @property
-    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
-        return self.neuron.spiking
-
-    @property
-    def core(self) -> Tuple[Neuron, str]:
-        neuron, prefix = self.neuron.core
-        return neuron, f"neuron.{prefix}"
-
-    @property
-    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
-        return tuple(f"neuron.{name}" for name in self.neuron.connections)
 
     def init(self, key: Key, shape: Shape) -> Init:
         params, _, out = self.neuron.init(key.child("neuron"), shape)

@@ -10,8 +10,8 @@ from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.words import Array
 from spikecore.api.functional.quantisers import FixedPoint, Grid
 from spikecore.api.neurons.base import Neuron
-from spikecore.api.neurons.refusals import refuse_parallel
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.neurons.wrapper import refuse_parallel
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from spikecore.api.layers.spatial import Conv2d
 from spikecore.api.layers.taps import Delayed
 from spikecore.api.neurons.base import Neuron, Param
 from spikecore.api.neurons.leaky import Leaky
-from spikecore.api.neurons.refusals import refuse_parallel, refuse_weights
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.neurons.synaptic import Synaptic
+from spikecore.api.neurons.wrapper import NeuronWrapper, refuse_parallel, refuse_weights
 from spikecore.arguments import Size, Sizes
 
 
@@ -56,7 +56,7 @@ class OneToOne(Stateless):
 
 
 @dataclass(frozen=True)
-class Recurrent(Stepper):
+class Recurrent(NeuronWrapper):
     """A neuron that receives its own spikes one step later: its input is I[t] + connection(S[t-1]).
 
     S is the neuron's output, after grading and inhibition. Gradients flow through the recurrence. If the connection has
@@ -79,7 +79,6 @@ class Recurrent(Stepper):
     """
 
     recurs: ClassVar[bool] = True
-    neuron: Stepper
     connection: Union[Stateless, Delayed]
 
     def __post_init__(self) -> None:
@@ -99,15 +98,6 @@ class Recurrent(Stepper):
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
         return ("spk", *self.neuron.state, *self.connection.state)
-
-    @property
-    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
-        return self.neuron.spiking
-
-    @property
-    def core(self) -> Tuple[Neuron, str]:
-        neuron, prefix = self.neuron.core
-        return neuron, f"neuron.{prefix}"
 
     @property
     def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant

@@ -8,13 +8,13 @@ from typing import Any, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Neuron, cast
-from spikecore.api.neurons.refusals import refuse_parallel, refuse_state, refuse_weights
+from spikecore.api.neurons.base import cast
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.neurons.wrapper import NeuronWrapper, refuse_parallel, refuse_state, refuse_weights
 
 
 @dataclass(frozen=True)
-class Refractory(Stepper):
+class Refractory(NeuronWrapper):
     """A neuron that, for some steps after a spike, receives no input and does not fire.
 
         free[t] = 1 if no spike in the last ``period`` steps, else 0          not differentiated
@@ -31,7 +31,6 @@ class Refractory(Stepper):
         ValueError: ``period`` is below 1, or the neuron has ``parallel=True`` or a state "wait".
     """
 
-    neuron: Stepper
     period: int = 1
 
     def __post_init__(self) -> None:
@@ -46,19 +45,6 @@ class Refractory(Stepper):
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
         return ("wait", *self.neuron.state)
-
-    @property
-    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
-        return self.neuron.spiking
-
-    @property
-    def core(self) -> Tuple[Neuron, str]:
-        neuron, prefix = self.neuron.core
-        return neuron, f"neuron.{prefix}"
-
-    @property
-    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
-        return tuple(f"neuron.{name}" for name in self.neuron.connections)
 
     def init(self, key: Key, shape: Shape) -> Init:
         params, buffers, out = self.neuron.init(key.child("neuron"), shape)

@@ -107,7 +107,7 @@ def copied(tree: Tree) -> Tree:
     """Arrays in memory of their own."""
     new = map_leaves(torch.empty_like, tree)
     write(arrays_of(new), arrays_of(tree))
-    return new  # type: ignore[no-any-return]
+    return new  # type: ignore[no-any-return]  # a tree, as it was
 
 
 def arrays_of(tree: Tree) -> List[Any]:
@@ -152,8 +152,9 @@ class DrawsByMemory:
         from spikecore.kernels.draws import draw_from
         from spikecore.kernels.triton import SequenceTriton
 
-        own, number = () if self.key is None else self.key.path, len(self.paths)
-        within = bool(own) and isinstance(key, tuple) and key[: len(own)] == own and first == self.key.first  # type: ignore[union-attr]
+        number = len(self.paths)
+        own, start = ((), 0) if self.key is None else (self.key.path, self.key.first)
+        within = bool(own) and isinstance(key, tuple) and key[: len(own)] == own and first == start
         if not within or number == MOST_DRAWS or SequenceTriton.missing():
             raise NotImplementedError(
                 f"cuda_graph=True repeats one training step, and its draws {key!r} "

@@ -131,7 +131,7 @@ def run(
     listens = heard(*modules.values())
     if listens and only_masks(modules.values()):
         with masked(modules.values()) as addresses, keeping(addresses):
-            return run(net, x, num_steps, state, explain, record, fused)  # type: ignore[call-overload]
+            return run(net, x, num_steps, state, explain, record, fused)  # type: ignore[call-overload]  # as called
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise KeyError(f"record: no layer {unknown[0]!r} in the network; it has {', '.join(filter(None, modules))}")

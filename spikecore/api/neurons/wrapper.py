@@ -1,8 +1,36 @@
-"""Refusals of wrappers: neurons that cannot run step by step, that have weights, or a state of a wrapper's name."""
+"""``NeuronWrapper``, the base of wrappers around a neuron, and what they refuse."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+from spikecore.api.neurons.base import Neuron
+from spikecore.api.neurons.stepper import Stepper
+
+
+@dataclass(frozen=True)
+class NeuronWrapper(Stepper):
+    """Base of wrappers around a neuron, whose parameters are named "neuron.…".
+
+    Args:
+        neuron: the neuron.
+    """
+
+    neuron: Stepper
+
+    @property
+    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
+        return self.neuron.spiking
+
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        neuron, prefix = self.neuron.core
+        return neuron, f"neuron.{prefix}"
+
+    @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return tuple(f"neuron.{name}" for name in self.neuron.connections)
 
 
 def refuse_parallel(owner: Any, neuron: Any) -> None:
