@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.core.extras import Stages, extra
+from spikecore.api.core.extras import Stages, TrainingOptions, extra
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.tree import flatten, map_leaves
@@ -110,3 +113,28 @@ def test_a_neuron_with_a_run_of_its_own_stands_alone(engine):
 
     network = sc.Sequential(Loud(), sc.Linear(6, 3))
     assert all(isinstance(stage, Alone) for stage in lowered(engine, network))
+
+
+def test_stages_are_made_once_for_an_engine_and_stay_out_of_copies(engine):
+    made = []
+
+    class Counting(Stages):
+        def lower(self, engine, network):
+            made.append(engine)
+            return super().lower(engine, network)
+
+    one, other = (type("Own", (type(engine),), {"extras": (Counting(),)})() for _ in range(2))
+    network, shape = NETWORKS["dense"]
+    network = copy.copy(network)  # nothing else has run it
+    for each in (one, one, other, one):
+        results(each, network, shape, (), False)
+    assert made == [one, other, one]
+    for same in (copy.copy(network), copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert same == network
+        assert one not in [part for value in vars(same).values() for part in value]
+
+
+@pytest.mark.parametrize("values", [[3e38, 3e38, 3e38], [np.nan, 1.0], [np.inf, -np.inf], [-np.inf], [0.5], []])
+def test_all_finite_tells_large_numbers_from_none(engine, values):
+    finite = extra(engine, TrainingOptions).all_finite(engine, engine.asarray(np.array(values, "float32")))
+    assert finite is bool(np.isfinite(values).all())

@@ -56,7 +56,7 @@ def test_the_kinds_of_extras_are_these():
         "UserProgram": 2,
         "ComparedDraws": 2,
         "Processes": 3,
-        "TrainingOptions": 5,
+        "TrainingOptions": 6,
     }
 
 

@@ -226,6 +226,10 @@ class TrainingOptions(Extra):
         """An engine of the same types for checks of what the program holds, where they make no device wait."""
         return engine
 
+    def all_finite(self, engine: Engine, x: Array) -> bool:
+        """Whether no value is NaN or infinite; every batch is asked, so an engine may know a quicker way."""
+        return bool(engine.to_numpy(engine.xp.all(engine.xp.isfinite(x))))
+
     def queue(self, engine: Engine) -> Any:
         """The ``DeviceQueue`` (``api/training/unread.py``) of a device that works while the program goes on; None, the
         default: values are there at once.

@@ -191,8 +191,8 @@ def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> D
         TypeError: a metric does not return a number, lengths are given and it does not take them, or it compares with
             targets and there are none.
     """
-    wanting = [name for name, metric in metrics.items() if _compares(_plain(metric))]
-    if targets is None and wanting:
+    wanting = [name for name, metric in metrics.items() if targets is None and _compares(_plain(metric))]
+    if wanting:
         raise TypeError(
             f"metric {wanting[0]!r} compares with targets, and there are none: pass targets, or leave it out"
         )

@@ -16,6 +16,9 @@ def target_dtype(targets: Any) -> Optional[str]:
 
 
 def _is_float(dtype: Any) -> bool:
+    told = getattr(dtype, "is_floating_point", None)  # torch's
+    if told is not None:
+        return bool(told)
     kind = getattr(dtype, "kind", "V")  # str() of NumPy's dtypes is slow; dtypes of other libraries have no kind
     return kind == "f" if kind in "biuf" else "float" in str(dtype)
 

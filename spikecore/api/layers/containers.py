@@ -15,18 +15,7 @@ from __future__ import annotations
 import abc
 from collections import Counter
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    ClassVar,
-    Dict,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-    Union,
-)  # fmt: skip
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Iterator, List, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.extras import Stages, extra
@@ -177,9 +166,19 @@ class Container(Layer):
         def through(name: str, stage: Stage, x: Any) -> Any:
             return trees.update(stage.run(run, params, buffers, state, x))
 
-        # ``extra`` finds how this engine makes stages of neighbouring layers, see ``extras.py``
-        nodes = staged(self.flow_nodes, extra(run.engine, Stages).lower(run.engine, self))
+        nodes = self._staged(run.engine)
         return trees.result(flow(nodes, x, through, lambda merge, signals, _: merge.merge(xp, signals, SEQUENCE)))
+
+    def _staged(self, engine: Engine) -> List[FlowNode]:
+        """The nodes with an engine's stages in place of layers, see ``extras.py``; kept for the last engine."""
+        last, nodes = vars(self).get("_last_staged", (None, []))
+        if last is not engine:
+            nodes = staged(self.flow_nodes, extra(engine, Stages).lower(engine, self))
+            vars(self)["_last_staged"] = engine, nodes
+        return nodes
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_last_staged"}  # engines stay here
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         resting = {}

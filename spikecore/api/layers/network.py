@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from spikecore.api.core.engines import engine_of
@@ -153,7 +153,7 @@ def detached(engine: Any, out: Output) -> Output:
     """The output with spikes and recorded states without gradients; ``state``, for the next call, stays as it is."""
     stop = engine.stop_gradient
     states = {name: map_leaves(stop, state) for name, state in out.states.items()}
-    return replace(out, spikes=stop(out.spikes), states=RecordedStates(states))
+    return Output(stop(out.spikes), RecordedStates(states), out.state, out.readout, out.behind)
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:

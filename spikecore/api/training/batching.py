@@ -207,11 +207,7 @@ FIND = (
 
 def check_finite(engine: Any, x: Any, remedy: str = FIND) -> None:
     """Refuse NaN and infinity; the message names the index and the value of the first, and a remedy if there is one."""
-    xp = engine.xp
-    if 0 in x.shape:
-        return
-    extremes = xp.stack([xp.max(x), xp.min(x)])  # quicker than to look at all; of NaN and numbers, NaN is both
-    if bool(engine.to_numpy(xp.all(xp.isfinite(extremes)))):
+    if extra(engine, TrainingOptions).all_finite(engine, x):
         return
     values = engine.to_numpy(x)
     index = not_finite(values)[0]
@@ -233,14 +229,16 @@ def check_targets(
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
     """Refuse one target per time step if the loss needs one per sample: the axes look exchanged."""
-    if targets is None:
+    if targets is None or steps is not None:
         return
-    batch, time = x.shape[1], x.shape[0]
-    count, read = len(targets), decoder_of(loss)
+    batch, time, count = x.shape[1], x.shape[0], len(targets)
+    if count == batch or count != time:
+        return
+    read = decoder_of(loss)
     per_sample = read is not None and not varies(read)  # other targets may begin with time
     per_sample = per_sample or getattr(targets, "ndim", 1) == 1
     over_time = tuple(getattr(targets, "shape", ()))[:2] == (time, batch)
-    if per_sample and not over_time and count != batch and count == time and steps is None:
+    if per_sample and not over_time:
         raise ShapeError(
             f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
             "exchanged; pass time_axis=1 if it is (batch, time, *features), num_steps if it is (batch, *features)"

@@ -13,7 +13,6 @@ from spikecore.api.core.executor import changes
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, averaged, measured
-from spikecore.api.functional.targets import targets_on
 from spikecore.api.layers.network import check_output, detached
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
@@ -321,9 +320,7 @@ class Training:
             check_output(model.output_shape, out)
             figures = {}
             if self.metrics:
-                figures = measured(
-                    self.metrics, detached(model.engine, out), targets_on(model.engine, targets), lengths
-                )
+                figures = measured(self.metrics, detached(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
             self.waiting += batch.whole if self.together else 0
             self.told = math.nan if loss is None else loss, averaged(figures)  # of an update, for callbacks
@@ -375,8 +372,7 @@ class Training:
         """Refuse to continue after a loss that is not finite; ``changed``: whether it has changed the weights."""
         if not self.feed.check_finite or loss is None or math.isfinite(loss):
             return
-        x, steps, targets, lengths, key = self.last
-        cause = self._origin(DeviceBatch(x, steps, targets_on(self.model.engine, targets), lengths, key))
+        cause = self._origin(self.last)
         where = f"batch {batch}, where {cause}" if cause else f"batch {batch}"
         raise self._diverged(f"the loss of epoch {epoch + 1} is {loss} in {where}", changed)
 

@@ -141,7 +141,7 @@ class TorchEngine(Scans, Engine):
         if not isinstance(x, torch.Tensor):
             return np.asarray(x)
         # inside torch.func a tensor is wrapped, and its values are those of the innermost one
-        return unwrapped_values(x) if in_functorch() else x.detach().cpu().numpy()
+        return unwrapped_values(x) if in_functorch() else x.numpy(force=True)
 
     def isolated(self) -> ContextManager[Any]:
         contexts, kind = ExitStack(), torch.device(self.device).type

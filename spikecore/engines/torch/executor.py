@@ -284,8 +284,9 @@ class TorchExecutor(NetworkExecutor):
         states: Any = self.torch_optimizer.state if self.torch_optimizer is not None else {}
         names = self.optimizer.slots if self.optimizer is not None else ()
         for weight in self.leaves:
+            own = states.get(weight, {})
             for slot in names:
-                array = states[weight].get(slot, weight) if weight in states else weight
+                array = own.get(slot, weight)
                 if array.shape != weight.shape or array.dtype != weight.dtype:
                     name = dict(zip(map(id, self.leaves), self.trained))[id(weight)]
                     raise ValueError(

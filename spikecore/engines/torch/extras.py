@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import Any, Tuple
 
@@ -119,6 +120,10 @@ class TorchOptions(TrainingOptions):
         if engine.beside is None:
             engine.beside = get_engine("torch", dtype=engine.dtype)
         return engine.beside
+
+    def all_finite(self, engine: Any, x: Any) -> bool:
+        # torch's sum takes a tenth of the time, and of finite numbers it is finite but for very large ones
+        return math.isfinite(engine.to_numpy(torch.sum(x))) or super().all_finite(engine, x)
 
     def queue(self, engine: Any) -> Any:
         if not engine.device.startswith("cuda"):
