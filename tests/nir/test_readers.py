@@ -45,7 +45,7 @@ def test_predictions_are_what_readers_have_computed(reader):
 @pytest.mark.filterwarnings("ignore")  # the readers warn of their own affairs
 @pytest.mark.parametrize("reader", READERS)
 def test_predictions_are_what_readers_compute_here(reader):
-    where = "in no extra" if reader in ("lava", "lava-fixed", "nengo", "rockpool", "sinabs") else "extra 'peers'"
+    where = "`make readers`" if reader in ("lava", "lava-fixed", "nengo", "rockpool", "sinabs") else "extra 'peers'"
     pytest.importorskip(
         rig.NEEDS[reader],
         reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed ({where})",
