@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test core rooms test-jax slow orders mutants faults hosts hosts-long peers gpu gpu-wheels test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
+.PHONY: help demo test core rooms test-jax slow orders mutants faults hosts hosts-long peers readers gpu gpu-wheels test-ipu-env coverage lint format type stub tutorials pictures tutorials-check docs site-pictures package release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,15 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest $(IPU_TESTS)
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/ipu tests/engines/test_devices.py
 
+# Lava needs Python 3.10 and NumPy 1, Nengo's plugin stops pytest 9, and Sinabs asks for an older nir than it needs.
+PYTHON310 ?= python3.10
+readers:  ## NIR files as Sinabs, Rockpool, Nengo and Lava compute them here (needs python3.10; installs them)
+	@command -v $(PYTHON310) >/dev/null || { echo "no $(PYTHON310): set PYTHON310=/path/to/python3.10" >&2; exit 1; }
+	@test -x .venv310/bin/python || $(PYTHON310) -m venv .venv310
+	.venv310/bin/python -m pip install --quiet --editable '.[torch,conformance,readers]'
+	.venv310/bin/python -m pip install --quiet --no-deps sinabs
+	OMP_NUM_THREADS=1 .venv310/bin/python -m pytest -p no:nengo tests/nir/test_readers.py
+
 # JAX comes with the plugin; it is no part of the extras.
 test-jax: .venv/extras-test  ## the JAX engine: its own tests, the conformance suite, run files (installs jax; takes long)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable 'plugins/spikecore-jax[test]'
@@ -158,5 +167,5 @@ release: package docs  ## wheel, source distribution and site, tried; and what i
 	@$(BIN)/python hatch_build.py --steps
 
 clean:  ## remove the environment and everything built
-	rm -rf .venv .venv38 build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv38 .venv310 build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ arrays in a layer, neuron or loss of one's own.
 from __future__ import annotations
 
 import sys
+from numbers import Integral
 from typing import Any, Dict, FrozenSet, Iterable, List, Tuple
 
 # ---- names of the package ------------------------------------------------------------------------------------------
@@ -253,6 +254,8 @@ def instead(name: str, value: Any, wanted: str) -> str:
     home = str(getattr(value, "__module__", ""))
     if name == "optimizer" and (hasattr(value, "param_groups") or home.startswith("torch.")):
         return "; write sc.Adam(lr=1e-3): optimisers of torch train modules, docs/torch_loop.md"
+    if wanted.startswith("an int") and isinstance(value, Integral) and abs(int(value)) > sys.maxsize:
+        return f" from {-sys.maxsize} to {sys.maxsize}"
     modules = getattr(sys.modules.get("torch"), "nn", None)
     if wanted == "a Model" and modules is not None and isinstance(value, modules.Module):
         return "; spikecore.nn.from_torch(net) makes one of modules"

@@ -48,7 +48,12 @@ INPUT = typer.Option(
     help="constant:CURRENT; step:CURRENT, which is 0 in the first tenth of the steps; or a .npy file, "
     "(time, *features). CURRENT is 1 if it is left out.",
 )
-STEPS = typer.Option(100, metavar="STEPS", min=1, help="Number of steps of a constant or step input.")
+STEPS = typer.Option(
+    None,
+    metavar="STEPS",
+    min=1,
+    help="Number of steps of a constant or step input; a .npy file has its own. Default: 100.",
+)
 DT = typer.Option(
     None,
     metavar="DT",
@@ -83,7 +88,7 @@ def check(
     file: Path = FILE,
     reader: str = AS,
     given: str = INPUT,
-    steps: int = STEPS,
+    steps: Optional[int] = STEPS,
     dt: Optional[float] = DT,
     picture: Optional[Path] = PICTURE,
     as_json: bool = JSON,
@@ -197,14 +202,15 @@ def _graph(file: Path, room: Any) -> Any:
         raise DataError(str(error)) from None
 
 
-def _inputs(graph: Any, given: str, steps: int) -> Any:
+def _inputs(graph: Any, given: str, steps: Optional[int]) -> Any:
     """The input over time.
 
     Raises:
-        ConfigError: it is neither one of the kinds nor a file of numbers.
+        ConfigError: it is neither one of the kinds nor a file of numbers, or a file's steps were to be another number.
     """
     kind, _, current = given.partition(":")
     if kind in ("constant", "step"):
+        steps = 100 if steps is None else steps
         try:
             value = float(current or 1.0)
         except ValueError:
@@ -217,6 +223,8 @@ def _inputs(graph: Any, given: str, steps: int) -> Any:
         return np.broadcast_to(over_time.reshape(-1, *(1,) * len(shape)), (steps, *shape))
     if not given.endswith(".npy"):
         raise ConfigError([f"--input {given}: must be constant:CURRENT, step:CURRENT or a .npy file"])
+    if steps is not None:
+        raise ConfigError([f"--steps {steps}: {given} has its own number of steps: leave out --steps, or cut the file"])
     try:
         return np.load(given, allow_pickle=False)
     except ValueError as error:

@@ -21,6 +21,8 @@ from spikecore.installing import to_install
 Result = TypeVar("Result")
 TIMEOUT = datetime.timedelta(minutes=10)  # for a rank that neither answers nor ends: loading and saving take less
 
+WHEELS = "https://pytorch.org/get-started"
+
 
 class AlreadyReported(Exception):
     """An error that rank 0 reports: this process ends silently, with the exit code of the exception's ``__cause__``."""
@@ -51,7 +53,7 @@ def joined() -> Iterator[Ranks]:
     """Make a process group of all processes that torchrun has started, until the block ends.
 
     Raises:
-        ConfigError: PyTorch is missing.
+        ConfigError: PyTorch is missing, or was built without processes.
     """
     if not under_torchrun():
         yield Ranks()
@@ -60,13 +62,15 @@ def joined() -> Iterator[Ranks]:
         import torch
         import torch.distributed as dist
 
+        if not dist.is_available():
+            raise ConfigError(
+                [_together(f"this torch {torch.__version__} is built without it: install one of {WHEELS}")]
+            )
         # Defaults of its functions hold the group that is there when it is imported, which torch's optimisers do. The
         # group's threads would then outlive it, and could end the process by SIGABRT while Python ends.
         import torch.distributed.nn.functional
     except ModuleNotFoundError:
-        raise ConfigError(
-            [f"{os.environ['WORLD_SIZE']} processes train together with torch.distributed only: {to_install('torch')}"]
-        ) from None
+        raise ConfigError([_together(to_install("torch"))]) from None
     from spikecore.engines.torch.ranks import collective, ranks_of
 
     here = int(os.environ.get("LOCAL_RANK", "0"))
@@ -86,6 +90,10 @@ def joined() -> Iterator[Ranks]:
         yield ranks
     finally:
         dist.destroy_process_group()
+
+
+def _together(remedy: str) -> str:
+    return f"{os.environ['WORLD_SIZE']} processes train together with torch.distributed only: {remedy}"
 
 
 def cores() -> int:

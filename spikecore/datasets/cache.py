@@ -90,11 +90,17 @@ class Store(Source):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def _within(self, row: int) -> Tuple[Source, int]:
+        """The source of a recording, and its number there."""
+        dataset: Any = self.dataset  # its source was a list at most when it was made, its rows were None
+        return dataset.source, int(dataset.rows[row])
+
     def identity(self, row: int) -> Tuple[Any, ...]:
-        return (self.key, *self.dataset.source.identity(int(self.dataset.rows[row])))  # type: ignore[index, union-attr]
+        source, number = self._within(row)
+        return (self.key, *source.identity(number))
 
     def read(self, row: int) -> Any:
-        path = self.folder / f"{int(self.dataset.rows[row]):06d}-{fingerprint(self.identity(row))}"  # type: ignore
+        path = self.folder / f"{self._within(row)[1]:06d}-{fingerprint(self.identity(row))}"
         try:
             return decoded(path.read_bytes())
         except FileNotFoundError:

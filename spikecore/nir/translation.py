@@ -151,8 +151,9 @@ def _neuron(
         for made in _candidates(kind, rule, now, shape, to):
             try:
                 asked = numbers_of(replace(rule, uniform=(), needs=()), replace(unit, node=made), shape, to)
-                ratio = np.broadcast_to(np.asarray(_input(now) / _input(asked)), shape)
+                ratio = _ratio(now, asked, shape)
                 factor = now["threshold"] / now["threshold"].reshape(-1)[0] if before else ratio
+                _check_unit(unit, factor)
                 node = _scaled(made, rule, now, asked, factor, shape)
                 then = numbers_of(rule, replace(unit, node=node), shape, to)
             except NirError as error:
@@ -185,6 +186,25 @@ def _take(node: Any, rows: Any) -> bool:
 def _input(numbers: Dict[str, Any]) -> Any:
     """The factor of an input in the membrane, through the current."""
     return (np.asarray(numbers["gain"]) + np.asarray(numbers["carry"])) * np.asarray(numbers["received"])
+
+
+def _ratio(now: Dict[str, Any], asked: Dict[str, Any], shape: Shape) -> Any:
+    """The input's factor in the source, divided by that in the target; 1 where both are 0."""
+    ours, theirs = np.asarray(_input(now)), np.asarray(_input(asked))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.broadcast_to(np.where(ours == theirs, 1.0, ours / theirs), shape)
+
+
+def _check_unit(unit: Unit, factor: Any) -> None:
+    """Refuse to measure a membrane in units of 0, or of infinity."""
+    if bool(np.all(factor)) and bool(np.isfinite(factor).all()):
+        return
+    zero = [name for name in ("r", "w_in") if not np.all(getattr(unit.node, name, 1.0))]
+    named = " and ".join(f"{name}={_range(getattr(unit.node, name))}" for name in zero)
+    raise NirError(
+        f"{unit.place}: {named or 'a factor of 0'}: its input counts nothing, for which no threshold of the target "
+        f"stands; set the weights before the node to 0, and {' and '.join(zero) or 'the factor'} to 1"
+    )
 
 
 def _tau(formula: str, decay: Any, dt: float) -> Any:

@@ -56,6 +56,12 @@ def test_an_input_is_made(spikecore, lif, given):
     assert "50 steps of dt = 0.0001" in said
 
 
+def test_a_file_has_its_own_number_of_steps(spikecore, lif):
+    code, _, error = spikecore("nir", "check", *lif, "--as", "norse", "--steps", "50")
+    assert code == 2
+    assert "--steps 50: pulses.npy has its own number of steps" in error
+
+
 def test_convert_writes_a_file_for_another_reader(spikecore, lif):
     code, said, error = spikecore(
         "nir", "convert", lif[0], "out.nir", "--from", "nir", "--to", "sinabs", "--dt", "1e-4"

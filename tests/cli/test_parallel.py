@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ import numpy as np  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli.exit_codes import DATA, RUNTIME, TERMINATED, USAGE  # noqa: E402
+from spikecore.cli.messages import ConfigError  # noqa: E402
+from spikecore.cli.processes import joined  # noqa: E402
 from spikecore.engines.torch.ranks import can_divide  # noqa: E402
 from tests.training.parallel_rig import finished, nursery, world  # noqa: E402
 
@@ -242,6 +245,17 @@ def test_an_engine_of_one_process_is_refused(done):
     assert found["numpy"]["codes"] == [USAGE, USAGE]
     assert "use engine 'torch' (--engine torch)" in found["numpy"]["said"][0]
     assert not (folder / "numpy").exists()
+
+
+def test_a_torch_without_processes_is_named(monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)  # as torch says it where it is so built
+    said = (
+        f"2 processes .*: this torch {re.escape(torch.__version__)} is built without it: install one of https://pytorch"
+    )
+    with pytest.raises(ConfigError, match=said), joined():
+        pass
 
 
 def test_a_full_disk_ends_all(done):

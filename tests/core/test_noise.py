@@ -181,6 +181,11 @@ def test_training_follows_the_seed_and_evaluation_the_seed_of_the_layer(name):
     assert len({tuple(row.ravel()) for row in np.moveaxis(np.asarray(model(same, record=True).membrane), 1, 0)}) == 4
 
 
+def test_a_seed_beyond_64_bits_is_told_the_range():
+    with pytest.raises(ValueError, match=r"Noisy: seed=18446744073709551616 must be an int from -\d+ to 9223372036"):
+        sc.Noisy(sc.LI(), input_noise=0.1, seed=2**64)
+
+
 def test_layers_passes_samples_and_seeds_have_noise_of_their_own():
     def shown(key=None, path="", seed=0, x=X):
         layer = sc.Noisy(sc.LI(), input_noise=0.1, seed=seed)

@@ -43,12 +43,12 @@ OUR_NAMES = ("spikecore", "spikecore-jax")
 NAMED = [*PROJECT["dependencies"], *of(PLUGIN)["dependencies"], *(line for lines in EXTRAS.values() for line in lines)]
 KNOWN = {canonicalize_name(Requirement(line).name) for line in NAMED} - set(OUR_NAMES)
 OTHERS = {  # packages that no extra brings, and why a reader is told to install them
-    "sinabs": "it pins an older nir than the extra of that name needs",
+    "sinabs": "it pins an older nir than the extra of that name needs, so that `make readers` takes it without",
     "nvidia-cuda-nvrtc": "a compiler for tests of CUDA C, hundreds of megabytes",
     "uv": "it installs in the place of pip, where it has a wheel",
     "nowhere": "a test makes an engine that needs it",
 }
-OPTIONS = {"-e", "--editable", "--quiet", "--disable-pip-version-check"}
+OPTIONS = {"-e", "--editable", "--quiet", "--disable-pip-version-check", "--no-deps"}
 INDEXES = {"https://download.pytorch.org/whl/cpu"}  # PyTorch's own, for its wheel without CUDA
 ELSEWHERE = {"SDK/poptorch-*.whl"}  # a file of Graphcore's SDK
 WHEEL = f"dist/spikecore-{PROJECT['version']}-py3-none-any.whl"  # what `python -m build` writes

@@ -258,10 +258,7 @@ def test_the_whole_suite_on_the_engine_of_the_guide(tmp_path):
     assert data["whole"]
     found = data["engines"]["lists"]
     assert set(found["parts"]["words"]) == set(WORDS)
-    assert {row["reason"].partition(":")[0] for row in found["skips"]} == {
-        "lists lacks gradients",
-        "lists lacks training",
-    }
+    assert {row["reason"].partition(":")[0] for row in found["skips"]} == {"lists lacks gradients"}  # nor does it train
     for kind in ("words", "layers", "neurons", "surrogates", "encoders", "optimisers"):
         assert {row["verdict"] for row in found["parts"][kind].values()} == {"passed"}, kind
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_predictions_are_what_readers_have_computed(reader):
 @pytest.mark.filterwarnings("ignore")  # the readers warn of their own affairs
 @pytest.mark.parametrize("reader", READERS)
 def test_predictions_are_what_readers_compute_here(reader):
-    where = "in no extra" if reader in ("lava", "lava-fixed", "nengo", "rockpool", "sinabs") else "extra 'peers'"
+    where = "`make readers`" if reader in ("lava", "lava-fixed", "nengo", "rockpool", "sinabs") else "extra 'peers'"
     pytest.importorskip(
         rig.NEEDS[reader],
         reason=f"{DIALECTS[reader.replace('-loop', '')].title} is not installed ({where})",
@@ -290,6 +290,13 @@ def test_what_cannot_be_carried_over_is_said_or_refused():
         translate(graph, "norse", "snntorch", dt=1e-4, target_dt=0.01)
     with pytest.raises(NirError, match="does not read IF"):
         predict(integrator, "lava-fixed", np.zeros((3, 1)), dt=1e-4)
+    deaf = nir.LIF(tau=one(0.002), r=one(0), v_leak=one(0), v_threshold=one(0.1))
+    with pytest.raises(NirError, match=r"\(LIF\): r=0: its input counts nothing"):
+        translate(deaf, "nir", "norse", dt=1e-4)
+    through = nir.Affine(weight=np.ones((1, 1)), bias=one(1))
+    assert not translate(chain(through, deaf), "nir", "norse", dt=1e-4).graph.nodes["affine"].weight.any()
+    with pytest.raises(NirError, match=r"\(LIF\): r=0: this reader needs r = 1 or"):
+        translate(chain(through, replace(deaf, v_leak=one(0.5))), "nir", "spikingjelly", dt=1e-4)
     three = nir.LIF(tau=one(0.002, 3), r=one(1, 3), v_leak=one(0, 3), v_threshold=one(0.1, 3))
     for source, target in (("nir", "lava"), ("lava", "nir")):
         with pytest.raises(NirError, match=r"\(LIF\): Lava 0.10.0, floating point takes one neuron in a node"):

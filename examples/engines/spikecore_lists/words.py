@@ -27,6 +27,9 @@ class Array:
         self.data, self.shape, self.dtype = CASTS[dtype](data), tuple(shape), dtype
         self.ndim = len(self.shape)
 
+    def __bool__(self):  # without it, Python takes each array for true
+        raise TypeError("an array is neither true nor false: engine.to_numpy(x) gives what Python can ask")
+
 
 # ---- shapes
 

@@ -117,7 +117,7 @@ def _counts(owner: str, counts: Any) -> Tuple[Engine, Any]:
     counts = engine.asarray(counts)
     if counts.ndim != 2:
         raise ShapeError(f"{owner}: counts of shape {tuple(counts.shape)}, expected (samples, neurons)")
-    if not bool(engine.xp.all(engine.xp.isfinite(counts))):
+    if not engine.to_numpy(engine.xp.all(engine.xp.isfinite(counts))):
         raise ValueError(f"{owner}: counts hold NaN or infinity, which are no numbers of spikes")
     return engine, counts
 

@@ -80,7 +80,7 @@ def taken(name: str, data: Any, argument: str = "data") -> Tuple[Any, Any]:
     """
     engine = engine_of(data)
     x = engine.asarray(data)
-    if not bool(engine.xp.all(engine.xp.isfinite(x))):
+    if not engine.to_numpy(engine.xp.all(engine.xp.isfinite(x))):
         raise ValueError(f"{name}: {argument} holds NaN or infinity, which spikes cannot represent")
     return engine, x
 

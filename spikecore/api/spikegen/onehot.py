@@ -28,7 +28,7 @@ def to_one_hot(targets: ArrayLike, num_classes: int) -> Any:
     whole("num_classes", "to_one_hot", num_classes, 1)
     engine = engine_of(targets)
     labels: Any = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="float64")
-    if "float" in str(labels.dtype) and bool(engine.xp.all(labels == engine.xp.round(labels))):
+    if "float" in str(labels.dtype) and engine.to_numpy(engine.xp.all(labels == engine.xp.round(labels))):
         labels = engine.asarray(labels, dtype="int64")  # snnTorch, too, accepts floats that are whole numbers
     check_labels(engine, labels, (labels.shape[0] if labels.ndim else 1,), num_classes)
     return one_hot(engine, engine.asarray(labels, dtype="int64"), num_classes)
@@ -63,6 +63,7 @@ def from_one_hot(one_hot_label: ArrayLike) -> Any:
     """
     engine = engine_of(one_hot_label)
     x, xp = engine.asarray(one_hot_label), engine.xp
-    if not x.ndim or not bool(xp.all((x == 0.0) | (x == 1.0))) or not bool(xp.all(xp.sum(x, axis=-1) == 1.0)):
+    digits = xp.all((x == 0.0) | (x == 1.0))
+    if not x.ndim or not engine.to_numpy(xp.logical_and(digits, xp.all(xp.sum(x, axis=-1) == 1.0))):
         raise ValueError("from_one_hot: one_hot_label must hold exactly one 1 in each row, and zeros elsewhere")
     return xp.argmax(x, axis=-1)

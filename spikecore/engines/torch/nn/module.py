@@ -37,8 +37,9 @@ class ParameterTree(nn.Module):
 
     def tree(self, dtype: Any) -> Params:
         """The parameters in this dtype, as a neuron takes them."""
-        inner: Dict[str, Any] = {name: part.tree(dtype) for name, part in self._modules.items()}  # type: ignore
-        return Params({name: value.to(dtype) for name, value in self._parameters.items()}, **inner)  # type: ignore
+        inner = {name: part.tree(dtype) for name, part in self._modules.items() if isinstance(part, ParameterTree)}
+        own = {name: value.to(dtype) for name, value in self._parameters.items() if value is not None}
+        return Params({**own, **inner})
 
 
 class NeuronModule(SpikingNeuron):

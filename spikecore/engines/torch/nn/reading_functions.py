@@ -118,7 +118,8 @@ def _add(rec: Any, name: str, args: Any, options: Any, out: Any) -> Any:
 def _is_sum(one: Any, two: SignalLabel) -> bool:
     """Whether a signal is added to the same one of the steps before."""
     if isinstance(one, SignalLabel):
-        return one.name == two.name and None not in (one.step, two.step) and two.step == one.step + 1  # type: ignore
+        steps = one.step, two.step
+        return one.name == two.name and steps[0] is not None and steps[1] == steps[0] + 1
     total = isinstance(one, StepsLabel) and one.returns == "sum" and one.name == two.name
     return total and two.step == one.steps[-1] + 1
 
