@@ -247,3 +247,22 @@ def test_a_process_keeps_its_memory_if_told_to():
     done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True).stdout
     before, after = map(int, done.split())
     assert after < before / 10
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not say how much memory there is")
+@pytest.mark.parametrize(
+    ("group", "file"),
+    [
+        ("0::/slurm/job_7/step_0", "slurm/job_7/memory.max"),
+        ("0::/", "memory.max"),
+        ("3:cpu:/other\n4:memory,hugetlb:/job_7", "memory/job_7/memory.limit_in_bytes"),
+    ],
+)
+def test_what_is_kept_goes_by_the_memory_of_the_group(tmp_path, group, file):
+    (tmp_path / "own").write_text(f"{group}\n")
+    limit, own = tmp_path / file, (str(tmp_path), str(tmp_path / "own"))
+    limit.parent.mkdir(parents=True, exist_ok=True)
+    machine = allocator.most_kept(str(tmp_path), str(tmp_path / "nowhere"))
+    for said, kept in (("max", machine), (f"{16 * (600 * MEGA)}", min(machine, 600 * MEGA)), ("4096", 512 * MEGA)):
+        limit.write_text(said)
+        assert allocator.most_kept(*own) == kept

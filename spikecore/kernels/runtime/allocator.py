@@ -13,21 +13,53 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 LINE = 64  # bytes of a cache line, at which every array made here begins, as torch's tensors do
 LEAST = 1 << 12  # bytes from which on memory is kept: the C library may tidy up before it hands out that much
-MOST = 1 << 29  # bytes of free memory that are kept, small blocks not counted
+ALWAYS, PART = 1 << 29, 16  # so much free memory is kept, or this part of all memory if that is more
 WASTE = 2  # an array takes free memory of up to so many times its size: better than to let that lie, and ask for more
 SMALL, FEW = 1 << 20, 8  # of blocks up to so many bytes, so many of each size are kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
 RETURNED = 1 << 17  # bytes from which on memory goes back to the system, in ``returning``
+
+
+def most_kept(groups: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> int:
+    """Bytes of free memory that are kept, small blocks not counted, by what the machine or this process's group has.
+
+    A training step whose arrays take more asks the system for the rest each time, which can be most of its time.
+
+    Args:
+        groups, own: where Linux tells limits of groups of processes, such as containers, and the group of this one.
+    """
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return ALWAYS
+    for file in _limits(groups, own):
+        with suppress(OSError, ValueError):  # there is no such file, or it says "max"
+            total = min(total, int(file.read_text("utf-8")))
+    return max(ALWAYS, total // PART)
+
+
+def _limits(groups: str, own: str) -> Iterator[Path]:
+    """The files that may have a limit: those of this process's group, and of the groups around it."""
+    with suppress(OSError), open(own, encoding="utf-8") as lines:
+        for line in lines:
+            _, kinds, group = line.rstrip("\n").split(":", 2)
+            place = PurePosixPath(group.lstrip("/"))
+            if not kinds:  # version 2
+                yield from (Path(groups, each, "memory.max") for each in (place, *place.parents))
+            elif "memory" in kinds.split(","):
+                yield from (Path(groups, "memory", each, "memory.limit_in_bytes") for each in (place, *place.parents))
 
 
 class _Block(NamedTuple):
@@ -47,7 +79,7 @@ class _Kept:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.free: OrderedDict[int, List[_Block]] = OrderedDict()
-        self.bytes, self.most = 0, MOST
+        self.bytes, self.most = 0, most_kept()
         self.small: Dict[int, List[_Block]] = {}
         self.limits = SMALL, FEW  # of its own: loans end even when a process does, and then there are no globals
 
