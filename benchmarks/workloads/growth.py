@@ -128,7 +128,7 @@ class Growing:
             Side("JAX by hand", self.jax, peer="jax"),
         )
         heavy = math.prod(self.point[:4]) * self.point.neurons > 4 * math.prod(FULL[:4]) * FULL.neurons
-        rounds, warmup = (3, 0) if heavy else (7, 1)
+        rounds, warmup = 3 if heavy else 7, 1  # a first step compiles kernels, and asks the system for memory
         return Group(
             self.point.title,
             sides,
