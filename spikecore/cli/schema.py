@@ -33,7 +33,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SerializeAsAny,
+    PlainSerializer,
+    SerializationInfo,
     TypeAdapter,
     WrapValidator,
     create_model,
@@ -182,10 +183,15 @@ def one_of(
 
     chosen: Any = Annotated[Union[models], Field(discriminator=key)]  # type: ignore[valid-type]
     return (
-        Annotated[chosen, SerializeAsAny(), WrapValidator(also_own), BeforeValidator(spelled_out)]
+        Annotated[chosen, PlainSerializer(_dumped), WrapValidator(also_own), BeforeValidator(spelled_out)]
         if own
         else (Annotated[chosen, BeforeValidator(spelled_out)])
     )
+
+
+def _dumped(table: Section, info: SerializationInfo) -> Dict[str, Any]:
+    """A table by its own model, which this builds; SerializeAsAny asks for one that is built, before pydantic 2.14."""
+    return table.model_dump(exclude_none=info.exclude_none)
 
 
 def own_model(name: str, bases: Tuple[type, ...], functions: bool) -> Type[Kind]:

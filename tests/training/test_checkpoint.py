@@ -33,6 +33,13 @@ def saved(tmp_path):
     return tmp_path / "model"
 
 
+def test_notes_stay_a_dict_whatever_stands_in_them(tmp_path):
+    model = small(input_shape=(2,))
+    model.notes = {"number": "inf"}  # so does a file hold an infinity
+    model.save(tmp_path / "model")
+    assert sc.load(tmp_path / "model").notes == model.notes
+
+
 # ---- whole or not at all -------------------------------------------------------------------------------------------
 
 

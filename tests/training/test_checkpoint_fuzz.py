@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
+
 RIG = Path(__file__).with_name("checkpoint_fuzz.py")
 SIZES = Path(__file__).with_name("checkpoint_sizes.py")
 BAD = ("raw", "nameless", "not finite", "memory", "fails later")
@@ -20,7 +22,7 @@ BAD = ("raw", "nameless", "not finite", "memory", "fails later")
 
 def run(script, engine, *numbers):
     command = [sys.executable, str(script), engine, *map(str, numbers)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(RIG.parents[1])}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"the process ended with {done.returncode}: {done.stderr[-2000:]}"
     return json.loads(done.stdout)

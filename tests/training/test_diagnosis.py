@@ -262,6 +262,17 @@ def test_the_layer_and_the_time_step_of_the_first_infinity_are_named(engine):
     assert model.trainer.executor.steps_done == 0
 
 
+def test_a_loss_that_is_not_finite_by_itself_is_told_of_a_network_that_ends_in_no_neurons():
+    model = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.Leaky(beta=0.9), sc.Linear(5, 2)), "numpy", seed=1)
+    with pytest.raises(sc.errors.DivergedError, match="every state is finite, the largest output is .*the loss itself"):
+        model.fit(
+            [(X, Y)],
+            loss=lambda out, y: sc.base.engine_of(out.spikes).xp.sum(out.spikes) * float("nan"),
+            num_steps=3,
+            progress=False,
+        )
+
+
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 def test_a_batch_that_is_refused_leaves_the_weights_of_the_batch_before(engine):
     model = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine, seed=1)

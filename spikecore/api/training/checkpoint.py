@@ -196,7 +196,13 @@ def _checked(about: Any) -> Dict[str, Any]:
     start = FitStart(**about["fit_start"])
     if start.epochs > about["epochs_done"] or start.updates > about["step"]:
         raise CheckpointError(f"fit_start is {about['fit_start']}, more than the model has done")
-    return {**about, **{name: numbers_in(about[name]) for name in ("history", "notes", "unfinished")}}
+    rows, unfinished = [*map(_entries, about["history"])], about["unfinished"] and _entries(about["unfinished"])
+    return {**about, "history": rows, "notes": _entries(about["notes"]), "unfinished": unfinished}
+
+
+def _entries(data: Dict[str, Any]) -> Dict[str, Any]:
+    """A dict that stays one, whatever numbers are in it."""
+    return {name: numbers_in(value) for name, value in data.items()}
 
 
 def _is_number(value: Any) -> bool:

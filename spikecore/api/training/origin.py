@@ -26,7 +26,8 @@ def origin(model: Any, loss: Any, kept: DeviceBatch) -> str:
             told = _first(model.engine.to_numpy(values))
             if told:
                 return f"{state} of layer {name or '(the network)'} ({layer_name(layer)}) is {told}"
-    size = float(model.engine.to_numpy(model.engine.xp.max(abs(out.spikes if out.readout is None else out.membrane))))
+    read = out.spikes if out.readout is None or out.behind else out.membrane
+    size = float(model.engine.to_numpy(model.engine.xp.max(abs(read))))
     return f"every state is finite, the largest output is {size:.2g}, so it is the loss itself"
 
 
