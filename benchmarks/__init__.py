@@ -8,15 +8,3 @@ the same neuron model on the same data, in one process. They are timed in turn, 
 that changes in the machine's speed affect all of them equally. The results of each side are compared with a reference
 run: spikes one by one, gradients by max|a - b| / max|b|. This comparison is called parity. See docs/benchmarks.md.
 """
-
-from benchmarks import machine as machine
-from benchmarks.plan import Bar as Bar
-from benchmarks.plan import Group as Group
-from benchmarks.plan import Settings as Settings
-from benchmarks.plan import Side as Side
-from benchmarks.plan import Workload as Workload
-from benchmarks.report import as_json as as_json
-from benchmarks.report import as_markdown as as_markdown
-from benchmarks.runner import run as run
-from benchmarks.workloads import WORKLOADS as WORKLOADS
-from benchmarks.workloads import workloads as workloads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -47,29 +47,38 @@ def bandwidth(record: Record) -> None:
 def measure(record: Record, device: Device) -> None:
     """The rows of one language."""
     clock = Clock(device, record.rehearse)
-    reached, rows = 0, 0
+    parts: List[Optional[float]] = []
     for shape in record.size(SHAPES, TINY):
         for name, layer in NEURONS.items():
-            forward, backward, kernels = caught(device, layer, shape, half="half" in name)
-            check(record, f"{device.name}: {name}, {shape}", forward, backward)
-            for launch in (forward, backward):
-                ours = clock(partial(kernels.start, *launch))
-                copy = clock.copy(launch.moved)
-                part = copy / ours if ours and copy else None
-                rows, reached = rows + 1, reached + (part is not None and part >= BAR)
-                record.row(
-                    f"{device.name} kernels",
-                    neuron=name,
-                    shape="T={} B={} N={}".format(*shape),
-                    kernel=launch.kernel.name,
-                    MB=float(f"{launch.moved / 1e6:.3g}"),
-                    ms=record.time(ours),
-                    **{"GB/s": record.time(launch.moved / ours / 1e6 if ours else None)},
-                    **{"copy GB/s": record.time(launch.moved / copy / 1e6 if copy else None)},
-                    **{"of copy": record.time(part), "bar met": None if part is None else str(part >= BAR)},
-                )
+            what = f"{device.name}: {name}, {shape}"
+            with record.attempt(what):
+                forward, backward, kernels = caught(device, layer, shape, half="half" in name)
+                check(record, what, forward, backward)
+                for launch in (forward, backward):
+                    parts.append(timed(record, device, clock, name, shape, launch, partial(kernels.start, *launch)))
     if not record.rehearse:
-        record.note(f"{device.name}: {reached} of {rows} kernels reach the bar.")
+        reached = sum(part is not None and part >= BAR for part in parts)
+        record.note(f"{device.name}: {reached} of {len(parts)} kernels reach the bar.")
+
+
+def timed(
+    record: Record, device: Device, clock: Clock, neuron: str, shape: Tuple[int, ...], launch: Launch, start: Any
+) -> Optional[float]:
+    """Write the row of a kernel; returns its speed as a part of the copy's, None in a rehearsal."""
+    ours, copy = clock(start), clock.copy(launch.moved)
+    part = copy / ours if ours and copy else None
+    record.row(
+        f"{device.name} kernels",
+        neuron=neuron,
+        shape="T={} B={} N={}".format(*shape),
+        kernel=launch.kernel.name,
+        MB=float(f"{launch.moved / 1e6:.3g}"),
+        ms=record.time(ours),
+        **{"GB/s": record.time(launch.moved / ours / 1e6 if ours else None)},
+        **{"copy GB/s": record.time(launch.moved / copy / 1e6 if copy else None)},
+        **{"of copy": record.time(part), "bar met": None if part is None else str(part >= BAR)},
+    )
+    return part
 
 
 def check(record: Record, what: str, forward: Launch, backward: Launch) -> None:

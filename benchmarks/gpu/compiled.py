@@ -11,6 +11,7 @@ from benchmarks.gpu.record import Record
 
 SHAPE, TINY = (25, 64, 1024), (3, 2, 8)
 ROUNDS = 20
+FUSED = 1e-5  # share of spikes that may differ where multiply-adds are fused, as torch.compile's kernels do on a GPU
 
 
 def compiled(record: Record) -> None:
@@ -43,14 +44,18 @@ def compiled(record: Record) -> None:
             out = way(x)
             return [out.detach().clone(), torch.autograd.grad(out, x, upstream)[0].clone()]
 
-        begun = time.perf_counter()
-        found = both()
-        first = time.perf_counter() - begun
-        expected = expected or found
-        different = int((found[0] != expected[0]).sum())
-        near = bool(torch.allclose(found[1], expected[1], rtol=1e-4, atol=1e-5))
-        record.check(f"{name}: spikes and gradients", different == 0 and near, f"{different} spikes differ")
-        record.row("Leaky", way=name, ms=record.time(_median(record, both)), **{"first call, s": record.time(first)})
+        with record.attempt(name):
+            begun = time.perf_counter()
+            found = both()
+            first = time.perf_counter() - begun
+            expected = expected or found
+            other = (found[0] != expected[0], ~torch.isclose(found[1], expected[1], rtol=1e-4, atol=1e-5))
+            spikes, gradients = (float(different.float().mean()) for different in other)
+            limit = FUSED if "torch.compile" in name and not record.rehearse else 0.0
+            right = spikes <= limit and gradients <= shape[0] * limit  # a spike counts for its neuron at all steps
+            record.check(f"{name}: spikes and gradients", right, f"{spikes:.2g} and {gradients:.2g} of them differ")
+            times = {"ms": record.time(_median(record, both)), "first call, s": record.time(first)}
+            record.row("Leaky", way=name, **times)
 
 
 def _median(record: Record, call: Callable[[], Any]) -> float:

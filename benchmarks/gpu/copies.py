@@ -39,12 +39,13 @@ def copies(record: Record) -> None:
             ("straight", lambda host=host: host.to(device=record.device, dtype=torch.float32)),  # type: ignore[misc]
         )
         cells = {}
-        for way, send in ways:
-            record.check(f"{name}, {way}", np.array_equal(send().cpu().numpy(), values.astype("float32")))
-            held, there = measured(record, busy, send)
-            cells.update({f"{way}: held, ms": record.time(held), f"{way}: there, ms": record.time(there)})
-        record.check(f"{name}: pinned on a GPU alone", record.rehearse != is_pinned_for(host, record.device))
-        record.row("Batches", batch=name, MB=float(f"{values.nbytes / 1e6:.3g}"), **cells)
+        with record.attempt(name):
+            for way, send in ways:
+                record.check(f"{name}, {way}", np.array_equal(send().cpu().numpy(), values.astype("float32")))
+                held, there = measured(record, busy, send)
+                cells.update({f"{way}: held, ms": record.time(held), f"{way}: there, ms": record.time(there)})
+            record.check(f"{name}: pinned on a GPU alone", record.rehearse != is_pinned_for(host, record.device))
+            record.row("Batches", batch=name, MB=float(f"{values.nbytes / 1e6:.3g}"), **cells)
 
 
 def measured(record: Record, busy: Any, send: Callable[[], Any]) -> Tuple[float, float]:

@@ -57,13 +57,9 @@ def models(record: Record) -> None:
     for name, options in engines(record):
         for kind, (network, shape) in networks().items():
             inputs = x.reshape(-1, *shape)
-            try:
+            with record.attempt(f"{kind} on {name}"):
                 row = tried(record, f"{kind} on {name}", network, inputs, y, name, options)
-            except Exception as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                record.check(f"{kind} on {name}", False, reason)
-                continue
-            record.row("Models", network=kind, engine=name, **row)
+                record.row("Models", network=kind, engine=name, **row)
 
 
 def samples(count: int) -> Tuple[np.ndarray, np.ndarray]:

@@ -24,19 +24,20 @@ def precision(record: Record) -> None:
     for seed in range(record.size(SEEDS, 1)):
         plain, _ = first_loss(record, None, seed)
         for name, dtype in kinds.items():
-            loss, problems = first_loss(record, dtype, seed)
-            record.check(f"{name}, seed {seed}", not problems, "; ".join(problems))
-            far = abs(loss - plain) / plain
-            record.check(f"{name}, seed {seed}: its loss is close to that of float32", far <= CLOSE, f"{far:.3g}")
-            before, after, right, seconds = trained(record, dtype, seed)
-            record.check(f"{name}, seed {seed}: the loss falls", after < before, f"{before:.4g}, {after:.4g}")
-            record.row(
-                "Training under autocast",
-                precision=name,
-                seed=seed,
-                **{"first loss": float(f"{before:.4g}"), "last loss": float(f"{after:.4g}"), "right %": right},
-                **{"ms per step": record.time(seconds)},
-            )
+            with record.attempt(f"{name}, seed {seed}"):
+                loss, problems = first_loss(record, dtype, seed)
+                record.check(f"{name}, seed {seed}", not problems, "; ".join(problems))
+                far = abs(loss - plain) / plain
+                record.check(f"{name}, seed {seed}: its loss is close to that of float32", far <= CLOSE, f"{far:.3g}")
+                before, after, right, seconds = trained(record, dtype, seed)
+                record.check(f"{name}, seed {seed}: the loss falls", after < before, f"{before:.4g}, {after:.4g}")
+                record.row(
+                    "Training under autocast",
+                    precision=name,
+                    seed=seed,
+                    **{"first loss": float(f"{before:.4g}"), "last loss": float(f"{after:.4g}"), "right %": right},
+                    **{"ms per step": record.time(seconds)},
+                )
 
 
 def network(record: Record, seed: int) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import traceback
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 
 class Absent(Exception):
@@ -55,6 +58,28 @@ class Record:
             self.failures.append(f"{what}: {found}" if found else what)
             print(f"FAILED {self.failures[-1]}", flush=True)
         self.write()
+
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """A block whose error is a failed check, so that what comes after it is done all the same. What it took of the
+        device's memory is given back.
+        """
+        try:
+            yield
+        except Absent:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            self.check(what, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        self.free()
+
+    def free(self) -> None:
+        """Give the device's memory back that nothing uses."""
+        gc.collect()
+        if not self.rehearse:
+            import torch
+
+            torch.cuda.empty_cache()
 
     def note(self, text: str) -> None:
         """Add a sentence for the reader."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from typing import Any, Callable, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, List, Optional, Tuple
 
 import spikecore as sc
 from benchmarks.gpu.record import Record
@@ -32,16 +33,19 @@ def residual(record: Record) -> None:
         for precision in ("float32", "bf16"):
             engine = sc.get_engine("torch", device=record.device, precision=precision)
             model = sc.Model(sew_resnet18(CLASSES), engine=engine, seed=0, input_shape=(3, pixels, pixels))
+            sides = {"torch engine": partial(training_step, record, model, x, y, steps)}
             if theirs is not None:
                 load_spikingjelly(model, theirs.state_dict())
-            sides = {"torch engine": training_step(record, model, x, y, steps)}
-            if theirs is not None:
-                sides["SpikingJelly"] = their_step(record, theirs, x, y, steps, precision)
-            for side, (loss, taken) in sides.items():
-                near = abs(loss - sides["torch engine"][0]) < CLOSE[precision]
-                record.check(f"{side}, T={steps}, {precision}: the first loss", near, f"{loss}, {sides}")
-                cells = {"size": f"T={steps} B={batch}", "side": side, "precision": precision}
-                record.row("Training steps", **cells, loss=float(f"{loss:.5g}"), ms=record.time(1e3 * taken))
+                sides["SpikingJelly"] = partial(their_step, record, theirs, x, y, steps, precision)
+            losses: List[float] = []
+            for side, timed_step in sides.items():
+                with record.attempt(f"{side}, T={steps}, {precision}"):
+                    loss, taken = timed_step()
+                    losses.append(loss)
+                    near = abs(loss - losses[0]) < CLOSE[precision]
+                    record.check(f"{side}, T={steps}, {precision}: the first loss", near, f"{loss}, not {losses[0]}")
+                    cells = {"size": f"T={steps} B={batch}", "side": side, "precision": precision}
+                    record.row("Training steps", **cells, loss=float(f"{loss:.5g}"), ms=record.time(1e3 * taken))
 
 
 def _theirs(record: Record) -> Optional[Any]:

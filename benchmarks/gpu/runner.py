@@ -137,7 +137,8 @@ def _end(process: Any) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
     _signal(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may keep it, but not the other steps
+        process.wait(GRACE)
 
 
 def _signal(group: int, number: int) -> None:

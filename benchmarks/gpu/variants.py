@@ -37,20 +37,21 @@ def variants(record: Record) -> None:
             copy, expected = clock.copy(launch.moved), [a.clone() for a in launch.arrays]
             for block, warps in record.size(BLOCKS, BLOCKS[1:2]):
                 for stages in record.size(STAGES, STAGES[:2]):
-                    started = starter(launch, block, warps, stages)
                     what = f"{shape}, {launch.kernel.name}, {block}, {warps}, {stages}"
-                    record.check(what, computes(launch, started, expected), "it computes other bits")
-                    taken = clock(started)
-                    record.row(
-                        "Kernels of Leaky",
-                        shape="T={} B={} N={}".format(*shape),
-                        kernel=launch.kernel.name,
-                        neurons=block,
-                        warps=warps,
-                        stages=stages,
-                        ms=record.time(taken),
-                        **{"of copy": record.time(copy / taken if copy and taken else None)},
-                    )
+                    with record.attempt(what):
+                        started = starter(launch, block, warps, stages)
+                        record.check(what, computes(launch, started, expected), "it computes other bits")
+                        taken = clock(started)
+                        record.row(
+                            "Kernels of Leaky",
+                            shape="T={} B={} N={}".format(*shape),
+                            kernel=launch.kernel.name,
+                            neurons=block,
+                            warps=warps,
+                            stages=stages,
+                            ms=record.time(taken),
+                            **{"of copy": record.time(copy / taken if copy and taken else None)},
+                        )
 
 
 def starter(launch: Launch, block: int, warps: int, stages: Optional[int]) -> Any:
@@ -59,15 +60,16 @@ def starter(launch: Launch, block: int, warps: int, stages: Optional[int]) -> An
     import triton
 
     from spikecore.kernels.runtime.modules import load
-    from spikecore.kernels.triton import HEAD, OPTIONS
+    from spikecore.kernels.triton import HEAD, options_of
 
     source = launch.kernel.source if stages is None else staged(launch.kernel, stages)
     function = getattr(load(HEAD + source), launch.kernel.name)
     grid = (triton.cdiv(launch.neurons, block),)
+    options = {**options_of(block, launch.kernel.name, False), "num_warps": warps}
 
     def start() -> None:
         with torch.cuda.device_of(launch.x):
-            function[grid](*launch.arrays, *launch.numbers, BLOCK=block, num_warps=warps, **OPTIONS)
+            function[grid](*launch.arrays, *launch.numbers, BLOCK=block, **options)
 
     return start
 

@@ -47,7 +47,6 @@ def open_neuromorphic(record: Record) -> None:
     record.note("The reference of the parity is this library's loop on the same device.")
     for n in record.size(SIZES, (16,)):
         measure(record, f"Open Neuromorphic, n={n}", _of_size(n, some), some, 5)
-        _free(record)
 
 
 def _of_size(n: int, some: Settings) -> Iterator[Group]:
@@ -91,15 +90,9 @@ def measure(record: Record, title: str, groups: Iterable[Group], some: Settings,
     from benchmarks.runner import measured
 
     for group in groups:
-        try:
-            rows = measured(group, some, record.size(rounds, 1), progress=False)
-        except Exception as error:
-            record.check(
-                f"{title}, {group.title}", False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            )
-            continue
-        for row in rows:
-            add(record, title, row)
+        with record.attempt(f"{title}, {group.title}"):
+            for row in measured(group, some, record.size(rounds, 1), progress=False):
+                add(record, title, row)
 
 
 def add(record: Record, title: str, row: Row) -> None:
@@ -128,14 +121,3 @@ def add(record: Record, title: str, row: Row) -> None:
 
 def _first(groups: Iterator[Group]) -> Tuple[Group, ...]:
     return tuple(group for group, _ in zip(groups, range(1)))
-
-
-def _free(record: Record) -> None:
-    """Give the memory of one size back before the next."""
-    import gc
-
-    gc.collect()
-    if not record.rehearse:
-        import torch
-
-        torch.cuda.empty_cache()

@@ -22,6 +22,7 @@ from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.trace import Trace, trace
 
 PLAIN = (-1.0, 0.0, 1.0, 2.0)  # stay in the code: compilers simplify what is done with them
+MANY = 24  # constants of a step
 CONSTANT = "k_"  # begins the names of inputs that are constants
 WEIGHT = "connection.weight"  # of a dense recurrence, among the parameters
 ParamValues = Tuple[Tuple[str, Optional[float]], ...]  # parameters by name: a constant's value, or None for an array
@@ -143,24 +144,33 @@ def without_constants(graph: WordGraph) -> Tuple[WordGraph, Tuple[float, ...]]:
     """The graph with inputs instead of constants, and their values.
 
     Each place gets an input of its own, even where two constants are equal, so that the generated code does not depend
-    on their values.
+    on their values. Of more than ``MANY``, equal ones share an input: registers would not hold all of them. So many
+    belong to noise and the like, whose constants are the library's own and always the same.
     """
     values: List[float] = []
     made = WordGraph(dict(graph.inputs), [], list(graph.types))
+    many = sum(not _stays(op.word, i, a) for op in graph.ops for i, a in enumerate(op.args)) > MANY
+    moved: Dict[float, Value] = {}
 
-    def moved(word: str, place: int, arg: Any) -> Any:
-        if type(arg) is Value or _stays(word, place, arg):
-            return arg
-        values.append(arg)
-        return made.input(f"{CONSTANT}{len(values) - 1}")
+    def input_of(value: Any) -> Value:
+        if not (many and value in moved):
+            values.append(value)
+            moved[value] = made.input(f"{CONSTANT}{len(values) - 1}")
+        return moved[value]
 
     for op in graph.ops:
-        made.ops.append(op._replace(args=tuple([moved(op.word, i, a) for i, a in enumerate(op.args)])))
+        made.ops.append(
+            op._replace(args=tuple([a if _stays(op.word, i, a) else input_of(a) for i, a in enumerate(op.args)]))
+        )
     return made, tuple(values)
 
 
-def _stays(word: str, place: int, value: float) -> bool:
-    """Whether a constant stays in the code: it is simplified there, or is an exponent that compilers may simplify."""
+def _stays(word: str, place: int, value: Any) -> bool:
+    """Whether an argument stays in the code: it is no constant, or is simplified there, or is an exponent that
+    compilers may simplify.
+    """
+    if type(value) is Value:
+        return True
     exponent = word == "pow" and place == 1 and abs(value) <= 3.0 and value % 0.5 == 0.0
     return value in PLAIN or not math.isfinite(value) or exponent
 

@@ -34,6 +34,7 @@ from spikecore.kernels.sequence_gpu import GpuSource, block_of
 from spikecore.kernels.target import Target
 
 OPTIONS = {"enable_fp_fusion": False}
+REGISTERS = 255  # of a thread, at most
 HEAD = """\
 import triton
 import triton.language as tl
@@ -143,9 +144,16 @@ class SequenceTriton(OnDevice):
         function = getattr(load(HEAD + kernel.source), kernel.name)
         with torch.cuda.device_of(x):  # Triton starts kernels on the current device
             block = block_of(count)
-            function[(triton.cdiv(count, block),)](*arrays, *numbers, BLOCK=block, **options_of(block))
+            options = options_of(block, kernel.name, x.dtype == torch.float64)
+            function[(triton.cdiv(count, block),)](*arrays, *numbers, BLOCK=block, **options)
 
 
-def options_of(block: int) -> Dict[str, Any]:
-    """Triton's options for kernels with so many neurons per block."""
-    return {**OPTIONS, "num_warps": block // 32}
+def options_of(block: int, name: str, double: bool) -> Dict[str, Any]:
+    """Triton's options for the kernel ``name`` with so many neurons per block, ``double``: in double precision.
+
+    Those that go backwards hold several rows of several steps, and doubles are two registers each. NVIDIA's assembler
+    would rather move one to memory than have a block less at work, unless there is a limit, here of all registers. ROCm
+    has no such option.
+    """
+    most = {"maxnreg": REGISTERS} if (double or name == "backward") and torch.version.hip is None else {}
+    return {**OPTIONS, "num_warps": block // 32, **most}

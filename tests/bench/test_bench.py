@@ -13,11 +13,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-import benchmarks as bench  # noqa: E402  (needs torch)
 import spikecore as sc  # noqa: E402  (needs torch)
-from benchmarks import clock, kept, peak, picture, plan, rates, report, runner  # noqa: E402  (needs torch)
+from benchmarks import clock, kept, machine, peak, picture, plan, rates, report, runner  # noqa: E402  (needs torch)
 from benchmarks.parity import compare  # noqa: E402  (needs torch)
 from benchmarks.plan import Bar, Group, Settings, Side  # noqa: E402  (needs torch)
+from benchmarks.workloads import WORKLOADS, workloads  # noqa: E402
 from benchmarks.workloads.rates import KINDS, Task  # noqa: E402  (needs torch)
 
 QUICK = Settings(quick=True)
@@ -156,7 +156,7 @@ def test_everyone_comes_first_and_after_each_other_one_equally_often(count):
 def test_a_group_in_a_process_of_its_own():
     quick = Settings(quick=True, peers=())
     found = runner.measured_apart("tutorial5", 1, quick, 2, False)
-    second = [*bench.WORKLOADS["tutorial5"].groups(quick)][1]
+    second = [*WORKLOADS["tutorial5"].groups(quick)][1]
     assert [(row.group, row.side) for row in found] == [(second.title, s.name) for s in second.sides if quick.wants(s)]
     assert all(len(row.figures) == 2 for row in found)
     with pytest.raises(RuntimeError, match="group 100 of recurrent left with 1"):
@@ -241,9 +241,9 @@ SOME = {  # one rate each; forward and backward; two layers
     ],
 )
 def test_all_sides_of_a_workload_compute_the_same(name, some):
-    (whole,) = bench.workloads([name])
+    (whole,) = workloads([name])
     part = dataclasses.replace(whole, groups=lambda settings: [*whole.groups(settings)][some])
-    (section,) = bench.run([part], QUICK, rounds=1, progress=False)
+    (section,) = runner.run([part], QUICK, rounds=1, progress=False)
     assert len(check(section.rows)) >= 2
     compared = [row for row in section.rows if row.parity is not None]
     assert len(compared) == len([row for row in section.rows if row.figures])
@@ -255,13 +255,13 @@ def test_all_sides_of_a_workload_compute_the_same(name, some):
 @pytest.mark.parametrize("name", ["neurons", "own-neuron", "memory", "kept", "first-use"])
 def test_the_other_workloads_run(name):
     pytest.importorskip("numba")
-    (section,) = bench.run(bench.workloads([name]), QUICK, rounds=1, progress=False)
+    (section,) = runner.run(workloads([name]), QUICK, rounds=1, progress=False)
     assert check(section.rows)
 
 
 def test_neurons_alone_fused_loop_and_bare_kernel_compute_the_same():
     pytest.importorskip("numba")
-    first = next(iter(bench.WORKLOADS["neurons"].groups(QUICK)))
+    first = next(iter(WORKLOADS["neurons"].groups(QUICK)))
     rows = runner.measured(first, Settings(quick=True, peers=()), 1)
     assert check(rows) == {"fused", "loop", "kernel only", "copy × 2.5"}
     assert rows[0].rates["output"] > 0
@@ -288,17 +288,17 @@ def test_peak_memory_is_what_a_run_takes_and_gives_back():
 
 
 def test_markdown_and_json_hold_the_same_rows():
-    machine = bench.machine.describe("cpu")
+    here = machine.describe("cpu")
     rows = runner.measured(group(Side("A", waits(2.0)), unit="s", warmup=0), Settings(), 3)
     section = report.Section("name", "Title", "Text.", tuple(rows))
-    text = bench.as_markdown(machine, [section])
-    assert text.startswith(f"Measured on {machine['date']} on ")
+    text = report.as_markdown(here, [section])
+    assert text.startswith(f"Measured on {here['date']} on ")
     assert (
         "## Title\n\nText.\n\n"
         "| workload | side | s, median (min–max) | relative | peak, MB | spike rates | parity | bar met? |\n" in text
     )
     assert text.endswith("| title | A | 2.00 (2.00–2.00) | 1 |  |  |  |  |\n")
-    found = json.loads(bench.as_json(machine, [section]))
+    found = json.loads(report.as_json(here, [section]))
     assert found["workloads"]["name"]["rows"][0]["figures"] == [2.0, 2.0, 2.0]
     assert found["machine"]["versions"]["numpy"] == np.__version__
 
@@ -334,10 +334,10 @@ def test_the_picture_is_the_same_whenever_it_is_drawn(name, tmp_path):
 
 def test_markdown_shows_the_picture():
     section = report.Section("rates", "Title", "Text.", pictured(), "images/rates.svg")
-    text = bench.as_markdown(bench.machine.describe("cpu"), [section])
+    text = report.as_markdown(machine.describe("cpu"), [section])
     assert "## Title\n\nText.\n\n![Title](images/rates.svg)\n\n| workload |" in text
 
 
 def test_an_unknown_workload_is_refused():
     with pytest.raises(KeyError, match="there are neurons, recurrent"):
-        bench.workloads(["neuron"])
+        workloads(["neuron"])

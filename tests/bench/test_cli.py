@@ -11,7 +11,7 @@ import pytest
 for package in ("typer", "pydantic", "tomli_w", "torch"):
     pytest.importorskip(package)
 
-from benchmarks import WORKLOADS  # noqa: E402
+from benchmarks.workloads import WORKLOADS  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # peers warn of their own affairs

@@ -19,7 +19,7 @@ if os.name == "nt":
 
 from benchmarks.gpu import __main__ as command  # noqa: E402
 from benchmarks.gpu import archive, plan, report, runner, wheels  # noqa: E402
-from benchmarks.gpu.record import Record  # noqa: E402
+from benchmarks.gpu.record import Absent, Record  # noqa: E402
 from benchmarks.gpu.runner import Result  # noqa: E402
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -73,6 +73,25 @@ def test_a_step_that_hangs_ends_with_all_that_it_started(tmp_path, monkeypatch):
     while alive(child) and time.monotonic() < end:  # a kill takes its time
         time.sleep(0.01)
     assert not alive(child)
+
+
+def test_a_part_that_fails_does_not_stop_the_rest_of_its_step(tmp_path, capsys):
+    record = Record(tmp_path / "result.json", True)
+    with record.attempt("the first row"):
+        raise RuntimeError("out of memory")
+    with record.attempt("the second row"):
+        record.row("Times", ms=None)
+    with pytest.raises(Absent), record.attempt("a package"):
+        raise Absent("it is not installed")
+    found = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert found["failures"] == ["the first row: RuntimeError: out of memory"]
+    assert found["tables"] == {"Times": [{"ms": None}]}
+    assert "Traceback" in capsys.readouterr().err  # the log has where
+
+
+def test_the_command_begins_before_any_package_is_unpacked():
+    code = "import sys; sys.modules.update(numpy=None, torch=None); import benchmarks.gpu.__main__"
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize(

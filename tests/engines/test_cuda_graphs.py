@@ -49,6 +49,18 @@ def test_a_training_by_graphs_is_the_same_training():
 
 @rig
 @pytest.mark.slow
+def test_make_gpu_measures_training_steps_with_and_without_graphs():
+    found = json.loads(ran("tests.engines.cuda_rig.measured").splitlines()[-1])
+    assert found["failures"] == []
+    rows = found["rows"]["Training steps"]
+    assert [(row["precision"], row["graph"]) for row in rows] == [
+        (precision, graph) for precision in ("float32", "bf16") for graph in ("no", "yes")
+    ]
+    assert all(row["ms"] is not None for row in rows)
+
+
+@rig
+@pytest.mark.slow
 def test_compiled_steps_compute_what_they_compute_otherwise():
     """A loop of the user's own over neurons, and layers over time; the operators that stand for kernels in it."""
     pytest.importorskip("triton", reason="Triton is not installed")

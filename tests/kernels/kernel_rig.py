@@ -23,6 +23,8 @@ EXP = (  # surrogates made of exp: no two libraries have the same
     sc.surrogate.sigmoid, sc.surrogate.gaussian, sc.surrogate.multi_gaussian, sc.surrogate.erf,
     sc.surrogate.piecewise_exponential, sc.surrogate.spike_rate_escape,
 )  # fmt: skip
+#: Words whose last bits each library has its own.
+OWN = {"exp", "log", "sin", "cos", "tanh", "atan", "pow"}
 UNITS = {None: 0.0, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # in the last place of an input's type
 
 
@@ -213,12 +215,25 @@ def of_exp(problem):
     return isinstance(problem.layer.core[0].surrogate, EXP)
 
 
-def differences(problem, found, bits=0.0, half=0.0, values=0.0):
+def on_a_gpu(problem, kernels):
+    """The limits of ``differences`` on a GPU, whose libraries have functions and products of their own."""
+    trace, own, close = kernels.step.trace, LIMITS[problem.dtype], 10.0 * LIMITS[problem.dtype]
+    forwards, _ = trace.graph.needed([trace.output, *trace.after])
+    if {op.word for op in forwards} & OWN:  # states differ, and all that comes of them
+        return {"bits": close, "half": UNITS[problem.given], "values": close, "outputs": close}
+    products = own if hasattr(kernels, "feedback") else 0.0
+    if of_exp(problem):
+        return {"bits": close, "half": UNITS[problem.given], "values": products}
+    return {"bits": own, "values": products}
+
+
+def differences(problem, found, bits=0.0, half=0.0, values=0.0, outputs=0.0):
     """What differs from the loops, as texts; none if all is well.
 
-    Spikes and states must equal both loops (to ``values``); gradients NumPy's to ``bits`` (0: to the last bit), torch's
-    to rounding. A parameter's gradient is compared with torch's alone: in which order a sum over neurons is taken is
-    anyone's choice. In half precision outputs and the input's gradient must equal the rounded ones to ``half``.
+    Outputs and states must equal both loops (to ``outputs`` and ``values``); gradients NumPy's to ``bits`` (0: to the
+    last bit), torch's to rounding. A parameter's gradient is compared with torch's alone: in which order a sum over
+    neurons is taken is anyone's choice. In half precision outputs and the input's gradient must equal the rounded ones
+    to ``half``.
     """
     exact, other = (problem.loop(name) for name in ("numpy", "torch"))
     if problem.given:
@@ -226,8 +241,8 @@ def differences(problem, found, bits=0.0, half=0.0, values=0.0):
             e._replace(outputs=rounded(e.outputs, problem.given), x=rounded(e.x, problem.given)) for e in (exact, other)
         )
     looser = LOOSER.get(type(problem.layer), 0.0) if problem.dtype == "float32" else 0.0
-    limit = max(LIMITS[problem.dtype], looser)
-    texts = [*_unequal(found, exact, half, values), *_unequal(found, other, half, values)]
+    limit = max(LIMITS[problem.dtype], looser, bits)
+    texts = [t for loop in (exact, other) for t in _unequal(found, loop, half, values, outputs)]
     texts += [*_far("x", found.x, exact.x, half if problem.given else bits)]
     texts += [] if problem.given else [*_far("x", found.x, other.x, limit)]
     for mine, a, b in zip(found.state, exact.state, other.state):
@@ -237,8 +252,8 @@ def differences(problem, found, bits=0.0, half=0.0, values=0.0):
     return texts
 
 
-def _unequal(found, expected, half, values):
-    pairs = [(found.outputs, expected.outputs, half, 0.0)]
+def _unequal(found, expected, half, values, outputs):
+    pairs = [(found.outputs, expected.outputs, half, outputs)]
     pairs += [(a, b, 0.0, values) for a, b in zip(found.recorded, expected.recorded)]
     pairs += [(a, b, 0.0, values) for a, b in zip(found.final, expected.final)]
     for a, b, relative, absolute in pairs:

@@ -40,32 +40,39 @@ def compiled(kernel, dtype, given, target=90, lengths="i32", block=128):
     places = {(function.arg_names.index(n),): [["tt.divisibility", 16]] for n in aligned}
     source = ASTSource(function, {**types, "BLOCK": "constexpr"}, {**constants, "BLOCK": block}, places)
     gpu = GPUTarget("hip", target, 64) if isinstance(target, str) else GPUTarget("cuda", target, 32)
-    return compile(source, target=gpu, options=triton.options_of(block)).asm
+    options = triton.options_of(block, kernel.name, given == "float64")
+    return compile(source, target=gpu, options=options).asm
 
 
 def spills(stages):
     """How many registers (AMD) or bytes (NVIDIA) of a thread do not fit into its registers.
 
-    On NVIDIA's GPUs these are all bytes of the stack: sine and cosine of large numbers have some there, too.
+    On NVIDIA's GPUs these are all bytes of the stack: sine and cosine of large numbers have some there, too, and so may
+    the way round a division that has no quick answer.
     """
     if "amdgcn" in stages:
         return sum(map(int, re.findall(r"_spill_count: *(\d+)", stages["amdgcn"])))
-    text = "\n".join(instruction for instruction, _ in instructions(stages["cubin"])[0])
-    return len(re.findall(r"\b(?:LDL|STL)\b", text))
+    text = said("cuobjdump", "-res-usage", cubin=stages["cubin"])
+    stack, local = re.search(r"\bSTACK:(\d+) .*\bLOCAL:(\d+)", text).groups()
+    return int(stack) + int(local)
+
+
+def said(tool, *options, cubin):
+    """What a tool that comes with Triton says of machine code for NVIDIA's GPUs."""
+    import triton as compiler
+
+    path = pathlib.Path(compiler.__file__).parent / "backends" / "nvidia" / "bin" / tool
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(path), *options, file.name]
+        return subprocess.run(command, capture_output=True, check=True, timeout=600, text=True).stdout
 
 
 def instructions(cubin):
     """Machine code for NVIDIA's GPUs as (text, upper half of its 128 bits), and the place of each label in it."""
-    import triton as compiler
-
-    tool = pathlib.Path(compiler.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(tool), "-c", "-hex", file.name]
-        text = subprocess.run(command, capture_output=True, check=True, timeout=600, text=True).stdout
     code, labels = [], {}
-    for line in text.splitlines():
+    for line in said("nvdisasm", "-c", "-hex", cubin=cubin).splitlines():
         label, word = LABEL.match(line), WORD.match(line)
         if label:
             labels[label[1]] = len(code)

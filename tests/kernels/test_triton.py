@@ -24,13 +24,11 @@ from tests.kernels.kernel_rig import (
     CASES,
     ELEMENTWISE,
     LIBRARY,
-    LIMITS,
-    UNITS,
     WORDS,
     Problem,
     Side,
     differences,
-    of_exp,
+    on_a_gpu,
 )
 from tests.kernels.machine_code import compiled
 
@@ -181,20 +179,34 @@ def test_explanations_name_the_language():
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("part", range(4))  # so that several processes can share the compiling
+@pytest.mark.parametrize("part", range(16))  # so that several processes can share the compiling, and none takes long
 @pytest.mark.parametrize("option", OPTIONS)
 def test_kernels_equal_the_loop_on_a_gpu(option, part):
-    for case in ELEMENTWISE[part::4]:
-        problem = Problem(case, **OPTIONS[option])
+    problems = [Problem(case, **OPTIONS[option]) for case in ELEMENTWISE[part::16]]
+    assert wrong_on_a_gpu(problems) == {}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", recurrence_rig.CASES)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_dense_recurrences_equal_the_loop_on_a_gpu(option, name):
+    assert wrong_on_a_gpu([recurrence_rig.DenseProblem(name, **OPTIONS[option])]) == {}
+
+
+def wrong_on_a_gpu(problems):
+    """What differs, by neuron: of all, since who has a GPU may have it for minutes."""
+    wrong = {}
+    for problem in problems:
         here = Side(
             lambda a: torch.tensor(a, device="cuda"),
             lambda t: np.asarray((t.float() if t.dtype in (torch.float16, torch.bfloat16) else t).cpu()),
             lambda t: t.to(getattr(torch, problem.given or problem.dtype)),  # noqa: B023
             torch.broadcast_to,
         )
-        found = problem.run(problem.kernels(triton.SequenceTriton.of), here)
-        half = UNITS[problem.given] if of_exp(problem) else 0.0
-        assert differences(problem, found, bits=LIMITS[problem.dtype], half=half) == [], case
+        kernels = problem.kernels(triton.SequenceTriton.of)
+        found = differences(problem, problem.run(kernels, here), **on_a_gpu(problem, kernels))
+        wrong.update({repr(problem.layer): found} if found else {})
+    return wrong
 
 
 def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients():

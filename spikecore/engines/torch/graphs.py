@@ -21,10 +21,10 @@ import torch
 from spikecore.api.core.layer import Key
 from spikecore.api.core.random import arrange, plan, stream
 from spikecore.api.core.tree import Tree, leaves, map_leaves
-from spikecore.api.layers.network import Output, objective
+from spikecore.api.layers.network import Output, detached, objective
 from spikecore.engines.torch.executor import TorchExecutor
 
-BEFORE = 2  # steps of a shape before one is recorded: they compile kernels, and place constants on the device
+BEFORE = 2  # steps of a shape before one is recorded: what comes once, as the end of an epoch does, is not worth it
 MOST = 4  # graphs of an executor, each with memory for a step; batches of further shapes are launched as ever
 MOST_DRAWS = 1024  # of a step
 
@@ -77,29 +77,41 @@ class GraphedExecutor(TorchExecutor):
         return step.loss, step.out
 
     def recorded(self, x: Any, y: Any, steps: Optional[int], key: Optional[Key]) -> RecordedStep:
-        """Record a training step on batches of the shape of this one. Nothing is computed.
+        """Record a training step on batches of the shape of this one, after a trial that loads its last kernels.
 
         Raises:
             RuntimeError: the step waits for the device, or copies from the host.
         """
         x, y, buffers = x.clone(), None if y is None else y.clone(), copied(self.buffers)
-        draws = DrawsByMemory(key, x.device)
-        run = self.training_pass(steps, key)
-        run = replace(run, engine=draws.engine(run.engine))
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.device(x.device), torch.enable_grad(), torch.cuda.graph(graph):
-                loss, (out, moved) = objective(self.network, self.loss, run, self.used(), buffers, x, y)
-                grads = torch.autograd.grad(loss, self.leaves, allow_unused=True)
-        except NotImplementedError:
-            raise
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"cuda_graph=True: this training step cannot be recorded ({error}). Look in loss and layers of your "
-                "own for what waits for a value (float(x), x.item(), if x: ...) or copies one to the device, or leave "
-                "cuda_graph out"
-            ) from error
-        loss, moved = loss.detach(), map_leaves(torch.Tensor.detach, moved)
+        plain = self.training_pass(steps, key)
+        # New leaves in the memory of the weights. What torch knows of a leaf includes the stream that first used it,
+        # for as long as an output of any step is in use, and no other stream may have part in what is recorded.
+        params = map_leaves(lambda w: w.detach().requires_grad_(w.requires_grad), self.used())
+        weights = [w for _, w in leaves(params) if w.requires_grad]
+
+        def step(draws: DrawsByMemory) -> Tuple[Any, Output, Tree, Sequence[Any]]:
+            run = replace(plain, engine=draws.engine(plain.engine))
+            loss, (out, moved) = objective(self.network, self.loss, run, params, buffers, x, y)
+            grads = torch.autograd.grad(loss, weights, allow_unused=True)
+            return loss.detach(), detached(run.engine, out), map_leaves(torch.Tensor.detach, moved), grads
+
+        with torch.cuda.device(x.device):
+            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            try:
+                with torch.cuda.stream(stream), torch.enable_grad():
+                    step(DrawsByMemory(key, x.device))
+                    draws = DrawsByMemory(key, x.device)
+                    with torch.cuda.graph(graph, stream=stream):
+                        loss, out, moved, grads = step(draws)
+            except (NotImplementedError, torch.cuda.OutOfMemoryError):
+                raise
+            except RuntimeError as error:
+                raise RuntimeError(
+                    f"cuda_graph=True: this training step cannot be recorded ({error}). Look in loss and layers of "
+                    "your own for what waits for a value (float(x), x.item(), if x: ...) or copies one to the device, "
+                    "or leave cuda_graph out"
+                ) from error
         return RecordedStep(graph, x, y, buffers, draws, loss, out, moved, grads)
 
 

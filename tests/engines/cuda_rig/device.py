@@ -108,8 +108,18 @@ class Event:
         note("wait event")
 
 
+class Stream:
+    """A queue of work; there is but one."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+
 class Anywhere(contextlib.nullcontext):
-    """The current device, which is the only one."""
+    """The current device or stream, which is the only one."""
 
     def __init__(self, *_):
         super().__init__()
@@ -145,6 +155,9 @@ CUDA = {
     "get_device_capability": lambda *_: (9, 0),
     "get_device_properties": lambda *_, **__: Properties(),
     "Event": Event,
+    "Stream": Stream,
+    "stream": Anywhere,
+    "current_stream": Stream,
     # one generator for both: random numbers of the device are those of the host
     "get_rng_state": lambda *_, **__: torch.get_rng_state(),
     "get_rng_state_all": lambda: [torch.get_rng_state()],

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from spikecore.kernels.triton import SequenceTriton
 from tests.engines.cuda_rig.device import logged, one_launch
 
+loaded = set()  # the sources of kernels that have been started
 EMPTY = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 NOT_IN_GRAPHS = ("wait", "upload", "download", "send", "fetch")
 
@@ -47,8 +48,50 @@ class CUDAGraph:
                         old.copy_(new)
 
 
+def watched():
+    """From here on, kernels that are started are known: in a graph one may not be loaded that was not there before."""
+    started = SequenceTriton.start
+
+    def start(self, kernel, *options):
+        if torch.cuda.is_current_stream_capturing() and kernel.source not in loaded:
+            raise RuntimeError(f"operation not permitted when stream is capturing: loads {kernel.name}")
+        loaded.add(kernel.source)
+        started(self, kernel, *options)
+
+    SequenceTriton.start = start
+
+
+def marked(leaves):
+    """Mark what torch knows of leaves, for as long as something uses it: it belongs to the stream that made it."""
+    for leaf in leaves:
+        accumulator(leaf).metadata["made outside"] = True
+
+
+def accumulator(leaf):
+    return torch.autograd.graph.get_gradient_edge(leaf).node
+
+
 @contextlib.contextmanager
-def graph(made):
+def of_one_stream():
+    """A block in which gradients are asked only by leaves that no other stream has used, and is not done with."""
+    asked = torch.autograd.grad
+
+    def grad(outputs, inputs, *arguments, **options):
+        with _disable_current_modes():
+            stale = any(accumulator(x).metadata.get("made outside") for x in inputs if x.is_leaf)
+        if stale:
+            raise RuntimeError("operation would make the legacy stream depend on a capturing blocking stream")
+        return asked(outputs, inputs, *arguments, **options)
+
+    torch.autograd.grad = grad
+    try:
+        yield
+    finally:
+        torch.autograd.grad = asked
+
+
+@contextlib.contextmanager
+def graph(made, stream):
     """Record the block as a graph."""
     started = SequenceTriton.start
 
@@ -59,7 +102,7 @@ def graph(made):
 
     SequenceTriton.start, torch.cuda.is_current_stream_capturing = start, lambda: True
     try:
-        with logged() as log, Recorder(made.calls):
+        with logged() as log, of_one_stream(), Recorder(made.calls):
             yield
     finally:
         SequenceTriton.start, torch.cuda.is_current_stream_capturing = started, lambda: False

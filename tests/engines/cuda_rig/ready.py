@@ -25,7 +25,7 @@ from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
 from spikecore.engines.torch import fusing, operators
 from spikecore.engines.torch.graphs import BEFORE
-from tests.engines.cuda_rig.graphs import NOT_IN_GRAPHS
+from tests.engines.cuda_rig.graphs import NOT_IN_GRAPHS, marked, watched
 from tests.engines.cuda_rig.networks import kernels_that_are_only_counted
 
 CUDA = sc.get_engine("torch", device="cuda")
@@ -71,8 +71,11 @@ NETWORKS = {
 BATCH = 4
 
 
-def trained(name, count, engine=CUDA, **compute):
-    """The logs of so many training steps on one batch, as ``fit`` makes them; what it reads is read between them."""
+def trained(name, count, engine=CUDA, keep=False, **compute):
+    """The logs of so many training steps on one batch, as ``fit`` makes them; what it reads is read between them.
+
+    ``keep``: outputs of all steps are kept, as a program of the user's own might.
+    """
     shape, steps, network = NETWORKS[name]
     model, rng = sc.Model(network, engine=engine, seed=0), np.random.default_rng(0)
     x, y = rng.random((BATCH, *shape), dtype=np.float32), rng.integers(0, 10, BATCH)
@@ -80,11 +83,13 @@ def trained(name, count, engine=CUDA, **compute):
     executor, queue = model.trainer.executor, extra(engine, TrainingOptions).queue(engine)
     queue.defer(executor, True)
     x, y = torch.as_tensor(x)[None].cuda(), torch.as_tensor(y).cuda()
-    logs = []
+    logs, kept = [], []
     for step in range(count):
+        marked(executor.leaves)
         with logged() as log:
             report, out = executor.step(x, y, steps=steps, key=Key((0, step)))
         queue.settle(executor, report)
+        kept += [out] if keep else []
         del report, out
         logs.append(log)
     return logs
@@ -103,10 +108,12 @@ def converted(log):
 def steps():
     """Of each network: whether two steps have the same operators and addresses; what waits; launches with a graph."""
     kernels_that_are_only_counted()
+    watched()
     found = {}
     for name in NETWORKS:
         *_, before, last = trained(name, 5)
-        *_, graphed = trained(name, BEFORE + 2, cuda_graph=True)  # no more: what kernels do not write adds up
+        # no more steps: what kernels do not write adds up
+        *_, graphed = trained(name, BEFORE + 2, keep=True, cuda_graph=True)
         found[name] = {
             "operators": before.shapes() == last.shapes(),
             "addresses": before.events == last.events,
@@ -140,6 +147,7 @@ def refused():
 
 def graphs():
     """Trainings without and with graphs: histories, and sums of all arrays. With kernels, and in loops."""
+    watched()
     rng = np.random.default_rng(0)
     x, y = rng.random((20, 1, 5, 5), dtype=np.float32), rng.integers(0, 4, 20)
     network = sc.Sequential(
