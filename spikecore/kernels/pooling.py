@@ -94,11 +94,11 @@ def back(g: Any, places: Any, shape: Tuple[int, ...], kernel: Tuple[int, int]) -
 def _run(name: str, kernel: Tuple[int, int], x: Any, y: Any, places: Any) -> None:
     (samples, tall, wide, channels), (high, width) = y.shape, x.shape[1:3]
     table = array("q", (samples * tall, tall, wide, high, width, channels, *map(address_of, (x, y, places))))
-    _kernel(name, kernel, str(x.dtype)).start(workers(several(x.size, CHUNK + 1)), table.buffer_info()[0])
+    _kernel(name, kernel, x.dtype).start(workers(several(x.size, CHUNK + 1)), table.buffer_info()[0])
 
 
 @lru_cache(maxsize=None)
-def _kernel(name: str, kernel: Tuple[int, int], dtype: str) -> Kernel:
+def _kernel(name: str, kernel: Tuple[int, int], dtype: Any) -> Kernel:
     """The kernel "maxima" or "back" for windows of a size."""
     down, across = kernel
     taps = range(down * across)
@@ -110,4 +110,4 @@ def _kernel(name: str, kernel: Tuple[int, int], dtype: str) -> Kernel:
         "written": inner.join(f"a{n}[c] = g if which == {n} else F(0.0)" for n in taps),
     }
     source = HEAD + {"maxima": MAXIMA, "back": BACK}[name]
-    return build_run(source.format(name=name, down=down, across=across, **parts), name, dtype, before=BEFORE)
+    return build_run(source.format(name=name, down=down, across=across, **parts), name, str(dtype), before=BEFORE)

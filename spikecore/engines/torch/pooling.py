@@ -22,19 +22,37 @@ from spikecore.kernels.sizes import has_numba
 PIECE = 1 << 20  # elements of maps whose gradient is made at once
 
 
-def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+def max_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The maxima of maps (batch, channels, height, width) under a kernel; arguments as torch's."""
-    own = torch.is_grad_enabled() and x.requires_grad and x.numel() >= LARGE and in_our_hands()
-    if own and x.is_cpu and x.dtype in KEPT and has_data(x) and x.layout is torch.strided:
-        windows = _side_by_side(x, kernel, stride, padding)
-        return MaxWindows.apply(x, windows) if windows else MaxPool.apply(x, kernel, stride, padding)
-    return F.max_pool2d(x, kernel, stride, padding)
+    own = dilation in (1, (1, 1)) and ceil_mode is False and return_indices is False and _is_ours(x)
+    places = (kernel_size, stride or kernel_size, padding)
+    windows = _side_by_side(x, *places) if own else None
+    if windows:
+        return MaxWindows.apply(x, windows)
+    if own and torch.is_grad_enabled() and x.requires_grad:
+        return MaxPool.apply(x, *places)
+    return F.max_pool2d(x, *places, dilation, ceil_mode, return_indices)
+
+
+def _is_ours(x: Any) -> bool:
+    """Whether maps are large plain tensors on the CPU, of which torch records nothing but gradients."""
+    if not (in_our_hands() and has_data(x) and x.is_cpu and x.dtype in KEPT and x.layout is torch.strided):
+        return False
+    return x.ndim == 4 and x.numel() >= LARGE
 
 
 def _side_by_side(x: Any, kernel: Any, stride: Any, padding: Any) -> Optional[Tuple[int, int]]:
     """Height and width of windows that have kernels; None where torch's functions shall run."""
     size, step, pad = ((n, n) if isinstance(n, int) else tuple(n) for n in (kernel, stride, padding))
-    if size != step or pad != (0, 0) or x.ndim != 4 or not are_last(x) or x.is_neg() or not has_numba():
+    if size != step or pad != (0, 0) or not are_last(x) or x.is_neg() or not has_numba():
         return None
     from spikecore.kernels.pooling import fits
 
