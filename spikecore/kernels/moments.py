@@ -71,17 +71,79 @@ def add_line(worker, workers, table):
 """
 
 
-def moments(x: Any) -> Tuple[Any, Any, Any]:
+SUMS = f"""
+def sums(worker, workers, table):
+    rows, columns, parts, x, step_x, g, step_g = (
+        table[0], table[1], table[2], table[3], table[4], table[5], table[6])
+    for part in range(worker * parts // workers, (worker + 1) * parts // workers):
+        first, behind = part * rows // parts, (part + 1) * rows // parts
+        for lo in range(0, columns, {COLUMNS}):
+            width, place = min({COLUMNS}, columns - lo), (part * columns + lo) * SIZE
+            total, weighted = row(table[7] + place), row(table[9] + place)
+            own, own_weighted = row(table[11] + place), row(table[13] + place)
+            for j in range(width):
+                total[j] = F(0.0)
+                weighted[j] = F(0.0)
+            for begin in range(first, behind, {BLOCK}):
+                for j in range(width):
+                    own[j] = F(0.0)
+                    own_weighted[j] = F(0.0)
+                for i in range(begin, min(begin + {BLOCK}, behind)):
+                    row_x, row_g = row(x + (i * step_x + lo) * SIZE), row(g + (i * step_g + lo) * SIZE)
+                    for j in range(width):
+                        own[j] += row_g[j]
+                        own_weighted[j] += row_g[j] * row_x[j]
+                for j in range(width):
+                    total[j] += own[j]
+                    weighted[j] += own_weighted[j]
+"""
+
+LINES = """
+def lines(worker, workers, table):
+    rows, columns, each, x, step_x, g, step_g, out, step_out = (
+        table[0], table[1], table[2], table[3], table[4], table[5], table[6], table[7], table[8])
+    for i in range(worker * rows // workers, (worker + 1) * rows // workers):
+        row_x, row_g, row_out = row(x + i * step_x * SIZE), row(g + i * step_g * SIZE), row(out + i * step_out * SIZE)
+        place = i // each
+        constant, slope = row(table[9] + place * table[10] * SIZE), row(table[11] + place * table[12] * SIZE)
+        scale = row(table[13] + place * table[14] * SIZE)
+        for j in range(columns):
+            row_out[j] = row_x[j] * slope[j] + constant[j] + row_g[j] * scale[j]
+"""
+
+
+def moments(x: Any, parts: int = PARTS) -> Tuple[Any, Any, Any]:
     """Split the rows of x (rows, columns) into parts, and give for each its number of rows (parts, 1), the mean of each
     column (parts, columns), and the sum of squares around it.
     """
     rows, columns = x.shape
-    parts = min(PARTS, rows)
+    parts = min(parts, rows)
     made = [allocator.empty((parts, columns), x.dtype) for _ in range(4)]
     threads = min(parts, workers(several(x.size, COLUMNS * BLOCK)))
     _kernel(MOMENTS, "moments", x.dtype)(threads, (rows, columns, parts), (x, *made))
     ends = [part * rows // parts for part in range(parts + 1)]
     return np.diff(ends)[:, None].astype(np.float64), made[0], made[1]
+
+
+def sums(x: Any, g: Any, parts: int) -> Tuple[Any, Any]:
+    """For so many parts of the rows of x and g (rows, columns), the sums of each column of g and of g x."""
+    made = [allocator.empty((parts, x.shape[1]), x.dtype) for _ in range(4)]
+    threads = min(parts, workers(several(x.size, COLUMNS * BLOCK)))
+    _kernel(SUMS, "sums", x.dtype)(threads, (*x.shape, parts), (x, g, *made))
+    return made[0], made[1]
+
+
+def lines(x: Any, g: Any, slope: Any, constant: Any, scale: Any) -> Any:
+    """The lines slope x + constant + scale g.
+
+    Args:
+        x, g: (rows, columns), without gaps.
+        slope, constant, scale: (n, columns), without gaps: a row for each n-th part of the rows.
+    """
+    out, threads = allocator.empty(x.shape, x.dtype), min(len(x), workers(several(x.size, COLUMNS * BLOCK)))
+    each = len(x) // len(slope)
+    _kernel(LINES, "lines", x.dtype)(threads, (*x.shape, each), (x, g, out, constant, slope, scale))
+    return out
 
 
 def add_line(g: Any, x: Any, slope: Any, constant: Any) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Iterator
 
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
-REPEATED = 1 << 14  # the same where the run comes again and again, as in training
+REPEATED = 1 << 13  # the same where the run comes again and again, as in training
 LONGEST = 128  # operations of a step and its derivative; twice as many take Numba some seconds or half a minute
 
 

@@ -102,10 +102,11 @@ def stacked(samples: Sequence[np.ndarray], steps: Optional[int] = None, time_axi
         raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")
     steps = max(len(sample) for sample in samples) if steps is None else steps
     first = (len(samples), steps) if time_axis else (steps, len(samples))
-    batch = np.zeros((*first, *features.pop()), samples[0].dtype)
+    batch = np.empty((*first, *features.pop()), samples[0].dtype)
     by_sample = batch if time_axis else batch.swapaxes(0, 1)
     for i, sample in enumerate(samples):
         by_sample[i, : len(sample)] = sample[:steps]
+        by_sample[i, len(sample) :] = 0
     return batch
 
 

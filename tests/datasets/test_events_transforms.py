@@ -297,3 +297,12 @@ def test_compose_is_one_after_another_and_flat():
     np.testing.assert_array_equal(row(events), ToFrames(steps=4)(Downsample(2)(Denoise()(events))) + 1)
     assert repr(Compose(Denoise(), ToFrames(steps=4))) == "Compose(Denoise(), ToFrames(steps=4))"
     assert Compose(Denoise(), ToFrames(steps=4)) == Compose(Compose(Denoise()), ToFrames(steps=4))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_many_events_are_counted_as_few_are(monkeypatch, binary):
+    events = Events(np.arange(300), np.arange(300) ** 2 % 7, p=np.arange(300) % 3 // 2, sensor=(7,))
+    few = ToFrames(steps=2, binary=binary)(events)
+    monkeypatch.setattr("spikecore.datasets.transforms.frames.EXACT", 10)
+    assert np.array_equal(ToFrames(steps=2, binary=binary)(events), few)
+    assert few.sum() == (np.count_nonzero(few) if binary else 300)

@@ -222,13 +222,34 @@ def test_maximum_pooling_keeps_places_alone(last, options, monkeypatch):
     monkeypatch.setattr(pooling, "PIECE", 3 * 8 * 64 * 64)  # samples at once, of four
     x = whole_maps(last)  # with many equal maxima
     found, wanted = max_pool2d(x, *options), F.max_pool2d(x, *options)
-    assert [kept.dtype for kept in found.grad_fn.saved_tensors] == [torch.int32]
+    own = last and options[0] == options[1]
+    assert [kept.dtype for kept in found.grad_fn.saved_tensors] == [torch.uint8 if own else torch.int32]
     assert torch.equal(found, wanted)
     g = torch.randn(wanted.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     for graph in (True, False):
         (one,), (other,) = (torch.autograd.grad(y, x, g, create_graph=graph) for y in (found, wanted))
         assert torch.equal(one, other)
         assert one.stride() == other.stride()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [2, (3, 2), (1, 4)])
+def test_maxima_of_windows_side_by_side_are_torchs(size, dtype):
+    """With rests at the borders, equal maxima, NaN and infinities; all gradients at once, too."""
+    draw = torch.Generator().manual_seed(2)
+    x = torch.randint(-2, 3, (9, 31, 29, 11), generator=draw).to(dtype)
+    for n, number in enumerate((float("nan"), float("inf"), -float("inf"), -0.0)):
+        x[torch.rand(x.shape, generator=draw) < 0.05 + 0.05 * n] = number
+    x = x.permute(0, 3, 1, 2).requires_grad_()
+    found, wanted = max_pool2d(x, size, size, 0), F.max_pool2d(x, size)
+    assert found.grad_fn.name() == f"{pooling.MaxWindows.__name__}Backward"
+    assert torch.equal(found.nan_to_num(9.0), wanted.nan_to_num(9.0))
+    g = torch.randn(wanted.shape, dtype=dtype, generator=draw)
+    (one,), (other,) = (torch.autograd.grad(y, x, g, retain_graph=True) for y in (found, wanted))
+    assert torch.equal(one, other)
+    several = torch.stack([g, 2.0 * g])
+    (many,) = torch.autograd.grad(found, x, several, is_grads_batched=True)
+    assert torch.equal(many, torch.stack([other, 2.0 * other]))
 
 
 @pytest.mark.parametrize("kind", ["both", "left", "gaps", "negated in passing"])

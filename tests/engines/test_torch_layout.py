@@ -146,3 +146,17 @@ def test_pieces_of_a_sequence_keep_the_order_of_maps(monkeypatch):
     (g,) = torch.autograd.grad(y, x, y.detach())
     assert torch.equal(g, 4.0 * x)
     assert g.is_contiguous()
+
+
+def test_pieces_of_a_sequence_are_differentiated_like_the_whole(monkeypatch):
+    """Twice, and many gradients at once."""
+    engine, found = sc.get_engine("torch", dtype="float64"), []
+    for few in (1, 1 << 24):
+        monkeypatch.setattr("spikecore.engines.torch.engine.FEW_BYTES", few)
+        x = draw(5, 2, 3, 4, 4).double().requires_grad_()
+        y = engine.in_pieces(lambda part: part**3, x, 96)
+        (g,) = torch.autograd.grad((y**2).sum(), x, create_graph=True)
+        many = torch.stack([y.detach(), torch.ones_like(y)])
+        found.append((g, *torch.autograd.grad(g.sum(), x, retain_graph=True)))
+        found[-1] += torch.autograd.grad(y, x, many, is_grads_batched=True)
+    assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(*found))

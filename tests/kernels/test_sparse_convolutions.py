@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import warnings
@@ -21,16 +22,18 @@ from torch.nn import functional as F  # noqa: E402  (as everything below, after 
 from spikecore.api.core.windows import window_counts  # noqa: E402
 from spikecore.engines.torch.convolution import conv  # noqa: E402
 from spikecore.engines.torch.layout import channels_last  # noqa: E402
-from spikecore.kernels.sparse import convolution, maps  # noqa: E402
+from spikecore.kernels.sparse import convolution, maps, scatter  # noqa: E402
 
 CLOSE = {"float32": 1e-6, "float64": 1e-13}
 CONV = {1: F.conv1d, 2: F.conv2d}
 
 
-@pytest.fixture(autouse=True)
-def always():
-    """Lists for convolutions of any size and rate."""
+@pytest.fixture(autouse=True, params=["lists", "spike by spike"])
+def always(request):
+    """Lists for convolutions of any size and rate; or, where there is that way, spikes one by one."""
     with pytest.MonkeyPatch.context() as patch:
+        time = math.inf if request.param == "lists" else -math.inf
+        patch.setattr(scatter, "time", lambda *_: time)
         patch.setattr(maps, "LEAST", 0)
         patch.setattr(maps, "WORTH", -1e30)
         patch.setattr(maps, "GUESSED", 1e30)

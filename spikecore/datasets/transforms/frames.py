@@ -12,6 +12,7 @@ from spikecore.datasets.events import Events
 from spikecore.datasets.transforms.base import Transform, is_count, need_events, require
 
 MOST_BYTES = 1 << 31  # limit for the frames of one sample
+EXACT = 1 << 24  # so many events can be counted one by one in float32
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,6 +154,11 @@ def counts(events: Events, step: np.ndarray, steps: int, binary: bool = False) -
         binary: write 1 instead of the number.
     """
     frames = np.zeros((steps, *events.shape), np.float32)
-    place, number = np.unique(step * frames[0].size + events.place, return_counts=True)  # frames are mostly zeros
-    frames.ravel()[place] = 1 if binary else number
+    entries, place = frames.ravel(), step * frames[0].size + events.place
+    if binary:
+        entries[place] = 1
+    elif len(place) <= EXACT:
+        np.add.at(entries, place, np.float32(1))
+    else:
+        entries[:] = np.bincount(place, minlength=len(entries))
     return frames

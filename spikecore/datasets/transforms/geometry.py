@@ -112,9 +112,10 @@ def placed(events: Events, places: list, sensor: Tuple[int, ...], t: Any = None)
     inside = np.ones(len(events), bool)
     for column, extent in zip(places, sensor):
         inside &= (column >= 0) & (column < extent)
-    if t is None and sensor == events.sensor:
-        moved = {name: column[inside].astype(np.int16) for name, column in zip("xy", places)}
-        return events[inside].unchecked(**moved)
-    x, y = (*(column[inside] for column in places), None)[:2]
+    moved = {name: column[inside] for name, column in zip("xy", places)}
     p = None if events.p is None else events.p[inside]
-    return Events.from_unsorted((events.t if t is None else t)[inside], x, y, p, sensor=sensor, origin=events.origin)
+    times = (events.t if t is None else t)[inside]
+    if t is not None or sensor != events.sensor:
+        return Events.from_unsorted(times, **moved, p=p, sensor=sensor, origin=events.origin)
+    columns = {name: column.astype(np.int16) for name, column in moved.items()}
+    return events.unchecked(t=times, **columns, **({} if p is None else {"p": p}))

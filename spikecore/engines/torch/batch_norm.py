@@ -13,9 +13,12 @@ from typing import Any, List, Optional, Tuple
 import torch
 import torch.nn.functional as F
 
-from spikecore.engines.torch.memory import KEPT, fresh
+from spikecore.engines.torch.memory import KEPT, LARGE, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.sizes import has_numba
 
+PARTS = 8  # of all rows, at least, that kernels sum by themselves
 PIECE = 1 << 19  # elements that stay in the cache from one operation to the next
 
 
@@ -147,8 +150,38 @@ def _at(row: Any, part: slice) -> Any:
     return row if row.ndim == 1 else row[part]
 
 
+def _has_kernels(*rows: Any) -> bool:
+    """Whether kernels read these rows (time, rows, row): they are large and without gaps."""
+    return has_numba() and all(x.numel() >= LARGE and x.is_contiguous() and not x.is_neg() for x in rows)
+
+
+def _by_parts(rows: Any) -> int:
+    """Into how many parts kernels divide all rows: some for each step."""
+    return len(rows) * min(rows.shape[1], -(-PARTS // len(rows)))
+
+
+def _moments_by_kernels(rows: Any, order: Order, all_steps: bool) -> Any:
+    """``_moments``, in one pass over memory: see ``kernels/moments.py``."""
+    from spikecore.kernels.moments import moments
+
+    use_threads(torch.get_num_threads())
+    found = moments(rows.detach().flatten(0, 1).numpy(), _by_parts(rows))
+    count, mean, squares = (torch.from_numpy(a).double().unflatten(0, (len(rows), -1)) for a in found)
+    whole = rows.shape[1] * order.places
+
+    def average(values: Any) -> Any:
+        each = order.sums(values.sum(1)) / whole
+        return each.mean(0) if all_steps else each
+
+    first = average(count * mean)
+    apart = mean - order.row(first)
+    return torch.stack((first, average(squares + count * apart * apart))).to(rows.dtype)
+
+
 def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
     """Mean and biased variance (2, [time,] channels) of rows (time, rows, row)."""
+    if _has_kernels(rows):
+        return _moments_by_kernels(rows, order, all_steps)
     room, count = _room(rows), rows.shape[1] * order.places
 
     def mean(sums: Any) -> Any:
@@ -225,9 +258,8 @@ def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
     are of, that by rows is scale (g - mean(g) - n mean(g n)).
     """
     rows, weight, bias, (mean, var) = ctx.saved_tensors
-    order, pieces, room, inverse = ctx.order, _pieces(rows), _room(rows), 1.0 / torch.sqrt(var + ctx.eps)
-    products = [torch.mul(g[part], rows[part], out=room[: len(rows[part])]).sum(1) for part in pieces]
-    total, weighted = order.sums(g.sum(1)), order.sums(torch.cat(products))
+    order, inverse, kernels = ctx.order, 1.0 / torch.sqrt(var + ctx.eps), _has_kernels(rows, g)
+    total, weighted = map(order.sums, (_sums_by_kernels if kernels else _sums)(rows, g))
     if ctx.all_steps:
         total, weighted = total.sum(0), weighted.sum(0)
     weighted, out = (weighted - mean * total) * inverse, None
@@ -237,13 +269,44 @@ def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
         if ctx.others is not None:
             ranks, count = ctx.others
             both = ranks.sum(torch.stack(both))
-        constant, slope, scale = map(order.row, (*through_moments(*both, mean, inverse, scale, count), scale))
-        out = fresh(rows.shape, rows.dtype)
-        for part in pieces:
-            torch.addcmul(_at(constant, part), rows[part], _at(slope, part), out=out[part])
-            out[part].addcmul_(g[part], _at(scale, part))
+        line = map(order.row, (*through_moments(*both, mean, inverse, scale, count), scale))
+        out = (_lines_by_kernels if kernels else _lines)(rows, g, *line)
     shared = ((weighted, weight), (total, bias))
     return out, *(x if like is None or like.ndim == x.ndim else x.sum(0) for x, like in shared)
+
+
+def _sums(rows: Any, g: Any) -> Tuple[Any, Any]:
+    """The sums of g and of g times rows, over the rows of each step."""
+    room = _room(rows)
+    products = [torch.mul(g[part], rows[part], out=room[: len(rows[part])]).sum(1) for part in _pieces(rows)]
+    return g.sum(1), torch.cat(products)
+
+
+def _sums_by_kernels(rows: Any, g: Any) -> Any:
+    """``_sums``, in one pass over memory."""
+    from spikecore.kernels.moments import sums
+
+    use_threads(torch.get_num_threads())
+    found = sums(*(x.detach().flatten(0, 1).numpy() for x in (rows, g)), _by_parts(rows))
+    return (torch.from_numpy(a).unflatten(0, (len(rows), -1)).sum(1) for a in found)
+
+
+def _lines(rows: Any, g: Any, constant: Any, slope: Any, scale: Any) -> Any:
+    """The lines constant + slope rows + scale g; the factors are a row for each step, or one for all."""
+    out = fresh(rows.shape, rows.dtype)
+    for part in _pieces(rows):
+        torch.addcmul(_at(constant, part), rows[part], _at(slope, part), out=out[part])
+        out[part].addcmul_(g[part], _at(scale, part))
+    return out
+
+
+def _lines_by_kernels(rows: Any, g: Any, constant: Any, slope: Any, scale: Any) -> Any:
+    """``_lines``, in one pass over memory."""
+    from spikecore.kernels.moments import lines
+
+    flat = (x.detach().flatten(0, 1).numpy() for x in (rows, g))
+    line = (x.detach().reshape(-1, rows.shape[2]).contiguous().numpy() for x in (slope, constant, scale))
+    return torch.from_numpy(lines(*flat, *line)).view(rows.shape)
 
 
 def through_moments(total: Any, weighted: Any, mean: Any, inverse: Any, scale: Any, count: int) -> Tuple[Any, Any]:

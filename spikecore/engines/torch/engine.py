@@ -31,6 +31,7 @@ from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_functorch, read_by_dynamo, unwrapped_values
 from spikecore.engines.torch.namespace import words
+from spikecore.engines.torch.pieces import joined, split
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
 from spikecore.engines.torch.ranks import can_divide
 
@@ -174,8 +175,8 @@ class TorchEngine(Scans, Engine):
             return function(x)
         # with time and batch on one axis, maps have four axes, and torch keeps their memory order, as do gradients
         batch, flat = x.shape[1], x.flatten(0, 1)
-        parts = [function(part.unflatten(0, (-1, batch))) for part in flat.split(steps * batch)]
-        return torch.cat([part.flatten(0, 1) for part in parts]).unflatten(0, (-1, batch))
+        parts = [function(part.unflatten(0, (-1, batch))) for part in split(flat, steps * batch)]
+        return joined([part.flatten(0, 1) for part in parts]).unflatten(0, (-1, batch))
 
     def scan(
         self,

@@ -12,7 +12,7 @@ import torch
 
 from spikecore.engines.torch.modes import compiling, has_data, transformed
 
-FEW_BYTES = 1 << 24  # upper limit of the data between two layers: so much stays in the cache
+FEW_BYTES = 8 << 20  # upper limit of the data between two layers: so much stays in the cache
 
 
 def channels_last(x: Any) -> Any:

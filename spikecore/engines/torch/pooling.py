@@ -1,12 +1,14 @@
 """Maximum pooling that keeps where the maxima are, and not the maps, which are several times larger.
 
-torch's node keeps its input, of which the way back reads the shape alone, and places in eight bytes each.
+torch's node keeps its input, of which the way back reads the shape alone, and places in eight bytes each. Windows side
+by side have kernels of their own where channels are last, which keep a byte.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -14,16 +16,84 @@ from spikecore.engines.torch.convolution import are_last, like
 from spikecore.engines.torch.memory import KEPT, LARGE, fresh
 from spikecore.engines.torch.modes import has_data, in_batches
 from spikecore.engines.torch.product import in_our_hands
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.sizes import has_numba
 
 PIECE = 1 << 20  # elements of maps whose gradient is made at once
 
 
-def max_pool2d(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+def max_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The maxima of maps (batch, channels, height, width) under a kernel; arguments as torch's."""
-    own = torch.is_grad_enabled() and x.requires_grad and x.numel() >= LARGE and in_our_hands()
-    if own and x.is_cpu and x.dtype in KEPT and has_data(x) and x.layout is torch.strided:
-        return MaxPool.apply(x, kernel, stride, padding)
-    return F.max_pool2d(x, kernel, stride, padding)
+    own = dilation in (1, (1, 1)) and ceil_mode is False and return_indices is False and _is_ours(x)
+    places = (kernel_size, stride or kernel_size, padding)
+    windows = _side_by_side(x, *places) if own else None
+    if windows:
+        return MaxWindows.apply(x, windows)
+    if own and torch.is_grad_enabled() and x.requires_grad:
+        return MaxPool.apply(x, *places)
+    return F.max_pool2d(x, *places, dilation, ceil_mode, return_indices)
+
+
+def _is_ours(x: Any) -> bool:
+    """Whether maps are large plain tensors on the CPU, of which torch records nothing but gradients."""
+    if not (in_our_hands() and has_data(x) and x.is_cpu and x.dtype in KEPT and x.layout is torch.strided):
+        return False
+    return x.ndim == 4 and x.numel() >= LARGE
+
+
+def _side_by_side(x: Any, kernel: Any, stride: Any, padding: Any) -> Optional[Tuple[int, int]]:
+    """Height and width of windows that have kernels; None where torch's functions shall run."""
+    size, step, pad = ((n, n) if isinstance(n, int) else tuple(n) for n in (kernel, stride, padding))
+    if size != step or pad != (0, 0) or not are_last(x) or x.is_neg() or not has_numba():
+        return None
+    from spikecore.kernels.pooling import fits
+
+    whole = size[0] <= x.shape[2] and size[1] <= x.shape[3]
+    return size if whole and fits(x.shape[1], size, str(x.dtype)[6:]) else None
+
+
+class MaxWindows(torch.autograd.Function):
+    """Maxima in windows side by side, and the place of each in one byte."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, kernel: Any) -> Any:
+        from spikecore.kernels.pooling import maxima
+
+        use_threads(torch.get_num_threads())
+        y, places = maxima(x.detach().permute(0, 2, 3, 1).numpy(), kernel)
+        ctx.save_for_backward(torch.from_numpy(places))
+        ctx.shape, ctx.kernel = x.shape, kernel
+        return torch.from_numpy(np.moveaxis(y, -1, 1))  # no view of torch's: it may be edited
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (places,), (samples, channels, *space) = ctx.saved_tensors, ctx.shape
+        if torch.is_grad_enabled() or in_batches(g):
+            x = like(ctx.shape, g, True)
+            found = torch.ops.aten.max_pool2d_with_indices_backward
+            options = ctx.kernel, ctx.kernel, (0, 0), (1, 1), False
+            return found(g, x, *options, _indices(places, ctx.kernel, space[1])), None
+        from spikecore.kernels.pooling import back
+
+        use_threads(torch.get_num_threads())
+        rows = np.ascontiguousarray(np.moveaxis(g.numpy(), 1, -1))
+        made = back(rows, places.numpy(), (samples, *space, channels), ctx.kernel)
+        return torch.from_numpy(np.moveaxis(made, -1, 1)), None
+
+
+def _indices(places: Any, kernel: Tuple[int, int], width: int) -> Any:
+    """The index of each maximum in its map, as torch has it, from its place in the window."""
+    (down, across), (tall, wide) = kernel, places.shape[1:3]
+    places, i, j = places.long(), torch.arange(tall)[:, None, None], torch.arange(wide)[:, None]
+    return ((i * down + places // across) * width + j * across + places % across).permute(0, 3, 1, 2)
 
 
 class MaxPool(torch.autograd.Function):

@@ -41,7 +41,12 @@ class Geometry(NamedTuple):
     @property
     def out(self) -> Sizes:
         """Height and width of the output."""
-        return window_counts(self.shape[1:], self.kernel, self.stride, self.padding, self.dilation)
+        return _out(self)
+
+
+@lru_cache(maxsize=128)
+def _out(geometry: Geometry) -> Sizes:
+    return window_counts(geometry.shape[1:], geometry.kernel, geometry.stride, geometry.padding, geometry.dilation)
 
 
 class PatchPlan(NamedTuple):

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Iterator, Tuple
 
 from spikecore.kernels.runtime.build import KernelRecipe
-from spikecore.kernels.sparse import bits, convolution, dots, feedback, gather, kept, kept_taps, lists, packed, pruned
+from spikecore.kernels.sparse import (
+    bits,
+    convolution,
+    dots,
+    feedback,
+    gather,
+    kept,
+    kept_taps,
+    lists,
+    packed,
+    pruned,
+    scatter,
+)
 
 
 def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
@@ -26,6 +38,8 @@ def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
             "long lists of spikes" + (", counted" if counts else ""),
             lists.recipe("by_columns", dtype, counts, kept.ROWS),
         )
+    for name in ("scatter", "gather"):
+        yield "convolutions of few spikes", scatter.recipe(name, dtype)
     yield "spikes on their way from a neuron to a Linear", packed.recipe(dtype)
     yield "gradients where they are read", dots.recipe(dtype)
     yield "dense recurrence of spikes", feedback.recipe(dtype)

@@ -24,6 +24,7 @@ from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, SIZES,
 from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
 from spikecore.engines.torch.nn.over_time import SequenceTensor, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.unchanged import STOPS, first_line
+from spikecore.engines.torch.pooling import max_pool2d
 from spikecore.engines.torch.product import linear
 from spikecore.kernels.sparse.product import watched
 
@@ -193,7 +194,8 @@ class SequenceMode(TorchFunctionMode):
             return None
 
         def function(flat: Any) -> Any:
-            return call.func(flat, *rest, **kwargs)
+            own = self.fused and call.name == "max_pool2d"
+            return (max_pool2d if own else call.func)(flat, *rest, **kwargs)
 
         if call.func in CONV.values():
             options = {**kwargs, "last": self.last, "look": self.fused}
