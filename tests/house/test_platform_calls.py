@@ -39,6 +39,8 @@ PLACES = re.compile(r"(/tmp|/proc|/sys|/dev|/var|/etc|/usr|/home|[A-Za-z]:\\)(/|
 #: Uses without a question, and why none is needed.
 REVIEWED = {
     ("spikecore/files.py", "os.chown"): "owners differ: on Windows each is 0",
+    ("spikecore/kernels/runtime/allocator.py", "'/proc/self/cgroup'"): "a system without this file has no groups",
+    ("spikecore/kernels/runtime/allocator.py", "'/sys/fs/cgroup'"): "the same",
 }
 #: All that is used: a new line here is looked at by somebody who thinks of other systems.
 USED = {
@@ -47,6 +49,7 @@ USED = {
     "spikecore/datasets/hdf5_child.py": {"resource"},
     "spikecore/engines/torch/connections.py": {"'/proc/self/fd'", "'/proc/self/fd/'"},
     "spikecore/files.py": {"fcntl", "os.O_NOFOLLOW", "os.O_NONBLOCK", "os.chown"},
+    "spikecore/kernels/runtime/allocator.py": {"'/proc/self/cgroup'", "'/sys/fs/cgroup'", "os.sysconf"},
     "spikecore/kernels/runtime/background.py": {"os.nice"},
     "spikecore/kernels/runtime/blas.py": {"os.register_at_fork"},
     "spikecore/kernels/runtime/openmp.py": {"os.register_at_fork"},

@@ -19,22 +19,10 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Iterator, List,
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.extras import Stages, extra
-from spikecore.api.core.layer import (
-    Init,
-    Key,
-    Layer,
-    Params,
-    Pass,
-    Result,
-    Shape,
-    ShapeError,
-    State,
-    Tree,
-    initialised,
-    layer_name,
-    shapes_of,
-)
+from spikecore.api.core.layer import Init, Layer, Pass, Result, Shape, ShapeError, initialised, layer_name, shapes_of
 from spikecore.api.core.lowering import Stage, Trees
+from spikecore.api.core.random import Key
+from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.core.words import Array
 from spikecore.api.layers.merges import Merge
 from spikecore.api.layers.nodes import INPUT as INPUT

@@ -40,10 +40,9 @@ def most_kept(groups: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") ->
     Args:
         groups, own: where Linux tells limits of groups of processes, such as containers, and the group of this one.
     """
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on Windows
+    if not hasattr(os, "sysconf"):  # Windows
         return ALWAYS
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in _limits(groups, own):
         with suppress(OSError, ValueError):  # there is no such file, or it says "max"
             total = min(total, int(file.read_text("utf-8")))
