@@ -59,8 +59,8 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     rest = [kernels.first(None) for _ in kernels.states]
     blocks = kernels.saved_shapes(len(x), shape)  # of a single one, the first states are what the way back begins with
     kept = [sequence.flat(allocator.zeros(s, x.dtype)) for s in blocks or [(1, *shape) for _ in kernels.states]]
-    scratch, threads, count = kernels.scratch(shape, 0), workers(shape), math.prod(shape)
-    chunks = [kernels.sink.chunk_of(shape, back) for back in (False, True)]
+    chunks = [kernels.sink.chunk_of(shape), kernels.sink.chunk_of(shape, True, len(x))]
+    scratch, threads, count = kernels.scratch(shape, chunks[1], 0), workers(shape), math.prod(shape)
     there, back = (kernels.given(flatten(params), shape, chunk) for chunk in chunks)
 
     def call() -> Callable[[], Evidence]:

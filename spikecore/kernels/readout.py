@@ -111,7 +111,7 @@ class Multiply(Sink):
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         return (*shape[:-1], self.outs)
 
-    def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
+    def chunk_of(self, shape: Tuple[int, ...], back: bool = False, steps: int = 0) -> int:
         """Number of neurons of a run at once: whole rows, four or more where they are not too long."""
         inner = shape[1]
         rows = CHUNK // inner // ROWS * ROWS

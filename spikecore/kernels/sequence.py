@@ -99,13 +99,13 @@ class SequenceNumba(Kernels):
         sink = arguments[0]
         names = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
-        chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
+        chunk, table = sink.chunk_of(shape, True, request.steps), sink.table(shape, step.dtype, back=True)
         by_state = [allocator.empty(shape, step.dtype) for _ in step.states]
         shapes = (_sums_shape(np.shape(request.params[name]), shape, chunk) for name in names)
         sums = [allocator.empty(sums_shape, step.dtype) for sums_shape in shapes]
         over_time = [in_rows(a, step.dtype) for a in (upstream.outputs, *upstream.recorded)]
         over_time += map(flat, upstream.saved) if upstream.saved else map(self.first, request.state)
-        params, scratch = self.given(request.params, shape, chunk), self.scratch(shape, len(names))
+        params, scratch = self.given(request.params, shape, chunk), self.scratch(shape, chunk, len(names))
         arrays = in_rows(request.inputs, step.dtype), *params, *over_time, scratch
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
@@ -114,10 +114,10 @@ class SequenceNumba(Kernels):
         by_params = by_parameter(request, names, sums)
         return Gradients(by_x if wanted.inputs else None, by_state, {**by_params, **sink.results(behind, shape)})
 
-    def scratch(self, shape: Tuple[int, ...], sums: int) -> Any:
+    def scratch(self, shape: Tuple[int, ...], chunk: int, sums: int) -> Any:
         """Room in which each worker of a run backwards computes states again, and this many sums over time."""
         sink = self.sink
-        room = (len(self.states) * (sink.every + 1) + sums) * sink.chunk_of(shape, back=True) + sink.room(shape)
+        room = (len(self.states) * (sink.every + 1) + sums) * chunk + sink.room(shape)
         return allocator.empty((workers(shape), room + -room % VECTOR), self.step.dtype)  # a multiple of whole vectors
 
     def first(self, state: Any) -> Any:
@@ -191,6 +191,8 @@ def by_parameter(request: Request, names: Sequence[str], sums: Sequence[Any]) ->
 
 def summed(total: Any, shape: Tuple[int, ...]) -> Any:
     """Sums over time, of the shape ``_sums_shape``, as a gradient of a parameter's shape."""
+    if total.size == math.prod(shape):  # each value is a sum already
+        return total.reshape(shape)
     return np.asarray(reduced(total.astype("float64"), shape), total.dtype)
 
 

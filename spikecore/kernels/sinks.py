@@ -22,6 +22,7 @@ from spikecore.kernels.runtime.openmp import most_threads, several
 
 PAIR = 2  # steps at once; four are little faster than two, and large steps then no longer vectorise
 LONG = 8 * CHUNK
+MANY = 64  # chunks that are enough for all cores
 CORES = os.cpu_count() or 1
 
 
@@ -92,11 +93,14 @@ class Sink:
         """The array for the outputs of all steps."""
         return allocator.empty((steps, *self.out_shape(shape)), dtype)
 
-    def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
+    def chunk_of(self, shape: Tuple[int, ...], back: bool = False, steps: int = EVERY) -> int:
         """Number of neurons of a run at once. Forwards rows are read and written, so the longer, the better, if there
-        are some for each core; backwards a chunk's states must fit the cache.
+        are some for each core; backwards a chunk's states must fit the cache, and those of few steps take less of it.
         """
-        return LONG if not back and math.prod(shape) >= 2 * LONG * CORES else CHUNK
+        if back:
+            longer = CHUNK * max(1, min(4, (EVERY + 1) // (steps + 1)))
+            return longer if math.prod(shape) >= MANY * longer else CHUNK
+        return LONG if math.prod(shape) >= 2 * LONG * CORES else CHUNK
 
     def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
         """The values of ``numbers``."""

@@ -96,9 +96,21 @@ def test_scratch_memory_does_not_grow_with_the_sequence():
     layer = sc.Synaptic(alpha=0.6, beta=0.7)
     params, state = flatten(layer.prepare(sc.get_engine("numpy"), Tree())), dict.fromkeys(layer.state, np.zeros((2, 3)))
     kernels = choose(Terms(True, "float32"), layer, params, state, (7, 2, 3), ())
-    assert kernels.scratch((2, 3), 1).nbytes == (2 * (EVERY + 1) + 1) * CHUNK * 4
+    assert kernels.scratch((2, 3), CHUNK, 1).nbytes == (2 * (EVERY + 1) + 1) * CHUNK * 4
     assert kernels.saved_shapes(32, (2, 3)) == []  # the first states are in the request
     assert kernels.saved_shapes(33, (2, 3)) == [(2, 2, 3)] * 2
+
+
+@pytest.mark.parametrize("steps", [1, 7, 10, 15, 16])
+def test_few_steps_are_taken_in_longer_chunks(steps):
+    """Their states take no more of the cache."""
+    from spikecore.kernels.runtime.build import CHUNK, EVERY
+    from spikecore.kernels.sinks import MANY, Sink
+
+    neurons = 1, 4 * MANY * CHUNK
+    assert Sink().chunk_of(neurons, True, EVERY) == Sink().chunk_of((1, CHUNK), True, steps) == CHUNK
+    assert (Sink().chunk_of(neurons, True, steps) > CHUNK) == (steps < 16)
+    assert Sink().chunk_of(neurons, True, steps) * (steps + 1) <= CHUNK * (EVERY + 1)
 
 
 def test_explain_knows_parameters_of_any_shape():

@@ -103,7 +103,10 @@ class ToFrames(Bins, Transform):
         steps = len(index) - 1
         self._check_steps(steps, events)
         step = np.repeat(np.arange(steps), np.diff(index))
-        return counts(events[int(index[0]) : int(index[-1])], step, steps, self.binary)
+        first, behind = int(index[0]), int(index[-1])
+        if (first, behind) != (0, len(events)):
+            events = events[first:behind]
+        return counts(events, step, steps, self.binary)
 
 
 @dataclass(frozen=True)

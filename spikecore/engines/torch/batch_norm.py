@@ -287,7 +287,7 @@ def _sums_by_kernels(rows: Any, g: Any) -> Any:
     from spikecore.kernels.moments import sums
 
     use_threads(torch.get_num_threads())
-    found = sums(*(x.detach().flatten(0, 1).numpy() for x in (rows, g)), _by_parts(rows))
+    found = sums(rows.detach().flatten(0, 1).numpy(), g.detach().flatten(0, 1).numpy(), _by_parts(rows))
     return (torch.from_numpy(a).unflatten(0, (len(rows), -1)).sum(1) for a in found)
 
 

@@ -33,13 +33,14 @@ def max_pool2d(
 ) -> Any:
     """The maxima of maps (batch, channels, height, width) under a kernel; arguments as torch's."""
     own = dilation in (1, (1, 1)) and ceil_mode is False and return_indices is False and _is_ours(x)
-    places = (kernel_size, stride or kernel_size, padding)
+    places: Any = (kernel_size, stride or kernel_size, padding)
     windows = _side_by_side(x, *places) if own else None
     if windows:
         return MaxWindows.apply(x, windows)
     if own and torch.is_grad_enabled() and x.requires_grad:
         return MaxPool.apply(x, *places)
-    return F.max_pool2d(x, *places, dilation, ceil_mode, return_indices)
+    pool: Any = F.max_pool2d
+    return pool(x, *places, dilation, ceil_mode, return_indices)
 
 
 def _is_ours(x: Any) -> bool:

@@ -73,7 +73,7 @@ class Packed(Sink):
         words = allocator.empty((steps, *self.out_shape(shape)), np.uint64)
         return words.view(dtype)
 
-    def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
+    def chunk_of(self, shape: Tuple[int, ...], back: bool = False, steps: int = 0) -> int:
         return max(1, CHUNK // shape[1]) * shape[1]
 
     def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
