@@ -19,7 +19,7 @@ from spikecore.kernels.base import Wanted  # noqa: E402
 from spikecore.kernels.emit import SPELLING  # noqa: E402
 from spikecore.kernels.runtime import build, compiler, functions, instructions, machine_code, modules  # noqa: E402
 from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
-from spikecore.kernels.sparse import ready  # noqa: E402
+from spikecore.kernels.sparse import bits, gather, lists, ready  # noqa: E402
 from tests import ROOT  # noqa: E402
 
 EXTREMES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 3.7, -3.2, 90.0, -110.0, 1e-40, np.inf, -np.inf, np.nan]
@@ -95,6 +95,23 @@ def test_every_word_has_the_bits_of_numba(dtype, monkeypatch):
     assert len({*ours[np.isfinite(ours)]}) > 1000
     ours, numbas = (np.where(np.isnan(a), np.float64(np.nan), a).astype(dtype).view(order) for a in (ours, numbas))
     np.testing.assert_array_equal(ours.reshape(len(words), -1), numbas.reshape(len(words), -1))
+
+
+@pytest.mark.parametrize("weighted", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_sums_by_lists_have_the_bits_of_numba(weighted, monkeypatch):
+    """Functions of vectors are written once for LLVM alone and once for Numba."""
+    monkeypatch.setattr(machine_code, "load", lambda entry: None)
+    draw = np.random.default_rng(0)
+    graded = (draw.normal(size=(9, 200)) * (draw.random((9, 200)) < 0.1)).astype("float32")
+    listed = lists.by_rows(bits.pack(graded), graded if weighted else None)
+    matrix, found = draw.normal(size=(200, 70)).astype("float32"), []
+    for how in (compiled, by_numba):
+        kernel = Kernel(how(gather.recipe("float32", weighted)), "float32")
+        monkeypatch.setattr(gather, "_gather", lambda dtype, weighted, kernel=kernel: kernel)
+        found.append(gather.sums(listed, matrix))
+    np.testing.assert_array_equal(*found)
+    expected = (graded if weighted else graded != 0.0).astype("float64") @ matrix
+    np.testing.assert_allclose(found[1], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sum_may_be_taken_in_any_order_where_a_recipe_says_so():

@@ -76,6 +76,19 @@ def test_a_program_has_the_derivatives_of_the_tape(name):
     assert sum(bool(count) for count in numbers.values()) > 0.8 * len(numbers)  # nearly every step has constant ones
 
 
+@dataclass(frozen=True)
+class Quotients(sc.base.Neuron):
+    """A step that divides by one, which changes nothing, and by another number."""
+
+    def step(self, engine, params, state, x):
+        mem = state.mem * (state.mem / 2.0) + x / 1.0
+        return self.spike(engine, params, mem - params.threshold), State(mem=mem)
+
+
+def test_no_division_but_that_by_one_is_left_out():
+    assert check_program("numpy", ELEMENTWISE[0]._replace(layer=Quotients()))
+
+
 BROKEN = {
     "a number is taken for one": (
         "_simplified",

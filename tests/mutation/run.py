@@ -53,6 +53,7 @@ PLACES: Dict[str, str] = {
     "api/neurons/resonate.py": f"tests/core/test_resonators.py {NEURONS}",
     "api/neurons/keywords.py": f"{NEWCOMER} tests/core/test_bad_input.py",
     "api/neurons": f"{NEURONS} tests/conformance/test_scan.py tests/core/test_states.py tests/core/test_bad_input.py",
+    "kernels/sparse/vectors.py": f"{SPARSE} tests/kernels/test_compiler.py",
     "kernels/sparse": SPARSE,
     "kernels/streaming": f"{STREAMS} tests/conformance/test_streams.py",
     "kernels/select.py": "tests/kernels/test_small.py tests/kernels/test_kernels.py",
