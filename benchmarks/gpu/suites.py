@@ -96,9 +96,9 @@ def conformance_cupy(record: Record) -> None:
 
 
 def triton(record: Record) -> None:
-    """Triton kernels against two engines' loops; a rehearsal takes Triton's interpreter."""
+    """Triton kernels against two engines' loops; a rehearsal compiles some, and takes Triton's interpreter."""
     _need(record, "triton")
-    file, some = "tests/kernels/test_triton.py", "in_the_interpreter or from_scan_to_parameter_gradients"
+    file, some = "tests/kernels/test_triton.py", "compile_for_a_gpu or from_scan_to_parameter_gradients"
     run(record, [file, "-m", "cuda"], [file, "-m", "not slow", "-k", some])
 
 

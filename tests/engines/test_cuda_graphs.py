@@ -19,8 +19,10 @@ LAUNCHES = {"tutorial 5": (52, 25), "tutorial 6": (61, 25), "RLeaky": (165, 25),
 
 @rig
 def test_steps_that_follow_each_other_are_the_same_to_a_device():
-    """The same operators on the same memory, and nothing between host and device: what a graph needs. Only running
-    statistics have new memory after each step, which graphs copy.
+    """The same operators on the same memory, and nothing between host and device: what a graph needs.
+
+    Only running statistics have new memory after each step, since those before it are kept until its loss is read:
+    if that is not finite, they are put back. A graph has memory of its own for them.
     """
     found = json.loads(ran(WORKER, "steps"))
     assert "cuda_graph=True: this training step cannot be recorded" in found.pop("refused")

@@ -96,12 +96,11 @@ class GraphedExecutor(TorchExecutor):
             return loss.detach(), detached(run.engine, out), map_leaves(torch.Tensor.detach, moved), grads
 
         with torch.cuda.device(x.device):
-            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+            graph, stream, draws = torch.cuda.CUDAGraph(), torch.cuda.Stream(), DrawsByMemory(key, x.device)
             stream.wait_stream(torch.cuda.current_stream())
             try:
                 with torch.cuda.stream(stream), torch.enable_grad():
                     step(DrawsByMemory(key, x.device))
-                    draws = DrawsByMemory(key, x.device)
                     with torch.cuda.graph(graph, stream=stream):
                         loss, out, moved, grads = step(draws)
             except (NotImplementedError, torch.cuda.OutOfMemoryError):
