@@ -26,7 +26,9 @@ def with_surrogate(layer, one):
 
 
 SURROGATES = pytest.mark.parametrize("one", [one for _, one in cases.SURROGATES], **cases.ids(cases.SURROGATES))
-NEURONS = pytest.mark.parametrize("case", [case for case in cases.NEURONS if "border" not in case.name], ids=repr)
+#: All but those whose gradient is their own, which take no surrogate.
+CASES = [case for case in cases.NEURONS if "border" not in case.name and not isinstance(case.layer, sc.ILIF)]
+NEURONS = pytest.mark.parametrize("case", CASES, ids=repr)
 
 
 @SURROGATES
@@ -44,9 +46,12 @@ def test_torch_agrees_with_numpy(case, one):
 @SURROGATES
 @NEURONS
 def test_numpy_agrees_with_finite_differences(case, one):
+    if one == sc.surrogate.rectangular():  # at its edges slopes jump; states on a grid would lie there
+        one = sc.surrogate.rectangular(alpha=1.03)
     network = sc.Sequential(with_surrogate(case.layer, one), sc.Flatten())
     init = network.init(Key((0, "weights")), case.shape)
-    x, labels = normal(6, 3, *case.shape) + 0.3, sc.get_engine("numpy").asarray([0, 1, 0], dtype="int64")
+    steps = getattr(case.layer, "num_steps", 6)
+    x, labels = normal(steps, 3, *case.shape) + 0.3, sc.get_engine("numpy").asarray([0, 1, 0], dtype="int64")
     problem = Problem(network, sc.functional.ce_rate_loss(), init.params, init.buffers, x, labels, None, 0)
     for slope in slopes(smooth(sc.get_engine("numpy", dtype="float64")), problem):
         assert slope.error <= 1e-6, (slope.name, slope.error)
