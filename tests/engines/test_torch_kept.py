@@ -252,6 +252,39 @@ def test_maxima_of_windows_side_by_side_are_torchs(size, dtype):
     assert torch.equal(many, torch.stack([other, 2.0 * other]))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": (2,)},
+        {"kernel_size": np.int64(2), "stride": np.int64(2)},
+        {"kernel_size": [2], "stride": []},
+        {"kernel_size": (3, 2), "stride": 2, "padding": [1]},
+        {"kernel_size": 2, "dilation": [1, 1]},
+        {"kernel_size": 2, "stride": 0},
+        {"kernel_size": True},
+        {"kernel_size": (2, 2, 2)},
+    ],
+    ids=str,
+)
+def test_maximum_pooling_takes_what_torch_takes(options):
+    x = torch.rand(16, 8, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
+    assert x.numel() >= pooling.LARGE
+    try:
+        right = F.max_pool2d(x, **options)
+    except (RuntimeError, TypeError) as error:
+        with pytest.raises(type(error)):
+            max_pool2d(x, **options)
+    else:
+        assert torch.equal(max_pool2d(x, **options), right)
+
+
+def test_maps_in_pieces_may_be_edited_in_place():
+    pool, edit = sc.MaxPool2d(2), sc.Torch(torch.nn.ReLU(inplace=True))
+    net = sc.Sequential(sc.Conv2d(2, 32, 3, padding=1), pool, edit, sc.Flatten(), sc.Linear(8192, 2), sc.Leaky())
+    x, y = np.random.default_rng(0).random((16, 4, 2, 32, 32), "float32"), np.arange(16) % 2
+    assert sc.Model(net, "torch", seed=0).fit(x, y, batch_size=16, time_axis=1, progress=False)
+
+
 @pytest.mark.parametrize("kind", ["both", "left", "gaps", "negated in passing"])
 def test_a_product_of_stacks_has_the_gradients_of_torchs(kind):
     draw = torch.Generator().manual_seed(0)

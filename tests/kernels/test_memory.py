@@ -256,6 +256,7 @@ def test_a_process_keeps_its_memory_if_told_to():
         ("0::/slurm/job_7/step_0", "slurm/job_7/memory.max"),
         ("0::/", "memory.max"),
         ("3:cpu:/other\n4:memory,hugetlb:/job_7", "memory/job_7/memory.limit_in_bytes"),
+        ("0::/job_7\nnothing", "job_7/memory.max"),
     ],
 )
 def test_what_is_kept_goes_by_the_memory_of_the_group(tmp_path, group, file):

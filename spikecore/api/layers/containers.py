@@ -16,6 +16,7 @@ import abc
 from collections import Counter
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Iterator, List, Optional, Tuple, Union
+from weakref import ref
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.extras import Stages, extra
@@ -51,6 +52,15 @@ class kept:  # noqa: N801  (used like property)
             return self
         value = vars(container)[self.method.__name__] = self.method(container)
         return value
+
+
+class _Staged:
+    """The nodes for the engine that ran last; what is copied deeply or pickled is without."""
+
+    last: Tuple[Any, List[FlowNode]] = (None, [])
+
+    def __reduce__(self) -> Any:
+        return _Staged, ()
 
 
 class Container(Layer):
@@ -159,14 +169,12 @@ class Container(Layer):
 
     def _staged(self, engine: Engine) -> List[FlowNode]:
         """The nodes with an engine's stages in place of layers, see ``extras.py``; kept for the last engine."""
-        last, nodes = vars(self).get("_last_staged", (None, []))
-        if last is not engine:
+        kept_here = vars(self).setdefault("_last_staged", _Staged())
+        of_engine, nodes = kept_here.last
+        if of_engine is None or of_engine() is not engine:
             nodes = staged(self.flow_nodes, extra(engine, Stages).lower(engine, self))
-            vars(self)["_last_staged"] = engine, nodes
+            kept_here.last = ref(engine), nodes
         return nodes
-
-    def __getstate__(self) -> Dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_last_staged"}  # engines stay here
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         resting = {}

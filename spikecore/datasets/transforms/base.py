@@ -54,7 +54,8 @@ class Draws:
     """
 
     def __init__(self, *key: int):
-        words: Any = np.array(key, np.uint32) if max(key) < 1 << 32 else key  # SeedSequence makes the same of both
+        small = min(key) >= 0 and max(key) < 1 << 32
+        words: Any = np.array(key, np.uint32) if small else key  # SeedSequence makes the same of both
         self._bits = np.random.Philox(np.random.SeedSequence(words))
 
     def uniform(self, count: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Sequence, Tuple
 
+import numpy as np
 import torch
 
 from spikecore.engines.torch.memory import KEPT, fresh
@@ -56,5 +57,7 @@ def _one_behind_the_other(parts: Sequence[Any]) -> Any:
     shape: Tuple[int, ...] = (sum(map(len, parts)), *parts[0].shape[1:])
     if parts[0].ndim == 4 and all(part.is_contiguous(memory_format=torch.channels_last) for part in parts):
         count, channels, *space = shape
-        return torch.cat(list(parts), out=fresh((count, *space, channels), parts[0].dtype).permute(0, 3, 1, 2))
+        room = fresh((count, *space, channels), parts[0].dtype).numpy()
+        whole = torch.from_numpy(np.moveaxis(room, -1, 1))  # no view of torch's: it may be edited
+        return torch.cat(list(parts), out=whole)
     return torch.cat(list(parts), out=fresh(shape, parts[0].dtype))

@@ -6,6 +6,7 @@ by side have kernels of their own where channels are last, which keep a byte.
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, Optional, Tuple
 
 import numpy as np
@@ -32,15 +33,23 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """The maxima of maps (batch, channels, height, width) under a kernel; arguments as torch's."""
-    own = dilation in (1, (1, 1)) and ceil_mode is False and return_indices is False and _is_ours(x)
-    places: Any = (kernel_size, stride or kernel_size, padding)
-    windows = _side_by_side(x, *places) if own else None
-    if windows:
-        return MaxWindows.apply(x, windows)
-    if own and torch.is_grad_enabled() and x.requires_grad:
-        return MaxPool.apply(x, *places)
+    size, pad, apart = map(_both, (kernel_size, padding, dilation))
+    step = size if stride is None or _both(stride) == () else _both(stride)
+    if size and step and pad and apart == (1, 1) and ceil_mode is False and return_indices is False and _is_ours(x):
+        if size == step and pad == (0, 0) and _has_kernels(x, size):
+            return MaxWindows.apply(x, size)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return MaxPool.apply(x, size, step, pad)
     pool: Any = F.max_pool2d
-    return pool(x, *places, dilation, ceil_mode, return_indices)
+    return pool(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _both(value: Any) -> Optional[Tuple[int, ...]]:
+    """The numbers for height and width, as torch reads them; None where it may refuse them."""
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(given) > 2 or any(isinstance(n, bool) or not hasattr(n, "__index__") for n in given):
+        return None
+    return tuple(map(index, given)) * (3 - len(given))
 
 
 def _is_ours(x: Any) -> bool:
@@ -50,15 +59,14 @@ def _is_ours(x: Any) -> bool:
     return x.ndim == 4 and x.numel() >= LARGE
 
 
-def _side_by_side(x: Any, kernel: Any, stride: Any, padding: Any) -> Optional[Tuple[int, int]]:
-    """Height and width of windows that have kernels; None where torch's functions shall run."""
-    size, step, pad = ((n, n) if isinstance(n, int) else tuple(n) for n in (kernel, stride, padding))
-    if size != step or pad != (0, 0) or not are_last(x) or x.is_neg() or not has_numba():
-        return None
+def _has_kernels(x: Any, size: Tuple[int, ...]) -> bool:
+    """Whether windows of this size, side by side, have kernels."""
+    whole = 0 < size[0] <= x.shape[2] and 0 < size[1] <= x.shape[3]
+    if not (whole and are_last(x) and has_numba()) or x.is_neg():
+        return False
     from spikecore.kernels.pooling import fits
 
-    whole = size[0] <= x.shape[2] and size[1] <= x.shape[3]
-    return size if whole and fits(x.shape[1], size, str(x.dtype)[6:]) else None
+    return fits(x.shape[1], size, str(x.dtype)[6:])
 
 
 class MaxWindows(torch.autograd.Function):
@@ -85,7 +93,7 @@ class MaxWindows(torch.autograd.Function):
         from spikecore.kernels.pooling import back
 
         use_threads(torch.get_num_threads())
-        rows = np.ascontiguousarray(np.moveaxis(g.numpy(), 1, -1))
+        rows = np.ascontiguousarray(np.moveaxis(g.resolve_neg().numpy(), 1, -1))
         made = back(rows, places.numpy(), (samples, *space, channels), ctx.kernel)
         return torch.from_numpy(np.moveaxis(made, -1, 1)), None
 

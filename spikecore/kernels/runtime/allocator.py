@@ -40,7 +40,7 @@ def most_kept(groups: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") ->
     Args:
         groups, own: where Linux tells limits of groups of processes, such as containers, and the group of this one.
     """
-    if not hasattr(os, "sysconf"):  # Windows
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:  # Windows, for one
         return ALWAYS
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in _limits(groups, own):
@@ -51,7 +51,7 @@ def most_kept(groups: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") ->
 
 def _limits(groups: str, own: str) -> Iterator[Path]:
     """The files that may have a limit: those of this process's group, and of the groups around it."""
-    with suppress(OSError), open(own, encoding="utf-8") as lines:
+    with suppress(OSError, ValueError), open(own, encoding="utf-8") as lines:
         for line in lines:
             _, kinds, group = line.rstrip("\n").split(":", 2)
             place = PurePosixPath(group.lstrip("/"))
