@@ -61,12 +61,13 @@ def _is_ours(x: Any) -> bool:
 
 def _has_kernels(x: Any, size: Tuple[int, ...]) -> bool:
     """Whether windows of this size, side by side, have kernels."""
-    whole = 0 < size[0] <= x.shape[2] and 0 < size[1] <= x.shape[3]
+    down, across = size
+    whole = 0 < down <= x.shape[2] and 0 < across <= x.shape[3]
     if not (whole and are_last(x) and has_numba()) or x.is_neg():
         return False
     from spikecore.kernels.pooling import fits
 
-    return fits(x.shape[1], size, str(x.dtype)[6:])
+    return fits(x.shape[1], (down, across), str(x.dtype)[6:])
 
 
 class MaxWindows(torch.autograd.Function):
