@@ -68,7 +68,7 @@ class Record:
             yield
         except Absent:
             raise
-        except Exception as error:
+        except Exception as error:  # of whatever kind: the other rows are worth having, and the report says what failed
             traceback.print_exc()
             self.check(what, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         self.free()

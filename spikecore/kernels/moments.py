@@ -10,7 +10,7 @@ Source: Chan, Golub & LeVeque, Updating formulae and a pairwise algorithm for co
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Tuple
+from typing import Any, Callable, Tuple
 
 import numpy as np
 
@@ -168,15 +168,27 @@ def channel_moments(x: Any, channels: int, last: bool) -> Tuple[Any, Any]:
     places = _places(x.shape[1] // channels, channels, last)
     count, mean, squares = moments(x.reshape(-1, places * channels))
 
-    def total(values: Any) -> Any:
+    def average(values: Any) -> Any:
         parts = (-1, places, channels) if last else (-1, channels, places)
-        return values.reshape(parts).sum((0, 1) if last else (0, 2))
+        return values.reshape(parts).sum((0, 1) if last else (0, 2)) / (x.size // channels)
 
-    whole = x.size // channels
-    first = total(count * mean) / whole
-    apart = mean - _row(first, places, last)
-    variance = total(squares + count * apart * apart) / whole
+    first, variance = of_parts(count, mean, squares, average, lambda values: _row(values, places, last))
     return first.astype(x.dtype), variance.astype(x.dtype)
+
+
+def of_parts(
+    count: Any, mean: Any, squares: Any, average: Callable[[Any], Any], row: Callable[[Any], Any]
+) -> Tuple[Any, Any]:
+    """Mean and biased variance of each channel, from what ``moments`` gives of parts, arrays of NumPy or torch.
+
+    Args:
+        count, mean, squares: see ``moments``.
+        average: sums values over the parts and places of a channel, divided by how many numbers it has.
+        row: one value per channel as a row of columns.
+    """
+    first = average(count * mean)
+    apart = mean - row(first)
+    return first, average(squares + count * apart * apart)
 
 
 def add_channel_line(g: Any, x: Any, slope: Any, constant: Any, last: bool) -> None:

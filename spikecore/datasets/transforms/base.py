@@ -55,7 +55,7 @@ class Draws:
 
     def __init__(self, *key: int):
         small = min(key) >= 0 and max(key) < 1 << 32
-        words: Any = np.array(key, np.uint32) if small else key  # SeedSequence makes the same of both
+        words: Any = np.array(key, np.uint32) if small else key  # quicker, and SeedSequence makes the same of both
         self._bits = np.random.Philox(np.random.SeedSequence(words))
 
     def uniform(self, count: int) -> np.ndarray:

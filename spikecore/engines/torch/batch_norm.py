@@ -162,7 +162,7 @@ def _by_parts(rows: Any) -> int:
 
 def _moments_by_kernels(rows: Any, order: Order, all_steps: bool) -> Any:
     """``_moments``, in one pass over memory: see ``kernels/moments.py``."""
-    from spikecore.kernels.moments import moments
+    from spikecore.kernels.moments import moments, of_parts
 
     use_threads(torch.get_num_threads())
     found = moments(rows.detach().flatten(0, 1).numpy(), _by_parts(rows))
@@ -173,9 +173,7 @@ def _moments_by_kernels(rows: Any, order: Order, all_steps: bool) -> Any:
         each = order.sums(values.sum(1)) / whole
         return each.mean(0) if all_steps else each
 
-    first = average(count * mean)
-    apart = mean - order.row(first)
-    return torch.stack((first, average(squares + count * apart * apart))).to(rows.dtype)
+    return torch.stack(of_parts(count, mean, squares, average, order.row)).to(rows.dtype)
 
 
 def _moments(rows: Any, order: Order, all_steps: bool) -> Any:

@@ -49,8 +49,9 @@ class Join(torch.autograd.Function):
 
 
 def _ours(parts: Sequence[Any]) -> bool:
-    """Whether pieces are plain tensors, on the CPU, that torch does nothing with but differentiate them."""
-    return not transformed() and all(has_data(x) and x.is_cpu and x.dtype in KEPT and not x.is_neg() for x in parts)
+    """Whether pieces are plain tensors of one type, on the CPU, that torch does nothing with but differentiate them."""
+    alike = all(has_data(x) and x.is_cpu and x.dtype == parts[0].dtype and not x.is_neg() for x in parts)
+    return alike and parts[0].dtype in KEPT and not transformed()
 
 
 def _one_behind_the_other(parts: Sequence[Any]) -> Any:

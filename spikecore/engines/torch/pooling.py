@@ -33,8 +33,8 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """The maxima of maps (batch, channels, height, width) under a kernel; arguments as torch's."""
-    size, pad, apart = map(_both, (kernel_size, padding, dilation))
-    step = size if stride is None or _both(stride) == () else _both(stride)
+    size, step, pad, apart = map(_both, (kernel_size, () if stride is None else stride, padding, dilation))
+    step = size if step == () else step
     if size and step and pad and apart == (1, 1) and ceil_mode is False and return_indices is False and _is_ours(x):
         if size == step and pad == (0, 0) and _has_kernels(x, size):
             return MaxWindows.apply(x, size)
