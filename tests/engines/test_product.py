@@ -32,6 +32,9 @@ def test_first_and_second_derivatives_are_autograds():
     assert torch.autograd.gradgradcheck(matmul, (a, b))
     ours, theirs = (torch.autograd.grad((f(a, b) * g).sum(), (a, b)) for f in (matmul, torch.matmul))
     assert all(torch.equal(x, y) for x, y in zip(ours, theirs))
+    many = torch.stack([g, 2.0 * g]).detach()
+    at_once = torch.autograd.grad(matmul(a, b), (a, b), many, is_grads_batched=True)
+    assert all(torch.equal(x, torch.stack([y, 2.0 * y])) for x, y in zip(at_once, theirs))
 
 
 def test_the_left_operand_is_free_before_its_gradient_is_made():

@@ -69,6 +69,18 @@ def test_first_and_second_derivatives(all_steps):
     assert torch.autograd.gradgradcheck(lambda v: own.moments(v, axis), x)
 
 
+@pytest.mark.parametrize("all_steps", [True, False], ids=["all", "each"])
+def test_many_gradients_at_once(all_steps):
+    axis = ((0,) if all_steps else ()) + (1, 3)
+    x, (weight, bias) = sequence((2,), last=True), parameters()
+    for y, operands in ((ours(x, weight, bias, axis), (x, weight, bias)), (own.moments(x, axis), (x,))):
+        many = torch.randn(3, *y.shape, dtype=y.dtype)
+        found = torch.autograd.grad(y, operands, many, is_grads_batched=True, retain_graph=True)
+        each = [torch.autograd.grad(y, operands, g, retain_graph=True) for g in many]
+        for one, other in zip(found, map(torch.stack, zip(*each))):
+            torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_what_needs_no_gradient_gets_none(frozen):
     operands, axis = [sequence((2, 2), last=True), *parameters()], (1, 3, 4)

@@ -95,6 +95,17 @@ def test_at_once_they_have_no_second_derivative_by_any_of_their_operands():
                 torch.autograd.grad(first.sum(), operand, retain_graph=True)
 
 
+@pytest.mark.parametrize("normalises", [True, False])
+def test_kernels_go_back_with_one_gradient_at_a_time(normalises):
+    engine, neuron = sc.get_engine("torch", fused=True), sc.Leaky(beta=0.7)
+    network = sc.Sequential(NORMS["plain"], neuron) if normalises else neuron
+    init, x = network.init(Key((0,)), SHAPE), torch.rand(STEPS, BATCH, *SHAPE).requires_grad_()
+    run = Pass(engine, train=True, key=Key((0,)))
+    y = network.run(run, init.params, map_leaves(engine.asarray, init.buffers), None, x).outputs
+    with pytest.raises(RuntimeError, match="one gradient at a time.*fused=False"):
+        torch.autograd.grad(y, x, torch.stack([y, y]).detach(), is_grads_batched=True)
+
+
 @pytest.mark.parametrize("kind", ["every second value", "negated in passing"])
 def test_inputs_with_gaps_and_lazy_signs_are_read_as_they_are(kind):
     draw = torch.Generator().manual_seed(5)
@@ -205,9 +216,10 @@ def test_a_convolution_of_bytes_has_the_gradients_of_torchs(last, options):
 def test_a_convolution_of_bytes_refuses_a_second_derivative_by_what_it_has_not_kept():
     x = whole_maps(True)
     weight = torch.randn(4, 8, 3, 3, dtype=x.dtype).requires_grad_()
-    (by_weight,) = torch.autograd.grad(conv(x, weight).pow(2).sum(), weight, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative"):
-        torch.autograd.grad(by_weight.sum(), x)
+    for loss in (conv(x, weight).pow(2).sum(), conv(x, weight).sum()):
+        (by_weight,) = torch.autograd.grad(loss, weight, create_graph=True)
+        with pytest.raises(RuntimeError, match="no second derivative"):
+            torch.autograd.grad(by_weight.sum(), x, allow_unused=True)
 
 
 def test_a_convolution_of_other_numbers_is_torchs():
@@ -301,9 +313,10 @@ def test_a_product_of_stacks_has_the_gradients_of_torchs(kind):
     for operands in ((a, b), (a,), (b,)):
         for one, other in zip(*(torch.autograd.grad(y, operands, g, retain_graph=True) for y in (found, wanted))):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)  # sums of up to 96 products, up to 1e2
-    (by_b,) = torch.autograd.grad(matmul(a, b).pow(2).sum(), b, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative"):
-        torch.autograd.grad(by_b.sum(), a)
+    for loss in (matmul(a, b).pow(2).sum(), matmul(a, b).sum()):
+        (by_b,) = torch.autograd.grad(loss, b, create_graph=True)
+        with pytest.raises(RuntimeError, match="no second derivative"):
+            torch.autograd.grad(by_b.sum(), a, allow_unused=True)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,10 @@ def laid(x, order):
         return x.movedim(1, -1).contiguous().movedim(-1, 1)
     if order == "rows":
         return laid(x.repeat_interleave(2, 0), "last")[::2]
+    if order == "samples last":
+        return x.movedim(0, -1).contiguous().movedim(-1, 0)
+    if order == "one sample":
+        return x[:1].expand_as(x)
     if order == "gaps":
         return torch.stack([x, x + 1], -1)[..., 0]
     return x.contiguous()
@@ -69,7 +73,7 @@ def near(a, b, dtype, size=None):
 
 
 def gradients(convolve, x, weight, bias, g, **options):
-    operands = [a.detach().clone(memory_format=torch.preserve_format).requires_grad_() for a in (x, weight, bias)]
+    operands = [a.detach().requires_grad_() for a in (x, weight, bias)]
     y = convolve(*operands, **options)
     return y, torch.autograd.grad(y, operands, g.to(y.dtype))
 
@@ -95,7 +99,7 @@ def problems(draw):
 @settings(max_examples=80, deadline=None)
 @given(
     problems(), st.sampled_from([0.0, 0.03, 0.3, 1.0]), st.booleans(), st.sampled_from(["float32", "float64"]),
-    st.sampled_from(["first", "last", "rows", "gaps"]), st.booleans(), st.integers(0, 99),
+    st.sampled_from(["first", "last", "rows", "gaps", "samples last", "one sample"]), st.booleans(), st.integers(0, 99),
 )  # fmt: skip
 def test_values_and_gradients_equal_those_of_dense_convolutions(problem, rate, graded, dtype, order, last, seed):
     shape, weight_shape, options = problem
@@ -113,6 +117,18 @@ def test_values_and_gradients_equal_those_of_dense_convolutions(problem, rate, g
     if order in ("first", "last"):
         like = channels_last(x) if last else x  # what is convolved without lists, also where both orders are one
         assert y.stride() == dense(like, weight, bias, **options).stride() or 1 in y.shape
+
+
+@pytest.mark.parametrize("order", ["samples last", "one sample"])
+@pytest.mark.parametrize("graded", [True, False], ids=["graded", "ones"])
+def test_samples_that_do_not_lie_one_behind_the_other(order, graded):
+    x, weight, bias = (
+        laid(drawn(0, (4, 3, 8, 8), 0.2, "float64", graded), order),
+        *(normal(1, shape, "float64") for shape in ((5, 3, 3, 3), (5,))),
+    )
+    g = torch._neg_view(normal(2, (4, 5, 6, 6), "float64"))  # nor need its gradient be more than a sign
+    ours, theirs = (gradients(f, x, weight, bias, g) for f in (conv, F.conv2d))
+    assert all(near(a, b, "float64") for a, b in zip((ours[0], *ours[1]), (theirs[0], *theirs[1])))
 
 
 def test_threads_do_not_change_a_bit():
@@ -208,6 +224,10 @@ def test_a_second_derivative_is_exact_or_an_error():
             assert ours is None or near(ours, theirs, "float64")
     with pytest.raises(RuntimeError, match="second derivative"):
         again(conv, binary, False)
+    x, weight = binary.requires_grad_(), weight.requires_grad_()
+    (by_weight,) = torch.autograd.grad(conv(x, weight), weight, g, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivative"):
+        torch.autograd.grad(by_weight.sum(), x, allow_unused=True)
 
 
 def test_many_gradients_at_once():

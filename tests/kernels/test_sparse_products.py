@@ -168,9 +168,10 @@ def test_spikes_that_are_one_keep_a_bit_each_for_backward(always):
         y = linear(x, weight)
     assert all(t.numel() == weight.numel() for t in kept)  # and no other tensor
     assert y.grad_fn.spikes.bits.words.nbytes * 8 == x.numel()
-    (by_w,) = torch.autograd.grad(y.sum(), weight, create_graph=True)
-    with pytest.raises(RuntimeError, match="second derivative"):
-        by_w.sum().backward()
+    for differentiate in (torch.Tensor.backward, lambda y: torch.autograd.grad(y, x, allow_unused=True)):
+        (by_w,) = torch.autograd.grad(y.sum(), weight, create_graph=True)
+        with pytest.raises(RuntimeError, match="second derivative"):
+            differentiate(by_w.sum())
 
 
 def test_gradients_for_several_upstream_gradients_at_once(always):
@@ -182,6 +183,9 @@ def test_gradients_for_several_upstream_gradients_at_once(always):
     several = torch.rand(3, 50, 20, dtype=torch.float64)
     (found,) = torch.autograd.grad(linear(x, weight), weight, several, is_grads_batched=True)
     assert torch.allclose(found, several.transpose(1, 2) @ x)
+    negated = torch._neg_view(several[0])
+    (found,) = torch.autograd.grad(linear(x, weight), weight, negated)
+    assert torch.allclose(found, negated.T @ x)
 
 
 def test_dense_operands_stay_dense():

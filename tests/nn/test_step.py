@@ -72,10 +72,13 @@ def test_spikes_states_and_gradients_are_equal(name, dtype, monkeypatch):
 
 @pytest.mark.parametrize("name", ["leaky-learned", "synaptic"])
 def test_gradients_of_gradients(name, monkeypatch):
-    second = []
+    second, many = [], torch.tensor([1.0, -2.0], dtype=torch.float64)
     for large in (0, LARGE):
         _, inputs, loss = rolled(name, large, monkeypatch, torch.float64, steps=3)
         first = torch.autograd.grad(loss, inputs, create_graph=True, allow_unused=True)
+        at_once = torch.autograd.grad(loss, inputs, many, is_grads_batched=True, retain_graph=True, allow_unused=True)
+        for several, one in zip(at_once, first):
+            assert one is None or torch.allclose(several, torch.stack([one, -2.0 * one]))
         second.append(torch.autograd.grad(sum(g.pow(2).sum() for g in first if g is not None), inputs))
     for a, b in zip(*second):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

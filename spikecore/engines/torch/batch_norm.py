@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, LARGE, fresh
-from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
+from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, transformed
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
 
@@ -109,7 +109,7 @@ class Order:
         values = values if values.ndim == 1 else values[:, None]
         wide = values[..., None, :] if self.last else values[..., None]
         shape = (self.places, self.shape[2]) if self.last else (self.shape[2], self.places)
-        return wide.expand(*values.shape[:-1], *shape).flatten(-2)
+        return wide.expand(*values.shape[:-1], *shape).reshape(*values.shape[:-1], math.prod(shape))
 
     def sums(self, rows: Any) -> Any:
         """The sum of each channel in rows (time, row)."""
@@ -246,7 +246,7 @@ class BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Any, _: Any) -> Any:
         wanted = ctx.needs_input_grad[:3]
-        again = torch.is_grad_enabled() and ctx.others is None
+        again = (torch.is_grad_enabled() or in_batches(g)) and ctx.others is None
         found = _again(ctx, g, wanted) if again else _gradients(ctx, g, wanted[0])
         return *(x if own else None for x, own in zip(found, wanted)), *(None,) * 5
 
@@ -321,10 +321,13 @@ def through_moments(total: Any, weighted: Any, mean: Any, inverse: Any, scale: A
 
 
 def _again(ctx: Any, g: Any, wanted: Tuple[bool, ...]) -> Tuple[Any, ...]:
-    """The gradients of ``BatchNorm`` by torch's autograd: slower, but they can be differentiated once more."""
+    """The gradients of ``BatchNorm`` by torch's autograd: slower, but they can be differentiated once more, and many at
+    once.
+    """
     rows, weight, bias, _ = ctx.saved_tensors
-    axis = (1, *range(3, len(ctx.order.shape)))
-    y = in_words(ctx.order.restored(rows), weight, bias, (0, *axis) if ctx.all_steps else axis, ctx.eps)
+    axis, further = (1, *range(3, len(ctx.order.shape))), torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = in_words(ctx.order.restored(rows), weight, bias, (0, *axis) if ctx.all_steps else axis, ctx.eps)
     inputs = [x for x, own in zip((rows, weight, bias), wanted) if own]
-    found = iter(torch.autograd.grad(y, inputs, ctx.order.restored(g), create_graph=True))
+    found = iter(torch.autograd.grad(y, inputs, ctx.order.restored(g), create_graph=further))
     return tuple(next(found) if own else None for own in wanted)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.memory import KEPT, LARGE, fresh, packed, unpacked
 from spikecore.engines.torch.modes import casting, has_data, in_batches, transformed
-from spikecore.engines.torch.once import first_order
+from spikecore.engines.torch.once import first_order, way_to
 from spikecore.engines.torch.product import in_our_hands
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
@@ -136,6 +136,7 @@ class SpikeConvFunction(torch.autograd.Function):
             out = maps.convolved(filters, start)
         ctx.save_for_backward(weight, *([] if maps.values is None else [x]))
         ctx.maps, ctx.options, ctx.kept = maps.with_values(None), options, kept_weights()
+        ctx.way = way_to(x) if maps.values is None else None
         made = torch.from_numpy(out)  # no view of torch's: it may be edited
         return made if last else fresh(out.shape, x.dtype).copy_(made)
 
@@ -153,8 +154,8 @@ class SpikeConvFunction(torch.autograd.Function):
                 if keeps_zeros(filters):
                     from spikecore.kernels.sparse.kept_taps import by_kept_taps
 
-                    found = by_kept_taps(maps, filters, g.numpy())
-            found = maps.by_weight(g.numpy()) if found is None else found
+                    found = by_kept_taps(maps, filters, g.numpy(force=True))
+            found = maps.by_weight(g.numpy(force=True)) if found is None else found
         sizes = (maps.shape, maps.geometry.last)
         of_x = _by_input(g, *sizes, weight, ctx.options, maps.geometry.groups) if by_x and lists else None
         wanted, dense = (by_x and of_x is None, by_weight and found is None, False), (None,) * 3
@@ -169,7 +170,7 @@ class SpikeConvFunction(torch.autograd.Function):
             dense = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
         of_weight = dense[1] if found is None else torch.from_numpy(found)
         if of_weight is not None and by_x and not saved and torch.is_grad_enabled():
-            of_weight = first_order(of_weight)  # x itself is not there any more
+            of_weight = first_order(of_weight, ctx.way)  # x itself is not there any more
         of_x = dense[0] if of_x is None else of_x
         return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
@@ -182,6 +183,7 @@ class PrunedConv(torch.autograd.Function):
         kept, ctx.order = (x, None) if found is None else found
         ctx.save_for_backward(weight, kept)
         ctx.spread, ctx.shape, ctx.last = spread, x.shape, are_last(x)
+        ctx.way = None if found is None else way_to(x)
         use_threads(torch.get_num_threads())
         start = None if bias is None else bias.detach().numpy()
         made = taps.convolved(x.detach().numpy(), weight.detach().numpy(), start, spread[1], spread[2], ctx.last)
@@ -201,7 +203,7 @@ class PrunedConv(torch.autograd.Function):
             )
         of_x, of_weight = dense[0] if of_x is None else of_x, dense[1]
         if by_weight and ctx.order is not None and torch.is_grad_enabled():
-            of_weight = first_order(of_weight)  # x itself is not there any more
+            of_weight = first_order(of_weight, ctx.way)  # x itself is not there any more
         return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None
 
 
@@ -211,7 +213,7 @@ def _by_input(g: Any, shape: Any, last: bool, weight: Any, spread: Any, groups: 
     if not taps.are_fewer(shape, filters, (*spread, groups)):
         return None
     use_threads(torch.get_num_threads())
-    return torch.from_numpy(taps.by_input(g.detach().numpy(), filters, spread[1], spread[2], last))
+    return torch.from_numpy(taps.by_input(g.numpy(force=True), filters, spread[1], spread[2], last))
 
 
 class ByteConv(torch.autograd.Function):
@@ -220,7 +222,7 @@ class ByteConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, kept: Any, order: Any, options: Any) -> Any:
         ctx.save_for_backward(weight, kept)
-        ctx.order, ctx.options = order, options
+        ctx.order, ctx.options, ctx.way = order, options, way_to(x)
         return CONV[weight.ndim - 2](x, weight, bias, *options)
 
     @staticmethod
@@ -231,7 +233,7 @@ class ByteConv(torch.autograd.Function):
         rest = (*spread, False, [0] * (g.ndim - 2), groups, (by_x, by_weight, False))
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
         if by_weight and torch.is_grad_enabled():
-            of_weight = first_order(of_weight)  # x itself is not there any more
+            of_weight = first_order(of_weight, ctx.way)  # x itself is not there any more
         return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
 

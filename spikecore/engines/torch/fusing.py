@@ -12,7 +12,7 @@ from spikecore.api.neurons.stepper import Drawing, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
-from spikecore.engines.torch.once import all_first_order
+from spikecore.engines.torch.once import all_first_order, one_gradient
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
 from spikecore.kernels.base import Product, Wanted
@@ -148,6 +148,7 @@ class FusedScanFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        one_gradient(grads)
         kernels, (inputs, *others), wanted = ctx.kernels, ctx.saved_tensors, ctx.needs_input_grad
         operands, saved = others[: ctx.count], others[ctx.count : ctx.count + ctx.saved]
         before = 4 + len(kernels.states)

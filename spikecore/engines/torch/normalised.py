@@ -24,7 +24,7 @@ from spikecore.api.neurons.stepper import InputWrapper, Stepper
 from spikecore.engines.torch.batch_norm import by_rows, through_moments
 from spikecore.engines.torch.fusing import ScanOptions, fused_scan
 from spikecore.engines.torch.layout import are_last, to_last
-from spikecore.engines.torch.once import all_first_order
+from spikecore.engines.torch.once import all_first_order, one_gradient
 from spikecore.engines.torch.operators import run as run_kernels
 from spikecore.engines.torch.operators import run_back
 from spikecore.kernels.base import Kernels
@@ -98,6 +98,7 @@ class NormalisedScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        one_gradient(grads)
         how, kernels, ((mean, var), weight, bias, x, *rest) = ctx.how, ctx.how.kernels, ctx.saved_tensors
         operands, saved, wanted = rest[: ctx.count], rest[ctx.count :], ctx.needs_input_grad
         line, before = [kernels.params.index(name) for name in LINE], FIRST + len(kernels.states)

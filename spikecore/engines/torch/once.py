@@ -1,10 +1,12 @@
-"""Functions that can be differentiated once only, and raise at the second derivative."""
+"""Functions that can be differentiated once only, and raise at the second derivative, or where gradients are many."""
 
 from __future__ import annotations
 
 from typing import Any, Sequence, Tuple
 
 import torch
+
+from spikecore.engines.torch.modes import in_batches
 
 
 class FirstOrder(torch.autograd.Function):
@@ -22,6 +24,20 @@ class FirstOrder(torch.autograd.Function):
         )
 
 
+def one_gradient(grads: Sequence[Any]) -> None:
+    """Refuse gradients, some of them None, that are many at once.
+
+    Raises:
+        RuntimeError: each stands for several.
+    """
+    if any(g is not None and in_batches(g) for g in grads):
+        raise RuntimeError(
+            "fused kernels go back with one gradient at a time, and not with many at once (is_grads_batched=True, "
+            "vectorize=True): ask for one after the other, or run without them, by get_engine('torch', fused=False) or "
+            "snn.run(..., fused=False)"
+        )
+
+
 def all_first_order(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:
     """Mark first derivatives as having no second derivative, and return them. Both arguments may contain None.
 
@@ -36,6 +52,14 @@ def all_first_order(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[An
     return tuple(None if x is None else next(marked) for x in results)
 
 
-def first_order(x: Any) -> Any:
-    """A first derivative that raises if it is differentiated again: the tensors for that were not kept."""
-    return FirstOrder.apply(x, torch.empty(0, requires_grad=True))[0]
+def way_to(x: Any) -> Any:
+    """A tensor without elements that leads autograd to x, and holds nothing of its memory."""
+    with torch.enable_grad():
+        return x[:0].clone()
+
+
+def first_order(x: Any, way: Any) -> Any:
+    """A first derivative that raises if it is differentiated again: a tensor for that, to which there is a way from
+    ``way_to``, was not kept.
+    """
+    return FirstOrder.apply(x, way)[0]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from spikecore.engines.torch import stacks
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
-from spikecore.engines.torch.once import first_order
+from spikecore.engines.torch.once import first_order, way_to
 from spikecore.engines.torch.threads import mkl_threads
 from spikecore.kernels.runtime.blas import PART
 from spikecore.kernels.runtime.openmp import use_threads
@@ -95,12 +95,12 @@ def _by_entries(a: Any, b: Any, bias: Any = None) -> Any:
 
     use_threads(torch.get_num_threads())
     start = None if bias is None else bias.detach().numpy()
-    product = times_pruned(a.detach().numpy(), b.detach().numpy(), start)
+    product = times_pruned(a.numpy(force=True), b.detach().numpy(), start)
     return None if product is None else torch.from_numpy(product)
 
 
 def _multiplied(a: Any, b: Any) -> Any:
-    return a @ b if torch.is_grad_enabled() else torch.mm(a, b, out=_room(a, b))
+    return a @ b if torch.is_grad_enabled() or in_batches(a) else torch.mm(a, b, out=_room(a, b))
 
 
 def _room(a: Any, b: Any) -> Any:
@@ -144,8 +144,8 @@ class ByRight(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, product: Any, a: Any, b: Any, spikes: Any) -> Any:
-        ctx.spikes, ctx.constant = spikes, not ctx.needs_input_grad[1]
         ctx.left, ctx.kept = spikes is None or spikes.values is not None, sparse.kept_weights()
+        ctx.spikes, ctx.way = spikes, None if ctx.left or not ctx.needs_input_grad[1] else way_to(a)
         ctx.save_for_backward(*([a] if ctx.left else []), *([b] if ctx.kept else []))
         ctx.by_columns = b.stride(0) == 1 and b.stride(1) == b.shape[0]  # a transposed weight
         ctx.mark_dirty(product)  # the same tensor, which may be edited in place, as a view may not
@@ -163,17 +163,17 @@ class ByRight(torch.autograd.Function):
             use_threads(torch.get_num_threads())
             x = saved[0].detach().numpy() if ctx.left else None
             with sparse.keeping(ctx.kept):
-                by_entries = by_kept_weight(saved[-1].detach().numpy().T, g.detach().numpy(), x, ctx.spikes)
+                by_entries = by_kept_weight(saved[-1].detach().numpy().T, g.numpy(force=True), x, ctx.spikes)
             if by_entries is not None:
                 return g, None, torch.from_numpy(by_entries).t(), None
         if ctx.spikes is not None and first:
             use_threads(torch.get_num_threads())
-            sums = ctx.spikes.transposed_times(g.detach().numpy())
+            sums = ctx.spikes.transposed_times(g.numpy(force=True))
             if sums is not None:
                 by_b = torch.from_numpy(sums)
                 return g, None, by_b.t().contiguous().t() if ctx.by_columns else by_b, None
         a = saved[0] if ctx.left else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
         by_b = (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
-        if not (ctx.left or ctx.constant):  # the second derivative by the spikes would be missing
-            by_b = first_order(by_b)
+        if ctx.way is not None:  # the second derivative by the spikes would be missing
+            by_b = first_order(by_b, ctx.way)
         return g, None, by_b, None

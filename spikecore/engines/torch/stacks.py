@@ -8,7 +8,7 @@ import torch
 
 from spikecore.engines.torch.memory import KEPT, LARGE, packed, unpacked
 from spikecore.engines.torch.modes import casting, has_data
-from spikecore.engines.torch.once import first_order
+from spikecore.engines.torch.once import first_order, way_to
 from spikecore.kernels.sizes import has_numba
 
 
@@ -29,6 +29,7 @@ class ByteProduct(torch.autograd.Function):
         found = [packed(x) or (x, None) for x in (a, b)]
         ctx.save_for_backward(*(kept for kept, _ in found))
         ctx.orders = [order for _, order in found]
+        ctx.ways = [None if order is None else way_to(x) for x, order in zip((a, b), ctx.orders)]
         return torch.matmul(a, b)
 
     @staticmethod
@@ -37,6 +38,7 @@ class ByteProduct(torch.autograd.Function):
         a, b = (kept if order is None else unpacked(kept, order, g.dtype) for kept, order in saved)
         by_a = torch.matmul(g, b.transpose(-1, -2)) if ctx.needs_input_grad[0] else None
         by_b = torch.matmul(a.transpose(-1, -2), g) if ctx.needs_input_grad[1] else None
-        if ctx.orders != [None, None] and torch.is_grad_enabled():  # a factor itself is not there any more
-            return tuple(None if x is None else first_order(x) for x in (by_a, by_b))
-        return by_a, by_b
+        if not torch.is_grad_enabled():
+            return by_a, by_b
+        others = zip((by_a, by_b), reversed(ctx.ways))  # a factor that was packed is not there any more
+        return tuple(x if x is None or way is None else first_order(x, way) for x, way in others)

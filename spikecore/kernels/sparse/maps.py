@@ -163,8 +163,9 @@ def spike_maps_of(
 
 
 def _matrix(x: Any, last: bool) -> Any:
-    """The memory of samples, a row for each."""
-    return (_channels_last(x) if last else x).reshape(len(x), -1)
+    """The memory of samples, a row without gaps for each."""
+    rows = (_channels_last(x) if last else x).reshape(len(x), -1)
+    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
 
 def _channels_last(x: Any) -> Any:

@@ -65,7 +65,7 @@ SPIKES = """\
                 word &= word - np.uint64(1)
                 of = places(table_at + element * 16)
                 begins, lines, length, tap = np.int64(of[0]), np.int64(of[1]), np.int64(of[2]), np.int64(of[3])
-                factor = row(x + (sample * step_x + element) * SIZE) if step_x != 0 else row(x)
+                factor = row(x + (sample * step_x + element * step_k) * SIZE)
                 for i in range(lines):
                     out_at = out + (begins + i * down) * SIZE
                     tap_at = weight + (tap + i * across) * SIZE
@@ -73,31 +73,31 @@ SPIKES = """\
 """
 HEAD = """\
 def {name}(worker, workers, table):
-    samples, width, rows, down, across, size, bits, table_at, x, step_x = (
-        table[0], table[1], table[2], table[3], table[4], table[5], table[6], table[7], table[8], table[9])
-    none = places(table[10])
+    samples, width, rows, down, across, size, bits, table_at, x, step_x, step_k = (
+        table[0], table[1], table[2], table[3], table[4], table[5], table[6], table[7], table[8], table[9], table[10])
+    none = places(table[11])
 """
 SCATTER = """\
-    weight, biases = table[11], row(table[12])
+    weight, biases = table[12], row(table[13])
     for sample in range(worker * samples // workers, (worker + 1) * samples // workers):
-        out = table[13] + sample * rows * down * SIZE
+        out = table[14] + sample * rows * down * SIZE
         for i in range(rows):
             line = row(out + i * down * SIZE)
             for k in range(down):
                 line[k] = biases[k]
 {spikes}"""
 GATHER = """\
-    parts, weight = table[11], table[12] + worker * size * SIZE
+    parts, weight = table[12], table[13] + worker * size * SIZE
     own = row(weight)
     for part in range(worker * parts // workers, (worker + 1) * parts // workers):
-        total, behind = row(table[13] + part * size * SIZE), (part + 1) * samples // parts
+        total, behind = row(table[14] + part * size * SIZE), (part + 1) * samples // parts
         for k in range(size):
             total[k] = F(0.0)
         for first in range(part * samples // parts, behind, {few}):
             for k in range(size):
                 own[k] = F(0.0)
             for sample in range(first, min(first + {few}, behind)):
-                out = table[14] + sample * rows * down * SIZE
+                out = table[15] + sample * rows * down * SIZE
 {spikes}            for k in range(size):
                 total[k] += own[k]
 """
@@ -143,9 +143,9 @@ def _run(
 ) -> None:
     (samples, width), (tall, wide), across = bits.words.shape, geometry.out, geometry.kernel[1] * filters
     dtype, lines, none = arrays[0].dtype, _table(geometry, filters), _none()
-    values, step = (_one(dtype), 0) if x is None else (x, x.strides[0] // x.itemsize)
+    values, *steps = (_one(dtype), 0, 0) if x is None else (x, x.strides[0] // x.itemsize, 1)
     numbers = samples, width, tall, wide * filters, across, geometry.shape[0] * geometry.kernel[0] * across
-    places = address(bits.words), address(lines), address(values), step, address(none), *parts, *map(address, arrays)
+    places = address(bits.words), address(lines), address(values), *steps, address(none), *parts, *map(address, arrays)
     table = array("q", (*numbers, *places))
     _kernel(name, dtype).start(workers, table.buffer_info()[0])
 

@@ -17,7 +17,7 @@ import torch
 
 from spikecore.api.core.tree import Params, State, leaves
 from spikecore.engines.torch.loop import first_step
-from spikecore.engines.torch.modes import compiling, transformed
+from spikecore.engines.torch.modes import compiling, in_batches, transformed
 from spikecore.engines.torch.nn.engine import has_formula
 
 LARGE = 1 << 14  # neurons of a batch from which on one kernel beats a handful of operations
@@ -211,7 +211,7 @@ class FusedStep(torch.autograd.Function):
             zero = torch.zeros(plan.shape, dtype=getattr(torch, kernel.step.dtype))
         names = (*ctx.kept, *plan.upstream)
         given = (*ctx.saved_tensors, *(zero if g is None else g for g in grads))
-        if torch.is_grad_enabled():  # the gradient is to be differentiated
+        if torch.is_grad_enabled() or any(map(in_batches, given)):  # to be differentiated, or many at once
             by_name = {**dict(zip(names, given)), **{name: float(value) for name, value in plan.numbers.items()}}
             gradients = kernel.derivative(plan.engine, by_name, wanted)
             by = [
