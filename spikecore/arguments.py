@@ -292,11 +292,11 @@ def is_number(value: Any) -> bool:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is an array of real numbers, or can be made one."""
+    """Whether a value is an array of real numbers, or can be made one; sparse tensors are none."""
     import numpy as np
 
     if hasattr(value, "dtype"):
-        return of_numbers(value.dtype)
+        return of_numbers(value.dtype) and "sparse" not in str(getattr(value, "layout", ""))
     if hasattr(value, "__cuda_array_interface__"):  # on a GPU, where NumPy does not look
         return True
     try:

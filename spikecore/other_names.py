@@ -241,6 +241,8 @@ def instead(name: str, value: Any, wanted: str) -> str:
     if wanted.startswith("an array"):
         if callable(value) and name == "targets":
             return f"; a loss is given by its name, loss={' '.join(repr(value).split())}"
+        if "sparse" in str(getattr(value, "layout", "")):
+            return "; give x.to_dense()"
         if hasattr(value, "spikes"):  # what a call of a model returns
             return "; pass out.spikes or out.membrane"
         if hasattr(value, "batch_size") and hasattr(value, "__iter__"):

@@ -154,6 +154,26 @@ def test_an_engine_array_of_another_dtype_is_refused_and_host_arrays_are_cast():
     assert model("torch", dtype="float64")(torch.tensor(X), num_steps=2).spikes.dtype == torch.float64
 
 
+def test_tensors_without_an_array_of_numbers_are_refused_and_lazy_signs_are_numbers():
+    torch = pytest.importorskip("torch", reason="it has such tensors")
+    x = torch.tensor(X, dtype=torch.float32)
+    negated = torch.complex(x, -x).conj().imag  # as of a spectrum
+    for engine in ("numpy", "torch"):
+        net = model(engine)
+        with refused(TypeError, r"input=.* must be an array of numbers; give x\.to_dense\(\)"):
+            net(x.to_sparse(), num_steps=2)
+        found, wanted = (np.asarray(net(given, num_steps=2).membrane) for given in (negated, x))
+        assert (found == wanted).all()
+        net.fit(negated, Y, num_steps=2, progress=False)
+        with refused(ValueError, r"inputs: cannot be made a NumPy array: .*; convert it: x\.float\(\)"):
+            net.fit(x.bfloat16(), Y, num_steps=2, progress=False)
+    narrow = x.bfloat16()
+    found, wanted = (model("numpy")(given, num_steps=2).membrane for given in (narrow, narrow.float()))
+    assert (found == wanted).all()
+    with refused(TypeError, r"run: x has the layout torch\.sparse_coo, .* x\.to_dense\(\)"):
+        sc.nn.run(torch.nn.Linear(5, 4), x.to_sparse(), 2)
+
+
 # ---- targets -------------------------------------------------------------------------------------------------------
 
 

@@ -106,7 +106,7 @@ class ArrayEngine(Engine):
 def _host(x: Any) -> Any:
     """Convert CPU and CUDA tensors, CuPy arrays and lists to NumPy arrays."""
     if hasattr(x, "detach"):
-        x = x.detach().cpu().numpy()
+        x = (x.float() if "bfloat16" in str(x.dtype) else x).numpy(force=True)  # a type that NumPy lacks
     elif hasattr(x, "get") and hasattr(x, "dtype"):
         x = x.get()
     return np.asarray(x)

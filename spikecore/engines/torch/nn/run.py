@@ -171,6 +171,8 @@ def run(
 def _steps(x: Any, num_steps: Optional[int]) -> int:
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"run: x={type(x).__name__} must be a tensor (time, batch, ...): torch.as_tensor(x)")
+    if x.layout is not torch.strided:
+        raise TypeError(f"run: x has the layout {x.layout}, which goes one step at a time only: x.to_dense()")
     if num_steps is None:
         if x.dim() < 1 or x.shape[0] < 1:
             raise ShapeError(f"run: x of shape {tuple(x.shape)} has no time step; expected (time, batch, ...)")
