@@ -28,7 +28,7 @@ from spikecore.cli.starts import FOLDERS, OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.cli.train_table import Train
-from spikecore.datasets.class_folders import classes_of
+from spikecore.datasets.class_folders import classes_of, parts_of
 from spikecore.datasets.csv_table import texts_of
 from spikecore.datasets.image_folder import sizes_of
 from spikecore.datasets.npz import members
@@ -278,11 +278,11 @@ def _of_recordings(start: Start, path: Optional[Path]) -> Start:
 
 
 def _of_sounds(start: Start, path: Optional[Path]) -> Start:
-    """The start for a folder of WAV files: its classes, and how they are divided where there are no lists."""
+    """The start for a folder of WAV files: its classes, and how to divide files that are in no lists and no parts."""
     if path is None:
         raise ConfigError(["init wav_folder needs the folder that has a folder of WAV files a class: --path FOLDER"])
-    listed = all((path / file).is_file() for file in LISTS)
-    data = {"path": str(path), **({} if listed else {"split": "files"}), "transforms": start.data["transforms"]}
+    divided = parts_of(path) or all((path / file).is_file() for file in LISTS)
+    data = {"path": str(path), **({} if divided else {"split": "files"}), "transforms": start.data["transforms"]}
     return replace(start, classes=len(classes_of(path, *EXPECTED)), data=data)
 
 
