@@ -51,6 +51,7 @@ def _half_used() -> bool:
     is_intel = from_library("mkl_serv_intel_cpu_true")  # MKL's own question
     if is_intel is None or is_intel():
         return False
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
+    processor = getattr(torch.backends, "cpu", None)  # torch 2.1 has it
+    if processor is None or processor.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
         return False
     return hasattr(torch.ops.mkldnn, "_linear_pointwise")
