@@ -71,8 +71,8 @@ def predict(
     return predictions(self, x, loss, Feed(num_steps, encoder, time_axis), lengths, batch_size)
 
 
-def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int) -> Any:
-    """The predictions as a NumPy array, computed ``batch_size`` samples at a time.
+def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int, before: int = 0) -> Any:
+    """The predictions as a NumPy array, computed ``batch_size`` samples at a time; ``before`` samples came earlier.
 
     Raises:
         TypeError: the loss has no task, so that there is nothing to decode by.
@@ -88,11 +88,11 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         return _of_sequences(model, data, loss, feed, batch_size)
     _say_of_axes(model, data, feed)
     engine, found = model.engine, []
-    for start, (x, steps) in _pieces(model, data, feed, batch_size):
+    for start, (x, steps) in _pieces(model, data, feed, batch_size, before):
         part = slice(start, start + batch_size)
         model.build(tuple(x.shape[2:]))
         count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
-        values = decoder.read(model.trainer.executor.run(x, steps=steps, record="last"))
+        values = decoder.read(model.trainer.executor.run(x, steps=steps, record="last", first=before + start))
         check_sequence(decoder.reads, values)
         decided = decoder.decide(engine, decoder.scores(engine, as_numbers(engine, values), count))
         if decoder.task.kind == "value":
@@ -122,7 +122,10 @@ def _of_sequences(model: Any, data: Any, loss: Any, feed: Feed, batch_size: int)
     from spikecore.samples import Loader  # NumPy, which `import spikecore` does not load
 
     padded: Any = Loader(data, shuffle=False, batch_size=batch_size)
-    found = [(predictions(model, x, loss, feed, counts, batch_size), counts) for x, _, counts in padded]
+    found: Any = []
+    for x, _, counts in padded:
+        before = len(found) * batch_size
+        found.append((predictions(model, x, loss, feed, counts, batch_size, before), counts))
     if decoder_of(loss).task.by_step:  # type: ignore[union-attr]
         return [row[:count] for rows, counts in found for row, count in zip(rows, counts.tolist())]
     return host().xp.concat([rows for rows, _ in found], axis=0)
@@ -153,11 +156,13 @@ def _samples_first(model: Any, data: Any) -> bool:
     return model.trainer.time_axis == 1 and len(shape) > 1 and shape[1] == steps != shape[0]
 
 
-def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
-    """The samples as sequences, ``size`` at a time, and the number of the first of each piece."""
+def _pieces(
+    model: Any, data: Any, feed: Feed, size: int, before: int
+) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
+    """The samples as sequences, ``size`` at a time, and the number of the first of each piece in ``data``."""
     check_numbers(data)
     data = data if hasattr(data, "shape") else to_numpy(data)
-    key = Key((model.seed, "evaluate", "encoder"))
+    key = Key((model.seed, "evaluate", "encoder"), before)
     if feed.encoder is not None and feed.num_steps is None:  # the encoder alone knows which axis counts samples
         x, _ = feed(model.engine, data, model.input_shape, key)
         for start in range(0, x.shape[1], size):
@@ -168,4 +173,4 @@ def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int,
     for start in range(0, max(1, count), size):
         part = slice(start, start + size)
         some = data if count <= size else data[:, part] if axis else data[part]
-        yield start, feed(model.engine, some, model.input_shape, replace(key, first=start))
+        yield start, feed(model.engine, some, model.input_shape, replace(key, first=before + start))
