@@ -88,7 +88,7 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         return _of_sequences(model, data, loss, feed, batch_size)
     _say_of_axes(model, data, feed)
     engine, found = model.engine, []
-    for start, (x, steps) in _pieces(model, data, feed, batch_size, before):
+    for start, (x, steps) in _pieces(model, data, feed, batch_size):
         part = slice(start, start + batch_size)
         model.build(tuple(x.shape[2:]))
         count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
@@ -156,13 +156,11 @@ def _samples_first(model: Any, data: Any) -> bool:
     return model.trainer.time_axis == 1 and len(shape) > 1 and shape[1] == steps != shape[0]
 
 
-def _pieces(
-    model: Any, data: Any, feed: Feed, size: int, before: int
-) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
-    """The samples as sequences, ``size`` at a time, and the number of the first of each piece in ``data``."""
+def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
+    """The samples as sequences, ``size`` at a time, and the number of the first of each piece."""
     check_numbers(data)
     data = data if hasattr(data, "shape") else to_numpy(data)
-    key = Key((model.seed, "evaluate", "encoder"), before)
+    key = Key((model.seed, "evaluate", "encoder"))
     if feed.encoder is not None and feed.num_steps is None:  # the encoder alone knows which axis counts samples
         x, _ = feed(model.engine, data, model.input_shape, key)
         for start in range(0, x.shape[1], size):
@@ -173,4 +171,4 @@ def _pieces(
     for start in range(0, max(1, count), size):
         part = slice(start, start + size)
         some = data if count <= size else data[:, part] if axis else data[part]
-        yield start, feed(model.engine, some, model.input_shape, replace(key, first=before + start))
+        yield start, feed(model.engine, some, model.input_shape, replace(key, first=start))
