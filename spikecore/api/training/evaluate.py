@@ -114,8 +114,8 @@ def _evaluate(
     to_numpy = model.engine.to_numpy
 
     def count(batch: DeviceBatch) -> None:
-        x, steps, targets, lengths, _ = batch
-        out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
+        x, steps, targets, lengths, key = batch
+        out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)), first=key.first)
         targets = targets_on(model.engine, targets)
         value = None if loss == UNSUPERVISED else float(to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))

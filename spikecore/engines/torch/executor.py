@@ -302,9 +302,9 @@ class TorchExecutor(NetworkExecutor):
         if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load(state["scaler"])
 
-    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+    def run(self, inputs: Any, state: Any = None, **options: Any) -> Output:
         with torch.set_grad_enabled(in_functorch() and torch.is_grad_enabled()):  # torch.func asks for gradients
-            return super().run(inputs, state, steps=steps, record=record)
+            return super().run(inputs, state, **options)
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr
