@@ -13,7 +13,7 @@ from typing import Any, Optional, Tuple
 import torch
 import torch.nn.functional as F
 
-from spikecore.engines.torch import dense, stacks
+from spikecore.engines.torch import dense
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
 from spikecore.engines.torch.once import first_order
@@ -45,8 +45,11 @@ def multiply(a: Any, b: Any, out: Any) -> None:
 
 def matmul(a: Any, b: Any, look: bool = True) -> Any:
     """The product a @ b of tensors; ``look`` says whether lists may be used, of spikes in a or of a pruned b."""
-    if look and in_our_hands() and stacks.fits(a, b):
-        return stacks.ByteProduct.apply(a, b)
+    if look and a.ndim > 2 and in_our_hands():
+        from spikecore.engines.torch import stacks  # few networks have them
+
+        if stacks.fits(a, b):
+            return stacks.ByteProduct.apply(a, b)
     how = _how(a, b, None, look)
     return torch.matmul(a, b) if how is None else _product(a, b, None, *how)
 
