@@ -32,7 +32,7 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(dense, "_half_used", lambda: True)
     monkeypatch.setattr(dense, "_multiplied", watched)
-    for name, least in (("LEAST", 1), ("ROWS", 1), ("WIDEST", 1)):
+    for name, least in (("LEAST", 1), ("ROWS", 1), ("INNER", 1), ("WIDEST", 1)):
         monkeypatch.setattr(dense, name, least)
     for lists in (feedback, sparse):
         monkeypatch.setattr(lists, "LEAST", 1 << 60)

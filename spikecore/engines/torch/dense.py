@@ -15,7 +15,7 @@ import torch
 from spikecore.engines.torch.threads import from_library
 
 LEAST = 1 << 23  # multiplications from which on it is worth two functions of Python
-ROWS = 4  # of the left operand, from which on oneDNN is faster
+ROWS, INNER = 4, 16  # of the left operand rows and columns, from which on oneDNN is faster
 WIDEST = 100  # the same of a transposed left operand's product: its longer side
 PART = 1 << 18  # elements of a result that wait in second-level cache until they are copied
 
@@ -23,7 +23,7 @@ PART = 1 << 18  # elements of a result that wait in second-level cache until the
 def faster(a: Any, b: Any) -> bool:
     """Whether oneDNN multiplies the matrices a @ b faster, which depends on shapes, strides and the processor alone."""
     rows, columns = a.shape[0], b.shape[1]
-    if rows < ROWS or rows * b.numel() < LEAST or a.dtype is not torch.float32 or not a.is_cpu:
+    if rows < ROWS or len(b) < INNER or rows * b.numel() < LEAST or a.dtype is not torch.float32 or not a.is_cpu:
         return False
     return _half_used() and (a.stride(1) == 1 or max(rows, columns) >= WIDEST)
 
