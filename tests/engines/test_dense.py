@@ -153,6 +153,6 @@ def test_onednn_gets_no_matrix_with_gaps(calls):
     x = torch.randn(30, 40)
     for whole in (x, x.t(), x[3:]):
         assert dense._gapless(whole) is whole
-    for part in (x[:, 3:], x.t()[:, 2:9], x[::2], x[:1].expand(5, 40)):
+    for part in (x[:, 3:], x.t()[2:9], x[::2], x[:1].expand(5, 40)):
         assert dense._gapless(part).is_contiguous()
         assert torch.equal(dense._gapless(part), part)
