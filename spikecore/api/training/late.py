@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, ClassVar, Iterator
+from typing import Any, Callable, Iterator
 
 from spikecore.api.core.executor import changes
 from spikecore.api.core.extras import TrainingOptions, extra
@@ -26,8 +26,6 @@ from spikecore.progress import length
 @dataclass
 class LateTraining(Training):
     """One call of ``Model.fit`` whose steps are read late, if the executor can leave them on the device."""
-
-    late: ClassVar[bool] = True
 
     def _run(self) -> History:
         executor, feed = self.model.trainer.executor, self.feed

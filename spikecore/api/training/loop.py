@@ -7,9 +7,10 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, ClassVar, ContextManager, Generator, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, ContextManager, Generator, Iterator, List, NamedTuple, Optional
 
 from spikecore.api.core.executor import changes
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.metrics import Metrics, averaged
@@ -65,7 +66,6 @@ class Training:
     )  # parts of this epoch
     uninterrupted: ContextManager[None] = field(init=False, repr=False)  # a block that Ctrl-C does not interrupt
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
-    late: ClassVar[bool] = False  # whether all values of a step are read late
 
     def __post_init__(self) -> None:
         if self.schedule is not None and (not callable(self.schedule) or isinstance(self.schedule, type)):
@@ -122,7 +122,8 @@ class Training:
             self.diagnosis.of_classes(self.data, self.validation)
         self._begin()
         first, self.bar = model.epochs_done, self._bar()
-        at_once = self.together or self.steps_told or self.bar.visible or self.late
+        late = extra(model.engine, TrainingOptions).queue(model.engine) is not None  # all values are read a step late
+        at_once = late or self.together or self.steps_told or self.bar.visible
         self.measuring = Measuring(model.engine, self.metrics, not at_once)
         try:
             while model.epochs_done < self.epochs:
