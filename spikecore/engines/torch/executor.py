@@ -108,13 +108,13 @@ class TorchExecutor(NetworkExecutor):
         state: Any = None,
         lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
-        x, y = self.batch(inputs, targets)
+        x = self.engine.asarray(inputs)
         if self.deferred is not None:
             self.discard()
-            loss, out = self.add(x, y, steps=steps, key=key, state=state, lengths=lengths)
+            loss, out = self.add(x, targets, steps=steps, key=key, state=state, lengths=lengths)
             return self.deferred.update(loss), out  # type: ignore[return-value]
         with self._threads(x, steps), self._within_budget():
-            return super().step(x, y, steps=steps, key=key, state=state, lengths=lengths)
+            return super().step(x, targets, steps=steps, key=key, state=state, lengths=lengths)
 
     def _within_budget(self) -> ContextManager[None]:
         """A context for a training step; with a memory budget on the CPU, freed memory goes back to the system."""

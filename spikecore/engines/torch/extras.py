@@ -138,11 +138,11 @@ class TorchOptions(TrainingOptions):
 
 
 EXTRAS: Tuple[Extra, ...] = (
+    TorchOptions(),  # asked for several times in a step of ``fit``
     TorchStages(),
     TorchComparedDraws(),
     TorchSteps(),
     TorchVariants(),
     TorchProgram(),
     TorchProcesses(),
-    TorchOptions(),
 )
