@@ -90,14 +90,15 @@ class Measuring:
         self.engine, self.metrics = engine, metrics
         measures = [metric for metric in metrics.values() if isinstance(metric, Decided)]
         self.measures = measures if waits and len(measures) == len(metrics) else []  # functions may look at the model
-        self.waiting: Deque[Tuple[Average, int, List[Any], Any, Any]] = deque()
+        self.waiting: Deque[Tuple[Average, int, List[Any], Any]] = deque()
 
     def of(self, mean: Average, count: int, out: Any, targets: Any, lengths: Any) -> Dict[str, float]:
         """The figures of a batch; or none, if ``measure`` will add them to ``mean``."""
         values = [self.engine.stop_gradient(metric.loss.read(out)) for metric in self.measures]
-        if not values or max(math.prod(x.shape) for x in values) > SMALL:
+        if not values or lengths is not None or max(math.prod(x.shape) for x in values) > SMALL:
             return measured(self.metrics, detached(self.engine, out), targets, lengths)
-        self.waiting.append((mean, count, values, targets, lengths))
+        own = self.engine.xp.concat([targets], axis=0)  # a loader may write the next batch where this one lies
+        self.waiting.append((mean, count, values, own))
         if len(self.waiting) == SEVERAL:
             self.measure()
         return {}
@@ -105,9 +106,9 @@ class Measuring:
     def measure(self) -> None:
         """Add the figures of the batches that wait."""
         while self.waiting:
-            mean, count, values, *compared = self.waiting.popleft()
-            for name, metric, own in zip(self.metrics, self.measures, values):
-                mean.note(count, means_of(name, metric, metric.sums(own, *compared), count))
+            mean, count, values, targets = self.waiting.popleft()
+            for name, metric, read in zip(self.metrics, self.measures, values):
+                mean.note(count, means_of(name, metric, metric.sums(read, targets, None), count))
 
 
 def shown_row(row: Row) -> Row:
