@@ -73,7 +73,7 @@ def _for_file(path: Path) -> str:
     kinds = {".csv": "csv", ".tsv": "csv", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".zarr": "zarr"}
     kind = kinds.get(path.suffix.lower())
     if kind is None and path.is_dir():
-        endings = {file.suffix.lower() for file in path.glob("*/*")}
+        endings = {file.suffix.lower() for folder in ("*/*", "*/*/*") for file in path.glob(folder)}
         kind = "wav_folder" if ".wav" in endings else "npy" if any(path.glob("*.npy")) else "image_folder"
     return f"spikecore init {kind or 'csv'} --path {path}"
 

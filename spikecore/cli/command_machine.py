@@ -25,7 +25,7 @@ NAMES = typer.Argument(
     show_default=False,
 )
 VERBOSE = typer.Option(False, "--verbose", "-v", help="Describe every engine at length.")
-WARM_HELP = "Neurons, such as leaky, or products. Default: all."
+WARM_HELP = "Neurons, such as leaky, or products, or maps. Default: all."
 WARM_NEURONS = typer.Argument(None, metavar="NEURON", help=WARM_HELP, show_default=False)
 WARM_LIST = typer.Option(False, "--list", help="Say which kernels are ready, and compile none.")
 WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Workloads to time. Default: all.", show_default=False)
@@ -104,8 +104,8 @@ def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) ->
     The neurons are leaky, synaptic, alpha, lapicque, rleaky and rsynaptic, each as a layer of a Model and as a module
     of spikecore.nn, in float32, with the resets "subtract" and "zero" and the surrogates atan and fast_sigmoid;
     forwards and backwards, and of leaky and synaptic also together with a Linear of 10 outputs. The name products
-    stands for the products and convolutions that take spikes as lists. The values of beta and the like make no
-    difference. Other kernels are compiled as they are needed.
+    stands for the products and convolutions that take spikes as lists, the name maps for maximum pooling and batch
+    normalisation. The values of beta and the like make no difference. Other kernels are compiled as they are needed.
     """
     from spikecore.cli import warm as warming  # its imports are for no other command
 

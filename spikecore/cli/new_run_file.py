@@ -9,35 +9,26 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-import numpy as np
 from pydantic_core import PydanticUndefined
 from typing_extensions import Literal, get_args, get_origin
 
 from spikecore.api.core.engines import engines
-from spikecore.api.core.messages import warn
-from spikecore.api.training.diagnosis import LARGE
 from spikecore.cli import new_plasticity
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError, models_in
 from spikecore.cli.new_network import architecture_table, comment, layer_table, takes_vectors
 from spikecore.cli.new_recipe import WARP, WINDOWS, data_keys, network_lines, recipe_for, train_keys, warped
+from spikecore.cli.own_starts import MOST_SIDE, OF_OWN, Asked, start_of
 from spikecore.cli.run_file import RunFile
-from spikecore.cli.starts import FOLDERS, OWN, STARTS, Start
+from spikecore.cli.starts import STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.cli.train_table import Train
-from spikecore.datasets.class_folders import classes_of
-from spikecore.datasets.csv_table import texts_of
-from spikecore.datasets.image_folder import sizes_of
-from spikecore.datasets.npz import members
-from spikecore.datasets.wav_folder import EXPECTED, LISTS
-from spikecore.recipes import Recipe
 from spikecore.zoo import Card
 
 STEPS = 15
-MOST_SIDE, SIDES = 64, (32, 32)  # pixels of images
 # what a key may be set to whose default is that it is absent
 POSSIBLE: Dict[str, Any] = {
     "device": "cuda",
@@ -105,196 +96,120 @@ def new_run_file(
             the architecture or plasticity does not take such samples, or both are asked for, or there is no such axis.
         DataError: the archive cannot be read.
     """
-    start = STARTS[name]
-    samples: Any = None
-    if path is not None and "path" not in TABLES[name].model_fields:
-        raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
-    if time_axis is not None and name not in OWN:
-        raise ConfigError([f"--time-axis {time_axis}: is for your own arrays: {', '.join(OWN)}"])
-    if numbers and name not in (*OWN, "csv"):
-        raise ConfigError([f"--numbers: is for your own table or arrays: csv, {', '.join(OWN)}"])
-    if (look_back or horizon) and name != "series":
-        raise ConfigError([f"--look-back, --horizon: are for series to forecast: spikecore init series, not {name}"])
-    recipe: Optional[Recipe] = None
-    if name in OWN or name == "csv":
-        start, samples = _of_arrays(name, start, path, time_axis, plasticity, numbers)
-    elif name == "series":
-        start, time_axis = _of_series(start, path, look_back, horizon), 1
-    elif name == "image_folder":
-        start = _of_images(start, path)
-    elif name == "event_npz":
-        start = _of_recordings(start, path)
-    elif name == "wav_folder":
-        start = _of_sounds(start, path)
+    asked = Asked(path, time_axis, plasticity, numbers, look_back, horizon)
+    asked.check(name)
+    start, samples = start_of(name, asked)
     if not start.classes and (plasticity or card is not None):
         option = "--plasticity" if card is None else f"--zoo {card.name}"
         raise ConfigError([f"{option}: is for classes, and the targets are numbers: leave it out"])
-    if path is not None:
-        start = replace(start, data={**start.data, "path": str(path)})
     if plasticity and card is not None:
         raise ConfigError([f"--plasticity has a network of its own: leave --zoo {card.name} out"])
     if plasticity:
-        new_plasticity.check_static(start)
-    elif card is None and (samples is not None or name in (*FOLDERS, "event_npz", "series")):
-        if name == "event_npz":
-            factor = math.ceil(max(start.data["sensor"]) / MOST_SIDE)
-            smaller = [{"kind": "Downsample", "factor": factor}] if factor > 1 else []
-            start = replace(start, data={**start.data, "transforms": [*smaller, *WINDOWS]})
-        samples = TABLES[name](**start.data).load(0)[0] if samples is None else samples
-        recipe = recipe_for(samples, start, 1 if name == "wav_folder" else time_axis)
-        if name == "event_npz" and recipe is not None:
-            recipe = warped(recipe)
-            start = replace(start, data={**start.data, "transforms": [*smaller, WARP, *WINDOWS]})
-    network = layer_table(start) if card is None else architecture_table(start, card)
-    if card is not None and "image" in TABLES[name].model_fields and not takes_vectors(card):
-        start = replace(start, data={**start.data, "image": True})
+        tables = _by_plasticity(name, start)
+    elif card is not None:
+        tables = _by_card(name, start, card)
+    else:
+        tables = (_by_recipe(name, start, samples) if name in OF_OWN else None) or _by_layers(name, start)
     usable = {status.name for status in engines() if status.available}
-    set_at_top = {"engine": "torch" if "torch" in usable else "numpy", "seed": 0}
-    data = {"name": name, **start.data, "batch_size": 128 if start.features == 784 else 32 if start.recorded else 64}
-    train: Dict[str, Any] = {
-        "epochs": start.epochs,
-        "loss": {"kind": "ce_rate_loss"},
-        "optimizer": {"kind": "Adam", "lr": start.lr},
-    }
-    encoder = _encoder(start, STEPS if card is None else card.num_steps)
-    if recipe is not None:
-        steps = recipe.feed.get("num_steps")  # None: step by step
-        data = {"name": name, **data_keys(recipe, start, samples), "batch_size": recipe.training["batch_size"]}
-        seen = replace(start, time_axis=None, recorded=False) if steps else start
-        train, encoder = train_keys(recipe), _encoder(seen, steps or 0)
-        network = network_lines(recipe, start.flatten and len(recipe.facts.shape) == 1)
-    absent: Tuple[str, ...] = ()
-    tables: List[str] = []
-    if plasticity:
-        set_at_top["engine"], network, encoder = "numpy", *new_plasticity.tables(start)
-        data.update(batch_size=20, validation="none")
-        train, absent, tables = new_plasticity.TRAIN, new_plasticity.ABSENT, new_plasticity.learning_tables(start)
+    engine = "torch" if "torch" in usable and not plasticity else "numpy"
     lines = [
-        *_heading(name, start, card, plasticity, recipe),
-        *_keys(RunFile, set_at_top, ("data", "encoder", "network", "train", "track")),
+        *_heading(start, tables.about),
+        *_keys(RunFile, {"engine": engine, "seed": 0}, ("data", "encoder", "network", "train", "track")),
         "",
         "[data]",
-        *_keys(TABLES[name], data),
+        *_keys(TABLES[name], tables.data),
         "",
-        *encoder,
+        *tables.encoder,
         "",
-        *network,
+        *tables.network,
         "",
         "[train]",
-        *_keys(Train, train, absent),
+        *_keys(Train, tables.train, tables.absent),
         "",
-        *(tables and [*tables, ""]),
+        *(tables.rules and [*tables.rules, ""]),
         "[track]",
         *_keys(Track, {}),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _of_arrays(
-    name: str, start: Start, path: Optional[Path], time_axis: Optional[int], plasticity: bool, numbers: bool
-) -> Tuple[Start, Any]:
-    """The start for the user's own arrays, and the training samples."""
-    if path is None:
-        if name == "csv":
-            raise ConfigError(["init csv needs the table, a row per sample: --path FILE.csv"])
-        example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
-        raise ConfigError([f"init {name} needs the arrays x_train, y_train, x_test, y_test: --path {example}"])
-    forced: Any = {"numbers": True} if numbers and name == "csv" else {}
-    train, _ = TABLES[name](path=str(path), **forced).load(0)  # type: ignore[call-arg]
-    by_step = time_axis == 1 and train.targets.ndim == 2 and train.targets.shape == train.inputs.shape[:2]
-    whole = np.issubdtype(train.targets.dtype, np.integer)
-    numbers = not by_step and (numbers and whole or np.issubdtype(train.targets.dtype, np.floating))
-    fits = train.targets.ndim <= 2 if numbers else whole and (train.targets.ndim == 1 or by_step)
-    if not fits:
-        raise ConfigError(
-            [
-                f"--path {path}: its targets have shape {train.targets.shape} and dtype {train.targets.dtype}; init "
-                "writes files for classes, one integer a sample, or with --time-axis 1 one a step; and for numbers of "
-                "a float dtype, one or several a sample. docs/tasks.md shows how to train on other targets"
-            ]
-        )
-    least = 0 if numbers else int(train.targets.min())
-    if least < (-1 if by_step else 0):
-        raise ConfigError([f"--path {path}: its targets begin at {least}; classes are counted from 0"])
-    if least > 0:
-        warn(
-            f"--path {path}: its classes begin at {least}, and a network has an output for each number from 0 on: save "
-            f"y - {least}"
-        )
-    if plasticity and not numbers:
-        new_plasticity.check_range(path, np.asarray(train.inputs[:1000]))
-    sizes = train.inputs.shape
-    if time_axis is not None and not (1 <= time_axis < len(sizes) and len(sizes) > 2):
-        raise ConfigError(
-            [
-                f"--time-axis {time_axis}: x_train has shape {sizes}; axis 0 counts samples, one of the others is "
-                "time, and the rest are features. If there is a single feature, save x[..., None]"
-            ]
-        )
-    shape = tuple(size for axis, size in enumerate(sizes) if axis not in (0, time_axis))
-    image = shape if len(shape) == 3 else ()
-    classes = 0 if numbers else int(train.targets.max()) + 1
-    found: Any = {"features": math.prod(shape), "classes": classes, "flatten": len(shape) > 1, "image": image}
-    some = np.concatenate([np.ravel(train[i][0]) for i in range(min(1000, len(train)))]).astype(np.float64)
-    if (some**2).mean() ** 0.5 > 3.0**0.5 * LARGE:  # then the first layer, as it is drawn, makes such currents
-        found["data"] = {**start.data, "scale": "standard"}
-    if numbers and name == "csv":
-        found["data"] = {**found.get("data", start.data), "numbers": True}
-    return replace(start, **found, time_axis=time_axis), train
+class _Tables(NamedTuple):
+    """The tables of a run file: the keys that are set in ``[data]`` and ``[train]``, and the lines of others.
+
+    Args:
+        about: the network, for the heading.
+        absent: keys of ``[train]`` that are left out.
+        rules: tables of ways of learning.
+    """
+
+    about: str
+    data: Dict[str, Any]
+    encoder: List[str]
+    network: List[str]
+    train: Dict[str, Any]
+    absent: Tuple[str, ...] = ()
+    rules: Sequence[str] = ()
 
 
-def _of_series(start: Start, path: Optional[Path], look_back: Optional[int], horizon: Optional[int]) -> Start:
-    """The start for series to forecast. Columns without numbers, such as dates, are left out."""
-    if path is None:
-        raise ConfigError(["init series needs the table, a row per step and a column per series: --path FILE.csv"])
-    texts, steps = texts_of(path)
-    ahead = horizon or min(24, max(1, steps // 20))
-    data: Dict[str, Any] = {"leave_out": texts} if texts else {}
-    return replace(start, data={**data, "look_back": look_back or 4 * ahead, "horizon": ahead}, time_axis=1)
+def _by_layers(name: str, start: Start) -> _Tables:
+    """Two dense layers."""
+    about = f"{start.features}-{start.hidden}-{start.classes} leaky neurons"
+    return _Tables(about, _data(name, start), _encoder(start, STEPS), layer_table(start), _train(start))
 
 
-def _of_images(start: Start, path: Optional[Path]) -> Start:
-    """The start for a folder of images. Those of one size, and not larger than MOST_SIDE, stay as they are."""
-    if path is None:
-        raise ConfigError(
-            ["init image_folder needs the folder that has a folder of images for each class: --path FOLDER"]
-        )
-    sizes, colour = sizes_of(path)
-    size = sizes[0] if len(sizes) == 1 and max(sizes[0]) <= MOST_SIDE else SIDES
-    image, classes = (3 if colour else 1, *size), len(classes_of(path, "images"))
-    data = {"path": str(path), "size": list(size), "colour": colour}
-    return replace(start, features=math.prod(image), classes=classes, data=data, image=image)
+def _by_card(name: str, start: Start, card: Card) -> _Tables:
+    """An architecture of the zoo."""
+    network = architecture_table(start, card)
+    if "image" in TABLES[name].model_fields and not takes_vectors(card):
+        start = replace(start, data={**start.data, "image": True})
+    return _Tables(f"zoo.{card.name}", _data(name, start), _encoder(start, card.num_steps), network, _train(start))
 
 
-def _of_recordings(start: Start, path: Optional[Path]) -> Start:
-    """The start for the user's own recordings. The sensor is the smallest that all events fit on."""
-    if path is None:
-        raise ConfigError(["init event_npz needs the archive that save_event_npz wrote: --path FILE.npz"])
-    arrays = members(path, "x", "y", "label")
-    width, height = (int(arrays[name].max()) + 1 for name in "xy")
-    data = {"path": str(path), "sensor": [width, height], "transforms": start.data["transforms"]}
-    image, classes = (2, height, width), int(arrays["label"].max()) + 1
-    return replace(start, features=math.prod(image), classes=classes, data=data, image=image)
+def _by_plasticity(name: str, start: Start) -> _Tables:
+    """Neurons that compete."""
+    new_plasticity.check_static(start)
+    about = f"{new_plasticity.neurons(start)} neurons that learn without labels"
+    data = {**_data(name, start), "batch_size": 20, "validation": "none"}
+    network, encoder = new_plasticity.tables(start)
+    rules = new_plasticity.learning_tables(start)
+    return _Tables(about, data, encoder, network, new_plasticity.TRAIN, new_plasticity.ABSENT, rules)
 
 
-def _of_sounds(start: Start, path: Optional[Path]) -> Start:
-    """The start for a folder of WAV files: its classes, and how they are divided where there are no lists."""
-    if path is None:
-        raise ConfigError(["init wav_folder needs the folder that has a folder of WAV files a class: --path FOLDER"])
-    listed = all((path / file).is_file() for file in LISTS)
-    data = {"path": str(path), **({} if listed else {"split": "files"}), "transforms": start.data["transforms"]}
-    return replace(start, classes=len(classes_of(path, *EXPECTED)), data=data)
+def _by_recipe(name: str, start: Start, samples: Any) -> Optional[_Tables]:
+    """The choices of the recipe for the user's own data; None if there is none for such samples."""
+    smaller: List[Dict[str, Any]] = []
+    if name == "event_npz":
+        factor = math.ceil(max(start.data["sensor"]) / MOST_SIDE)
+        smaller = [{"kind": "Downsample", "factor": factor}] if factor > 1 else []
+        start = replace(start, data={**start.data, "transforms": [*smaller, *WINDOWS]})
+    samples = TABLES[name](**start.data).load(0)[0] if samples is None else samples
+    recipe = recipe_for(samples, start, 1 if name == "wav_folder" else start.time_axis)
+    if recipe is None:
+        return None
+    if name == "event_npz":
+        recipe = warped(recipe)
+        start = replace(start, data={**start.data, "transforms": [*smaller, WARP, *WINDOWS]})
+    data = {"name": name, **data_keys(recipe, start, samples), "batch_size": recipe.training["batch_size"]}
+    steps = recipe.feed.get("num_steps")  # None: step by step
+    encoder = _encoder(replace(start, time_axis=None, recorded=False) if steps else start, steps or 0)
+    network = network_lines(recipe, start.flatten and len(recipe.facts.shape) == 1)
+    about = "by the recipe, sc.recipe(x, y); the reasons are below"
+    return _Tables(about, data, encoder, network, train_keys(recipe))
 
 
 # ---- the parts of the file -----------------------------------------------------------------------------------------
 
 
-def _heading(name: str, start: Start, card: Optional[Card], plasticity: bool, recipe: Optional[Recipe]) -> List[str]:
-    network = f"{start.features}-{start.hidden}-{start.classes} leaky neurons" if card is None else f"zoo.{card.name}"
-    if plasticity:
-        network = f"{new_plasticity.neurons(start)} neurons that learn without labels"
-    if recipe is not None:
-        network = "by the recipe, sc.recipe(x, y); the reasons are below"
+def _data(name: str, start: Start) -> Dict[str, Any]:
+    return {"name": name, **start.data, "batch_size": 128 if start.features == 784 else 32 if start.recorded else 64}
+
+
+def _train(start: Start) -> Dict[str, Any]:
+    optimizer = {"kind": "Adam", "lr": start.lr}
+    return {"epochs": start.epochs, "loss": {"kind": "ce_rate_loss"}, "optimizer": optimizer}
+
+
+def _heading(start: Start, network: str) -> List[str]:
     return [
         f"# A run file of spikecore. Data: {start.what}.",
         f"# Network: {network}.",

@@ -102,4 +102,3 @@ STARTS: Dict[str, Start] = {
     "event_npz": _recorded("your own recordings, in a NumPy archive that --path names", 1, 0, _FRAMES),
 }  # fmt: skip
 OWN = ("npz", "hdf5", "zarr", "npy")  # arrays whose shapes decide the sizes of the network
-FOLDERS = ("image_folder", "wav_folder")  # a folder for each class

@@ -6,6 +6,8 @@ import importlib.util
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
+
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import flatten, map_leaves
@@ -16,12 +18,13 @@ from spikecore.kernels.readout import BIAS, WEIGHT
 from spikecore.kernels.runtime import build, store
 from spikecore.kernels.select import recipes_of
 from spikecore.kernels.sizes import has_numba, no_numba
-from spikecore.kernels.sparse.ready import recipes
+from spikecore.kernels.sparse.ready import recipes, recipes_of_maps
 
 SIZE = 5  # neurons: any number would do, kernels do not depend on it
 OUTS = 10  # rows of the Linear behind a neuron, as in a classifier of digits
 READOUT = ("leaky", "synaptic")  # the neurons whose spikes go to it
-PRODUCTS = "products"  # the name of what multiplies spikes, which belongs to no neuron
+NORMALISED = "leaky"  # the neuron behind a batch normalisation
+OTHERS = {"products": recipes, "maps": recipes_of_maps}  # what multiplies spikes, pools and normalises: of no neuron
 RESETS = ("subtract", "zero")
 SURROGATES: Dict[str, Any] = {"atan": sc.surrogate.atan(), "fast_sigmoid": sc.surrogate.fast_sigmoid()}
 NEURONS: Dict[str, Tuple[str, Dict[str, Any]]] = {  # the class in ``sc`` and ``snn``, and what it needs
@@ -66,18 +69,18 @@ def pieces(names: Sequence[str]) -> List[KernelToCompile]:
     """The kernels of neurons, each once.
 
     Raises:
-        ConfigError: a name is none of ``NEURONS`` and not ``PRODUCTS``, or Numba is not installed.
+        ConfigError: a name is none of ``NEURONS`` and ``OTHERS``, or Numba is not installed.
     """
     for name in names:
-        if name not in (*NEURONS, PRODUCTS):
-            raise ConfigError([f"{name}: {unknown('neuron', name, [*NEURONS, PRODUCTS])}"])
+        if name not in (*NEURONS, *OTHERS):
+            raise ConfigError([f"{name}: {unknown('neuron', name, [*NEURONS, *OTHERS])}"])
     if not has_numba():
         raise ConfigError([f"warm: {no_numba()}"])
     found: Dict[build.KernelRecipe, KernelToCompile] = {}
-    if PRODUCTS in (names or [PRODUCTS]):
-        for label, recipe in recipes("float32"):
-            found[recipe] = KernelToCompile(f"{PRODUCTS}, {label}: {recipe.name}", recipe)
-    for name in (name for name in names or NEURONS if name != PRODUCTS):
+    for name in (name for name in names or OTHERS if name in OTHERS):
+        for label, recipe in OTHERS[name]("float32"):
+            found[recipe] = KernelToCompile(f"{name}, {label}: {recipe.name}", recipe)
+    for name in (name for name in names or NEURONS if name in NEURONS):
         for reset in RESETS:
             for surrogate in SURROGATES:
                 for run in _runs(name, reset, surrogate):
@@ -117,6 +120,13 @@ def _pieces_of(run: _NeuronInUse, name: str) -> Iterator[KernelToCompile]:
             wanted = Wanted(True, (*run.learned, WEIGHT, BIAS))
             text = f"{run.label}, {OUTS} outputs{', constant input' if constant else ''}"
             yield from _named(text, recipes_of(run.stepper, run.params, (), wanted, constant, (OUTS, SIZE)))
+    if name == NORMALISED and run.common and importlib.util.find_spec("torch") is not None:
+        from spikecore.engines.torch.normalised import LINE, Scaled
+
+        params = {**{f"neuron.{n}": p for n, p in run.params.items()}, **dict.fromkeys(LINE, np.ones(SIZE, "float32"))}
+        for constant in (False, True):
+            text = f"{run.label}, behind a batch normalisation{', constant input' if constant else ''}"
+            yield from _named(text, recipes_of(Scaled(run.stepper), params, (), Wanted(True, LINE), constant))
 
 
 def _named(label: str, recipes: Sequence[build.KernelRecipe]) -> Iterator[KernelToCompile]:
@@ -128,7 +138,7 @@ def warm(names: Sequence[str], say: Callable[[str], Any] = print) -> int:
     """Compile the kernels of neurons that are not on disk yet.
 
     Args:
-        names: of ``NEURONS``, or ``PRODUCTS``; none are all.
+        names: of ``NEURONS`` and ``OTHERS``; none are all.
         say: called with a line for each kernel, and one in the end.
 
     Returns:

@@ -198,6 +198,16 @@ def test_run_trains_nothing_and_continues(engine):
     assert_states_close(executor.state(), before, 0.0)
 
 
+def test_noise_of_a_run_follows_the_numbers_of_its_samples(engine):
+    """However samples are divided into runs. Two are of one size: on some engines, of the same code."""
+    noisy = sc.Sequential(sc.Linear(6, 8), sc.Noisy(sc.LI(beta=0.8), input_noise=0.5))
+    executor = compiled(engine, network=noisy, loss=functional.mse_value_loss())
+    whole = executor.run(X).spikes
+    for part in (slice(0, 2), slice(2, 4), slice(4, 5)):
+        found = executor.run(X[:, part], first=part.start).spikes
+        assert_close(engine.to_numpy(found), engine.to_numpy(whole)[:, part])
+
+
 def test_state_is_a_copy(engine):
     executor = compiled(engine)
     train(executor, 1)

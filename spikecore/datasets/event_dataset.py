@@ -14,6 +14,7 @@ from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.events import Events
 from spikecore.datasets.sound import Sound
 from spikecore.datasets.transforms.base import Compose, apply
+from spikecore.datasets.transforms.frames import CountedEvents, counting, frames_of
 from spikecore.printing import shortened, table
 from spikecore.progress import with_bar
 from spikecore.samples import Samples, halves, stacked
@@ -146,9 +147,12 @@ class EventDataset(Checked, Samples):
             IndexError: there is no such recording.
             DataError: the recording cannot be read or transformed.
         """
+        return self._item(index, epoch, self.transform)
+
+    def _item(self, index: int, epoch: int, transform: Any) -> Any:
         row = int(self.rows[index])  # type: ignore[index]
         recording = self._reader.read(row)
-        return recording if self.transform is None else apply(self.transform, recording, row, epoch)
+        return recording if transform is None else apply(transform, recording, row, epoch)
 
     def map(self, *transforms: Callable[..., Any]) -> EventDataset:
         """The same recordings with further transforms, which are applied after the present ones."""
@@ -184,19 +188,21 @@ class EventDataset(Checked, Samples):
         Raises:
             DataError: as for `batch`.
         """
-        items = [self._named(int(row), epoch) for row in rows]
+        transform = counting(self.transform) if self.timed else self.transform
+        items = [self._named(int(row), epoch, transform) for row in rows]
         for item in items:
             if isinstance(item, (Events, Sound)):
                 kind, example = type(item).__name__, "ToFrames(steps=25)" if isinstance(item, Events) else "LogMel()"
                 raise DataError(f"{self.name}: a batch needs arrays, not {kind}: dataset.map(transforms.{example})")
         if not self.timed:
             return np.stack(items), None
-        return stacked(items, steps), np.array([len(item) for item in items])
+        counted = isinstance(items[0], CountedEvents)
+        return (frames_of if counted else stacked)(items, steps), np.array([item.shape[0] for item in items])
 
-    def _named(self, index: int, epoch: int) -> Any:
-        """`item`, whose errors name the recording, wherever it is read."""
+    def _named(self, index: int, epoch: int, transform: Any) -> Any:
+        """`_item`, whose errors name the recording, wherever it is read."""
         try:
-            return self.item(index, epoch)
+            return self._item(index, epoch, transform)
         except Exception as error:
             row = int(self.rows[index])  # type: ignore[index]
             message = f"{self.name or 'EventDataset'}, recording {row}: {type(error).__name__}: {error}"

@@ -129,9 +129,11 @@ class Events(Checked):
     def __getitem__(self, index: Any) -> Events:
         if isinstance(index, (int, np.integer)):
             raise DataError(f"events[{index}]: a single event is events[{index} : {index + 1}], which gives Events")
+        is_mask = isinstance(index, np.ndarray) and index.dtype.kind == "b"
+        if is_mask and index.shape == self.t.shape:  # NumPy takes numbers in half the time, and there are four columns
+            index = np.flatnonzero(index)
         columns = {name: array[index] for name, array in self.columns().items()}
         in_order = isinstance(index, slice) and (index.step or 1) > 0
-        is_mask = isinstance(index, np.ndarray) and index.dtype.kind == "b"
         if not (in_order or is_mask):
             return self.with_arrays(**columns)
         return self.unchecked(**columns)  # some of the same events in the same order

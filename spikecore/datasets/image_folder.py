@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
-from spikecore.datasets.class_folders import by_files, classes_of, files_of
+from spikecore.datasets.class_folders import by_files, class_files, class_of
 from spikecore.datasets.errors import DataError, DataFileError, MissingExtraError, checked
 from spikecore.datasets.limits import MOST_BYTES, check_size
 from spikecore.datasets.places import PathLike
@@ -31,8 +31,9 @@ def image_folder(
 
     Inputs are float32 (samples, channels, height, width) in [0, 1], with 1 channel, or 3 in colour. Targets are int64,
     `classes` the names of the folders in alphabetical order. Which files are for the test follows from a hash of their
-    names: it is the same in each run. If there are several images of one individual, write a split of your own: with
-    images of it in both parts, the results are too good.
+    names: it is the same in each run. If there are several images of one individual, divide them yourself: with images
+    of it in both parts, the results are too good. A folder that is divided, as `cells/train/neuron/01.png` and
+    `cells/test/neuron/02.png` are, gives these parts; `val` is the test if there is no `test`, else it is left out.
 
     Args:
         path: the folder. Its folders are the classes, but for those whose names begin with "_" or "."; files are PNG,
@@ -40,7 +41,8 @@ def image_folder(
         size: height and width in pixels, each ≥ 1, to which all images are scaled. None, the default: as they are, all
             of one size.
         colour: three channels, red, green and blue, instead of shades of grey; default False.
-        test_share: share of the files of each class for the test, > 0 and < 1, at least one file; default 0.2.
+        test_share: share of the files of each class for the test, > 0 and < 1, at least one file; default 0.2. Not for
+            a folder that is divided.
         max_bytes: most bytes of memory that the arrays may take. Default: 4 GiB.
 
     Raises:
@@ -55,10 +57,8 @@ def image_folder(
     if max_bytes < 1:
         raise DataError(f"image_folder: max_bytes={max_bytes} must be >= 1")
     folder = Path(path)
-    names = classes_of(folder, "images")
-    files = [f"{name}/{file}" for name in names for file in files_of(folder, name, ENDINGS)]
-    files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
-    part = by_files("image_folder", files, (0.0, test_share))
+    names, files, part = class_files(folder, "images", ENDINGS)
+    part = part or by_files("image_folder", files, (0.0, test_share))
     if size is None:
         with opened(folder / files[0]) as first:
             wide, high = first.size
@@ -69,7 +69,7 @@ def image_folder(
     def dataset(number: int, word: str) -> Dataset:
         mine = [file for file in files if part[file] == number]
         pixels = [read(folder / file, (high, wide), size is not None, colour) for file in mine]
-        labels = np.array([names.index(file.partition("/")[0]) for file in mine], np.int64)
+        labels = np.array([names.index(class_of(file)) for file in mine], np.int64)
         return Dataset(np.stack(pixels), labels, name=f"{folder.resolve().name} {word}", classes=names)
 
     return dataset(0, "train"), dataset(2, "test")
@@ -78,11 +78,10 @@ def image_folder(
 def sizes_of(path: PathLike) -> Tuple[List[Tuple[int, int]], bool]:
     """The sizes (height, width) that images of a folder have, and whether there are some in colour; by their heads."""
     folder, sizes, colour = Path(path), set(), False
-    for name in classes_of(folder, "images"):
-        for file in files_of(folder, name, ENDINGS):
-            with opened(folder / name / file) as image:
-                sizes.add(image.size[::-1])
-                colour = colour or image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
+    for file in class_files(folder, "images", ENDINGS).files:
+        with opened(folder / file) as image:
+            sizes.add(image.size[::-1])
+            colour = colour or image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I")
     return sorted(sizes), colour
 
 

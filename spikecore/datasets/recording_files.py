@@ -7,7 +7,7 @@ from typing import Callable, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.datasets.class_folders import by_files, classes_of, files_of
+from spikecore.datasets.class_folders import by_files, class_files, class_of, files_of
 from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
@@ -45,15 +45,18 @@ def recording_folder(
     """Read recordings from a folder per class with a function of your own, as (train, test).
 
     Classes are the names of the folders in alphabetical order. Which files are for the test follows from a hash of
-    their names: it is the same in each run. If there are several recordings of one person, write a split of your own:
-    with the same person in both parts, the results are too good.
+    their names: it is the same in each run. If there are several recordings of one person, divide them yourself: with
+    the same person in both parts, the results are too good. A folder that is divided, with files such as
+    `train/yes/01.npy` and `test/yes/02.npy`, gives these parts; `val` is the test if there is no `test`, else it is
+    left out.
 
     Args:
         path: the folder, with files such as `yes/01.npy`. Its folders are the classes, but for those whose names begin
             with "_" or ".".
         reader: takes the path of a file, and returns its Events.
         endings: those of the files, in lower case, such as [".npy"].
-        test_share: share of the files of each class for the test, > 0 and < 1, at least one file; default 0.2.
+        test_share: share of the files of each class for the test, > 0 and < 1, at least one file; default 0.2. Not
+            for a folder that is divided.
 
     Raises:
         DataFileError: the folder is absent or has no such files. A damaged file is reported when it is read.
@@ -62,14 +65,12 @@ def recording_folder(
     if not 0.0 < test_share < 1.0:
         raise DataError(f"recording_folder: test_share={test_share!r} must be > 0 and < 1")
     folder = Path(path)
-    names = classes_of(folder, "recordings")
-    files = [f"{name}/{file}" for name in names for file in files_of(folder, name, endings)]
-    files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
-    part = by_files("recording_folder", files, (0.0, test_share))
+    names, files, part = class_files(folder, "recordings", endings)
+    part = part or by_files("recording_folder", files, (0.0, test_share))
 
     def dataset(number: int, word: str) -> EventDataset:
         mine = [file for file in files if part[file] == number]
-        labels = np.array([names.index(file.partition("/")[0]) for file in mine], np.int64)
+        labels = np.array([names.index(class_of(file)) for file in mine], np.int64)
         source = RecordingFiles([folder / file for file in mine], reader)
         return EventDataset(source, labels, f"{folder.resolve().name} {word}", names)
 

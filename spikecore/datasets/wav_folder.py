@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from spikecore.arguments import Size
-from spikecore.datasets.class_folders import by_files, classes_of, files_of, hash_of
+from spikecore.datasets.class_folders import by_files, class_files, class_of, hash_of
 from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.places import PathLike, stamp
@@ -49,7 +49,9 @@ def wav_folder(
             the speaker's name, which is the file's name up to "_nohash_" or its end. All recordings of a speaker are in
             one part, also if more are added. "files": shares of the files of each class, by a hash of their names, for
             a folder of your own. At least one file of each class is in each part. Recordings of one speaker or animal
-            are then in several parts, and the results are better than for a new speaker.
+            are then in several parts, and the results are better than for a new speaker. A folder that is divided, with
+            files such as ``train/yes/01.wav`` and ``test/yes/02.wav``, gives these parts; without ``val`` a tenth of
+            the files to train of each class is to validate.
         shares: parts of the speakers or files to validate and to test, each in [0, 1]; default (0.1, 0.1). Not for
             "lists".
         classes: names of the folders to read, in the order of their labels; None, the default: all, by name.
@@ -77,14 +79,14 @@ def wav_folder(
         )
     if seconds is not None and not 0.0 < seconds < 1e6:
         raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
-    names = classes_of(folder, *EXPECTED) if classes is None else classes
-    if not names:
+    if classes == ():
         raise DataError("wav_folder: classes=() names no folder: name those to read, or pass None for all")
-    if len(set(names)) < len(names):
+    if classes is not None and len(set(classes)) < len(classes):
         raise DataError(f"wav_folder: classes={classes!r}: name each folder once")
-    files = [f"{name}/{file}" for name in names for file in files_of(folder, name, ENDINGS)]
-    files.sort(key=lambda file: file.partition("/")[::-1])  # by name of file, so that the first are of all classes
-    if split == "lists":
+    names, files, divided = class_files(folder, EXPECTED[0], ENDINGS, EXPECTED[1], classes)
+    if divided:
+        part = _divided(folder, divided, split)
+    elif split == "lists":
         part = _by_lists(folder, files, names)
     else:
         part = _by_speakers(files, shares) if split == "speakers" else by_files("wav_folder", files, shares)
@@ -94,7 +96,7 @@ def wav_folder(
         mine = [file for file in files if part[file] == number]
         if not mine:
             raise DataError(f"wav_folder: {folder} has no recordings to {word} with split={split!r}")
-        targets = np.array([labels[file.partition("/")[0]] for file in mine], np.int64)
+        targets = np.array([labels[class_of(file)] for file in mine], np.int64)
         source = WavFiles(folder, mine, rate, seconds)
         return EventDataset(source, targets, f"{folder.resolve().name} {word}", tuple(names), transform)
 
@@ -117,6 +119,15 @@ class WavFiles(Source):
 
     def identity(self, row: int) -> Tuple[Any, ...]:
         return (self.files[row], *stamp(self.folder / self.files[row]), self.rate, self.seconds)
+
+
+def _divided(folder: Path, part: Dict[str, int], split: str) -> Dict[str, int]:
+    """The part of each file of a divided folder. Without "val", a tenth of "train" is to validate."""
+    if split != "lists":
+        raise DataError(f"wav_folder: split={split!r}: {folder} is divided already, into folders: leave split out")
+    if 1 in part.values():
+        return part
+    return {**part, **by_files("wav_folder", [file for file, number in part.items() if number == 0], (0.1, 0.0))}
 
 
 def _by_lists(folder: Path, files: List[str], names: Tuple[str, ...]) -> Dict[str, int]:
@@ -144,7 +155,7 @@ def _by_speakers(files: List[str], shares: Tuple[float, float]) -> Dict[str, int
     """The part of each file by its speaker."""
     part = {}
     for file in files:
-        speaker = re.sub(r"_nohash_.*$", "", file.partition("/")[2])
+        speaker = re.sub(r"_nohash_.*$", "", file.rpartition("/")[2])
         place = hash_of(speaker) % (MOST_SPEAKERS + 1) / MOST_SPEAKERS  # in [0, 1]
         part[file] = 1 if place < shares[0] else 2 if place < sum(shares) else 0
     return part

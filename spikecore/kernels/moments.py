@@ -16,7 +16,7 @@ import numpy as np
 
 from spikecore.kernels.elementwise import workers
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.runtime.openmp import several
 
@@ -111,6 +111,8 @@ def lines(worker, workers, table):
             row_out[j] = row_x[j] * slope[j] + constant[j] + row_g[j] * scale[j]
 """
 
+SOURCES = {"moments": MOMENTS, "add_line": ADD_LINE, "sums": SUMS, "lines": LINES}
+
 
 def moments(x: Any, parts: int = PARTS) -> Tuple[Any, Any, Any]:
     """Split the rows of x (rows, columns) into parts, and give for each its number of rows (parts, 1), the mean of each
@@ -120,7 +122,7 @@ def moments(x: Any, parts: int = PARTS) -> Tuple[Any, Any, Any]:
     parts = min(parts, rows)
     made = [allocator.empty((parts, columns), x.dtype) for _ in range(4)]
     threads = min(parts, workers(several(x.size, COLUMNS * BLOCK)))
-    _kernel(MOMENTS, "moments", x.dtype)(threads, (rows, columns, parts), (x, *made))
+    _kernel("moments", str(x.dtype))(threads, (rows, columns, parts), (x, *made))
     ends = [part * rows // parts for part in range(parts + 1)]
     return np.diff(ends)[:, None].astype(np.float64), made[0], made[1]
 
@@ -129,7 +131,7 @@ def sums(x: Any, g: Any, parts: int) -> Tuple[Any, Any]:
     """For so many parts of the rows of x and g (rows, columns), the sums of each column of g and of g x."""
     made = [allocator.empty((parts, x.shape[1]), x.dtype) for _ in range(4)]
     threads = min(parts, workers(several(x.size, COLUMNS * BLOCK)))
-    _kernel(SUMS, "sums", x.dtype)(threads, (*x.shape, parts), (x, g, *made))
+    _kernel("sums", str(x.dtype))(threads, (*x.shape, parts), (x, g, *made))
     return made[0], made[1]
 
 
@@ -142,7 +144,7 @@ def lines(x: Any, g: Any, slope: Any, constant: Any, scale: Any) -> Any:
     """
     out, threads = allocator.empty(x.shape, x.dtype), min(len(x), workers(several(x.size, COLUMNS * BLOCK)))
     each = len(x) // len(slope)
-    _kernel(LINES, "lines", x.dtype)(threads, (*x.shape, each), (x, g, out, constant, slope, scale))
+    _kernel("lines", str(x.dtype))(threads, (*x.shape, each), (x, g, out, constant, slope, scale))
     return out
 
 
@@ -154,7 +156,7 @@ def add_line(g: Any, x: Any, slope: Any, constant: Any) -> None:
         slope, constant: (columns,), without gaps.
     """
     threads = min(len(x), workers(several(x.size, COLUMNS * BLOCK)))
-    _kernel(ADD_LINE, "add_line", x.dtype)(threads, x.shape, (x, g, slope[None], constant[None]))
+    _kernel("add_line", str(x.dtype))(threads, x.shape, (x, g, slope[None], constant[None]))
 
 
 def channel_moments(x: Any, channels: int, last: bool) -> Tuple[Any, Any]:
@@ -211,5 +213,10 @@ def _row(values: Any, places: int, last: bool) -> Any:
 
 
 @lru_cache(maxsize=None)
-def _kernel(source: str, name: str, dtype: Any) -> Kernel:
-    return build_run(source, name, str(dtype))
+def _kernel(name: str, dtype: str) -> Kernel:
+    return kernel_of(recipe(name, dtype), dtype)
+
+
+def recipe(name: str, dtype: str) -> KernelRecipe:
+    """The recipe of a kernel, one of ``SOURCES``."""
+    return recipe_of_run(SOURCES[name], name, dtype)

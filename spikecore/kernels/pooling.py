@@ -19,7 +19,7 @@ from typing import Any, Tuple
 
 from spikecore.kernels.elementwise import address_of, workers
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import CHUNK, build_run
+from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.runtime.openmp import several
 
@@ -94,12 +94,16 @@ def back(g: Any, places: Any, shape: Tuple[int, ...], kernel: Tuple[int, int]) -
 def _run(name: str, kernel: Tuple[int, int], x: Any, y: Any, places: Any) -> None:
     (samples, tall, wide, channels), (high, width) = y.shape, x.shape[1:3]
     table = array("q", (samples * tall, tall, wide, high, width, channels, *map(address_of, (x, y, places))))
-    _kernel(name, kernel, x.dtype).start(workers(several(x.size, CHUNK + 1)), table.buffer_info()[0])
+    _kernel(name, kernel, str(x.dtype)).start(workers(several(x.size, CHUNK + 1)), table.buffer_info()[0])
 
 
 @lru_cache(maxsize=None)
-def _kernel(name: str, kernel: Tuple[int, int], dtype: Any) -> Kernel:
-    """The kernel "maxima" or "back" for windows of a size."""
+def _kernel(name: str, kernel: Tuple[int, int], dtype: str) -> Kernel:
+    return kernel_of(recipe(name, kernel, dtype), dtype)
+
+
+def recipe(name: str, kernel: Tuple[int, int], dtype: str) -> KernelRecipe:
+    """The recipe of the kernel "maxima" or "back" for windows of a size."""
     down, across = kernel
     taps = range(down * across)
     rows = [f"a{n} = row(first + ({n // across} * width + {n % across}) * line)" for n in taps]
@@ -110,4 +114,4 @@ def _kernel(name: str, kernel: Tuple[int, int], dtype: Any) -> Kernel:
         "written": inner.join(f"a{n}[c] = g if which == {n} else F(0.0)" for n in taps),
     }
     source = HEAD + {"maxima": MAXIMA, "back": BACK}[name]
-    return build_run(source.format(name=name, down=down, across=across, **parts), name, str(dtype), before=BEFORE)
+    return recipe_of_run(source.format(name=name, down=down, across=across, **parts), name, dtype, before=BEFORE)

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikecore.kernels.elementwise import address_of, workers
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import CHUNK, build_run
+from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.runtime.openmp import several
 
@@ -46,4 +46,9 @@ def to_bytes(x: Any) -> Optional[Any]:
 
 @lru_cache(maxsize=None)
 def _kernel(dtype: str) -> Kernel:
-    return build_run(SOURCE, "to_bytes", dtype, before=BEFORE)
+    return kernel_of(recipe(dtype), dtype)
+
+
+def recipe(dtype: str) -> KernelRecipe:
+    """The recipe of the kernel."""
+    return recipe_of_run(SOURCE, "to_bytes", dtype, before=BEFORE)

@@ -97,17 +97,27 @@ def stacked(samples: Sequence[np.ndarray], steps: Optional[int] = None, time_axi
     Raises:
         DataError: the arrays have features of different shapes.
     """
-    features = {sample.shape[1:] for sample in samples}
-    if len(features) > 1:
-        raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")
+    features = same_features(samples)
     steps = max(len(sample) for sample in samples) if steps is None else steps
     first = (len(samples), steps) if time_axis else (steps, len(samples))
-    batch = np.empty((*first, *features.pop()), samples[0].dtype)
+    batch = np.empty((*first, *features), samples[0].dtype)
     by_sample = batch if time_axis else batch.swapaxes(0, 1)
     for i, sample in enumerate(samples):
         by_sample[i, : len(sample)] = sample[:steps]
         by_sample[i, len(sample) :] = 0
     return batch
+
+
+def same_features(samples: Sequence[Any]) -> Tuple[int, ...]:
+    """The shape behind the first axis, which is that of all samples of a batch.
+
+    Raises:
+        DataError: it is not.
+    """
+    features = {tuple(sample.shape[1:]) for sample in samples}
+    if len(features) > 1:
+        raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")
+    return features.pop()
 
 
 def pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:

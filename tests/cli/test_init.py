@@ -20,6 +20,7 @@ from spikecore.cli import new_run_file  # noqa: E402
 from spikecore.cli.data_tables import TABLES  # noqa: E402
 from spikecore.cli.run_directory import opened  # noqa: E402
 from spikecore.cli.run_file import read  # noqa: E402
+from spikecore.cli.starts import OWN  # noqa: E402
 from tests.cli.test_files import SMALL  # noqa: E402
 
 try:
@@ -87,7 +88,7 @@ def own(name):
         return Path("table.csv")
     if name == "series":
         return series()
-    if name not in new_run_file.OWN:
+    if name not in OWN:
         return None
     arrays = dict(np.load(archive()))
     if name == "npy":

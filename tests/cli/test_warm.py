@@ -12,7 +12,7 @@ import spikecore as sc  # noqa: E402
 from spikecore.api.learning.gradients import bptt  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import warm  # noqa: E402
-from spikecore.kernels import select  # noqa: E402
+from spikecore.kernels import moments, pooling, select, small_numbers  # noqa: E402
 from spikecore.kernels.runtime import background, build  # noqa: E402
 
 
@@ -91,6 +91,26 @@ def test_a_readout_of_ten_is_listed(asked, known):
         names = [recipe.name for recipe in asked]
         assert names[:5] == ["forward", "product", "backward", "by_rows", "by_weight"]
         assert not {recipe.name for recipe in asked if recipe not in known}
+
+
+def test_a_training_on_maps_takes_what_is_listed(known, monkeypatch):
+    """Once all that is listed is compiled, a training step of convolutions, norms and pooling compiles nothing."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.undo()  # of ``place``: what other tests have compiled need not be compiled again
+    taken, make = {}, build.make
+    monkeypatch.setattr(build, "make", lambda recipe, **how: (taken.update({recipe: 1}), make(recipe, **how))[1])
+    for kept in (build.kernel_of, build.build_run, moments._kernel, pooling._kernel, small_numbers._kernel):
+        kept.cache_clear()
+    maps = [sc.Conv2d(16, 16, 3, padding=1), sc.BatchNorm2d(16), sc.Leaky(beta=0.9), sc.MaxPool2d(2)]
+    net = sc.Sequential(
+        sc.Conv2d(1, 16, 3, padding=1), sc.MaxPool2d(2), *maps, sc.Flatten(), sc.Linear(256, 512), sc.BatchNorm1d(512),
+        sc.Leaky(beta=0.9), sc.Linear(512, 10), sc.Leaky(beta=0.9),
+    )  # fmt: skip
+    draw = np.random.default_rng(0)
+    x, labels = draw.random((16, 1, 16, 16), dtype="float32"), draw.integers(0, 10, 16)
+    sc.Model(net, engine="torch").fit(x, labels, num_steps=8, epochs=1, batch_size=16, progress=False)
+    assert {recipe.name for recipe in taken} >= {"moments", "add_line", "sums", "lines", "maxima", "back", "forward"}
+    assert not {recipe.name for recipe in taken if recipe not in known}
 
 
 @pytest.fixture

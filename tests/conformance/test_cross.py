@@ -46,7 +46,9 @@ def test_torch_agrees_with_numpy(case, one):
 @SURROGATES
 @NEURONS
 def test_numpy_agrees_with_finite_differences(case, one):
-    if one == sc.surrogate.rectangular():  # at its edges slopes jump; states on a grid would lie there
+    if one == sc.surrogate.rectangular() and isinstance(case.layer, sc.QuantizedNeuron):
+        # Its membranes are multiples of 1/16. 6 of 270 lie at |u| = 1/2, an edge of the rectangle. There the slope
+        # jumps, and finite differences give the mean of both sides. No multiple of 1/16 lies at an edge of this one.
         one = sc.surrogate.rectangular(alpha=1.03)
     network = sc.Sequential(with_surrogate(case.layer, one), sc.Flatten())
     init = network.init(Key((0, "weights")), case.shape)

@@ -10,6 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.datasets import DataError, EventDataset, Events, Loader, Source, from_tonic, to_structured
 from spikecore.datasets.transforms import CountImage, Downsample, ToFrames, VoxelGrid
+from spikecore.samples import stacked
 from tests.datasets.event_files import dataset_of, some_events
 
 
@@ -77,6 +78,22 @@ def test_arrays_without_time_are_stacked_as_they_are():
     assert dataset.batch(np.arange(4)).shape == (4, 2, 8, 8)
     assert dataset.in_memory().batch(np.arange(4)).shape == (4, 2, 8, 8)
     assert dataset.timed is dataset.in_memory().timed is False
+
+
+@pytest.mark.parametrize("most", [1 << 24, 10], ids=["few", "many"])
+@pytest.mark.parametrize("steps", [None, 30, 400])
+@pytest.mark.parametrize("binary", [False, True])
+def test_frames_of_a_batch_are_those_of_each_sample(binary, steps, most, monkeypatch):
+    """A batch is counted where it lies; samples differ in length, and some events lie before the first frame."""
+    monkeypatch.setattr("spikecore.datasets.transforms.frames.EXACT", most)
+    frames = counted().map(Downsample(2), ToFrames(window=1000, start=2000, binary=binary))
+    rows = np.array([4, 0, 2, 2])
+    items = [frames.item(row) for row in rows]
+    found, lengths = frames.filled(rows, 0, steps)
+    assert len({len(item) for item in items}) > 1
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, stacked(items, steps))
+    np.testing.assert_array_equal(lengths, [len(item) for item in items])
 
 
 def test_what_cannot_be_a_batch_is_refused():

@@ -215,12 +215,24 @@ def of_exp(problem):
     return isinstance(problem.layer.core[0].surrogate, EXP)
 
 
+def of_library(problem, kernels, close):
+    """The limits of ``differences`` if the step has functions of a library; None if it has none.
+
+    NumPy's vector units and the C library of one machine differ, too. So do states, and all that comes of them.
+    """
+    trace = kernels.step.trace
+    forwards, _ = trace.graph.needed([trace.output, *trace.after])
+    if not {op.word for op in forwards} & OWN:
+        return None
+    return {"bits": close, "half": UNITS[problem.given], "values": close, "outputs": close}
+
+
 def on_a_gpu(problem, kernels):
     """The limits of ``differences`` on a GPU, whose libraries have functions and products of their own."""
-    trace, own, close = kernels.step.trace, LIMITS[problem.dtype], 10.0 * LIMITS[problem.dtype]
-    forwards, _ = trace.graph.needed([trace.output, *trace.after])
-    if {op.word for op in forwards} & OWN:  # states differ, and all that comes of them
-        return {"bits": close, "half": UNITS[problem.given], "values": close, "outputs": close}
+    own, close = LIMITS[problem.dtype], 10.0 * LIMITS[problem.dtype]
+    limits = of_library(problem, kernels, close)
+    if limits is not None:
+        return limits
     products = own if hasattr(kernels, "feedback") else 0.0
     if of_exp(problem):
         return {"bits": close, "half": UNITS[problem.given], "values": products}

@@ -22,7 +22,18 @@ from tests.kernels.cuda_rig import (
     side,
     stack_by_nvcc,
 )
-from tests.kernels.kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, Problem, Side, differences, of_exp, on_a_gpu
+from tests.kernels.kernel_rig import (
+    CASES,
+    ELEMENTWISE,
+    LIBRARY,
+    LIMITS,
+    Problem,
+    Side,
+    differences,
+    of_exp,
+    of_library,
+    on_a_gpu,
+)
 
 QUICK = [
     "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
@@ -56,10 +67,9 @@ def kernels_of(case, kind=OnHost, **options):
 
 def check(case, **options):
     problem, kernels = kernels_of(case, **options)
-    here, words = side(problem.given), case is LIBRARY
-    close = LIMITS[problem.dtype]
-    bits = close if words or of_exp(problem) else 0.0
-    assert differences(problem, problem.run(kernels, here), bits=bits, values=close if words else 0.0) == []
+    here, close = side(problem.given), LIMITS[problem.dtype]
+    limits = of_library(problem, kernels, close) or {"bits": close if of_exp(problem) else 0.0}
+    assert differences(problem, problem.run(kernels, here), **limits) == []
     return problem, kernels, here
 
 
@@ -91,8 +101,6 @@ def test_at_the_threshold_nothing_fires():
 @pytest.mark.parametrize("options", OPTIONS, ids=name_of)
 @pytest.mark.parametrize("case", [*ELEMENTWISE, LIBRARY], ids=str)
 def test_every_elementwise_neuron(case, options):
-    if case is LIBRARY and options.get("given"):
-        pytest.skip("its values differ in the last bit, and rounded to half precision in more")
     check(case, **options)
 
 

@@ -20,6 +20,7 @@ MEGA = 1 << 20
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
+    gc.collect()  # arrays that earlier tests left in cycles; during a test they would give back memory that it counts
     allocator.release()
     yield
     allocator.release()

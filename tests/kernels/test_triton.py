@@ -59,13 +59,7 @@ SEVERAL = [
 ]  # fmt: skip
 QUICK = [*((name, "plain") for name in SEVERAL), *(("ALIF", option) for option in OPTIONS)]
 QUICK += [("Leaky-border", "at-threshold"), *DENSE]
-SLOW = [
-    (name, option)
-    for name in (*NAMES, *recurrence_rig.CASES)
-    for option in OPTIONS
-    if (name, option) not in QUICK
-    and (name not in (WORDS.name, LIBRARY.name) or "16" not in option)  # rounding its rounding is a lottery
-]
+SLOW = [(name, option) for name in (*NAMES, *recurrence_rig.CASES) for option in OPTIONS if (name, option) not in QUICK]
 
 
 def interpreted(todo):

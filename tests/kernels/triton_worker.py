@@ -12,7 +12,7 @@ import torch
 
 from spikecore.kernels import sequence_gpu, triton
 from tests.kernels import libdevice, recurrence_rig  # noqa: F401  # the first for what it puts in Triton
-from tests.kernels.kernel_rig import CASES, LIBRARY, LIMITS, UNITS, WORDS, Problem, Side, differences
+from tests.kernels.kernel_rig import CASES, LIMITS, Problem, Side, differences, of_library
 
 sequence_gpu.BLOCKS = (128,)  # the interpreter takes as long for a small block as for a large one
 BF16 = 2.0**-7  # the interpreter cuts bfloat16 off instead of rounding it: up to one unit in the last place
@@ -31,10 +31,11 @@ def check(name, options):
     dense = name in recurrence_rig.CASES
     problem = recurrence_rig.DenseProblem(name, **options) if dense else Problem(CASES[name], **options)
     kernels, here = problem.kernels(triton.SequenceTriton.of), side(problem.given)
-    # transcendental functions, and sums in products, each library has its own
-    loose = LIMITS[problem.dtype] if dense or name in (WORDS.name, LIBRARY.name) else 0.0
-    half = BF16 if problem.given == "bfloat16" else UNITS[problem.given] if "LSTM" in name else 0.0
-    found = differences(problem, problem.run(kernels, here), bits=loose, half=half, values=loose)
+    limits = of_library(problem, kernels, LIMITS[problem.dtype])
+    if limits is None:
+        loose = LIMITS[problem.dtype] if dense else 0.0  # sums in products each library has its own
+        limits = {"bits": loose, "half": BF16 if problem.given == "bfloat16" else 0.0, "values": loose}
+    found = differences(problem, problem.run(kernels, here), **limits)
     return found + ([] if problem.part(kernels, here) else ["a part of the gradients is not the same part of all"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import spikecore as sc
@@ -29,6 +30,46 @@ def test_callbacks_end_training(model):
     model.fit(BATCHES, epochs=9, num_steps=3, callbacks=(stop, lambda model, row: seen.append(row["epoch"])))
     assert model.epochs_done == 2
     assert seen == [1, 2], "the last epoch's other callbacks are called all the same"
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("largest", [0, 1 << 15], ids=["at once", "several"])
+def test_metrics_that_wait_are_those_of_each_batch(engine, largest, monkeypatch):
+    """Eight small batches are measured together; not so where a callback reads each step, or outputs are large."""
+    monkeypatch.setattr("spikecore.api.training.evaluate.SMALL", largest)
+    draw, seen = np.random.default_rng(0), []
+    batches = [(draw.random((n, 6), np.float32), draw.integers(0, 3, n)) for n in [5] * 10 + [2]]
+    listening = type("Listening", (), {"after_step": staticmethod(lambda model, step: seen.append(step.metrics))})()
+    options = {"num_steps": 4, "optimizer": sc.Adam(lr=0.1), "metric": ["accuracy", "f1"], "progress": False}
+    several, single = sc.Model(network(), engine, seed=1), sc.Model(network(), engine, seed=1)
+    same_memory = np.empty((5, 6), np.float32), np.empty(5, np.int64)
+
+    class Loading:
+        """A loader that writes each batch where the last one was."""
+
+        def __iter__(self):
+            for x, y in batches:
+                inputs, targets = (array[: len(x)] for array in same_memory)
+                inputs[:], targets[:] = x, y
+                yield inputs, targets
+
+    rows = several.fit(Loading(), epochs=2, **options)
+    told = single.fit(batches, epochs=2, callbacks=(listening,), **options)
+    assert [{**row, "seconds": 0, "samples_per_s": 0} for row in rows] == [
+        {**row, "seconds": 0, "samples_per_s": 0} for row in told
+    ]
+    assert len(seen) == 22
+    assert len({step["accuracy"] for step in seen}) > 1
+
+    def broken():
+        yield from batches[:9]
+        raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        several.fit(broken(), **options)
+    left = several.trainer.unfinished
+    assert (left.samples, left.cut) == (45, False)
+    assert left.sums["accuracy/accuracy/1"] == 45, "all batches that were trained on are measured"
 
 
 def test_early_stopping(model):

@@ -365,6 +365,14 @@ def test_processes_that_do_not_know_each_other_are_refused(monkeypatch, engine, 
     assert one.epochs_done == 1
 
 
+def test_a_torch_without_processes_is_named(monkeypatch):
+    for name, value in {"PMI_SIZE": "2", "PMI_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)  # as torch says it where it is so built
+    with pytest.raises(sc.errors.RankError, match="is built without torch.distributed: install one of https://pytorch"):
+        model(dense()).fit(X, Y, num_steps=2, progress=False)
+
+
 def test_what_is_no_launcher_of_several_processes():
     assert launched({"WORLD_SIZE": "1", "RANK": "0"}) is None
     assert launched({"WORLD_SIZE": "8"}) is None  # of somebody else

@@ -79,6 +79,21 @@ def test_encoders_draw_the_same_for_predictions_of_any_size(engine):
     assert (model.predict(X, **options) == Y).mean() == model.evaluate(X, Y, **options)["accuracy"]
 
 
+def test_noise_is_the_same_for_predictions_of_any_size(engine):
+    """The n-th sample has the n-th noise: in predictions, of arrays and of sequences in a list, and in evaluations."""
+    noisy = sc.Sequential(sc.Linear(12, 5), sc.Noisy(sc.LI(beta=0.8), input_noise=2.0))
+    model, loss = sc.Model(noisy, engine, seed=2), functional.mse_value_loss()
+    sequences = [np.repeat(x[None], 4 + i % 3, axis=0) for i, x in enumerate(X)]
+    for options in ({"x": X, "num_steps": 8}, {"x": sequences, "time_axis": 1}):
+        whole = model.predict(loss=loss, **options)
+        assert len({tuple(row) for row in whole.tolist()}) == 24
+        np.testing.assert_allclose(model.predict(loss=loss, batch_size=7, **options), whole, atol=1e-6)
+    values = model.predict(X, num_steps=8, loss=loss)
+    for size in (24, 7):
+        found = model.evaluate(X, values, num_steps=8, loss=loss, batch_size=size)
+        assert found["loss"] < 1e-10
+
+
 @pytest.mark.parametrize("time_axis", [0, 1])
 def test_sequences_that_are_encoded_are_cut_by_samples(engine, time_axis):
     """An encoder of sequences says by itself which axis counts samples: it is not that of time."""

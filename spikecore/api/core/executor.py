@@ -61,9 +61,15 @@ class Executor(abc.ABC):
 
     @abc.abstractmethod
     def run(
-        self, inputs: Array, state: Optional[Tree] = None, *, steps: Optional[int] = None, record: Record = ()
+        self,
+        inputs: Array,
+        state: Optional[Tree] = None,
+        *,
+        steps: Optional[int] = None,
+        record: Record = (),
+        first: int = 0,
     ) -> Any:
-        """The network's ``Output`` without training."""
+        """The network's ``Output`` without training. Noise of sample i is that of sample ``first + i`` of the data."""
 
     def stream(self, shape: Tuple[int, ...], batch_size: int, record: Record) -> Union[Stream, str]:
         """A stream of the engine's own, with copies of the weights; or why there is none: then each step of a stream is

@@ -174,8 +174,10 @@ class UserProgram(Extra):
 class Processes(Extra):
     """Several processes that train one model together."""
 
-    #: What to do where several processes have been started and shall train together, as the end of a sentence.
-    together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
+    @property
+    def together(self) -> str:
+        """The remedy if several processes have been started and shall train together, as the end of a sentence."""
+        return "use engine 'torch' (--engine torch), since this engine trains in one process"
 
     def ranks(self) -> Ranks:
         """The processes that train a model of this engine together, this one among them."""

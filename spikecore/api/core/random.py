@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Tuple
 
 from spikecore.arguments import argument_kind
@@ -42,7 +42,7 @@ class Key:
 
     def child(self, *names: Any) -> Key:
         """The key of a sub-stream, e.g. of a layer or an epoch."""
-        return replace(self, path=(*self.path, *names))
+        return Key((*self.path, *names), self.first, self.blank)
 
 
 argument_kind(Key, "a Key of spikecore.base")

@@ -35,7 +35,7 @@ from spikecore.arguments import ArrayLike
 
 def nll(engine: Any, logits: Any, code: Any) -> Any:
     """-log softmax at the right class; logits (..., batch, classes)."""
-    return -engine.xp.sum(code * engine.xp.log_softmax(logits, axis=-1), axis=-1)
+    return engine.xp.sum(-code * engine.xp.log_softmax(logits, axis=-1), axis=-1)  # the code is the smaller array
 
 
 @dataclass(frozen=True)

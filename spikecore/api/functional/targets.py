@@ -77,7 +77,7 @@ def check_labels(
             f"targets have dtype {labels.dtype}, expected integer class indices: these are compared with classes; "
             f"{'for classes give targets.astype(int), ' * whole}{VALUES}"
         )
-    wrong = (labels < 0) if classes is None else (labels < 0) | (labels >= classes)
+    wrong = (labels < 0) if classes is None else labels.astype("uint64") >= classes  # where those below 0 are largest
     if ignore_index is not None:
         wrong = wrong & (labels != ignore_index)
     places = wrong.nonzero()

@@ -156,7 +156,7 @@ def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
     for name, extent in zip(axes, found):
         if extent == 0:
             raise ShapeError(f"input of shape {found} is empty: its {name} axis has length 0")
-    if shape is None:
+    if shape is None or found[len(axes) :] == shape:
         return
     expected = f"({', '.join((*axes, *map(str, shape)))})"
     if len(found) != len(axes) + len(shape):

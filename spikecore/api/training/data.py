@@ -253,7 +253,7 @@ def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> DeviceB
         ShapeError, ValueError, TypeError: bad input.
     """
     inputs, targets, lengths = batch
-    x, steps = feed(model.engine, inputs, model.input_shape, key.child("encoder"))
+    x, steps = feed(model.engine, inputs, model.input_shape, key if feed.encoder is None else key.child("encoder"))
     if not model.built:
         model.build(tuple(x.shape[2:]))
     targets = feed.targets(extra(model.engine, TrainingOptions).near(model.engine), loss, targets)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Generator, Iterable, Optional, Union
+from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.isolation import isolated
@@ -12,8 +14,9 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import scalar
-from spikecore.api.functional.metrics import COLUMNS, Metric, Metrics, averaged, measured, metrics_of
+from spikecore.api.functional.metrics import COLUMNS, Decided, Metric, Metrics, averaged, means_of, measured, metrics_of
 from spikecore.api.functional.targets import targets_on
+from spikecore.api.layers.network import detached
 from spikecore.api.learning.learning import UNSUPERVISED
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.api.training.data import DeviceBatch, batches_for, placed
@@ -26,6 +29,8 @@ from spikecore.progress import Progress, length
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
+
+SEVERAL, SMALL = 8, 1 << 15  # batches whose metrics are computed at once; numbers of an output that may wait
 
 
 @dataclass
@@ -51,7 +56,13 @@ class Average:
         self.samples += count
         if loss is None:
             self.sums.pop("loss", None)
-        for name, value in {**({} if loss is None else {"loss": loss}), **metrics}.items():
+        else:
+            self.note(count, {"loss": loss})
+        self.note(count, metrics)
+
+    def note(self, count: int, figures: Dict[str, float]) -> None:
+        """Add figures of a batch that is counted already."""
+        for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * count
 
     def row(self, prefix: str = "") -> Row:
@@ -62,6 +73,42 @@ class Average:
     def shown(self) -> Row:
         """The means as text, for a progress bar."""
         return shown_row(self.row()) if self.samples else {}
+
+
+class Measuring:
+    """The metrics of training batches. Those of small batches are computed for several at once, in their order.
+
+    Between two steps the processor's caches hold other code, so that an accuracy alone takes three times as long.
+
+    Args:
+        engine: the engine of the outputs.
+        metrics: by column.
+        waits: whether nobody reads the figures before the end of the epoch.
+    """
+
+    def __init__(self, engine: Any, metrics: Metrics, waits: bool) -> None:
+        self.engine, self.metrics = engine, metrics
+        measures = [metric for metric in metrics.values() if isinstance(metric, Decided)]
+        self.measures = measures if waits and len(measures) == len(metrics) else []  # functions may look at the model
+        self.waiting: Deque[Tuple[Average, int, List[Any], Any]] = deque()
+
+    def of(self, mean: Average, count: int, out: Any, targets: Any, lengths: Any) -> Dict[str, float]:
+        """The figures of a batch; or none, if ``measure`` will add them to ``mean``."""
+        values = [self.engine.stop_gradient(metric.loss.read(out)) for metric in self.measures]
+        if not values or lengths is not None or max(math.prod(x.shape) for x in values) > SMALL:
+            return measured(self.metrics, detached(self.engine, out), targets, lengths)
+        own = self.engine.xp.concat([targets], axis=0)  # a loader may write the next batch where this one lies
+        self.waiting.append((mean, count, values, own))
+        if len(self.waiting) == SEVERAL:
+            self.measure()
+        return {}
+
+    def measure(self) -> None:
+        """Add the figures of the batches that wait."""
+        while self.waiting:
+            mean, count, values, targets = self.waiting.popleft()
+            for name, metric, read in zip(self.metrics, self.measures, values):
+                mean.note(count, means_of(name, metric, metric.sums(read, targets, None), count))
 
 
 def shown_row(row: Row) -> Row:
@@ -114,8 +161,8 @@ def _evaluate(
     to_numpy = model.engine.to_numpy
 
     def count(batch: DeviceBatch) -> None:
-        x, steps, targets, lengths, _ = batch
-        out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
+        x, steps, targets, lengths, key = batch
+        out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)), first=key.first)
         targets = targets_on(model.engine, targets)
         value = None if loss == UNSUPERVISED else float(to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))

@@ -206,18 +206,9 @@ class NetworkExecutor(Executor, GradientAccess):
         return sums
 
     def differentiate(
-        self,
-        x: Any,
-        targets: Any,
-        buffers: Tree,
-        *,
-        steps: Optional[int],
-        key: Optional[Key],
-        state: Any,
-        lengths: Optional[Sequence[int]],
+        self, run: Pass, x: Any, targets: Any, buffers: Tree, state: Any, lengths: Optional[Sequence[int]]
     ) -> Tuple[float, Output, Tree, Params]:
         """The loss of a batch on the engine, the output, the new buffers, and the gradients of trained parameters."""
-        run = self.training_pass(steps, key)
         frozen = len(self.trained) < len(leaves(self.params))
         varied = Tree({n: p for n, p in leaves(self.params) if n in self.trained}) if frozen else self.params
 
@@ -245,8 +236,8 @@ class NetworkExecutor(Executor, GradientAccess):
         # ``whole`` and ``last``, see ``GradientAccess.add``, are for executors that share a batch with other processes
         x, y = self.batch(inputs, targets)
         buffers = self.buffers if self.moved is None else self.moved
-        option: Any = {"steps": steps, "key": key, "state": state, "lengths": lengths}
-        loss, out, self.moved, grads = self.differentiate(x, y, buffers, **option)
+        run = self.training_pass(steps, key)
+        loss, out, self.moved, grads = self.differentiate(run, x, y, buffers, state, lengths)
         self.add_gradient(grads, weight)
         return loss, out
 
@@ -300,9 +291,12 @@ class NetworkExecutor(Executor, GradientAccess):
     def set_lr(self, lr: float) -> None:
         self.lr = lr
 
-    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+    def run(
+        self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = (), first: int = 0
+    ) -> Output:
         trains = self.optimizer is not None  # then validation picks kernels as training does, by sizes alone
-        run = Pass(self.engine, steps, record=record_option(self.network, record), repeating=trains)
+        names, key = record_option(self.network, record), Key((), first) if first else None
+        run = Pass(self.engine, steps, key=key, record=names, repeating=trains)
         return forward(self.network, run, self.used(), self.buffers, self.engine.asarray(inputs), state)[0]
 
     def used(self) -> Params:

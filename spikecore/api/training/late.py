@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Iterator
 
+from spikecore.api.core.executor import changes
 from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.functional.metrics import averaged
 from spikecore.api.layers.network import check_output, detached
@@ -60,12 +61,16 @@ class LateTraining(Training):
             self.queue.defer(executor, True)
             return None
         executor.sound = self.unread.finite
-        with self._step_of(mean):
+        before = changes(executor)
+        try:
             report, out = self.learning.step(executor, self.loss, batch.placed)
             check_output(model.output_shape, out)
             arrays, figures = asked(
                 self.metrics, detached(model.engine, out), batch.placed.targets, batch.placed.lengths
             )
+        except BaseException as error:
+            self._note(error, mean, before, epoch, batches + 1)
+            raise
         self.waiting += batch.whole
         count = partial(self._count, epoch, batches + 1, mean, batch, figures)
         self.unread.ask([report, *arrays], count, 0 if self.steps_told else 1)

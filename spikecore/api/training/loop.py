@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, ContextManager, Generator, Iterator, List, NamedTuple, Optional
 
 from spikecore.api.core.executor import changes
+from spikecore.api.core.extras import TrainingOptions, extra
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
-from spikecore.api.functional.metrics import Metrics, averaged, measured
-from spikecore.api.layers.network import check_output, detached
+from spikecore.api.functional.metrics import Metrics, averaged
+from spikecore.api.layers.network import check_output
 from spikecore.api.learning.bptt import BPTT
 from spikecore.api.learning.learning import Learning
 from spikecore.api.training.batching import Feed
@@ -21,7 +22,7 @@ from spikecore.api.training.callbacks import Callbacks, Schedule, Step
 from spikecore.api.training.clipping import DivergedError, GradientError
 from spikecore.api.training.data import DeviceBatch, begin_epoch, check_batches, placed
 from spikecore.api.training.diagnosis import APART, Diagnosis, broken
-from spikecore.api.training.evaluate import Average, mean_over, shown_row
+from spikecore.api.training.evaluate import Average, Measuring, mean_over, shown_row
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import delaying, noted, noting, obey
 from spikecore.api.training.shards import RankPart, parts, unequal
@@ -121,6 +122,9 @@ class Training:
             self.diagnosis.of_classes(self.data, self.validation)
         self._begin()
         first, self.bar = model.epochs_done, self._bar()
+        late = extra(model.engine, TrainingOptions).queue(model.engine) is not None  # all values are read a step late
+        at_once = late or self.together or self.steps_told or self.bar.visible
+        self.measuring = Measuring(model.engine, self.metrics, not at_once)
         try:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
@@ -156,6 +160,8 @@ class Training:
             self.bar.close(complete=complete)
             if self.given is not None:
                 self.given.close()  # after an error, too: the data may have processes that load ahead
+            with self.uninterrupted:
+                self.measuring.measure()
         return history
 
     def _begin(self) -> None:
@@ -240,6 +246,8 @@ class Training:
                 self._update(epoch, mean)
                 if self._stopped(epoch, mean):
                     return None
+        with self.uninterrupted:
+            self.measuring.measure()
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -273,11 +281,17 @@ class Training:
                 batch = None if part is None else self._batch(epoch, mean, part)
             except Exception as raised:
                 error = raised
-            rows = self.ranks.meet(error, float(batch is None), float(noted()), 0.0 if part is None else part.mark)
-            ended, signals, marks = zip(*rows)
-            obey(int(max(signals)))
-            if any(ended) and not all(ended) or len(set(marks)) > 1:
-                raise RankError(unequal(ended))
+            if self.ranks.size > 1:
+                mark = 0.0 if part is None else part.mark
+                rows = self.ranks.meet(error, float(batch is None), float(noted()), mark)
+                ended, signals, marks = zip(*rows)
+                obey(int(max(signals)))
+                if any(ended) and not all(ended) or len(set(marks)) > 1:
+                    raise RankError(unequal(ended))
+            elif error is not None:
+                raise error
+            else:
+                obey(noted())
             if batch is None:
                 return
             yield batch
@@ -303,65 +317,55 @@ class Training:
         x, steps, targets, lengths, key = self.last = batch.placed
         count, pending = int(x.shape[1]), self.pending
         first = self.looking and not mean.batches and not pending.batches
-        with self._step_of(mean), at_work(_first_step, self.progress) if first else contextlib.nullcontext():
-            if first:
-                model.trainer.sequence = int(x.shape[0]) if steps is None else 0
-                self.diagnosis.of_inputs(x, steps is not None)
-                self.diagnosis.keep(x, steps, targets, lengths, key)
-            before = changes(executor)
-            if self.together:
-                last = pending.batches + 1 == self.accumulate
-                loss, out = self.learning.add(executor, self.loss, batch.placed, count, batch.whole, last)
-            else:
-                with self._updating(epoch, mean.batches + 1):
+        before = changes(executor)
+        try:
+            with at_work(_first_step, self.progress) if first else contextlib.nullcontext():
+                if first:
+                    model.trainer.sequence = int(x.shape[0]) if steps is None else 0
+                    self.diagnosis.of_inputs(x, steps is not None)
+                    self.diagnosis.keep(x, steps, targets, lengths, key)
+                if self.together:
+                    last = pending.batches + 1 == self.accumulate
+                    loss, out = self.learning.add(executor, self.loss, batch.placed, count, batch.whole, last)
+                else:
                     loss, out = self.learning.step(executor, self.loss, batch.placed)
-                self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
-                self.diagnosis.of_gradients(epoch + 1, mean.batches + 1, loss)
-            check_output(model.output_shape, out)
-            figures = {}
-            if self.metrics:
-                figures = measured(self.metrics, detached(model.engine, out), targets, lengths)
-            (pending if self.together else mean).add(count, loss, figures)
-            self.waiting += batch.whole if self.together else 0
-            self.told = math.nan if loss is None else loss, averaged(figures)  # of an update, for callbacks
+                    self._check_loss(epoch, mean.batches + 1, loss, changes(executor) != before)
+                    self.diagnosis.of_gradients(epoch + 1, mean.batches + 1, loss)
+                check_output(model.output_shape, out)
+                figures = self.measuring.of(mean, count, out, targets, lengths) if self.metrics else {}
+                (pending if self.together else mean).add(count, loss, figures)
+                self.waiting += batch.whole if self.together else 0
+                if self.steps_told:
+                    self.told = math.nan if loss is None else loss, averaged(figures)  # of an update, for callbacks
+        except BaseException as error:
+            self._note(error, mean, before, epoch, mean.batches + 1)
+            raise
 
     def _update(self, epoch: int, mean: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
         executor, pending, names = self.model.trainer.executor, self.pending, list(self.pending.sums)
-        with self._step_of(mean):
+        before, last = changes(executor), mean.batches + pending.batches
+        try:
             samples, *sums = executor.gradients.collect([pending.samples, *pending.sums.values()])
             means = {name: total / samples for name, total in zip(names, sums)}
-            last = mean.batches + pending.batches
             self._check_loss(epoch, last, means["loss"], False)
-            with self._updating(epoch, last):
-                executor.gradients.update()
+            executor.gradients.update()
             loss = means.pop("loss")
             if self.first_rank:
                 self.diagnosis.of_gradients(epoch + 1, last, loss)
             self.told = loss, averaged(means)
             mean.add(round(samples), loss, means, pending.batches)
             self.pending, self.waiting = Average(), 0
-
-    @contextlib.contextmanager
-    def _step_of(self, mean: Average) -> Iterator[None]:
-        """A block after which ``mean`` notes whether an error has left a step half done."""
-        executor = self.model.trainer.executor
-        before = changes(executor)
-        try:
-            yield
         except BaseException as error:
-            mean.cut = not isinstance(error, Exception) or changes(executor) != before
+            self._note(error, mean, before, epoch, last)
             raise
 
-    @contextlib.contextmanager
-    def _updating(self, epoch: int, batch: int) -> Iterator[None]:
-        """A block of updates, which a gradient that is not finite ends."""
-        executor = self.model.trainer.executor
-        before = changes(executor)
-        try:
-            yield
-        except GradientError as error:
-            raise self._exploded(error, epoch, batch, changes(executor) != before) from None
+    def _note(self, error: BaseException, mean: Average, before: int, epoch: int, batch: int) -> None:
+        """Note whether an error has left a step half done; of a gradient that is not finite, say in which batch."""
+        changed = changes(self.model.trainer.executor) != before
+        mean.cut = changed or not isinstance(error, Exception)
+        if isinstance(error, GradientError):
+            raise self._exploded(error, epoch, batch, changed) from None
 
     def _exploded(self, error: GradientError, epoch: int, batch: int, changed: bool) -> DivergedError:
         found = self._broken()

@@ -71,8 +71,8 @@ def predict(
     return predictions(self, x, loss, Feed(num_steps, encoder, time_axis), lengths, batch_size)
 
 
-def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int) -> Any:
-    """The predictions as a NumPy array, computed ``batch_size`` samples at a time.
+def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int, before: int = 0) -> Any:
+    """The predictions as a NumPy array, computed ``batch_size`` samples at a time; ``before`` samples came earlier.
 
     Raises:
         TypeError: the loss has no task, so that there is nothing to decode by.
@@ -92,7 +92,7 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         part = slice(start, start + batch_size)
         model.build(tuple(x.shape[2:]))
         count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
-        values = decoder.read(model.trainer.executor.run(x, steps=steps, record="last"))
+        values = decoder.read(model.trainer.executor.run(x, steps=steps, record="last", first=before + start))
         check_sequence(decoder.reads, values)
         decided = decoder.decide(engine, decoder.scores(engine, as_numbers(engine, values), count))
         if decoder.task.kind == "value":
@@ -122,7 +122,10 @@ def _of_sequences(model: Any, data: Any, loss: Any, feed: Feed, batch_size: int)
     from spikecore.samples import Loader  # NumPy, which `import spikecore` does not load
 
     padded: Any = Loader(data, shuffle=False, batch_size=batch_size)
-    found = [(predictions(model, x, loss, feed, counts, batch_size), counts) for x, _, counts in padded]
+    found: Any = []
+    for x, _, counts in padded:
+        before = len(found) * batch_size
+        found.append((predictions(model, x, loss, feed, counts, batch_size, before), counts))
     if decoder_of(loss).task.by_step:  # type: ignore[union-attr]
         return [row[:count] for rows, counts in found for row, count in zip(rows, counts.tolist())]
     return host().xp.concat([rows for rows, _ in found], axis=0)

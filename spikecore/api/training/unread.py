@@ -125,8 +125,8 @@ def count_late(
         batches: on the engine.
         bar: the progress bar.
     """
-    for x, steps, targets, lengths, _ in batches:
-        out = model.trainer.executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
+    for x, steps, targets, lengths, key in batches:
+        out = model.trainer.executor.run(x, steps=steps, record=("last", *recorded_for(loss)), first=key.first)
         values = [] if loss == UNSUPERVISED else [scalar(loss, model.engine, out, targets, lengths)]
         arrays, figures = asked(metrics, out, targets, lengths)
 

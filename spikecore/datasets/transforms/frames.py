@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
-from spikecore.datasets.transforms.base import Transform, is_count, need_events, require
+from spikecore.datasets.transforms.base import Compose, Transform, is_count, need_events, require
+from spikecore.samples.source import same_features
 
 MOST_BYTES = 1 << 31  # limit for the frames of one sample
 EXACT = 1 << 24  # so many events can be counted one by one in float32
@@ -99,6 +100,10 @@ class ToFrames(Bins, Transform):
     binary: bool = False
 
     def __call__(self, events: Events) -> np.ndarray:
+        return frames_of([self.counted(events)])[:, 0]
+
+    def counted(self, events: Events) -> CountedEvents:
+        """The events and their steps, from which `frames_of` makes the frames."""
         index, _ = self.edges(need_events(self, events))
         steps = len(index) - 1
         self._check_steps(steps, events)
@@ -106,7 +111,7 @@ class ToFrames(Bins, Transform):
         first, behind = int(index[0]), int(index[-1])
         if (first, behind) != (0, len(events)):
             events = events[first:behind]
-        return counts(events, step, steps, self.binary)
+        return CountedEvents(events, step, (steps, *events.shape), self.binary)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ class CountImage(Transform):
 
     def __call__(self, events: Events) -> np.ndarray:
         need_events(self, events)
-        image = counts(events, np.zeros(len(events), np.int64), 1, self.binary)[0]
+        step = np.zeros(len(events), np.int64)
+        image = frames_of([CountedEvents(events, step, (1, *events.shape), self.binary)])[0, 0]
         return image / max(1, image.max()) if self.normalise else image
 
 
@@ -147,21 +153,54 @@ class WholeSample(Transform):
         return array.reshape(-1, *array.shape[2:]) if array.ndim == 4 else array
 
 
-def counts(events: Events, step: np.ndarray, steps: int, binary: bool = False) -> np.ndarray:
-    """The number of events in each entry of `steps` frames, float32 (steps, *events.shape).
+class CountedEvents(NamedTuple):
+    """Events that are counted in frames.
 
-    Args:
+    Attributes:
         events: the events.
-        step: index of the frame of each event, int64 (events,).
-        steps: number of frames.
+        step: index of the frame of each event, int64 (events,), ascending.
+        shape: number of frames, and shape of one.
         binary: write 1 instead of the number.
     """
-    frames = np.zeros((steps, *events.shape), np.float32)
-    entries, place = frames.ravel(), step * frames[0].size + events.place
-    if binary:
-        entries[place] = 1
-    elif len(place) <= EXACT:
-        np.add.at(entries, place, np.float32(1))
-    else:
-        entries[:] = np.bincount(place, minlength=len(entries))
+
+    events: Events
+    step: np.ndarray
+    shape: Tuple[int, ...]
+    binary: bool
+
+
+def frames_of(samples: Sequence[CountedEvents], steps: Optional[int] = None) -> np.ndarray:
+    """The number of events in each entry of the frames of several samples, float32 (steps, samples, *features).
+
+    Args:
+        samples: the events of each.
+        steps: number of frames; None, the default: those of the sample that has most. Others get empty frames at their
+            end, and longer ones are cut.
+
+    Raises:
+        DataError: the frames of the samples have different shapes.
+    """
+    features = same_features(samples)
+    steps = max(sample.shape[0] for sample in samples) if steps is None else steps
+    frames = np.zeros((steps, len(samples), *features), np.float32)
+    entries, size = frames.reshape(-1), int(np.prod(features))
+    for i, (events, step, shape, binary) in enumerate(samples):
+        place = events.place + (step * len(samples) + i) * size
+        if shape[0] > steps:
+            place = place[: np.searchsorted(step, steps)]
+        if binary:
+            entries[place] = 1
+        elif len(place) <= EXACT:
+            np.add.at(entries, place, np.float32(1))
+        else:
+            entries += np.bincount(place, minlength=len(entries))
     return frames
+
+
+def counting(transform: Any) -> Any:
+    """The transform, but frames at its end are left to `frames_of`: a batch is then counted where it lies."""
+    if type(transform) is ToFrames:
+        return transform.counted
+    if type(transform) is Compose and transform.steps and type(transform.steps[-1]) is ToFrames:
+        return Compose(*transform.steps[:-1], transform.steps[-1].counted)
+    return transform

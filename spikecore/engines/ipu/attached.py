@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
+from spikecore.api.core.random import Key
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.api.layers.network import Output, record_option
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.engines.ipu import optimizers
+from spikecore.engines.ipu.module import drawn
 from spikecore.engines.ipu.padding import fill
 from spikecore.engines.ipu.pool import POOL
 from spikecore.engines.ipu.programs import PopTorchProgram, inference_program
@@ -126,7 +128,9 @@ class ProgramExecutor(NetworkExecutor):
 
     # ---- inference ----
 
-    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+    def run(
+        self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = (), first: int = 0
+    ) -> Output:
         x, names = self.engine.asarray(inputs), record_option(self.network, record)
         states = [] if state is None else [(path, self.engine.asarray(value)) for path, value in leaves(state)]
         layout = (x.shape[0], tuple(x.shape[2:]), steps, names, tuple(path for path, _ in states))
@@ -139,7 +143,8 @@ class ProgramExecutor(NetworkExecutor):
             program = self.inference[layout] = inference_program(self, size, x, states, steps, names)
         self._attach(program)
         size = program.samples
-        values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states)])
+        random = drawn(self.engine, program.module.draws, Key((), first), size)
+        values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states), *random])
         return cut(program.module.output(values), samples)
 
     def _drop(self, program: PopTorchProgram) -> None:

@@ -60,9 +60,9 @@ class CallSignature(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """One array of random numbers that a training step needs."""
+    """One array of random numbers that a pass needs."""
 
-    path: Tuple[Any, ...]  # its key, relative to the key of the step
+    path: Tuple[Any, ...]  # its key, relative to the key of the pass
     shape: Tuple[int, ...]
     axis: int  # the axis of the samples
 
@@ -77,12 +77,15 @@ class NetworkModule(torch.nn.Module):
         buffers: running statistics on the host.
         layout: the properties of a call that are fixed.
         half: whether to compute in float16.
+        draws: the random arrays, which are the last inputs: after inputs, targets and those that ``layout`` names.
     """
 
     def __init__(
-        self, engine: Any, network: Layer, params: Params, buffers: Tree, layout: CallSignature, half: bool = False
-    ) -> None:
+        self, engine: Any, network: Layer, params: Params, buffers: Tree, layout: CallSignature, half: bool = False,
+        draws: Sequence[Draw] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.draws = tuple(draws)
         self.engine, self.network, self.layout, self.number = engine, network, layout, "float16" if half else ""
         self.like = (params, buffers)
         self.params, self.buffers_ = Holder(params, learned=True), Holder(buffers, learned=False)
@@ -95,6 +98,10 @@ class NetworkModule(torch.nn.Module):
         """The engine as the layers see it during a call."""
         number = self.number or self.engine.dtype
         return TracedEngine(self.engine, x.device, number, None if draws is None else iter(draws), for_loop)
+
+    def placed(self, drawn: Sequence[Any]) -> List[Any]:
+        """Random arrays, given samples first, as the layers see them."""
+        return [value.movedim(0, draw.axis) for draw, value in zip(self.draws, drawn)]
 
     def send(self, run: Pass, x: Any, state: Optional[Tree] = None) -> Tuple[Output, Tree]:
         """Run the network on a batch (batch, time, *features); returns its output and new buffers."""
@@ -134,18 +141,17 @@ class TrainingModule(NetworkModule):
     Args:
         identity_loss: the function of PopTorch or of the simulation.
         loss: callable ``(out, targets) -> scalar``.
-        draws: the random arrays, which are the last inputs: after inputs, targets and those that ``layout`` names.
         state: a tree shaped like the states of a batch, if they are kept from call to call; otherwise empty.
         unreached: parameters from which no path leads to the loss. The module adds a path with derivative zero:
             otherwise they would have no arrays on the device and no weight decay.
     """
 
     def __init__(
-        self, *common: Any, loss: Any, identity_loss: Any, draws: Sequence[Draw] = (), state: Tree = EMPTY,
-        unreached: Sequence[str] = (), **options: Any,
+        self, *common: Any, loss: Any, identity_loss: Any, state: Tree = EMPTY, unreached: Sequence[str] = (),
+        **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*common, **options)
-        self.loss, self.identity_loss, self.draws = loss, identity_loss, tuple(draws)
+        self.loss, self.identity_loss = loss, identity_loss
         self.unreached = tuple(unreached)
         self.like_state, self.kept = state, Holder(map_leaves(torch.zeros_like, state), learned=False)
 
@@ -153,7 +159,7 @@ class TrainingModule(NetworkModule):
         layout, rest = self.layout, list(more)
         weights = rest.pop(0) if layout.weights else None
         begins = rest.pop(0) if layout.keeps else None
-        engine = self.traced(x, [value.movedim(0, draw.axis) for draw, value in zip(self.draws, rest)])
+        engine = self.traced(x, self.placed(rest))
         device_states = None if begins is None else DeviceStates(engine.xp, self.kept, begins)
         options: Any = {"entered": self.entered, "kept": device_states}
         run = TracedPass(engine, layout.steps, True, Key(()), layout.record, layout.window, **options)
@@ -184,30 +190,32 @@ class InferenceModule(NetworkModule):
         super().__init__(*common, **options)
         self.for_loop = for_loop
 
-    def forward(self, x: Any, *states: Any) -> Tuple[Any, ...]:
-        state = nested(dict(zip(self.layout.state, states)), State) if self.layout.state else None
-        engine = self.traced(x, for_loop=self.for_loop)
+    def forward(self, x: Any, *more: Any) -> Tuple[Any, ...]:
+        state = nested(dict(zip(self.layout.state, more)), State) if self.layout.state else None
+        engine = self.traced(x, self.placed(more) if self.draws else None, self.for_loop)
         run = TracedPass(engine, self.layout.steps, record=self.layout.record, entered=self.entered)
         out, _ = self.send(run, x, state)
         return tuple(self.returned(out, final=True))
 
 
 class Probe(NamedTuple):
-    """The random arrays that a training step on a batch draws, and the states after its last step."""
+    """The random arrays that a pass on a batch draws, and the states after its last step."""
 
     draws: List[Draw]
     state: Tree
 
 
-def probed(engine: Any, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int]) -> Probe:
-    """Run one training pass on the host on a batch (time, batch, *features), to see what it draws.
+def probed(
+    engine: Any, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int], train: bool = True
+) -> Probe:
+    """Run one pass on the host on a batch (time, batch, *features), to see what it draws.
 
     Raises:
         ValueError: a random array has no axis of samples. PopTorch divides every input along the samples.
     """
     probe = TracedEngine(engine, "cpu", engine.dtype)
     with torch.no_grad():
-        out, _ = forward(network, Pass(probe, steps, True, Key(())), params, buffers, x)
+        out, _ = forward(network, Pass(probe, steps, train, Key(())), params, buffers, x)
     draws = []
     for path, shape, axis in probe.asked:
         if axis is None or shape[axis] != x.shape[1]:

@@ -9,8 +9,10 @@ import torch
 
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.layers.containers import walk
+from spikecore.api.neurons.stepper import noise_seed
 from spikecore.engines.ipu import optimizers
-from spikecore.engines.ipu.module import CallSignature, InferenceModule, NetworkModule, TrainingModule
+from spikecore.engines.ipu.module import CallSignature, InferenceModule, NetworkModule, TrainingModule, probed
 
 
 class PopTorchProgram:
@@ -172,9 +174,11 @@ def inference_program(
     settings, poptorch = executor.settings, executor.engine.poptorch
     executor._fetch()
     layout = CallSignature(steps, record, state=tuple(path for path, _ in states))
+    common = executor.engine, executor.network, executor.params, executor.buffers
+    draws = not states and any(noise_seed(layer) is not None for _, layer in walk(executor.network))
     module = InferenceModule(
-        executor.engine, executor.network, executor.params, executor.buffers, layout, half=settings.half,
-        for_loop=poptorch.for_loop if settings.inference_loop else None,
+        *common, layout, half=settings.half, for_loop=poptorch.for_loop if settings.inference_loop else None,
+        draws=probed(*common, x, steps, train=False).draws if draws else (),
     )  # fmt: skip
     _prepare(module, poptorch, settings)
     module.eval()

@@ -41,8 +41,8 @@ class ArrayEngine(Engine):
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         self.dtype = dtype
         self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
-        self.namespace, self.fused = namespace, fused
-        self.device = "cpu"
+        self.namespace, self.fused, self.device = namespace, fused, "cpu"
+        self.arrays = type(self.library.zeros(1))  # array-API namespaces do not name their array class
         self.draw_library: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
         self.xp = recording(self.raw_words())
         if namespace == "numpy" and fused is not False:
@@ -74,8 +74,7 @@ class ArrayEngine(Engine):
     def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
         if type(x) is Var:
             return x
-        wanted = getattr(self.library, dtype or self.dtype)
-        of_library = isinstance(x, type(self.library.zeros(1)))  # array-API namespaces do not name their array class
+        wanted, of_library = getattr(self.library, dtype or self.dtype), isinstance(x, self.arrays)
         if of_library and x.dtype == wanted:
             return x
         floats = of_library and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))

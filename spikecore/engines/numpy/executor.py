@@ -24,10 +24,10 @@ class NumpyExecutor(NetworkExecutor):
         super().place(params, buffers)
         self._spare: Optional[Tuple[Any, Stream]] = None  # a stream for the next ``run_events``, and its weights
 
-    def differentiate(self, x: Any, targets: Any, buffers: Tree, **options: Any) -> Tuple[float, Output, Tree, Params]:
+    def differentiate(self, *arguments: Any) -> Tuple[float, Output, Tree, Params]:
         held, listed = flatten(self.params), self.engine.fused and self.engine.target == "cpu"
         with keeping(held[name].ctypes.data for name, spec in self.trained.items() if listed and spec.keep_zeros):
-            return super().differentiate(x, targets, buffers, **options)
+            return super().differentiate(*arguments)
 
     def updated(self, spec: Optimizer, param: Any, grad: Any, slots: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         # ``slots`` are the optimiser's arrays of this parameter, not slots of a tape. A compiled kernel pays off for

@@ -108,13 +108,13 @@ class TorchExecutor(NetworkExecutor):
         state: Any = None,
         lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
-        x, y = self.batch(inputs, targets)
+        x = self.engine.asarray(inputs)
         if self.deferred is not None:
             self.discard()
-            loss, out = self.add(x, y, steps=steps, key=key, state=state, lengths=lengths)
+            loss, out = self.add(x, targets, steps=steps, key=key, state=state, lengths=lengths)
             return self.deferred.update(loss), out  # type: ignore[return-value]
         with self._threads(x, steps), self._within_budget():
-            return super().step(x, y, steps=steps, key=key, state=state, lengths=lengths)
+            return super().step(x, targets, steps=steps, key=key, state=state, lengths=lengths)
 
     def _within_budget(self) -> ContextManager[None]:
         """A context for a training step; with a memory budget on the CPU, freed memory goes back to the system."""
@@ -302,9 +302,9 @@ class TorchExecutor(NetworkExecutor):
         if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load(state["scaler"])
 
-    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+    def run(self, inputs: Any, state: Any = None, **options: Any) -> Output:
         with torch.set_grad_enabled(in_functorch() and torch.is_grad_enabled()):  # torch.func asks for gradients
-            return super().run(inputs, state, steps=steps, record=record)
+            return super().run(inputs, state, **options)
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr

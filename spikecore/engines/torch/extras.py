@@ -90,7 +90,11 @@ class TorchProgram(UserProgram):
 class TorchProcesses(Processes):
     """Training in several processes, those of torch.distributed."""
 
-    together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
+    @property
+    def together(self) -> str:
+        if not torch.distributed.is_available():
+            return f"this torch {torch.__version__} is built without torch.distributed: install one of https://pytorch.org/get-started"
+        return "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
 
     def ranks(self) -> Ranks:
         return ranks_of()
@@ -134,11 +138,11 @@ class TorchOptions(TrainingOptions):
 
 
 EXTRAS: Tuple[Extra, ...] = (
+    TorchOptions(),  # asked for several times in a step of ``fit``
     TorchStages(),
     TorchComparedDraws(),
     TorchSteps(),
     TorchVariants(),
     TorchProgram(),
     TorchProcesses(),
-    TorchOptions(),
 )

@@ -62,7 +62,8 @@ class GraphedExecutor(TorchExecutor):
         x, y = self.batch(inputs, targets)
         steps, key, state, lengths = (options.get(name) for name in ("steps", "key", "state", "lengths"))
         alike = tuple(x.shape), None if y is None else (tuple(y.shape), y.dtype), steps, key is None
-        if self.deferred is None or state is not None or lengths is not None or not self.leaves:
+        alone = options.get("weight", 1.0) == 1.0 and not self.added  # a graph's gradients take the place of others
+        if self.deferred is None or state is not None or lengths is not None or not (self.leaves and alone):
             return super().add(x, y, **options)
         if alike not in self.graphs:
             self.seen[alike] += 1

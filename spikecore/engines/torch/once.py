@@ -31,11 +31,7 @@ def one_gradient(grads: Sequence[Any]) -> None:
         RuntimeError: each stands for several.
     """
     if any(g is not None and in_batches(g) for g in grads):
-        raise RuntimeError(
-            "fused kernels go back with one gradient at a time, and not with many at once (is_grads_batched=True, "
-            "vectorize=True): ask for one after the other, or run without them, by get_engine('torch', fused=False) or "
-            "snn.run(..., fused=False)"
-        )
+        raise RuntimeError("fused kernels give one gradient at a time, so no is_grads_batched; or take fused=False")
 
 
 def all_first_order(results: Sequence[Any], operands: Sequence[Any]) -> Tuple[Any, ...]:

@@ -102,7 +102,7 @@ class MaxWindows(torch.autograd.Function):
 def _indices(places: Any, kernel: Tuple[int, int], width: int) -> Any:
     """The index of each maximum in its map, as torch has it, from its place in the window."""
     (down, across), (tall, wide) = kernel, places.shape[1:3]
-    places, i, j = places.long(), torch.arange(tall)[:, None, None], torch.arange(wide)[:, None]
+    places, i, j = places.to(torch.int64), torch.arange(tall)[:, None, None], torch.arange(wide)[:, None]
     return ((i * down + places // across) * width + j * across + places % across).permute(0, 3, 1, 2)
 
 
@@ -121,11 +121,11 @@ class MaxPool(torch.autograd.Function):
         (places,) = ctx.saved_tensors
         back = torch.ops.aten.max_pool2d_with_indices_backward
         if torch.is_grad_enabled() or in_batches(g):
-            return back(g, like(ctx.shape, g, ctx.last), *ctx.options, places.long()), None, None, None
+            return back(g, like(ctx.shape, g, ctx.last), *ctx.options, places.to(torch.int64)), None, None, None
         (samples, channels, *space), order = ctx.shape, (0, 3, 1, 2)
         x = fresh((samples, *space, channels), g.dtype).permute(order) if ctx.last else fresh(ctx.shape, g.dtype)
         count = max(1, PIECE // x[0].numel())
         for begin in range(0, samples, count):
             part = slice(begin, begin + count)
-            back.grad_input(g[part], x[part], *ctx.options, places[part].long(), grad_input=x[part])
+            back.grad_input(g[part], x[part], *ctx.options, places[part].to(torch.int64), grad_input=x[part])
         return x, None, None, None

@@ -7,16 +7,17 @@ gradient by b and frees a; the second, ``ByLeft``, needs b alone. On the CPU res
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 
-from spikecore.engines.torch import stacks
+from spikecore.engines.torch import dense
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
 from spikecore.engines.torch.once import first_order, way_to
-from spikecore.engines.torch.threads import mkl_threads
+from spikecore.engines.torch.threads import alone, mkl_threads
 from spikecore.kernels.runtime.blas import PART
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sparse import product as sparse
@@ -26,7 +27,12 @@ LARGE = 1 << 20  # elements of a from which on it matters
 
 def multiply(a: Any, b: Any, out: Any) -> None:
     """Write the product a @ b of matrices to ``out``, on one thread if it is small, see ``kernels/runtime/blas.py``."""
-    limit = mkl_threads() if out.numel() * a.shape[1] < 2 * PART else None
+    small = out.numel() * a.shape[1] < 2 * PART
+    if dense.faster(a, b):
+        with alone() if small else nullcontext():
+            dense.product(a, b, out=out)
+        return
+    limit = mkl_threads() if small else None
     if limit is None:
         torch.mm(a, b, out=out)
         return
@@ -39,23 +45,36 @@ def multiply(a: Any, b: Any, out: Any) -> None:
 
 def matmul(a: Any, b: Any, look: bool = True) -> Any:
     """The product a @ b of tensors; ``look`` says whether lists may be used, of spikes in a or of a pruned b."""
-    if look and in_our_hands() and stacks.fits(a, b):
-        return stacks.ByteProduct.apply(a, b)
-    listed = look and _fits(a, b)
-    spikes = sparse.spikes_of(a.detach().numpy(), b.shape[1]) if listed else None
-    if spikes is None and not (listed and _pruned(a, b)) and not _matters(a, b):
-        return torch.matmul(a, b)
-    return ByRight.apply(ByLeft.apply(a, b, None, spikes, listed), a, b, spikes)
+    if look and a.ndim > 2 and in_our_hands():
+        from spikecore.engines.torch import stacks  # few networks have them
+
+        if stacks.fits(a, b):
+            return stacks.ByteProduct.apply(a, b)
+    how = _how(a, b, None, look)
+    return torch.matmul(a, b) if how is None else _product(a, b, None, *how)
 
 
 def linear(x: Any, weight: Any, bias: Any = None, look: bool = True) -> Any:
     """Give x W^T + b for x (rows, features); ``look`` as in ``matmul``."""
-    across = weight.t()
-    listed = look and _fits(x, across, bias)
-    spikes = sparse.spikes_of(x.detach().numpy(), len(weight)) if listed else None
-    if spikes is None and not (listed and _pruned(x, across)) and not _matters(x, across):
-        return F.linear(x, weight, bias)
-    return ByRight.apply(ByLeft.apply(x, across, bias, spikes, listed), x, across, spikes)
+    how = _how(x, weight.t(), bias, look)
+    return F.linear(x, weight, bias) if how is None else _product(x, weight.t(), bias, *how)
+
+
+def _product(a: Any, b: Any, bias: Any, spikes: Any, listed: bool) -> Any:
+    return ByRight.apply(ByLeft.apply(a, b, bias, spikes, listed), a, b, spikes)
+
+
+def _how(a: Any, b: Any, bias: Any, look: bool) -> Optional[Tuple[Any, bool]]:
+    """The spikes of a, if lists of them take less time, and whether b may be pruned; None where torch's own product is
+    as good as ``_product``.
+    """
+    work = a.shape[0] * b.numel() if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] else 0
+    worth = look and sparse.is_worth(work)
+    plain = (worth or work >= dense.LEAST) and _is_plain(a, b, bias)
+    listed = worth and plain
+    spikes = sparse.spikes_of(a.detach().numpy(), b.shape[1]) if listed else None
+    ours = spikes is not None or plain and dense.faster(a, b) or listed and _pruned(a, b) or _matters(a, b)
+    return (spikes, listed) if ours else None
 
 
 def _matters(a: Any, b: Any) -> bool:
@@ -70,10 +89,8 @@ def in_our_hands() -> bool:
     return not (torch.jit.is_tracing() or read_by_dynamo() or compiling() or transformed())
 
 
-def _fits(a: Any, b: Any, bias: Any = None) -> bool:
-    """Whether the product may go by lists: large, on the CPU, nothing recorded but gradients."""
-    if not (a.ndim == b.ndim == 2 and sparse.is_worth(a.shape[0] * b.numel()) and a.shape[1] == b.shape[0]):
-        return False
+def _is_plain(a: Any, b: Any, bias: Any = None) -> bool:
+    """Whether matrices, and a bias, lie on the CPU, and nothing is recorded but gradients."""
     if bias is not None and bias.shape != b.shape[1:]:
         return False
     parts = (a, b) if bias is None else (a, b, bias)
@@ -100,7 +117,7 @@ def _by_entries(a: Any, b: Any, bias: Any = None) -> Any:
 
 
 def _multiplied(a: Any, b: Any) -> Any:
-    return a @ b if torch.is_grad_enabled() or in_batches(a) else torch.mm(a, b, out=_room(a, b))
+    return a @ b if torch.is_grad_enabled() or in_batches(a) else dense.product(a, b, out=_room(a, b))
 
 
 def _room(a: Any, b: Any) -> Any:
@@ -124,7 +141,7 @@ class ByLeft(torch.autograd.Function):
         by_entries = _by_entries(a, b, bias) if listed else None
         if by_entries is not None:
             return by_entries
-        return _multiplied(a, b) if bias is None else torch.addmm(bias, a, b, out=_room(a, b))
+        return _multiplied(a, b) if bias is None else dense.product(a, b, bias, _room(a, b))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
@@ -173,7 +190,8 @@ class ByRight(torch.autograd.Function):
                 by_b = torch.from_numpy(sums)
                 return g, None, by_b.t().contiguous().t() if ctx.by_columns else by_b, None
         a = saved[0] if ctx.left else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
-        by_b = (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
+        multiplied = dense.product if first else torch.matmul
+        by_b = multiplied(g.T, a).T if ctx.by_columns else multiplied(a.T, g)  # lies as b does, as autograd's would
         if ctx.way is not None:  # the second derivative by the spikes would be missing
             by_b = first_order(by_b, ctx.way)
         return g, None, by_b, None

@@ -26,15 +26,18 @@ def mkl_threads() -> Optional[Callable[[int], int]]:
     """MKL's function that sets how many threads it takes for products of this Python thread, and gives the number
     before; 0 is torch's. None where torch multiplies with something else.
     """
-    return getattr(_library(), "MKL_Set_Num_Threads_Local", None)
+    return from_library("MKL_Set_Num_Threads_Local")
+
+
+def from_library(name: str) -> Any:
+    """A function of C in torch's library or in one that it uses; None if there is none of this name."""
+    return getattr(_library(), name, None)
 
 
 @contextmanager
 def alone() -> Iterator[None]:
     """A context in which torch's functions use this Python thread alone; it needs MKL and OpenMP to have an effect."""
-    library, limit = _library(), mkl_threads()
-    count = getattr(library, "omp_get_max_threads", None)
-    put = getattr(library, "omp_set_num_threads", None)
+    limit, count, put = mkl_threads(), from_library("omp_get_max_threads"), from_library("omp_set_num_threads")
     if count is None or put is None or limit is None:
         yield
         return

@@ -15,6 +15,8 @@ import numpy as np
 
 from spikecore import Model
 from spikecore.api.core.graph import Value, named
+from spikecore.api.layers.containers import walk
+from spikecore.api.neurons.stepper import noise_seed
 from spikecore.export.c.fixed import Fixed, fixed
 from spikecore.export.c.fixed_inputs import input_format
 from spikecore.export.c.fixed_rules import RULES, KnownTask, NoGrid, partial_sums
@@ -100,6 +102,12 @@ def fixed_step(model: Model, inputs: Any = None) -> FixedStep:
         ExportError: an array is on no grid of integers, or has no bound, or is not exact in float64; the message names
             the layer and says what to do.
     """
+    for path, layer in walk(model.network):
+        if noise_seed(layer) is not None:
+            raise ExportError(
+                f"{named(path, type(layer).__name__)}: sc.Noisy draws by quotients, which have no exact form in "
+                'integers: export in floating point, dtype="float32", with the same noise; or leave sc.Noisy out'
+            )
     for dtype in ("float32", "float64"):
         graph = step_graph(model, dtype=dtype)
         step = analysed(graph, input_format(graph, inputs))

@@ -1,9 +1,10 @@
-"""Recipes of all products with spikes, for programs that compile ahead."""
+"""Recipes of kernels that belong to no neuron, for programs that compile ahead."""
 
 from __future__ import annotations
 
 from typing import Iterator, Tuple
 
+from spikecore.kernels import moments, pooling, small_numbers
 from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sparse import (
     bits,
@@ -21,7 +22,7 @@ from spikecore.kernels.sparse import (
 
 
 def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
-    """Recipes, and what each is for. Nothing in them depends on a neuron or on sizes."""
+    """Recipes of all products with spikes, and what each is for. Nothing in them depends on sizes."""
     for name in ("pack", "unpack", "count"):
         yield "bits of spikes", bits.recipe(name, dtype)
     for name in ("by_rows", "by_columns"):
@@ -45,3 +46,13 @@ def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
     yield "dense recurrence of spikes", feedback.recipe(dtype)
     yield "products with pruned weights", pruned.recipe(dtype)
     yield "gradients by filters whose zeros are kept", kept_taps.recipe(dtype)
+
+
+def recipes_of_maps(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
+    """Recipes of pooling, for common windows, and of batch normalisation, and what each is for."""
+    for name in ("maxima", "back"):
+        for size in (2, 3):
+            yield f"maximum pooling in windows of {size} x {size}", pooling.recipe(name, (size, size), dtype)
+    for name in moments.SOURCES:
+        yield "batch normalisation", moments.recipe(name, dtype)
+    yield "spikes that wait for the way back", small_numbers.recipe(dtype)

@@ -88,14 +88,14 @@ class Draws:
     def words(self, path: Any, first: int) -> Any:
         """The words of a draw's key, and of its first sample's number."""
         path = path if isinstance(path, tuple) else (path,)
-        start = halves(first)
+        start = halves(first) if self.first is None or first != TRACED.first else self.first
         if path[: len(TRACED.path)] != TRACED.path:  # a draw that is the same in each step
             return np.array(stream(path), np.uint32), start
         rest = path[len(TRACED.path) :]
         if self.keys is None:
             self.paths.append(rest)
             return np.zeros(2, np.uint32), start
-        return self.keys[self.paths.index(rest)], self.first if first == TRACED.first else start
+        return self.keys[self.paths.index(rest)], start
 
     def given(self, key: Key | None) -> Any:
         """What a step with this key passes for ``keys`` and ``first``."""

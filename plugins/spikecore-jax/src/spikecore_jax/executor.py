@@ -18,7 +18,7 @@ from spikecore.api.functional.steps import CheckedLengths, checked_lengths
 from spikecore.api.layers.network import Output, forward, objective, record_option
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore_jax.devices import divided
-from spikecore_jax.draws import TRACED, Draws
+from spikecore_jax.draws import TRACED, Draws, halves
 from spikecore_jax.engine import compiling
 
 Arrays = dict[str, Any]
@@ -158,10 +158,11 @@ class JaxExecutor(NetworkExecutor):
 
     @functools.cached_property
     def _forward(self) -> Any:
-        def run(settings: Any, params: Params, buffers: Tree, x: Any, state: Any) -> Output:
+        def run(settings: Any, params: Params, buffers: Tree, x: Any, state: Any, first: Any) -> Output:
             self.traces += 1
             steps, record = settings
-            return forward(self.network, Pass(self.engine, steps, record=record), params, buffers, x, state)[0]
+            engine, key = self.engine.traced(Draws(first=first)), Key((), TRACED.first)
+            return forward(self.network, Pass(engine, steps, key=key, record=record), params, buffers, x, state)[0]
 
         return jax.jit(run, static_argnums=0)
 
@@ -271,11 +272,13 @@ class JaxExecutor(NetworkExecutor):
 
     # ---- running ----
 
-    def run(self, inputs: Any, state: Any = None, *, steps: int | None = None, record: Any = ()) -> Output:
+    def run(
+        self, inputs: Any, state: Any = None, *, steps: int | None = None, record: Any = (), first: int = 0
+    ) -> Output:
         settings = steps, record_option(self.network, record)
         with self.engine.isolated(), compiling():
             x = self.engine.asarray(inputs)
-            out: Output = self._forward(settings, self.params, self.buffers, x, state)
+            out: Output = self._forward(settings, self.params, self.buffers, x, state, halves(first))
             return out
 
     # ---- state ----
