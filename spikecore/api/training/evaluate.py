@@ -56,9 +56,7 @@ class Average:
         self.samples += count
         if loss is None:
             self.sums.pop("loss", None)
-        else:
-            self.note(count, {"loss": loss})
-        self.note(count, metrics)
+        self.note(count, metrics if loss is None else {"loss": loss, **metrics})
 
     def note(self, count: int, figures: Dict[str, float]) -> None:
         """Add figures of a batch that is counted already."""

@@ -69,9 +69,8 @@ def _how(a: Any, b: Any, bias: Any, look: bool) -> Optional[Tuple[Any, bool]]:
     as good as ``_product``.
     """
     work = a.shape[0] * b.numel() if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] else 0
-    worth = look and sparse.is_worth(work)
-    plain = (worth or work >= dense.LEAST) and _is_plain(a, b, bias)
-    listed = worth and plain
+    plain = (work >= dense.LEAST or sparse.is_worth(work)) and _is_plain(a, b, bias)
+    listed = look and plain and sparse.is_worth(work)
     spikes = sparse.spikes_of(a.detach().numpy(), b.shape[1]) if listed else None
     ours = spikes is not None or plain and dense.faster(a, b) or listed and _pruned(a, b) or _matters(a, b)
     return (spikes, listed) if ours else None
