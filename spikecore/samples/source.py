@@ -210,13 +210,11 @@ def _unequal(name: str, values: Any) -> Optional[np.ndarray]:
 
 def _host(name: str, values: Any) -> np.ndarray:
     try:
-        tensor = hasattr(values, "detach")
-        array = values.numpy(force=True) if tensor else np.asanyarray(values)  # a memory map stays a memory map
+        array = values.numpy(force=True) if hasattr(values, "detach") else np.asanyarray(values)  # a memory map stays
     except (TypeError, ValueError, RuntimeError) as error:
         rows = isinstance(values, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in values)
         hint = "; sequences of unequal length are a list of arrays (time, features): [np.array(row) for row in rows]"
-        remedy = "; convert it: x.float()" if "ScalarType" in str(error) else ""
-        raise DataError(f"{name}: cannot be made a NumPy array: {error}{hint if rows else remedy}") from error
+        raise DataError(f"{name}: cannot be made a NumPy array: {error}{hint if rows else ''}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
         hint = numbered(values) or numbered(array)
         if hasattr(values, "batch_size"):

@@ -114,9 +114,7 @@ def check_sample(x: Any, batch: int, shape: Shape) -> None:
         ShapeError: it has another shape.
     """
     if not is_array(x):
-        from spikecore.other_names import instead  # rarely needed
-
-        raise TypeError(f"input={shown(x)} must be an array of numbers{instead('input', x, 'an array')}")
+        raise TypeError(f"input={shown(x)} must be an array of numbers")
     found, expected = shape_of(x), (batch, *shape)
     if found != expected:
         hints = {
