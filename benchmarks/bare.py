@@ -52,7 +52,8 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     kernels = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
     assert isinstance(kernels, sequence.SequenceNumba), kernels
     use_threads(torch.get_num_threads())
-    forward, backward = sequence.forward_of(kernels), sequence.backward_of(kernels, kernels.sink, "rows", ())
+    forward = sequence.forward_of(kernels, kernels.sink)
+    backward = sequence.backward_of(kernels, kernels.sink, "rows", ())
     spikes, by_input = (allocator.empty(x.shape, x.dtype) for _ in range(2))
     inputs, gradient, outputs, by_inputs = map(sequence.flat, (x, upstream, spikes, by_input))
     now, by_state = ([allocator.empty(shape, x.dtype) for _ in kernels.states] for _ in range(2))

@@ -21,7 +21,7 @@ One step of ``sc.Leaky(beta=0.9)``::
 from __future__ import annotations
 
 from array import array
-from typing import Any, Collection, Dict, Iterable, NamedTuple, Tuple
+from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -53,6 +53,17 @@ class Elementwise(NamedTuple):
         arrays = [constants, *(np.ascontiguousarray(given[name], self.dtype) for name in self.reads), *written]
         table = array("q", (written[-1].size, *map(address_of, arrays)))
         kernel_of(self.recipe, self.dtype).start(workers(threads), table.buffer_info()[0])
+
+
+def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
+    """A step's parameters for kernels that take all neurons at once: a row of one value per neuron, or a number."""
+    number = np.dtype(step.dtype).type
+    return [
+        np.ascontiguousarray(np.broadcast_to(params[name], shape), step.dtype).reshape(-1)
+        if i in step.rows
+        else number(np.reshape(params[name], ()))
+        for i, name in zip(step.trace.params, step.params)
+    ]
 
 
 def workers(threads: bool) -> int:

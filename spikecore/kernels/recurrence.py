@@ -20,13 +20,13 @@ from spikecore.api.core.layer import Stateless, computes_as
 from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels.base import Gradients, Kernels, Product, Request, Results, Upstream, Wanted
-from spikecore.kernels.elementwise import Elementwise, address_of, elementwise, workers
+from spikecore.kernels.elementwise import Elementwise, address_of, arrays_of, elementwise, workers
 from spikecore.kernels.form import WEIGHT, Step, indices_of, reads_products
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK, KernelRecipe, kernel_of
 from spikecore.kernels.runtime.openmp import several
-from spikecore.kernels.sequence import SequenceNumba, arrays_of, by_parameter, flat, in_rows
+from spikecore.kernels.sequence import SequenceNumba, by_parameter, flat, in_rows
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.feedback import feedback
 from spikecore.kernels.sparse.weights import entries_of

@@ -20,10 +20,10 @@ from spikecore.kernels.runtime.build import KernelRecipe, kernel_of, recipe_of_r
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.sequence_numba import backward_source, forward_source
 from spikecore.kernels.sinks import LONG, Sink, workers
-from spikecore.kernels.sizes import has_numba, no_numba
+from spikecore.kernels.sizes import has_numba, no_numba, suited
 from spikecore.kernels.tiles import VECTOR
 
-SHORTEST = 8  # chunks add up their sums per period from this length on: the loop over a shorter one is slow
+SHORTEST, WIDE = 8, 128  # periods: chunks add up sums per period from the first on; that of a parameter of one number
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,22 +53,22 @@ class SequenceNumba(Kernels):
         return self.sink.out_shape(shape)
 
     def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[KernelRecipe]]:
-        recipes = [recipe_forward(self), *self.sink.recipes(self.step.dtype, back=False)]
+        recipes = [recipe_forward(self, self.sink), *self.sink.recipes(self.step.dtype, back=False)]
         if wanted is not None:
-            sink, by_x, by_params = self._backward_arguments(wanted, constant)
+            sink, by_x, by_params = self._backward_arguments(self.sink, wanted, constant)
             recipes += [recipe_backward(self, sink, by_x, by_params), *sink.recipes(self.step.dtype, back=True)]
         return recipes
 
-    def _backward_arguments(self, wanted: Wanted, constant: bool) -> Tuple[Sink, str, Tuple[str, ...]]:
+    def _backward_arguments(self, sink: Sink, wanted: Wanted, constant: bool) -> Tuple[Sink, str, Tuple[str, ...]]:
         """The arguments of ``recipe_backward``: the sink; how the gradient by the input is made, see
         ``backward_source``; and the neuron's parameters whose gradients are wanted, by their indices.
         """
         by_x = ("sum" if constant else "rows") if wanted.inputs else ""
         of_neuron = (p for p in wanted.params if p in self.step.params)
-        return self.sink.wanting(wanted.params), by_x, indices_of(self.step.params, of_neuron)
+        return sink.wanting(wanted.params), by_x, indices_of(self.step.params, of_neuron)
 
     def forward(self, request: Request, keep: bool = True) -> Results:
-        step, shape, steps, sink = self.step, request.shape, request.steps, self.sink
+        step, shape, steps, sink = self.step, request.shape, request.steps, suited(self.sink, request, self.states)
         out = sink.out(shape, steps, step.dtype)
         recorded = [allocator.empty((steps, *shape), step.dtype) for _ in step.record]
         final = [allocator.empty(shape, step.dtype) for _ in step.states]
@@ -86,7 +86,7 @@ class SequenceNumba(Kernels):
             int(bool(kept)),
             *sink.table(shape, step.dtype, back=False),
         )
-        forward_of(self)(workers(shape), numbers, (*arrays, *results, *behind))
+        forward_of(self, sink)(workers(shape), numbers, (*arrays, *results, *behind))
         return Results(out, recorded, final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
@@ -95,8 +95,8 @@ class SequenceNumba(Kernels):
         return [(blocks, *shape) for _ in self.states] if blocks > 1 else []
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
-        step, shape, arguments = self.step, request.shape, self._backward_arguments(wanted, request.constant)
-        sink = arguments[0]
+        step, shape, sink = self.step, request.shape, suited(self.sink, request, self.states)
+        sink, *_ = arguments = self._backward_arguments(sink, wanted, request.constant)
         names = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
         chunk, table = sink.chunk_of(shape, True, request.steps), sink.table(shape, step.dtype, back=True)
@@ -165,23 +165,12 @@ def _period(param: Tuple[int, ...], shape: Tuple[int, ...]) -> Tuple[int, ...]:
 
 def _sums_shape(param: Tuple[int, ...], shape: Tuple[int, ...], chunk: int) -> Tuple[int, ...]:
     """The shape of the sums over time from which the gradient by a parameter is made: a value for each neuron; or for
-    each chunk one period, into which the chunk has added up its neurons, which is less to write.
+    each chunk one period, into which the chunk has added up its neurons, which is less to write: any, for one number.
     """
-    period, chunks = _period(param, shape), -(-math.prod(shape) // chunk)
+    period, chunks = _period(param, shape) or (WIDE,), -(-math.prod(shape) // chunk)
     if chunks > 1 and SHORTEST <= math.prod(period) <= chunk // 2:
         return (chunks, *(1,) * (len(shape) - len(period)), *period)
     return (1, *shape)
-
-
-def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
-    """A step's parameters for kernels that take all neurons at once: a row of one value per neuron, or a number."""
-    number = np.dtype(step.dtype).type
-    return [
-        np.ascontiguousarray(np.broadcast_to(params[name], shape), step.dtype).reshape(-1)
-        if i in step.rows
-        else number(np.reshape(params[name], ()))
-        for i, name in zip(step.trace.params, step.params)
-    ]
 
 
 def by_parameter(request: Request, names: Sequence[str], sums: Sequence[Any]) -> Dict[str, Any]:
@@ -215,9 +204,8 @@ def _chunk_of_zeros(dtype: str) -> Any:
 
 
 @Remembered
-def recipe_forward(kernels: SequenceNumba) -> KernelRecipe:
+def recipe_forward(kernels: SequenceNumba, sink: Sink) -> KernelRecipe:
     """The recipe of the forward run."""
-    sink = kernels.sink
     return recipe_of_run(forward_source(kernels.step, sink), "forward", kernels.step.dtype, sink.every)
 
 
@@ -229,9 +217,9 @@ def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tu
 
 
 @Remembered
-def forward_of(kernels: SequenceNumba) -> Kernel:
+def forward_of(kernels: SequenceNumba, sink: Sink) -> Kernel:
     """The compiled forward run."""
-    return kernel_of(recipe_forward(kernels), kernels.step.dtype)
+    return kernel_of(recipe_forward(kernels, sink), kernels.step.dtype)
 
 
 @Remembered

@@ -81,7 +81,7 @@ class _Run(Source):
         # the step is here the distance of elements: 1 in a row of neurons, 0 for a chunk of zeros that all chunks read:
         # ``SequenceNumba.first``
         for s in self.trace.states:
-            self.add(2, f"row_{now}_{s} = {row_code(f'{now}_{s}')}")
+            self.add(2, f"row_{now}_{s} = {self.sink.row(f'{now}_{s}')}")
             self.add(2, f"row_{first}_{s} = row({first}_{s} + lo * step_{first}_{s} * SIZE)")
             self.add(2, *filled(f"row_{now}_{s}", f"row_{first}_{s}[j]"))
 
@@ -144,6 +144,7 @@ def forward_source(step: Step, sink: Sink) -> str:
     _steps(run, PAIR)
     run.add(3, "if length % 2 == 1:", "    t = begin + length - 1")
     _steps(run, 1)
+    run.add(1, *sink.end(states))
     return run.text()
 
 
@@ -152,7 +153,9 @@ def _steps(run: _Run, n: int) -> None:
     trace, sink, at = run.trace, run.sink, [f"t + {k}" for k in range(n)]
     for k, t in enumerate(at):
         run.add(4, f"row_{k}_x = {row_code('x', t)}", f"row_{k}_out = {sink.spikes('out', k, t)}")
-        run.add(4, *(f"row_{k}_r_{s} = {row_code(f'rec_{s}', t)}" for s in run.step.recorded))
+        run.add(4, *(f"row_{k}_r_{s} = {sink.row(f'rec_{s}', k, t)}" for s in run.step.recorded))
+    if n == PAIR:  # next come two steps more, or the next chunk
+        run.add(4, *sink.ahead("x", "t + 2 if t + 2 < steps else 0", "lo if t + 2 < steps else lo + chunk"))
     ops, leaves = trace.graph.needed([trace.output, *trace.after])
     known, current = run.loop(leaves), {f"s_{s}": f"row_now_{s}[j]" for s in trace.states}
     for k in range(n):
@@ -161,6 +164,7 @@ def _steps(run: _Run, n: int) -> None:
         current = run.after(name)
         run.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.step.recorded))
     run.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+    run.add(4, *sink.written(["out", *(f"rec_{s}" for s in run.step.recorded)], at))
     for k, t in enumerate(at):
         run.add(4, *sink.made(k, t))
 
@@ -191,7 +195,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
         run.add(
             2, f"sum_{p} = row({in_scratch} if step_gp_{p} != 0 else gp_{p} + lo * SIZE)", *filled(f"sum_{p}", "F(0.0)")
         )
-    run.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
+    run.add(2, "last = (steps - 1) // EVERY * EVERY", "for begin in range(last, -1, -EVERY):")
     run.add(3, "length = min(EVERY, steps - begin)", *sink.block())
     # of a single block nothing is kept: ``kept`` is then the first state, or, with step 0, the chunk of zeros
     for s in states:
@@ -208,6 +212,7 @@ def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...
     run.add(3, *sink.block_end())
     for p in by_params:
         run.add(2, *_folded(f"sum_{p}", f"gp_{p}"))
+    run.add(1, *sink.end(states))
     return run.text()
 
 
@@ -241,6 +246,7 @@ def _states_again(run: _Run) -> None:
     run.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row_code('x', 'begin + i')}")
     run.add(4, f"row_1_x = {row_code('x', 'min(begin + i + 1, steps - 1)')}")
     run.add(4, *(f"row_{k}_s_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
+    run.add(4, *run.sink.ahead("g", "begin + i"))
     known, current = run.loop(leaves), {f"s_{s}": f"row_0_s_{s}[j]" for s in trace.states}
     for k in range(PAIR):
         name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.graph.inputs, known)
@@ -258,6 +264,8 @@ def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> Non
     touched = sorted({*reads, "g", *(["gx"] if by_x == "rows" else [])})
     for k, t in enumerate(at):
         run.add(4, *(f"row_{k}_{array} = {_place(sink, array, k, t)}" for array in touched), *sink.gradients(k, t))
+    before = f"t - {n - 1} + (last if begin == 0 else -EVERY)"  # the block before, or the last one of the next chunk
+    run.add(4, *sink.ahead("x", before, "lo + chunk if begin == 0 else lo", n))
     if n == 1:
         run.add(4, "cut = option > 0 and t > 0 and t % option == 0")
     # what is summed over time: the array of the sums, and the gradient that is added
@@ -276,6 +284,7 @@ def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> Non
     stop = "F(0.0) if cut else " if n == 1 else ""
     run.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
     run.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")  # if there is nothing to do
+    run.add(4, *sink.written(["gx"] if by_x == "rows" else [], at))
     for k, t in enumerate(at):
         run.add(4, *sink.remade(k, t))
 
@@ -285,4 +294,5 @@ def _place(sink: Sink, array: str, k: int, t: str) -> str:
     kind, state = array[:2], array[2:]
     if kind in ("s_", "a_"):
         return _state(state, f"i - {k}" if kind == "s_" else f"i + 1 - {k}")
-    return sink.spikes("g", k, t) if array == "g" else row_code(f"rec_{state}" if kind == "r_" else array, t)
+    code = row_code(f"rec_{state}", t) if kind == "r_" else sink.row(array, k, t)
+    return sink.spikes("g", k, t) if array == "g" else code

@@ -5,7 +5,7 @@
     row_0_out = row(out + ((t + 0) * step_out + lo) * SIZE)
     row_1_out = row(out + ((t + 1) * step_out + lo) * SIZE)
 
-``readout.py`` and ``sparse/packed.py`` have others.
+``readout.py``, ``sparse/packed.py`` and ``large.py`` have others.
 """
 
 from __future__ import annotations
@@ -60,6 +60,22 @@ class Sink:
     def spikes(self, array: str, k: int, t: str) -> str:
         """The place of the spikes ("out"), or of the gradients by them ("g")."""
         return row_code(array, t)
+
+    def row(self, array: str, k: int = 0, t: str = "") -> str:
+        """The place of row t of another array that is written, or of x; without t, of a row of neurons."""
+        return row_code(array, t)
+
+    def ahead(self, array: str, t: str, lo: str = "lo", rows: int = PAIR) -> List[str]:
+        """Code before some steps: rows of an array that are read next, from t on, of the chunk that begins at lo."""
+        return []
+
+    def written(self, arrays: Sequence[str], steps: Sequence[str]) -> List[str]:
+        """Code after rows of these steps, or of neurons, are written."""
+        return []
+
+    def end(self, states: Sequence[str]) -> List[str]:
+        """Code after the last step of a chunk, one level in, and after the last chunk."""
+        return []
 
     def made(self, k: int, t: str) -> List[str]:
         """Code after the spikes of a step are made."""

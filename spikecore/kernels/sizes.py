@@ -7,10 +7,11 @@ import importlib.util
 import math
 import threading
 from functools import lru_cache
-from typing import Iterator
+from typing import Any, Iterator, Sequence
 
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
 REPEATED = 1 << 13  # the same where the run comes again and again, as in training
+BEYOND = 1 << 23  # outputs over time, 32 MB of floats: more than the last-level cache of many processors
 LONGEST = 128  # operations of a step and its derivative; twice as many take Numba some seconds or half a minute
 
 
@@ -20,6 +21,18 @@ def no_numba() -> str:
     from spikecore.installing import to_install
 
     return f"Numba is not installed ({to_install('kernels')})"
+
+
+def suited(sink: Any, request: Any, states: Sequence[str]) -> Any:
+    """The sink for a run of a neuron with these states: that of ``large.py`` instead of the plain one, if outputs are
+    many and their rows begin where cache lines do.
+    """
+    neurons = math.prod(request.shape)
+    if neurons * request.steps <= BEYOND or neurons % 16:
+        return sink
+    from spikecore.kernels.large import instead_of
+
+    return instead_of(sink, states)
 
 
 _own = threading.local()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import subprocess
@@ -17,7 +18,7 @@ import spikecore as sc  # noqa: E402
 from spikecore.kernels import select  # noqa: E402
 from spikecore.kernels.base import Wanted  # noqa: E402
 from spikecore.kernels.emit import SPELLING  # noqa: E402
-from spikecore.kernels.runtime import build, compiler, functions, instructions, machine_code, modules  # noqa: E402
+from spikecore.kernels.runtime import allocator, build, compiler, functions, instructions, machine_code, modules  # noqa: E402
 from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
 from spikecore.kernels.sparse import bits, gather, lists, ready  # noqa: E402
 from tests import ROOT  # noqa: E402
@@ -112,6 +113,26 @@ def test_sums_by_lists_have_the_bits_of_numba(weighted, monkeypatch):
     np.testing.assert_array_equal(*found)
     expected = (graded if weighted else graded != 0.0).astype("float64") @ matrix
     np.testing.assert_allclose(found[1], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [compiled, by_numba])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_are_fetched_and_written_past_the_cache(dtype, how):
+    from spikecore.kernels import large
+
+    x, out = (allocator.zeros((64,), dtype) for _ in range(2))
+    x[:] = np.random.default_rng(0).random(64)
+    made = [how(large.recipe(name, dtype)) for name in large.SOURCES]
+    fetch, stream = (ctypes.CFUNCTYPE(None, *[ctypes.c_ssize_t] * 3)(one.address) for one in made)
+    fetch(x.ctypes.data, 64, 1)
+    stream(x.ctypes.data, out.ctypes.data, 48)
+    stream(0, 0, 0)
+    np.testing.assert_array_equal(out, np.where(np.arange(64) < 48, x, 0.0))
+    if how is compiled:  # without these words it would do the same, but slowly
+        fetch, stream = (compiler.llvm_of(*large.recipe(name, dtype)) for name in large.SOURCES)
+        assert "@llvm.prefetch.p0(ptr" in fetch
+        assert "!nontemporal" in stream
+        assert "fence" in stream
 
 
 def test_a_sum_may_be_taken_in_any_order_where_a_recipe_says_so():

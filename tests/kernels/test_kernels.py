@@ -334,3 +334,29 @@ def test_the_exponential_of_float32_kernels():
     assert y[-3:].tolist() == [np.inf, 0.0, 1.0]
     assert (y[x > 88.8] == np.inf).all()
     assert (y[x < -87] <= 1.7e-38).all()
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("layer", [*QUICK[:4], sc.RLeaky(beta=0.7, V=L(0.3), all_to_all=False)], ids=name_of)
+def test_runs_larger_than_the_cache(name, layer, monkeypatch):
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    large_runs(monkeypatch)
+    check(name, "float32", layer, steps=5, batch=2, shape=(1000,))
+
+
+@pytest.mark.parametrize("options", [{}, {"constant": True}, {"window": 5}], ids=["moving", "constant", "window"])
+@pytest.mark.parametrize("steps", [1, 2, 33, 67])
+def test_blocks_of_runs_larger_than_the_cache(steps, options, monkeypatch):
+    large_runs(monkeypatch)
+    check("numpy", "float64", QUICK[2], steps=steps, batch=2, shape=(400,), **options)
+
+
+def large_runs(monkeypatch):
+    """From here on runs are large from one number on, if a row ends with a cache line."""
+    from spikecore.kernels import large, sinks, sizes
+    from spikecore.kernels.base import Request
+
+    monkeypatch.setattr(sizes, "BEYOND", 0)
+    for neurons, expected in ((400, large.Large(1)), (401, sinks.Sink())):
+        assert sizes.suited(sinks.Sink(), Request(np.zeros((3, 2, neurons)), [], {}, 3), ("mem",)) == expected

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, NamedTuple
 
-from spikecore.kernels.runtime.instructions import BOOL, INT, WORD, Instructions, Operand, Unspoken
+from spikecore.kernels.runtime.instructions import BOOL, INT, NOTHING, WORD, Instructions, Operand, Unspoken
 
 LINE = 64  # bytes of a cache line, where panels and their rows begin
 SIDE = 8  # rows and columns of a square that is turned at once
@@ -118,6 +118,26 @@ def _lowest(to: Instructions, word: Operand) -> Operand:
     """Which is the lowest bit that is set; 64 where none is."""
     to.declare("i64", "llvm.cttz.i64", "i64", "i1")
     return to.value(f"call i64 @llvm.cttz.i64(i64 {word.text}, i1 false)", INT)
+
+
+def _ahead(to: Instructions, row: Operand) -> Operand:
+    """Ask for the cache line in which a row begins."""
+    to.declare("void", "llvm.prefetch.p0", "ptr", "i32", "i32", "i32")
+    to.lines.append(f"  call void @llvm.prefetch.p0(ptr {row.text}, i32 0, i32 3, i32 1)")
+    return row
+
+
+def _past(to: Instructions, given: Operand, out: Operand) -> Operand:
+    """Copy a cache line past the cache; both begin at one."""
+    line = _vector(to, given, LINE // _size(to), LINE)
+    to.lines.append(f"  store {line.kind} {line.text}, ptr {out.text}, align {LINE}, !nontemporal !{{i32 1}}")
+    return out
+
+
+def _settle(to: Instructions) -> Operand:
+    """Wait until other threads see what was written past the cache."""
+    to.lines.append("  fence seq_cst")
+    return Operand("", NOTHING)
 
 
 def _listed(to: Instructions, panel: Operand, index: Operand, n: Operand, width: int) -> Any:
@@ -265,6 +285,9 @@ FUNCTIONS: Dict[str, Callable[..., Operand]] = {
     "ones": _ones,
     "lowest": _lowest,
     "turn": _turn,
+    "ahead": _ahead,
+    "past": _past,
+    "settle": _settle,
 }
 #: Functions of constants that make such a function, as modules of kernels name them.
 MAKERS: Dict[str, Callable[..., Any]] = {"pointer_to": pointer_to, "adder": adder, "dotter": dotter, "shifter": shifter}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Tuple
 
-from spikecore.kernels import moments, pooling, small_numbers
+from spikecore.kernels import large, moments, pooling, small_numbers
 from spikecore.kernels.runtime.build import KernelRecipe
 from spikecore.kernels.sparse import (
     bits,
@@ -45,6 +45,8 @@ def recipes(dtype: str) -> Iterator[Tuple[str, KernelRecipe]]:
     yield "gradients where they are read", dots.recipe(dtype)
     yield "dense recurrence of spikes", feedback.recipe(dtype)
     yield "products with pruned weights", pruned.recipe(dtype)
+    for name in ("fetch", "stream"):
+        yield "runs larger than the cache", large.recipe(name, dtype)
     yield "gradients by filters whose zeros are kept", kept_taps.recipe(dtype)
 
 

@@ -80,6 +80,45 @@ def lowest(context: Any, word: Any) -> Any:
     return types.int64(word), generate
 
 
+@intrinsic
+def ahead(context: Any, row: Any) -> Any:
+    """Ask for the cache line in which a row begins."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place, number, number, number])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(fetch, [builder.bitcast(args[0], place), *(ir.Constant(number, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(row), generate
+
+
+@intrinsic
+def past(context: Any, given: Any, out: Any) -> Any:
+    """Copy a cache line past the cache; both begin at one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        one, other = (_vector(context, builder, place, kind, LINE // _size(kind)) for place in args)
+        stored = builder.store(builder.load(one, align=LINE), other, align=LINE)
+        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(given, out), generate
+
+
+@intrinsic
+def settle(context: Any) -> Any:
+    """Wait until other threads see what was written past the cache."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 def adder(width: int, weighted: bool) -> Any:
     """A function that adds listed rows of a panel of ``width`` columns to one row.
 

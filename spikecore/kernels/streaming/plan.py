@@ -12,10 +12,10 @@ from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.tree import flatten
 from spikecore.api.functional.quantisers import FixedPoint
 from spikecore.api.neurons.stepper import with_draws
+from spikecore.kernels.elementwise import arrays_of
 from spikecore.kernels.recurrence import WEIGHT, Recurrence
 from spikecore.kernels.runtime.build import build_by_address
 from spikecore.kernels.select import Terms, kernels_or_reason
-from spikecore.kernels.sequence import arrays_of
 from spikecore.kernels.streaming import layers_numba as numba_source
 from spikecore.kernels.streaming.neurons_numba import SETTLING, arrays_of_neuron, neuron_source
 from spikecore.kernels.streaming.quiet import quiet_box
