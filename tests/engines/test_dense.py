@@ -32,8 +32,9 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(dense, "_half_used", lambda: True)
     monkeypatch.setattr(dense, "_multiplied", watched)
-    for name, least in (("LEAST", 1), ("ROWS", 1), ("INNER", 1), ("WIDE", 1)):
-        monkeypatch.setattr(dense, name, least)
+    monkeypatch.setattr(product, "DENSE", 1)
+    for name in ("ROWS", "INNER", "WIDE"):
+        monkeypatch.setattr(dense, name, 1)
     for lists in (feedback, sparse):
         monkeypatch.setattr(lists, "LEAST", 1 << 60)
     return seen
@@ -129,7 +130,7 @@ def test_a_recurrence_has_the_bits_of_its_loop_and_small_products_take_one_threa
     ],
 )
 def test_only_large_matrices_of_float32_take_it(monkeypatch, calls, shapes, dtype, least, takes):
-    monkeypatch.setattr(dense, "LEAST", least)
+    monkeypatch.setattr(product, "DENSE", least)
     a, b = (torch.randn(*shape, dtype=dtype) for shape in shapes)
     torch.testing.assert_close(product.matmul(a, b), a @ b, rtol=1e-4, atol=1e-4)
     assert bool(calls) == takes

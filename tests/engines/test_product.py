@@ -117,14 +117,15 @@ def test_transforms_look_through_products_of_any_size():
 def test_small_products_of_a_recurrence_take_one_thread(monkeypatch, size, few):
     """D9: other threads may get their turn on a busy machine when the step is long over."""
     pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
-    from spikecore.engines.torch import dense, product
+    from spikecore.engines.torch import product
     from spikecore.engines.torch.threads import _library
     from spikecore.kernels.runtime.openmp import launch
     from spikecore.kernels.sparse import feedback
     from spikecore.kernels.sparse import product as sparse
 
-    for other in (feedback, sparse, dense):
-        monkeypatch.setattr(other, "LEAST", 1 << 60)  # or few spikes would be lists, or oneDNN would multiply
+    for lists in (feedback, sparse):
+        monkeypatch.setattr(lists, "LEAST", 1 << 60)  # or few spikes would be lists
+    monkeypatch.setattr(product, "DENSE", 1 << 60)  # or oneDNN would multiply
     if product.mkl_threads() is None:
         pytest.skip("torch does not multiply with MKL here")
     threads = _library().MKL_Get_Max_Threads

@@ -24,8 +24,8 @@ from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan, wanted_of
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, without_tape
-from spikecore.engines.single_steps import StepDerivatives
 from spikecore.engines.stages import Neighbours, Scans
+from spikecore.engines.stepwise import Stepwise
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose, explain
 from spikecore.kernels.sizes import least_neuron_steps
@@ -69,7 +69,7 @@ class NumpyEngine(Scans, ArrayEngine):
     """
 
     name = "numpy"
-    extras: Tuple[Extra, ...] = (Neighbours(), StepDerivatives(), NumpyVariants(), NumpyProgram())
+    extras: Tuple[Extra, ...] = (Neighbours(), Stepwise(), NumpyVariants(), NumpyProgram())
 
     def __init__(
         self,

@@ -14,7 +14,6 @@ import torch
 
 from spikecore.engines.torch.threads import from_library
 
-LEAST = 1 << 23  # multiplications from which on it is worth two functions of Python
 ROWS, INNER = 4, 16  # of the left operand rows and columns, from which on oneDNN is faster
 LONG, WIDE = 100, 256  # the same of results whose left operand is transposed: their longer side; their columns
 PART, LINE = 1 << 18, 16  # elements of a part, which stays in second-level cache; of a line of it
@@ -23,7 +22,7 @@ PART, LINE = 1 << 18, 16  # elements of a part, which stays in second-level cach
 def faster(a: Any, b: Any) -> bool:
     """Whether oneDNN multiplies the matrices a @ b faster, which depends on shapes, strides and the processor alone."""
     (rows, inner), columns = a.shape, b.shape[1]
-    if rows * inner * columns < LEAST or rows < ROWS or inner < INNER or a.dtype is not torch.float32 or not a.is_cpu:
+    if rows < ROWS or inner < INNER or a.dtype is not torch.float32 or not a.is_cpu or a.is_neg() or b.is_neg():
         return False
     if columns > rows and rows * columns > PART:
         return False
@@ -33,13 +32,11 @@ def faster(a: Any, b: Any) -> bool:
 
 
 def product(a: Any, b: Any, bias: Any = None, out: Any = None) -> Any:
-    """Give a @ b + bias of matrices, without a record for autograd; in ``out``, if it is given.
+    """Give a @ b + bias of matrices, without a record for autograd; in ``out``, if it is given. See ``faster``.
 
     The longest side is cut into parts: oneDNN's results lie in memory of its own, and it copies operands that do not
     lie as it wants them.
     """
-    if not faster(a, b):
-        return torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
     (rows, inner), columns = a.shape, b.shape[1]
     out = a.new_empty(rows, columns) if out is None else out
     bias = None if bias is None else bias.contiguous()  # oneDNN reads no strides of it

@@ -13,7 +13,6 @@ from typing import Any, Optional, Tuple
 import torch
 import torch.nn.functional as F
 
-from spikecore.engines.torch import dense
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
 from spikecore.engines.torch.once import first_order, way_to
@@ -23,14 +22,15 @@ from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sparse import product as sparse
 
 LARGE = 1 << 20  # elements of a from which on it matters
+DENSE = 1 << 23  # multiplications from which on oneDNN may be worth two functions of Python
 
 
 def multiply(a: Any, b: Any, out: Any) -> None:
     """Write the product a @ b of matrices to ``out``, on one thread if it is small, see ``kernels/runtime/blas.py``."""
     small = out.numel() * a.shape[1] < 2 * PART
-    if dense.faster(a, b):
+    if _by_onednn(a, b):
         with alone() if small else nullcontext():
-            dense.product(a, b, out=out)
+            _dense(a, b, out=out)
         return
     limit = mkl_threads() if small else None
     if limit is None:
@@ -41,6 +41,24 @@ def multiply(a: Any, b: Any, out: Any) -> None:
         torch.mm(a, b, out=out)
     finally:
         limit(before)
+
+
+def _by_onednn(a: Any, b: Any) -> bool:
+    """Whether oneDNN multiplies matrices faster than MKL."""
+    if a.shape[0] * b.numel() < DENSE:
+        return False
+    from spikecore.engines.torch.dense import faster  # smaller networks do not need it
+
+    return faster(a, b)
+
+
+def _dense(a: Any, b: Any, bias: Any = None, out: Any = None) -> Any:
+    """Give a @ b + bias of matrices, without a record for autograd; in ``out``, if it is given."""
+    if not _by_onednn(a, b):
+        return torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
+    from spikecore.engines.torch.dense import product
+
+    return product(a, b, bias, out)
 
 
 def matmul(a: Any, b: Any, look: bool = True) -> Any:
@@ -69,10 +87,10 @@ def _how(a: Any, b: Any, bias: Any, look: bool) -> Optional[Tuple[Any, bool]]:
     as good as ``_product``.
     """
     work = a.shape[0] * b.numel() if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] else 0
-    plain = (work >= dense.LEAST or sparse.is_worth(work)) and _is_plain(a, b, bias)
+    plain = (work >= DENSE or sparse.is_worth(work)) and _is_plain(a, b, bias)
     listed = look and plain and sparse.is_worth(work)
     spikes = sparse.spikes_of(a.detach().numpy(), b.shape[1]) if listed else None
-    ours = spikes is not None or plain and dense.faster(a, b) or listed and _pruned(a, b) or _matters(a, b)
+    ours = spikes is not None or plain and _by_onednn(a, b) or listed and _pruned(a, b) or _matters(a, b)
     return (spikes, listed) if ours else None
 
 
@@ -116,7 +134,7 @@ def _by_entries(a: Any, b: Any, bias: Any = None) -> Any:
 
 
 def _multiplied(a: Any, b: Any) -> Any:
-    return a @ b if torch.is_grad_enabled() or in_batches(a) else dense.product(a, b, out=_room(a, b))
+    return a @ b if torch.is_grad_enabled() or in_batches(a) else _dense(a, b, out=_room(a, b))
 
 
 def _room(a: Any, b: Any) -> Any:
@@ -140,7 +158,7 @@ class ByLeft(torch.autograd.Function):
         by_entries = _by_entries(a, b, bias) if listed else None
         if by_entries is not None:
             return by_entries
-        return _multiplied(a, b) if bias is None else dense.product(a, b, bias, _room(a, b))
+        return _multiplied(a, b) if bias is None else _dense(a, b, bias, _room(a, b))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
@@ -189,7 +207,7 @@ class ByRight(torch.autograd.Function):
                 by_b = torch.from_numpy(sums)
                 return g, None, by_b.t().contiguous().t() if ctx.by_columns else by_b, None
         a = saved[0] if ctx.left else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
-        multiplied = dense.product if first else torch.matmul
+        multiplied = _dense if first else torch.matmul
         by_b = multiplied(g.T, a).T if ctx.by_columns else multiplied(a.T, g)  # lies as b does, as autograd's would
         if ctx.way is not None:  # the second derivative by the spikes would be missing
             by_b = first_order(by_b, ctx.way)
