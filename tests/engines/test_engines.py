@@ -262,3 +262,16 @@ def test_an_engine_in_a_package_of_its_own_is_named_with_its_package():
             find()
     shown = next(status for status in sc.engines() if status.name == "jax")
     assert "plugins/spikecore-jax" in shown.install
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_an_axis_that_there_is_not_is_refused(engine):
+    """A word that wraps round instead gives a neuron of one's own another shape, and no error."""
+    made = sc.get_engine(engine)
+    xp, x = made.xp, made.asarray(np.ones((2, 3)))
+    assert [tuple(xp.expand_dims(x, axis=axis).shape) for axis in (0, 1, 2, -1, -3)] == [
+        (1, 2, 3), (2, 1, 3), (2, 3, 1), (2, 3, 1), (1, 2, 3),
+    ]  # fmt: skip
+    for axis in (3, -4):
+        with pytest.raises(IndexError):
+            xp.expand_dims(x, axis=axis)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def test_callbacks_end_training(model):
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("largest", [0, 1 << 15], ids=["at once", "several"])
-def test_metrics_that_wait_are_those_of_each_batch(engine, largest, monkeypatch):
+def test_metrics_that_wait_are_those_of_each_batch(engine, largest, monkeypatch, tmp_path):
     """Eight small batches are measured together; not so where a callback reads each step, or outputs are large."""
     monkeypatch.setattr("spikecore.api.training.evaluate.SMALL", largest)
     draw, seen = np.random.default_rng(0), []
@@ -61,15 +63,22 @@ def test_metrics_that_wait_are_those_of_each_batch(engine, largest, monkeypatch)
     assert len(seen) == 22
     assert len({step["accuracy"] for step in seen}) > 1
 
+    copies = []
+
     def broken():
         yield from batches[:9]
+        copies.append(copy.deepcopy(several))
+        yield from batches[9:10]
+        several.save(tmp_path / "within.safetensors")
         raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError, match="disk"):
         several.fit(broken(), **options)
     left = several.trainer.unfinished
-    assert (left.samples, left.cut) == (45, False)
-    assert left.sums["accuracy/accuracy/1"] == 45, "all batches that were trained on are measured"
+    assert (left.samples, left.cut) == (50, False)
+    assert left.sums["accuracy/accuracy/1"] == 50, "all batches that were trained on are measured"
+    assert copies[0].trainer.unfinished.sums["accuracy/accuracy/1"] == 45, "those of a copy, too"
+    assert sc.load(tmp_path / "within.safetensors").trainer.unfinished.sums == left.sums, "and of a file"
 
 
 def test_early_stopping(model):

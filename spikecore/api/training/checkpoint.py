@@ -54,6 +54,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     """Write ``model`` to ``path`` in a single step; see ``Model.save``."""
     from safetensors.numpy import save as to_bytes
 
+    model.trainer.settle()
     state = model.state()
     divided = model.trainer.executor.divided
     if divided is not None and divided.rank:  # all ranks gather the weights, and rank 0 writes

@@ -61,9 +61,7 @@ class Training:
     accumulate: int = 1
     ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
-    given: Optional[Generator[RankPart, None, None]] = field(
-        default=None, init=False, repr=False
-    )  # parts of this epoch
+    given: Optional[Generator[RankPart, None, None]] = field(default=None, init=False, repr=False)  # this epoch's
     uninterrupted: ContextManager[None] = field(init=False, repr=False)  # a block that Ctrl-C does not interrupt
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
@@ -125,6 +123,7 @@ class Training:
         late = extra(model.engine, TrainingOptions).queue(model.engine) is not None  # all values are read a step late
         at_once = late or self.together or self.steps_told or self.bar.visible
         self.measuring = Measuring(model.engine, self.metrics, not at_once)
+        outer, model.trainer.settle = model.trainer.settle, self.measuring.measure
         try:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
@@ -162,6 +161,7 @@ class Training:
                 self.given.close()  # after an error, too: the data may have processes that load ahead
             with self.uninterrupted:
                 self.measuring.measure()
+            model.trainer.settle = outer
         return history
 
     def _begin(self) -> None:

@@ -36,6 +36,10 @@ def alone(function: Function) -> Function:
     return cast(Function, inside)
 
 
+def settled() -> None:
+    """Add nothing: no figures wait."""
+
+
 @dataclass
 class Trainer:
     """The last training of a model: its options, its progress, and the compiled executor.
@@ -44,6 +48,7 @@ class Trainer:
         optimizer, loss, metric, learning, time_axis: those of the last training; None, and the time axis 0, before it.
         sequence: steps of the first sequences that it saw; 0: there were none.
         unfinished: the epoch that was interrupted; None: there is none.
+        settle: adds the figures to it that wait. Data may save or copy the model between two batches.
         start: what the model had done when its last ``fit`` began that did not resume another.
         compiled: the options with which the executor is compiled; None: not for training.
         held: the executor, which has the weights; None: there are none yet.
@@ -56,6 +61,7 @@ class Trainer:
     time_axis: int = 0
     sequence: int = 0
     unfinished: Optional[Average] = None
+    settle: Callable[[], None] = field(default=settled, repr=False, compare=False)
     start: FitStart = FitStart()
     compiled: Optional[Dict[str, Any]] = None
     held: Optional[Executor] = field(default=None, repr=False, compare=False)
@@ -95,7 +101,9 @@ class Trainer:
 
     def copied(self, held: Optional[Executor] = None) -> Trainer:
         """A copy for another model with the executor ``held``, which is not compiled for training yet."""
-        return replace(self, unfinished=copy(self.unfinished), learning=None, compiled=None, held=held)
+        self.settle()
+        unfinished = copy(self.unfinished)
+        return replace(self, unfinished=unfinished, settle=settled, learning=None, compiled=None, held=held)
 
     def last_loss(self) -> Any:
         """The loss of the last update, before the first one ``ce_rate_loss()``."""

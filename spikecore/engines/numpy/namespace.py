@@ -47,7 +47,7 @@ def raw_words(
         "mean": lambda x, axis=None, keepdims=False: xp.mean(x, axis=axis, keepdims=keepdims),
         "max": lambda x, axis=None, keepdims=False: xp.max(x, axis=axis, keepdims=keepdims),
         "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
-        "expand_dims": lambda x, axis: x[(*[slice(None)] * (axis % (x.ndim + 1)), None, ...)],  # NumPy's takes 2 us
+        "expand_dims": lambda x, axis: _expand_dims(xp, x, axis),
         "erf": lambda x: _erf(xp, x),
         "matmul": matmul,
         "moments": lambda x, axis: _moments(xp, x, axis),
@@ -119,6 +119,12 @@ def _pad(xp: Any, x: Any, widths: Any, value: float) -> Any:
     padded = xp.full(shape, value, dtype=x.dtype)
     padded[tuple(slice(low, low + n) for (low, _), n in zip(widths, x.shape))] = x
     return padded
+
+
+def _expand_dims(xp: Any, x: Any, axis: Any) -> Any:
+    if axis == -1 and hasattr(x, "ndim"):  # NumPy's own takes 2 us
+        return x[..., None]
+    return x[None, ...] if axis == 0 and hasattr(x, "ndim") else xp.expand_dims(x, axis=axis)
 
 
 def _erf(xp: Any, x: Any) -> Any:
