@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
+from spikecore.api.core.extras import StepwiseLearning
 from spikecore.api.core.tree import Params, State, Tree, flatten
-from spikecore.engines.stepwise import Stepwise
 from spikecore.kernels.sizes import has_numba
 
 if TYPE_CHECKING:
@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 MOST = 256  # programs that are kept: a filter of spikes is a new neuron after each update of weights
 
 
-class StepDerivatives(Stepwise):
-    """Derivatives of single steps.
+class StepDerivatives(StepwiseLearning):
+    """Derivatives of single steps, for engines whose kernels are not switched off. A subclass that overrides how such
+    an engine differentiates does not get them (``instead_of``): its own derivatives are used.
 
     Args:
         compiles: of the engine that runs a rule, what ``fused`` is in the one that it was made from; of others False.
     """
 
+    instead_of = ("__init__", "value_and_grad", "products")  # a constructor may change words, e.g. that of spikes
+
     def __init__(self, compiles: Any = False) -> None:
         self.compiles = compiles
         self._programs: Dict[Any, Tuple[Any, Optional[Jacobian]]] = {}
 
-    def derivatives(self, compiles: Any) -> StepDerivatives:
-        return type(self)(compiles)
+    def stepwise(self, engine: Any, plain: Any) -> Any:
+        help_for_steps = type(self)(engine.fused)
+        for one in (plain, getattr(plain, "full", plain)):  # in half precision, the engine of steps is another one
+            one.extras = (help_for_steps, *one.extras)
+        return plain
 
     def jacobian(self, engine: Any, stepper: Any, params: Params, state: State, x: Any) -> Optional[Mapping[str, Tree]]:
         if self.compiles is False:

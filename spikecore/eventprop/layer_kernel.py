@@ -13,8 +13,9 @@ from spikecore.eventprop.layer_adjoint import LayerGradient, by_name, pull_layer
 from spikecore.eventprop.layer_run import LayerRun, arrivals_of, run_layer, too_large, too_many
 from spikecore.eventprop.membrane import NOT_FOUND
 from spikecore.eventprop.spikes import Spikes
-from spikecore.kernels.sizes import LARGE, REPEATED, has_numba, no_numba
+from spikecore.kernels.sizes import LARGE, has_numba, no_numba
 
+LEAST = 1 << 13  # arrivals x neurons from which on a run is compiled
 COMPILED = "layer_numba.py"
 FORMULAS = "membrane.py", "layer_adjoint.py"  # whose functions are compiled with it
 
@@ -66,7 +67,7 @@ def run(
     arrivals = arrivals_of(spikes, params.get("delay"), duration)
     neurons = len(params["weight"])
     if fused is None:
-        fused = arrivals.rest.size * neurons >= REPEATED and has_numba()
+        fused = arrivals.rest.size * neurons >= LEAST and has_numba()
     return _run(params, arrivals, fires) if fused else run_layer(params, arrivals, fires)
 
 

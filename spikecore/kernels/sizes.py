@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any, Iterator, Sequence
 
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
-REPEATED = 1 << 13  # the same where the run comes again and again, as in training
+REPEATED = 1 << 9  # the same where the run comes again and again, as in training
+MAPS = 1 << 13  # the same for what a kernel does with maps: they then lie with their channels last
 BEYOND = 1 << 23  # outputs over time, 32 MB of floats: more than the last-level cache of many processors
 LONGEST = 128  # operations of a step and its derivative; twice as many take Numba some seconds or half a minute
 
@@ -55,14 +56,14 @@ def times_larger() -> float:
     return getattr(_own, "times", 1.0)
 
 
-def least_neuron_steps(repeating: bool, target: str = "cpu") -> int:
-    """The least number of neuron-steps for which a run takes kernels.
+def least_neuron_steps(repeating: bool, target: str = "cpu", repeated: int = REPEATED) -> int:
+    """The least number of neuron-steps for which a run takes kernels; ``repeated`` is REPEATED or MAPS.
 
     On a GPU any run does: a step of the loop is some ten launches there, and each costs as much as a small kernel.
     """
     if target in ("cuda", "cupy"):
         return 0
-    return math.ceil((REPEATED if repeating else LARGE) / times_larger())
+    return math.ceil((repeated if repeating else LARGE) / times_larger())
 
 
 @lru_cache(maxsize=None)

@@ -162,7 +162,7 @@ REFUSED = {
     "bad callback": lambda rank: fit(rank, callbacks=(fails,) if rank == 0 else (lambda model, row: None,)),
     "weights restored on one": lambda rank: fit(rank, epochs=2, callbacks=(restores,) if rank == 0 else ()),
     "not finite": lambda rank: fit(rank, loss=infinite, data=[(X[:20], np.array([0] * 19 + [3]))]),
-    "budget": lambda rank: with_budget(share=-1.8),  # enough for rank 0 with means, not for rank 1
+    "budget": lambda rank: with_budget(share=-2.2),  # enough for rank 0 with means, not for rank 1
     "eprop": lambda rank: fit(rank, learning="eprop"),
     "wrong sampler": lambda rank: fit(rank, data=own_loader(0)),
 }

@@ -380,18 +380,18 @@ def test_a_wrong_output_that_is_no_spike_is_found(monkeypatch):
     assert verdicts(report, "float64")["output 1"] == FAIL
 
 
-@pytest.mark.parametrize("steps", [100, 400, 4000])  # the loop; kernels in training; kernels always
+@pytest.mark.parametrize("steps", [5, 100, 4000])  # the loop; kernels in training; kernels always
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, engine, steps):
     pytest.importorskip("numba", reason="kernels need Numba")
-    from spikecore.kernels import emit, select, sequence
+    from spikecore.kernels import emit, select, sequence, sizes
 
     monkeypatch.setitem(emit.SPELLING, "divide", "{0} / ({1} * F(1.001))")  # of the surrogate's derivative
     for cache in (select.remembered, sequence.forward_of, sequence.backward_of):
         cache.cache_clear()
-    x = np.random.default_rng(0).random((8, 12)).astype("float32")  # 8 x 9 neurons: kernels from 114 steps on
+    x = np.random.default_rng(0).random((8, 12)).astype("float32")  # 8 x 9 neurons: kernels from 8 steps on
     model = sc.Model(sc.Sequential(sc.Linear(12, 9), sc.Leaky(threshold=0.6)), engine=engine, seed=1)
     report = sc.verify(model, x, Y, num_steps=steps, differences=False)
     for cache in (select.remembered, sequence.forward_of, sequence.backward_of):
         cache.cache_clear()
-    assert report.ok == (steps * 72 < 1 << 13)
+    assert report.ok == (steps * 72 < sizes.REPEATED)

@@ -19,7 +19,7 @@ from spikecore.kernels.base import Product, Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.select import Terms, choose
-from spikecore.kernels.sizes import least_neuron_steps
+from spikecore.kernels.sizes import MAPS, least_neuron_steps
 from spikecore.kernels.sparse.product import keeping, kept_weights
 
 
@@ -79,7 +79,7 @@ def fused_scan(
     if weight is not None:
         flat.update({WEIGHT: weight, BIAS: weight.new_zeros(len(weight)) if bias is None else bias})
     given, last = [flat[name] for name in kernels.params], are_last(inputs)
-    if engine.fused is not True and math.prod(shape) < terms.least:
+    if engine.fused is not True and math.prod(shape) < least_neuron_steps(repeating, target, MAPS):
         last = False  # spikes of small maps lie as the loop stacks them
     first = [state[name] for name in kernels.states]
     if last:

@@ -32,7 +32,7 @@ from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.moments import add_channel_line, channel_moments
 from spikecore.kernels.recurrence import elementwise_part
 from spikecore.kernels.runtime.openmp import use_threads
-from spikecore.kernels.sizes import has_numba, least_neuron_steps
+from spikecore.kernels.sizes import MAPS, has_numba, least_neuron_steps
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Normalised(Stage):
     def _fits(self, run: Pass, x: Any) -> bool:
         """Whether the run is one for kernels, and the moments are those of this process."""
         engine, size = run.engine, math.prod(x.shape[1:]) * (x.shape[0] if run.steps is None else run.steps)
-        large = engine.fused is True or size >= least_neuron_steps(run.repeating)
+        large = engine.fused is True or size >= least_neuron_steps(run.repeating, repeated=MAPS)
         return large and has_numba() and not engine.batch_on_ranks and by_rows(x, (0, 1, *range(3, x.ndim)))
 
     def _at_once(

@@ -7,6 +7,7 @@ python -m tests.engines.cuda_rig.ready compiled    # torch.compile, and the oper
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -84,6 +85,8 @@ def trained(name, count, engine=CUDA, keep=False, **compute):
     queue.defer(executor, True)
     x, y = torch.as_tensor(x)[None].cuda(), torch.as_tensor(y).cuda()
     logs, kept = [], []
+    gc.collect()  # what it frees amid the steps, of earlier networks, some of them would take, and others not
+    gc.disable()  # in this process
     for step in range(count):
         marked(executor.leaves)
         with logged() as log:
