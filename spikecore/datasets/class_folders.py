@@ -60,9 +60,15 @@ def parts_of(folder: Path) -> Dict[str, int]:
     found = {name: PARTS[name.lower()] for name in names if name.lower() in PARTS}
     if len(found) < len(names) or len(set(found.values())) < max(2, len(found)) or 0 not in found.values():
         return {}
-    if not all(folders_of(folder / name) for name in found):
+    if not all(folders_of(folder / name) and not _has_data(folder / name) for name in found):
         return {}
     return found if len(found) > 2 else {name: min(2 * number, 2) for name, number in found.items()}
+
+
+def _has_data(folder: Path) -> bool:
+    """Whether files lie in a folder itself, besides lists and descriptions: it is then a class."""
+    files = (entry for entry in folder.iterdir() if entry.is_file() and entry.name[0] not in "._")
+    return any(file.suffix.lower() not in (".txt", ".csv", ".tsv", ".json", ".md", ".html") for file in files)
 
 
 def folders_of(folder: Path) -> List[str]:

@@ -55,6 +55,7 @@ def test_classes_may_be_called_train_and_test(tmp_path):
         (tmp_path / name).mkdir()
         for file in range(COUNT):
             (tmp_path / name / f"{file}.npy").touch()
+        (tmp_path / name / "thumbs").mkdir()
     names, files, part = class_files(tmp_path, "recordings", [".npy"])
     assert (names, len(files), part) == (("test", "train"), 2 * COUNT, {})
 

@@ -94,6 +94,7 @@ class Measuring:
         """The figures of a batch; or none, if ``measure`` will add them to ``mean``."""
         values = [self.engine.stop_gradient(metric.loss.read(out)) for metric in self.measures]
         if not values or lengths is not None or max(math.prod(x.shape) for x in values) > SMALL:
+            self.measure()  # figures are added in the order of batches
             return measured(self.metrics, detached(self.engine, out), targets, lengths)
         own = self.engine.xp.concat([targets], axis=0)  # a loader may write the next batch where this one lies
         self.waiting.append((mean, count, values, own))

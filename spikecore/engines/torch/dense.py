@@ -26,7 +26,7 @@ def faster(a: Any, b: Any) -> bool:
         return False
     if columns > rows and rows * columns > PART:
         return False
-    if a.stride(1) != 1 and columns < WIDE and not (inner > rows and max(rows, columns) >= LONG):
+    if a.stride(1) != 1 and (rows < INNER or columns < WIDE and not (inner > rows and max(rows, columns) >= LONG)):
         return False
     return _half_used()
 
