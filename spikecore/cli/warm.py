@@ -15,10 +15,10 @@ from spikecore.arguments import unknown
 from spikecore.cli.messages import ConfigError
 from spikecore.kernels.base import Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT
+from spikecore.kernels.ready import recipes, recipes_of_maps
 from spikecore.kernels.runtime import build, store
 from spikecore.kernels.select import recipes_of
 from spikecore.kernels.sizes import has_numba, no_numba
-from spikecore.kernels.sparse.ready import recipes, recipes_of_maps
 
 SIZE = 5  # neurons: any number would do, kernels do not depend on it
 OUTS = 10  # rows of the Linear behind a neuron, as in a classifier of digits

@@ -188,7 +188,8 @@ class EventDataset(Checked, Samples):
         Raises:
             DataError: as for `batch`.
         """
-        transform = counting(self.transform) if self.timed else self.transform
+        own = type(self).item is EventDataset.item  # a subclass may read its recordings in another way
+        transform = counting(self.transform) if self.timed and own else self.transform
         items = [self._named(int(row), epoch, transform) for row in rows]
         for item in items:
             if isinstance(item, (Events, Sound)):
@@ -200,9 +201,9 @@ class EventDataset(Checked, Samples):
         return (frames_of if counted else stacked)(items, steps), np.array([item.shape[0] for item in items])
 
     def _named(self, index: int, epoch: int, transform: Any) -> Any:
-        """`_item`, whose errors name the recording, wherever it is read."""
+        """`item`, with `transform` in place of the dataset's; errors name the recording, wherever it is read."""
         try:
-            return self._item(index, epoch, transform)
+            return self.item(index, epoch) if transform is self.transform else self._item(index, epoch, transform)
         except Exception as error:
             row = int(self.rows[index])  # type: ignore[index]
             message = f"{self.name or 'EventDataset'}, recording {row}: {type(error).__name__}: {error}"

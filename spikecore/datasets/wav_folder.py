@@ -79,7 +79,7 @@ def wav_folder(
         )
     if seconds is not None and not 0.0 < seconds < 1e6:
         raise DataError(f"wav_folder: seconds={seconds!r} must be > 0, or None")
-    if classes == ():
+    if classes is not None and not classes:
         raise DataError("wav_folder: classes=() names no folder: name those to read, or pass None for all")
     if classes is not None and len(set(classes)) < len(classes):
         raise DataError(f"wav_folder: classes={classes!r}: name each folder once")

@@ -96,6 +96,16 @@ def test_frames_of_a_batch_are_those_of_each_sample(binary, steps, most, monkeyp
     np.testing.assert_array_equal(lengths, [len(item) for item in items])
 
 
+def test_a_subclass_that_reads_in_its_own_way_does_so_in_batches():
+    class Doubled(EventDataset):
+        def item(self, index, epoch=0):
+            return 2 * super().item(index, epoch)
+
+    plain = counted().map(ToFrames(steps=3))
+    doubled = Doubled(plain.source, plain.targets, transform=plain.transform)
+    np.testing.assert_array_equal(doubled.batch(np.arange(3))[0], 2 * plain.batch(np.arange(3))[0])
+
+
 def test_what_cannot_be_a_batch_is_refused():
     with pytest.raises(
         DataError, match=r"counted: a batch needs arrays, not Events: dataset\.map\(transforms\.ToFrames"

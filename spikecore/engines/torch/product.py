@@ -7,7 +7,6 @@ gradient by b and frees a; the second, ``ByLeft``, needs b alone. On the CPU res
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, Optional, Tuple
 
 import torch
@@ -27,14 +26,13 @@ DENSE = 1 << 23  # multiplications from which on oneDNN may be worth two functio
 
 def multiply(a: Any, b: Any, out: Any) -> None:
     """Write the product a @ b of matrices to ``out``, on one thread if it is small, see ``kernels/runtime/blas.py``."""
-    small = out.numel() * a.shape[1] < 2 * PART
-    if _by_onednn(a, b):
-        with alone() if small else nullcontext():
-            _dense(a, b, out=out)
-        return
-    limit = mkl_threads() if small else None
+    limit = mkl_threads() if out.numel() * a.shape[1] < 2 * PART else None
     if limit is None:
-        torch.mm(a, b, out=out)
+        _dense(a, b, out=out)
+        return
+    if _by_onednn(a, b):
+        with alone():
+            _dense(a, b, out=out)
         return
     before = limit(1)
     try:
