@@ -15,12 +15,15 @@ import pytest
 pytest.importorskip("numba", reason="numba is not installed")
 
 import spikecore as sc  # noqa: E402
-from spikecore.kernels import select  # noqa: E402
+from spikecore.kernels import (
+    ready,  # noqa: E402
+    select,  # noqa: E402
+)
 from spikecore.kernels.base import Wanted  # noqa: E402
 from spikecore.kernels.emit import SPELLING  # noqa: E402
 from spikecore.kernels.runtime import allocator, build, compiler, functions, instructions, machine_code, modules  # noqa: E402
 from spikecore.kernels.runtime.kernel import Kernel  # noqa: E402
-from spikecore.kernels.sparse import bits, gather, lists, ready  # noqa: E402
+from spikecore.kernels.sparse import bits, gather, lists  # noqa: E402
 from tests import ROOT  # noqa: E402
 
 EXTREMES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 3.7, -3.2, 90.0, -110.0, 1e-40, np.inf, -np.inf, np.nan]
